@@ -387,11 +387,13 @@ def _adapter(cls: Any) -> Any:
 
 def to_json(value: Any) -> dict[str, Any]:
     """A frozen type of this module as JSON-ready plain data."""
-    data: dict[str, Any] = _adapter(type(value)).dump_python(value, mode="json")
+    cls: Any = type(value)
+    data: dict[str, Any] = _adapter(cls).dump_python(value, mode="json")
     return data
 
 
 def from_json(cls: type[T], data: Any) -> T:
     """The inverse of `to_json`. Raises pydantic.ValidationError (a ValueError) when the data does not fit."""
-    result: T = _adapter(cls).validate_python(data)
+    key: Any = cls
+    result: T = _adapter(key).validate_python(data)
     return result
