@@ -1,0 +1,205 @@
+"""Reading a run folder. Nothing here raises over missing or torn evidence: it is named in `problems`, for the judge to weigh."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stormgate.evidence.write import GENERATOR, READINGS, TIMELINE, UNDO
+from stormgate.model import Event, Plan, from_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+# The end-of-stream marker an Arrow IPC stream closes with: a file without it was cut, perhaps between two whole blocks.
+END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of the run. `end_ns` is None when the run died inside it."""
+
+    name: str
+    begin_ns: int
+    end_ns: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFile:
+    """What a worker's samples file was found to hold after reading it through."""
+
+    worker: str
+    blocks: int
+    rows: int
+    ended: bool
+    problem: str | None
+
+
+def read_ndjson(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows of an NDJSON file, and what was wrong with it (torn last line, a row that is no object). A missing file is empty."""
+    rows: list[dict[str, Any]] = []
+    problems: list[str] = []
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return rows, problems
+    except OSError as error:
+        return rows, [f"{path.name}: cannot be read ({error.strerror})"]
+    lines = data.split(b"\n")
+    if lines[-1]:
+        problems.append(f"{path.name}:{len(lines)}: the last row is torn")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        else:
+            problems.append(f"{path.name}:{number}: not a JSON object")
+    return rows, problems
+
+
+def phases_of(timeline: list[dict[str, Any]]) -> list[Phase]:
+    """The phases of a timeline in the order they began."""
+    begun: dict[str, int] = {}
+    ended: dict[str, int] = {}
+    for row in timeline:
+        if row.get("event") == Event.PHASE_BEGIN:
+            begun.setdefault(str(row.get("phase")), int(row["at_ns"]))
+        elif row.get("event") == Event.PHASE_END:
+            ended[str(row.get("phase"))] = int(row["at_ns"])
+    return [Phase(name, begin, ended.get(name)) for name, begin in begun.items()]
+
+
+class Run:
+    """One run folder. Files are read when first asked for; what is wrong with them gathers in `problems`.
+
+    Raises FileNotFoundError when the folder does not exist.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such run folder")
+        self.folder = folder.resolve()
+        self.problems: list[str] = []
+        self.sample_files: dict[str, SampleFile] = {}
+
+    @cached_property
+    def plan(self) -> Plan | None:
+        """The plan the run was made from; None (and a problem) when plan.json is missing or does not fit."""
+        path = self.folder / "plan.json"
+        try:
+            return from_json(Plan, json.loads(path.read_bytes()))
+        except FileNotFoundError:
+            self._problem("plan.json: missing")
+        except ValueError as error:
+            self._problem(f"plan.json: not a plan ({str(error).splitlines()[0]})")
+        return None
+
+    @cached_property
+    def timeline(self) -> list[dict[str, Any]]:
+        return self._rows(TIMELINE, required=True)
+
+    @cached_property
+    def generator(self) -> list[dict[str, Any]]:
+        return self._rows(GENERATOR, required=True)
+
+    @cached_property
+    def readings(self) -> list[dict[str, Any]]:
+        return self._rows(READINGS, required=False)
+
+    @cached_property
+    def undo(self) -> list[dict[str, Any]]:
+        return self._rows(UNDO, required=False)
+
+    @cached_property
+    def journals(self) -> dict[str, dict[str, Any]]:
+        """Chaos Toolkit's journals by fault name."""
+        found: dict[str, dict[str, Any]] = {}
+        for path in sorted((self.folder / "journals").glob("*.json")):
+            try:
+                journal = json.loads(path.read_bytes())
+            except (OSError, ValueError):
+                self._problem(f"journals/{path.name}: not JSON")
+                continue
+            if isinstance(journal, dict):
+                found[path.stem] = journal
+            else:
+                self._problem(f"journals/{path.name}: not a journal")
+        return found
+
+    def phases(self) -> list[Phase]:
+        return phases_of(self.timeline)
+
+    def sample_paths(self) -> list[Path]:
+        """The samples files, by worker name."""
+        return sorted((self.folder / "samples").glob("*.arrow"))
+
+    def batches(self) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Every whole block as (worker, record batch), worker by worker. Afterwards `sample_files` says how each file ended."""
+        paths = self.sample_paths()
+        if not paths:
+            self._problem("samples: no file")
+        for path in paths:
+            yield from self._batches_of(path)
+
+    def _batches_of(self, path: Path) -> Iterator[tuple[str, pa.RecordBatch]]:
+        import pyarrow as pa
+
+        worker, blocks, rows, problem = path.stem, 0, 0, None
+        try:
+            with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
+                while True:
+                    try:
+                        batch = reader.read_next_batch()
+                    except StopIteration:
+                        break
+                    blocks += 1
+                    rows += batch.num_rows
+                    yield worker, batch
+        except (pa.ArrowException, OSError, EOFError) as error:
+            problem = f"samples/{path.name}: torn after {blocks} whole blocks ({str(error).splitlines()[0][:120]})"
+            self._problem(problem)
+        self.sample_files[worker] = SampleFile(worker, blocks, rows, _ends_cleanly(path), problem)
+
+    def samples(self) -> pd.DataFrame:
+        """All samples as a DataFrame, one row an attempt, with a `worker` column; times in ns of the run's clock."""
+        import pandas as pd
+
+        frames = [batch.to_pandas().assign(worker=worker) for worker, batch in self.batches()]
+        if not frames:
+            return pd.DataFrame()
+        whole: pd.DataFrame = pd.concat(frames, ignore_index=True)
+        # Blocks carry dictionaries of their own, so pandas sees one categorical type per block and falls back to object.
+        for name in whole.columns:
+            if whole[name].dtype == object:
+                whole[name] = whole[name].astype("category")
+        return whole
+
+    def _rows(self, name: str, *, required: bool) -> list[dict[str, Any]]:
+        path = self.folder / name
+        if required and not path.exists():
+            self._problem(f"{name}: missing")
+        rows, problems = read_ndjson(path)
+        for problem in problems:
+            self._problem(problem)
+        return rows
+
+    def _problem(self, text: str) -> None:
+        if text not in self.problems:
+            self.problems.append(text)
+
+
+def _ends_cleanly(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            file.seek(-len(END_OF_STREAM), 2)
+            return file.read() == END_OF_STREAM
+    except OSError:
+        return False

@@ -1,0 +1,72 @@
+"""Appending to a run folder from several processes at once, so that what was written survives a kill -9 of the writer."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from stormgate.model import Event
+
+TIMELINE = "timeline.ndjson"
+GENERATOR = "generator.ndjson"
+READINGS = "readings.ndjson"
+UNDO = "undo.ndjson"
+
+
+class Journal:
+    """An append-only NDJSON file. Each row is one `write` on an O_APPEND descriptor, so rows of several processes never mix.
+
+    With `fsync` a row is on disk before `append` returns. Raises OSError when the row could not be written whole.
+    """
+
+    def __init__(self, path: Path, *, fsync: bool = False) -> None:
+        self.path = path
+        self._fsync = fsync
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        data = json.dumps(row, separators=(",", ":"), ensure_ascii=False, default=str).encode() + b"\n"
+        written = os.write(self._fd, data)
+        if written != len(data):
+            raise OSError(f"{self.path}: only {written} of {len(data)} bytes of a row were written (disk full?)")
+        if self._fsync:
+            os.fsync(self._fd)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+class Timeline(Journal):
+    """timeline.ndjson of a run folder: `{at_ns, event, ...}`."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / TIMELINE)
+
+    def write(self, event: Event | str, /, *, at_ns: int | None = None, **fields: Any) -> int:
+        """Append one event stamped now (or at `at_ns`) and return its time, CLOCK_MONOTONIC ns."""
+        stamp = time.monotonic_ns() if at_ns is None else at_ns
+        self.append({"at_ns": stamp, "event": str(event), **fields})
+        return stamp
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old text or the new, never half of one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
