@@ -23,14 +23,14 @@ _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def die_with_parent(parent_pid: int | None = None) -> None:
-    """Ask the kernel to SIGKILL this process when its parent dies, even by kill -9. For `preexec_fn`.
+def die_with_parent(parent_pid: int | None = None, death_signal: signal.Signals = signal.SIGKILL) -> None:
+    """Ask the kernel to signal this process when its parent dies, even by kill -9. For `preexec_fn`.
 
     The kernel ties the signal to the *thread* that forked (a parent thread that ends counts as the parent's death)
     and forgets it on a change of credentials. `spawn` takes care of both; a caller of this function must.
     `parent_pid` closes the race in which the parent dies before this call.
     """
-    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    _PRCTL(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if parent_pid is not None and os.getppid() != parent_pid:
         os._exit(127)
 
@@ -43,11 +43,13 @@ def spawn(
     log_path: Path | None = None,
     user: str | int | None = None,
     new_session: bool = False,
+    death_signal: signal.Signals = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
     """Start `argv` as a child that dies with this process; its output is appended to `log_path` (none: discarded).
 
     `env` None inherits ours. `user` (name or uid; needs root) also takes that user's group and no others.
     `new_session` makes the child a group leader, so that ctrl-C in the terminal does not reach it.
+    `death_signal` is what it gets when we die: SIGTERM for a child that must tidy up after itself first.
     Raises OSError when the program cannot be started (missing, not executable), LookupError for an unknown user name.
     """
     uid, gid = _ids(user) if user is not None else (None, None)
@@ -67,7 +69,7 @@ def spawn(
             group=gid,
             extra_groups=[] if uid is not None else None,
             # CPython runs preexec_fn after setuid, so the credentials change does not clear the death signal.
-            preexec_fn=functools.partial(die_with_parent, os.getpid()),  # noqa: PLW1509
+            preexec_fn=functools.partial(die_with_parent, os.getpid(), death_signal),  # noqa: PLW1509
         )
 
     try:
