@@ -24,24 +24,24 @@ class Located(Protocol):
     """Anything with a position in degrees: a city, a population, an edge, a region."""
 
     @property
-    def lat_deg(self) -> float: ...
+    def latitude(self) -> float: ...
     @property
-    def lon_deg(self) -> float: ...
+    def longitude(self) -> float: ...
 
 
 class Position(NamedTuple):
     """A bare position: latitude -90..90 (north positive), longitude -180..180 (east positive), degrees."""
 
-    lat_deg: float
-    lon_deg: float
+    latitude: float
+    longitude: float
 
 
-def check_position(lat_deg: float, lon_deg: float) -> None:
+def check_position(latitude: float, longitude: float) -> None:
     """Raises ValueError where the pair is no position on Earth."""
-    if not (isfinite(lat_deg) and -90.0 <= lat_deg <= 90.0):
-        raise ValueError(f"latitude {lat_deg} is outside -90..90 degrees")
-    if not (isfinite(lon_deg) and -180.0 <= lon_deg <= 180.0):
-        raise ValueError(f"longitude {lon_deg} is outside -180..180 degrees")
+    if not (isfinite(latitude) and -90.0 <= latitude <= 90.0):
+        raise ValueError(f"latitude {latitude} is outside -90..90 degrees")
+    if not (isfinite(longitude) and -180.0 <= longitude <= 180.0):
+        raise ValueError(f"longitude {longitude} is outside -180..180 degrees")
 
 
 def great_circle_km(a: Located, b: Located) -> float:
@@ -50,8 +50,8 @@ def great_circle_km(a: Located, b: Located) -> float:
     Haversine formula: R. W. Sinnott, "Virtues of the Haversine", Sky & Telescope 68 (1984), p. 159. It keeps its precision
     at short distances, where the spherical law of cosines loses it.
     """
-    lat_a, lat_b = radians(a.lat_deg), radians(b.lat_deg)
-    half_lat, half_lon = (lat_b - lat_a) / 2, radians(b.lon_deg - a.lon_deg) / 2
+    lat_a, lat_b = radians(a.latitude), radians(b.latitude)
+    half_lat, half_lon = (lat_b - lat_a) / 2, radians(b.longitude - a.longitude) / 2
     h = sin(half_lat) ** 2 + cos(lat_a) * cos(lat_b) * sin(half_lon) ** 2
     # Rounding can push h a hair over 1 at antipodes, where asin would refuse it.
     return 2 * EARTH_RADIUS_KM * asin(sqrt(min(1.0, h)))

@@ -1,76 +1,99 @@
-"""Who asks, from where, and how much: populations with shares of the traffic, and the edges nearest to each.
+"""Who asks, from where, and how much: origins with shares of the traffic, and the edges nearest to each.
 
-Pure: no clock, no sockets; randomness is handed in.
+Pure: no clock, no sockets; randomness is handed in. What only needs a share or a position takes the populations and
+regions of `stormgate.model` as well as the types of this module.
 """
 
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import accumulate
-from math import floor, fsum, isfinite
+from math import floor, fsum, inf, isfinite
 from random import Random
+from typing import Generic, Protocol, TypeVar
 
 from stormgate.geography.distance import Located, check_position, great_circle_km, rtt_ms
+from stormgate.model import Population
 
 SHARE_TOLERANCE = 1e-9
 
 
 class MixError(ValueError):
-    """A mix that cannot be: shares that do not add up, a name twice, no population."""
+    """A mix that cannot be: shares that do not add up, a name twice, no origin, a position off the globe."""
 
 
-@dataclass(frozen=True, slots=True)
-class Population:
-    """Users in one place. `share` is their part of all requests, 0..1; `country` is ISO 3166-1 alpha-2."""
+class Shared(Protocol):
+    """Anything with a share of the traffic, 0..1."""
+
+    @property
+    def share(self) -> float: ...
+
+
+class NamedPlace(Located, Protocol):
+    """Anything with a name and a position."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Users in one place, before they are bound to a target. `share` is their part of all requests, 0..1."""
 
     name: str
     share: float
-    lat_deg: float
-    lon_deg: float
-    country: str = ""
-    time_zone: str = "UTC"
+    latitude: float
+    longitude: float
+    country: str = ""  # ISO 3166-1 alpha-2
+    time_zone: str = "UTC"  # IANA name
     group: str = ""  # what a table sums up by: a continent, a market
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
     """A place that answers users: a PoP or a region. `region` is the region behind a PoP, where there is one."""
 
     name: str
-    lat_deg: float
-    lon_deg: float
+    latitude: float
+    longitude: float
     country: str = ""
     region: str = ""
     group: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Near:
-    """An edge as one place sees it: great-circle distance, km, and round-trip time, ms."""
-
-    edge: Edge
-    distance_km: float
-    rtt_ms: float
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Populations whose shares sum to 1 (checked by `checked`), and the edges they can reach."""
+    """Origins whose shares sum to 1 (see `checked`), the edges they can reach, and the regions behind those."""
 
     name: str
-    populations: tuple[Population, ...]
+    origins: tuple[Origin, ...]
     edges: tuple[Edge, ...] = ()
+    regions: tuple[Edge, ...] = ()
+
+
+E = TypeVar("E", bound=NamedPlace)
+S = TypeVar("S", bound=Shared)
+
+
+@dataclass(frozen=True, slots=True)
+class Near(Generic[E]):
+    """An edge as one place sees it: great-circle distance, km, and round-trip time, ms."""
+
+    edge: E
+    distance_km: float
+    rtt_ms: float
 
 
 def checked(mix: Mix) -> Mix:
     """The mix itself, or MixError naming every fault: shares outside (0, 1] or not summing to 1 +/- 1e-9, names twice."""
-    faults = list(_faults(mix))
-    if not faults:
-        total = fsum(p.share for p in mix.populations)
-        if abs(total - 1.0) > SHARE_TOLERANCE:
-            faults.append(f"the shares of the {len(mix.populations)} populations sum to {total:.9g}, not 1")
+    faults = list(_faults(mix, most=1.0 + SHARE_TOLERANCE))
+    total = fsum(o.share for o in mix.origins)
+    if not faults and abs(total - 1.0) > SHARE_TOLERANCE:
+        faults.append(f"the shares of the {len(mix.origins)} origins sum to {total:.9g}, not 1")
     if faults:
         raise MixError(f"mix {mix.name!r}: " + "; ".join(faults))
     return mix
@@ -79,41 +102,42 @@ def checked(mix: Mix) -> Mix:
 def normalised(mix: Mix) -> tuple[Mix, str | None]:
     """The mix with its shares scaled to sum to 1, and what to tell the user about it (None where they already did).
 
-    Raises MixError for what scaling cannot mend: a share that is not positive, a name twice, no population.
+    Raises MixError for what scaling cannot mend: a share that is not positive, a name twice, no origin.
     """
-    faults = list(_faults(mix, most=float("inf")))
+    faults = list(_faults(mix, most=inf))
     if faults:
         raise MixError(f"mix {mix.name!r}: " + "; ".join(faults))
-    total = fsum(p.share for p in mix.populations)
+    total = fsum(o.share for o in mix.origins)
     if abs(total - 1.0) <= SHARE_TOLERANCE:
         return mix, None
-    scaled = tuple(replace(p, share=p.share / total) for p in mix.populations)
-    return replace(mix, populations=scaled), f"mix {mix.name!r}: shares summed to {total:.9g} and were scaled to 1"
+    scaled = tuple(replace(o, share=o.share / total) for o in mix.origins)
+    return replace(mix, origins=scaled), f"mix {mix.name!r}: shares summed to {total:.9g} and were scaled to 1"
 
 
-def _faults(mix: Mix, most: float = 1.0 + SHARE_TOLERANCE) -> list[str]:
-    faults = [] if mix.populations else ["no population"]
-    for kind, names in (("population", [p.name for p in mix.populations]), ("edge", [e.name for e in mix.edges])):
-        faults += [f"{kind} {name!r} is listed twice" for name in sorted({n for n in names if names.count(n) > 1})]
-    for population in mix.populations:
-        if not (isfinite(population.share) and 0 < population.share <= most):
-            faults.append(f"share {population.share} of {population.name!r} must be over 0 and at most 1")
-    places: list[Population | Edge] = [*mix.populations, *mix.edges]
-    for place in places:
-        try:
-            check_position(place.lat_deg, place.lon_deg)
-        except ValueError as error:
-            faults.append(f"{place.name!r}: {error}")
-    return faults
+def _faults(mix: Mix, most: float) -> Iterator[str]:
+    if not mix.origins:
+        yield "no origin"
+    everything: dict[str, Sequence[Origin | Edge]] = {"origin": mix.origins, "edge": mix.edges, "region": mix.regions}
+    for kind, places in everything.items():
+        names = [place.name for place in places]
+        yield from (f"{kind} {name!r} is listed twice" for name in sorted({n for n in names if names.count(n) > 1}))
+        for place in places:
+            try:
+                check_position(place.latitude, place.longitude)
+            except ValueError as error:
+                yield f"{kind} {place.name!r}: {error}"
+    for origin in mix.origins:
+        if not (isfinite(origin.share) and 0 < origin.share <= most):
+            yield f"share {origin.share} of {origin.name!r} must be over 0" + (" and at most 1" if isfinite(most) else "")
 
 
 def nearest(
     place: Located,
-    edges: Sequence[Edge],
+    edges: Iterable[E],
     count: int | None = None,
     *,
     rtt: Callable[[Located, Located], float] = rtt_ms,
-) -> tuple[Near, ...]:
+) -> tuple[Near[E], ...]:
     """The edges by round-trip time from a place, nearest first, at most `count`; equal ones by name, so the order is fixed."""
     near = sorted(
         (Near(edge, great_circle_km(place, edge), rtt(place, edge)) for edge in edges),
@@ -122,46 +146,61 @@ def nearest(
     return tuple(near if count is None else near[:count])
 
 
-def share_within(mix: Mix, limit_ms: float) -> float:
-    """Share of the traffic whose nearest edge is at most `limit_ms` of round trip away, 0..1."""
-    return fsum(p.share for p in mix.populations if nearest(p, mix.edges, 1)[0].rtt_ms <= limit_ms)
+def share_within(origins: Sequence[Origin], edges: Sequence[Edge], limit_ms: float) -> float:
+    """Share of the traffic whose nearest edge is at most `limit_ms` of round trip away, 0..1; 0 where there is no edge."""
+    return fsum(o.share for o in origins if edges and nearest(o, edges, 1)[0].rtt_ms <= limit_ms)
 
 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:
     """Whole parts of `total`, each within 1 of its share and together exactly `total`.
 
     Largest remainder method (Hamilton): floors first, then one more to the largest remainders, the earlier of equals first.
-    Raises ValueError where total is negative or the shares do not sum to 1 +/- 1e-9.
+    Raises ValueError where total is negative or the shares are not 0 or more and 1 +/- 1e-9 in sum.
     """
     if total < 0:
         raise ValueError(f"total must not be negative, not {total}")
-    if any(share < 0 for share in shares) or abs(fsum(shares) - 1.0) > SHARE_TOLERANCE:
+    if any(not share >= 0 for share in shares) or abs(fsum(shares) - 1.0) > SHARE_TOLERANCE:
         raise ValueError(f"shares must be 0 or more and sum to 1, not {fsum(shares):.9g}")
-    exact = [total * share for share in shares]
+    # Fractions, since a rounded product could leave a unit too many, and the parts would no longer add up.
+    whole = sum(map(Fraction, shares))
+    exact = [total * Fraction(share) / whole for share in shares]
     parts = [floor(part) for part in exact]
     by_remainder = sorted(range(len(parts)), key=lambda i: (parts[i] - exact[i], i))
-    # Rounding of the products can leave a unit too few or, for a huge total, one too many.
-    left = total - sum(parts)
-    step = 1 if left > 0 else -1
-    for i in (by_remainder if step > 0 else by_remainder[::-1])[: abs(left)]:
-        parts[i] += step
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
     return parts
 
 
 def rates_per_s(mix: Mix, rate_per_s: float) -> dict[str, float]:
-    """Each population's part of a rate, requests per second, by its name."""
-    return {p.name: rate_per_s * p.share for p in mix.populations}
+    """Each origin's part of a rate, requests per second, by its name."""
+    return {o.name: rate_per_s * o.share for o in mix.origins}
 
 
-class Sampler:
-    """Draws populations by their shares from a seeded source of randomness."""
+class Sampler(Generic[S]):
+    """Draws origins (or populations) by their shares from a seeded source of randomness."""
 
-    def __init__(self, mix: Mix, random: Random) -> None:
-        self._populations = mix.populations
+    def __init__(self, shared: Sequence[S], random: Random) -> None:
+        self._shared = tuple(shared)
         self._random = random
-        self._upper = list(accumulate(p.share for p in mix.populations))
+        self._upper = list(accumulate(s.share for s in shared))
 
-    def draw(self) -> Population:
-        """One population, with probability equal to its share."""
+    def draw(self) -> S:
+        """One of them, with probability equal to its share."""
         at = bisect(self._upper, self._random.random() * self._upper[-1])
-        return self._populations[min(at, len(self._populations) - 1)]
+        # A product rounded up to the very end of the last interval still belongs to it.
+        return self._shared[min(at, len(self._shared) - 1)]
+
+
+def populations(mix: Mix, edges_each: int = 3) -> tuple[Population, ...]:
+    """The populations of a target for a mix: each with its `edges_each` nearest edges in order, and its country as a label."""
+    return tuple(
+        Population(
+            name=origin.name,
+            share=origin.share,
+            latitude=origin.latitude,
+            longitude=origin.longitude,
+            edges=tuple(near.edge.name for near in nearest(origin, mix.edges, edges_each)),
+            labels={"country": origin.country} if origin.country else {},
+        )
+        for origin in mix.origins
+    )

@@ -29,8 +29,8 @@ class City:
     also: tuple[str, ...]
     country: str  # ISO 3166-1 alpha-2
     continent: str
-    lat_deg: float
-    lon_deg: float
+    latitude: float
+    longitude: float
     time_zone: str  # IANA name
     population: int
 
@@ -43,8 +43,8 @@ class CloudRegion:
     code: str
     place: str
     country: str
-    lat_deg: float
-    lon_deg: float
+    latitude: float
+    longitude: float
 
 
 def folded(name: str) -> str:
@@ -72,8 +72,8 @@ def cities() -> tuple[City, ...]:
             also=tuple(filter(None, row["also"].split("|"))),
             country=row["country"],
             continent=row["continent"],
-            lat_deg=float(row["lat_deg"]),
-            lon_deg=float(row["lon_deg"]),
+            latitude=float(row["latitude"]),
+            longitude=float(row["longitude"]),
             time_zone=row["time_zone"],
             population=int(row["population"]),
         )
@@ -90,8 +90,8 @@ def cloud_regions() -> tuple[CloudRegion, ...]:
             code=row["code"],
             place=row["place"],
             country=row["country"],
-            lat_deg=float(row["lat_deg"]),
-            lon_deg=float(row["lon_deg"]),
+            latitude=float(row["latitude"]),
+            longitude=float(row["longitude"]),
         )
         for row in _own_rows("cloud_regions.csv")
     )
@@ -125,7 +125,9 @@ def city(name: str, country: str | None = None) -> City:
         there = ", ".join(sorted({c.country for c in homonyms}))
         raise UnknownPlaceError(f"no city {wanted!r} in country {land!r}; there is one in {there}")
     known = {folded(n): n for c in cities() for n in (c.name, *c.also)}
-    raise UnknownPlaceError(f"no city {wanted!r}{nearest_words(wanted, known)}; give lat_deg and lon_deg for a place not listed")
+    raise UnknownPlaceError(
+        f"no city {wanted!r}{nearest_words(wanted, known)}; give latitude and longitude for a place not listed"
+    )
 
 
 def cloud_region(code: str) -> CloudRegion:
