@@ -1,4 +1,4 @@
-"""`stormgate evidence check`: is this folder a run that can be judged? Names every torn block, wrong hash, wrong column, missing file."""
+"""`stormgate evidence check`: can this folder be judged? Names every torn block, wrong hash, wrong column and missing file."""
 
 from __future__ import annotations
 

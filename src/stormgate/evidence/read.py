@@ -41,7 +41,7 @@ class SampleFile:
 
 
 def read_ndjson(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of an NDJSON file, and what was wrong with it (torn last line, a row that is no object). A missing file is empty."""
+    """The rows of an NDJSON file, and what was wrong with it (a torn last line, no object). A missing file has no rows."""
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     try:

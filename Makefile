@@ -1,0 +1,26 @@
+# The two commands of the README, and what they are made of. Everything lands in .venv and in the user's cache.
+.PHONY: help setup gate test check clean
+.DEFAULT_GOAL := help
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+setup:  ## .venv with stormgate, its dependencies and the lab's servers
+	@sh scripts/setup.sh
+
+gate: setup  ## put the embedded lab on trial: prints the verdict, leaves the evidence in reports/
+	@.venv/bin/stormgate gate slas/chenu-release.yaml $(ARGS)
+
+test: setup  ## style, types, unit, golden and live tests
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest -q -m "not slow" $(ARGS)
+
+check: setup  ## only what needs no processes: style, types, unit and golden tests
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy
+	@.venv/bin/python -m pytest -q -m "not slow and not live" $(ARGS)
+
+clean:  ## forget .venv and caches of the tools (run folders stay)
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,79 @@
+"""The `stormgate` command. Every subcommand is imported only when it is called, so that `--help` stays instant."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from stormgate import __version__
+from stormgate.model import EXIT_USAGE
+
+# name -> (module:attribute, one line for the overview)
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "gate": ("stormgate.commands.gate:command", "Put a target on trial and say whether the release may ship."),
+    "plan": ("stormgate.judge.plan_cli:command", "Say whether a gate can decide its objectives at all, before it runs."),
+    "judge": ("stormgate.commands.judge:command", "Judge a run folder again, or against another gate."),
+    "compare": ("stormgate.judge.compare_cli:compare_command", "Compare two runs, objective by objective."),
+    "restore": ("stormgate.chaos.cli:restore_command", "Undo every fault that a killed run left behind."),
+    "lab": ("stormgate.lab.cli:command", "Start, look at and stop the embedded lab."),
+    "geography": ("stormgate.geography.cli:command", "Show a traffic mix as a table and a map."),
+    "evidence": ("stormgate.commands.evidence:command", "Check a run folder against the format."),
+    "schema": ("stormgate.documents.cli:schema_command", "Print the JSON Schema of a document kind, for editors."),
+    "init": ("stormgate.documents.cli:init_command", "Lay out the content folders for another product."),
+    "setup": ("stormgate.commands.setup:command", "Fetch or build what a first run would otherwise wait for."),
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], _COMMANDS, n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            ctx.fail(f"No such command {args[0]!r}.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 ERROR, 5 ABORTED, 6 DIRTY. Nothing measured is never PASS.",
+)
+@click.version_option(__version__, prog_name="stormgate")
+def stormgate() -> None:
+    """Stormgate decides whether a release may ship: load, faults, evidence, verdict."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Console entry point: usage and document errors exit 2 with one message and no traceback."""
+    try:
+        result: Any = stormgate.main(args=argv, prog_name="stormgate", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("stormgate: stopped", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(EXIT_USAGE)
+    sys.exit(result if isinstance(result, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""What several subcommands share: loading a gate, and refusing with a reason and a fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+if TYPE_CHECKING:
+    from stormgate.model import Plan
+
+
+def refuse(why: str, fix: str) -> NoReturn:
+    """End with exit code 2, having touched nothing."""
+    raise click.ClickException(f"{why}\n  fix: {fix}")
+
+
+def load_plan(gate: Path, *, allow_production: bool = False) -> Plan:
+    """The plan of a gate document, its rules proven able to fail. Wrong documents: exit code 2 and every problem at once."""
+    from stormgate.documents import DocumentErrors, load_gate
+    from stormgate.judge.canary import blind_rules
+
+    try:
+        plan = load_gate(gate, allow_production=allow_production)
+    except DocumentErrors as errors:
+        raise click.ClickException(str(errors)) from None
+    if blind := blind_rules(plan):
+        # A rule that stays green when shown a violation, or nothing at all, would pass any release.
+        raise click.ClickException("\n".join(blind))
+    return plan

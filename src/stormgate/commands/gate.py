@@ -1,0 +1,72 @@
+"""`stormgate gate`: the whole trial."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stormgate.commands.common import load_plan, refuse
+
+
+def suite_root(gate: Path) -> Path:
+    """The folder that holds the content folders: the parent of the one the gate document lies in."""
+    return gate.resolve().parent.parent
+
+
+@click.command(short_help="Put a target on trial and say whether the release may ship.")
+@click.argument("gate", type=click.Path(path_type=Path))
+@click.option(
+    "--reports", type=click.Path(path_type=Path), help="Where run folders go. [default: reports/ beside the gate's folder]"
+)
+@click.option("--lab-defect", metavar="NAME", help="Plant a known fault of design in the lab (see `stormgate lab defects`).")
+@click.option("--seed", type=int, help="Another seed than the gate's.")
+@click.option("--allow-production", is_flag=True, help="Needed for a target whose environment is production.")
+def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int | None, allow_production: bool) -> int:
+    """Run the ReleaseGate in GATE against its target.
+
+    Prints the phases as they pass, then the objectives with their verdicts, and leaves the evidence in a run folder.
+    """
+    from dataclasses import replace
+
+    from stormgate.chaos import lease, restore
+    from stormgate.report.console import RunScreen
+    from stormgate.supervise.supervisor import Options, Supervisor
+
+    plan = load_plan(gate, allow_production=allow_production)
+    if seed is not None:
+        plan = replace(plan, seed=seed)
+    if lab_defect is not None:
+        _check_defect(lab_defect)
+    root = suite_root(gate)
+    held = None
+    if plan.target.provision is None:
+        # A lab of our own starts empty; a shared target may still carry the faults, or the run, of somebody else.
+        if open_folders := restore.open_ledgers(plan.target.name):
+            refuse(
+                f"target {plan.target.name!r} still carries faults of {', '.join(str(folder) for folder in open_folders)}",
+                f"stormgate restore {open_folders[0]}",
+            )
+        try:
+            held = lease.acquire(plan.target.name)
+        except lease.Leased as error:
+            refuse(str(error), "wait for that run to end, or stop it")
+    try:
+        screen = RunScreen(plan)
+        judgement, _ = Supervisor(
+            plan, Options(root=root, reports=reports or root / "reports", lab_defect=lab_defect), screen
+        ).run()
+    except OSError as error:
+        raise click.ClickException(f"no run folder could be made: {error}") from error
+    finally:
+        if held is not None:
+            lease.release(held)
+    return judgement.exit_code
+
+
+def _check_defect(name: str) -> None:
+    from stormgate.lab import defects
+
+    known = sorted(defects.names())
+    if name not in known:
+        refuse(f"--lab-defect: there is no defect {name!r}", f"one of {', '.join(known)}")

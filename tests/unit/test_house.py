@@ -1,0 +1,209 @@
+"""The house rules of ARCHITECTURE.md, held by reading the source: who may import whom, how long things are, what stays pure."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src" / "stormgate"
+CONTENT = [ROOT / name for name in ("loadtests", "experiments", "probes", "slas", "targets")]
+MODULES = sorted(SRC.rglob("*.py"))
+
+# part -> the sibling parts it may import. Parts that are not listed (cli, commands) may import anything.
+MAY_IMPORT: dict[str, set[str]] = {
+    "model": set(),
+    "processes": set(),
+    "evidence": {"model"},
+    "geography": {"model"},
+    "toxiproxy": {"model", "processes"},
+    "judge": {"model", "evidence", "chaos.journal", "report.words"},
+    "documents": {"model", "judge"},
+    "report": {"model", "evidence"},
+    "load": {"model", "evidence", "geography"},
+    "chaos": {"model", "evidence", "processes", "toxiproxy"},
+    "lab": {"model", "processes", "toxiproxy", "geography", "evidence", "documents"},
+    "supervise": {"model", "evidence", "processes", "judge", "report", "lab.launch", "chaos.restore"},
+}
+IMPURE = {"socket", "asyncio", "time", "random", "secrets", "subprocess", "http", "urllib", "requests", "aiohttp", "threading"}
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of every import that can run; those for type checkers alone cannot."""
+    typing_only = {
+        id(inner)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for child in node.body
+        for inner in ast.walk(child)
+    }
+    for node in ast.walk(tree_of(path)):
+        if id(node) in typing_only:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(SRC.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def part_of(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def where(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def test_parts_import_only_what_the_map_allows() -> None:
+    broken = []
+    for path in MODULES:
+        part = part_of(dotted(path))
+        if part not in MAY_IMPORT:
+            continue
+        for line, name in imports_of(path):
+            other = part_of(name) if name.startswith("stormgate.") else ""
+            if not other or other == part or name == "stormgate.__version__":
+                continue
+            whole = ".".join(name.split(".")[1:3])
+            if other not in MAY_IMPORT[part] and whole not in MAY_IMPORT[part]:
+                broken.append(f"{where(path, line)}: {part} imports {name}")
+    assert broken == []
+
+
+@pytest.mark.parametrize(
+    ("library", "home"),
+    [("locust", "load"), ("gevent", "load"), ("chaoslib", "chaos"), ("chaostoolkit", "chaos"), ("toxiproxy", "toxiproxy")],
+)
+def test_a_library_stays_in_its_room(library: str, home: str) -> None:
+    outside = [
+        f"{where(path, line)}: imports {name}"
+        for path in MODULES
+        for line, name in imports_of(path)
+        if name.split(".")[0] == library and part_of(dotted(path)) != home
+    ]
+    assert outside == []
+
+
+@pytest.mark.parametrize("part", ["judge", "report"])
+def test_judging_and_reporting_read_no_clock_open_no_socket_and_draw_no_number(part: str) -> None:
+    broken = []
+    for path in (SRC / part).rglob("*.py"):
+        broken += [f"{where(path, line)}: imports {name}" for line, name in imports_of(path) if name.split(".")[0] in IMPURE]
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.Attribute) and node.attr in {"now", "today", "utcnow", "default_rng"}:
+                broken.append(f"{where(path, node.lineno)}: {ast.unparse(node)}")
+    assert broken == []
+
+
+def test_no_import_cycle() -> None:
+    known = {dotted(path): path for path in MODULES}
+    graph = {
+        module: {
+            target
+            for _, name in imports_of(path)
+            for target in (name, name.rpartition(".")[0])
+            if target in known and target != module
+        }
+        for module, path in known.items()
+    }
+    # A package's own __init__ is reached by importing anything below it; that is not a dependency anyone wrote.
+    done: set[str] = set()
+
+    def walk(module: str, trail: tuple[str, ...]) -> None:
+        assert module not in trail, "import cycle: " + " -> ".join([*trail[trail.index(module) :], module])
+        if module in done:
+            return
+        for target in sorted(graph[module]):
+            walk(target, (*trail, module))
+        done.add(module)
+
+    for module in graph:
+        walk(module, ())
+
+
+def test_files_and_functions_stay_short() -> None:
+    broken = []
+    for path in [*MODULES, *(ROOT / "probes").glob("*.py"), *(ROOT / "loadtests").glob("*.py")]:
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        if lines > 400:
+            broken.append(f"{where(path, lines)}: {lines} lines")
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > 70:
+                    broken.append(f"{where(path, node.lineno)}: {node.name} has {length} lines")
+    assert broken == []
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert [where(path, 1) for path in MODULES if not ast.get_docstring(tree_of(path))] == []
+
+
+def test_the_engine_knows_no_fact_of_the_system_on_trial() -> None:
+    """Only the lab, which is a small real CHE·NU, may say its name."""
+    guilty = [
+        where(path, number)
+        for path in MODULES
+        if part_of(dotted(path)) != "lab"
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if "chenu" in line.lower() or "che·nu" in line.lower()
+    ]
+    assert guilty == []
+
+
+def test_content_holds_no_mechanism() -> None:
+    """Content says who, what and how much: it opens no socket, starts no process, and defines nothing pass or fail."""
+    broken = [
+        f"{where(path, line)}: imports {name}"
+        for folder in CONTENT
+        for path in folder.rglob("*.py")
+        for line, name in imports_of(path)
+        if name.split(".")[0] in {"socket", "subprocess", "threading", "asyncio", "gevent"}
+    ]
+    assert broken == []
+
+
+def test_help_imports_nothing_heavy() -> None:
+    """`stormgate --help` answers at once, which it only does while every heavy library is imported where it is used."""
+    heavy = {
+        "locust",
+        "gevent",
+        "chaoslib",
+        "pandas",
+        "numpy",
+        "scipy",
+        "pyarrow",
+        "aiohttp",
+        "pydantic",
+        "ruamel",
+        "rich",
+        "psycopg",
+    }
+    code = """
+import sys, stormgate.cli
+try:
+    stormgate.cli.main(["--help"])
+finally:
+    print(*{name.split(".")[0] for name in sys.modules}, file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Commands" in done.stdout
+    assert set(done.stderr.split()) & heavy == set()
