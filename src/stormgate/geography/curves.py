@@ -138,7 +138,7 @@ class Placed(Protocol):
 def local_rates(
     origins: Iterable[Placed], day: Day, mean_rate_per_s: float, *, start: datetime, speed: float = 1.0
 ) -> dict[str, Rate]:
-    """The rate of each origin by its own clock, from an aware start time. Over a week they add up to `mean_rate_per_s` on average.
+    """The rate of each origin by its own clock, from an aware start time. Over a week they average `mean_rate_per_s` together.
 
     `added(*local_rates(...).values())` is the rate of them all: morning reaches one after the other.
     """

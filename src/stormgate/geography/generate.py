@@ -28,7 +28,7 @@ CITY_COLUMNS = ["name", "also", "country", "continent", "latitude", "longitude",
 # Only the largest few of each country: GeoNames counts whole Chinese prefectures as cities of millions.
 LEAST_POPULATION = 1_000_000
 MOST_ELSEWHERE = 9
-MOST_PER_COUNTRY = {"CN": 24, "IN": 22, "BR": 14, "JP": 12, "RU": 12, "ID": 10, "MX": 10, "DE": 10}
+MOST_PER_COUNTRY = {"US": 12, "CN": 24, "IN": 22, "BR": 14, "JP": 12, "RU": 12, "ID": 10, "MX": 14, "DE": 10}
 
 # Listed by GeoNames beside the city they are a part of, or with the people of a whole district.
 PARTS_OF_CITIES = {

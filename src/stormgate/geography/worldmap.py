@@ -1,0 +1,163 @@
+"""A mix on a map of the world, as a grid of characters: coastlines in Braille dots, users, edges and regions as marks.
+
+Pure: the grid is data, and who shows it (rich, a file, a test) is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from math import atan, exp, log, pi, radians, tan
+
+from stormgate.geography.distance import Located
+from stormgate.geography.mix import Mix, nearest
+
+NORTH, SOUTH = 78.0, -56.0  # nobody lives beyond, and the rows are better spent on Europe
+WEST = -169.0  # the Bering Strait: cut there, no continent is torn in two
+DOTS_X, DOTS_Y = 2, 4  # of one Braille cell
+
+# Bit of each dot of a Braille cell, row by row (Unicode chapter 21.1: U+2800 plus these).
+BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+# At least this share of all requests in one cell, for the large and the middle mark.
+MANY, SOME = 0.02, 0.005
+
+# A user is served near by under this many milliseconds of round trip, acceptably under that, and far away beyond.
+NEAR_MS, FAR_MS = 10.0, 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The characters of a map."""
+
+    many: str
+    some: str
+    few: str
+    region_with_users: str
+    region: str
+    edge: str
+    land: str  # empty: draw Braille dots
+
+
+UNICODE = Marks("●", "•", "∙", "◆", "◇", "+", "")
+ASCII = Marks("@", "O", "o", "A", "^", "+", ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One character of the map. `style` is land, sea, edge, region, near, middle or far."""
+
+    char: str
+    style: str
+
+
+@dataclass(slots=True)
+class _Cell:
+    share: float = 0.0
+    late: float = 0.0  # sum of share x round trip, for the mean
+    edges: int = 0
+    regions: int = 0
+    dots: int = field(default=0)
+
+
+def _miller_y(latitude: float) -> float:
+    # Miller's cylindrical projection (O. M. Miller, Geographical Review 32, 1942): Mercator with the poles pulled in.
+    return 1.25 * log(tan(pi / 4 + 0.4 * radians(latitude)))
+
+
+def _miller_latitude(y: float) -> float:
+    return 2.5 * (atan(exp(0.8 * y)) - pi / 4) * 180 / pi
+
+
+TOP_Y, BOTTOM_Y = _miller_y(NORTH), _miller_y(SOUTH)
+
+
+def map_rows(columns: int) -> int:
+    """Rows of a map of so many columns, with a character twice as high as wide."""
+    return round((TOP_Y - BOTTOM_Y) / (2 * pi / (columns * DOTS_X)) / DOTS_Y)
+
+
+def cell_of(place: Located, columns: int) -> tuple[int, int]:
+    """Row and column of a place; what lies beyond the top or bottom is drawn at the rim."""
+    rows = map_rows(columns)
+    down = (TOP_Y - _miller_y(min(max(place.latitude, SOUTH), NORTH))) / (TOP_Y - BOTTOM_Y)
+    across = (place.longitude - WEST) % 360.0 / 360.0
+    return min(int(down * rows), rows - 1), min(int(across * columns), columns - 1)
+
+
+@cache
+def _land() -> tuple[int, ...]:
+    text = files("stormgate.geography").joinpath("land.txt").read_text(encoding="utf-8")
+    return tuple(int(line, 16) for line in text.splitlines() if not line.startswith("#"))
+
+
+def is_land(latitude: float, longitude: float) -> bool:
+    """Whether a place is on land, to one degree."""
+    row = min(max(int(90.0 - latitude), 0), 179)
+    return bool(_land()[row] >> (359 - int((longitude + 180.0) % 360.0)) & 1)
+
+
+def _dot_is_land(dot_x: int, dot_y: int, dots_across: int, dots_down: int) -> bool:
+    hits = 0
+    for part_y in (0.25, 0.75):
+        latitude = _miller_latitude(TOP_Y - (dot_y + part_y) / dots_down * (TOP_Y - BOTTOM_Y))
+        for part_x in (0.25, 0.75):
+            hits += is_land(latitude, WEST + (dot_x + part_x) * 360.0 / dots_across)
+    return hits >= 2
+
+
+@cache
+def land_dots(columns: int) -> tuple[tuple[int, ...], ...]:
+    """The Braille dots of the land, cell by cell."""
+    rows = map_rows(columns)
+    return tuple(
+        tuple(
+            sum(
+                BRAILLE[y][x]
+                for y in range(DOTS_Y)
+                for x in range(DOTS_X)
+                if _dot_is_land(column * DOTS_X + x, row * DOTS_Y + y, columns * DOTS_X, rows * DOTS_Y)
+            )
+            for column in range(columns)
+        )
+        for row in range(rows)
+    )
+
+
+def draw(mix: Mix, columns: int, marks: Marks = UNICODE) -> Iterator[list[Spot]]:
+    """The rows of the map, top first."""
+    grid = [[_Cell(dots=dots) for dots in row] for row in land_dots(columns)]
+    for origin in mix.origins:
+        row, column = cell_of(origin, columns)
+        grid[row][column].share += origin.share
+        if mix.edges:
+            grid[row][column].late += origin.share * nearest(origin, mix.edges, 1)[0].rtt_ms
+    for edge in mix.edges:
+        row, column = cell_of(edge, columns)
+        grid[row][column].edges += 1
+    for region in mix.regions:
+        row, column = cell_of(region, columns)
+        grid[row][column].regions += 1
+    for cells in grid:
+        yield [_spot(cell, marks) for cell in cells]
+
+
+def _spot(cell: _Cell, marks: Marks) -> Spot:
+    if cell.share:
+        mean_ms = cell.late / cell.share
+        style = "near" if mean_ms <= NEAR_MS else "middle" if mean_ms <= FAR_MS else "far"
+        if cell.regions:
+            return Spot(marks.region_with_users, style)
+        return Spot(marks.many if cell.share >= MANY else marks.some if cell.share >= SOME else marks.few, style)
+    if cell.regions:
+        return Spot(marks.region, "region")
+    if cell.edges:
+        return Spot(marks.edge, "edge")
+    if not cell.dots:
+        return Spot(" ", "sea")
+    if marks.land:
+        # Less than half of the cell's eight dots is a coast, and better left to the sea than drawn as solid land.
+        return Spot(marks.land, "land") if cell.dots.bit_count() >= DOTS_X * DOTS_Y / 2 else Spot(" ", "sea")
+    return Spot(chr(0x2800 + cell.dots), "land")
