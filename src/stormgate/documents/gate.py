@@ -1,0 +1,260 @@
+"""A release gate and everything it refers to, read and checked together, into one Plan."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stormgate import model
+from stormgate.documents import openslo, production, suite_root, target
+from stormgate.documents.experiments import Touched, check_experiment
+from stormgate.documents.gate_shape import GateDocument, GateSpec, WaiversDocument, WaiverShape
+from stormgate.documents.objectives import Surroundings, kinds, read_objective
+from stormgate.documents.openslo import Slo
+from stormgate.documents.problems import Problems, label, nearest
+from stormgate.documents.shapes import API_VERSION, fit
+from stormgate.documents.yamlfile import Document, Loc, read_documents
+
+GATE_KINDS = ("ReleaseGate",)
+OUR_KINDS = ("ReleaseGate", "Target", "Waivers")
+
+
+def load(path: Path, *, allow_production: bool = False) -> model.Plan:
+    """The plan of a gate file. Raises DocumentErrors with every problem in every document it refers to."""
+    problems = Problems()
+    plan = _Reading(path, problems, allow_production).plan()
+    problems.raise_any()
+    if plan is None:  # unreachable: no plan without a problem
+        raise AssertionError(path)
+    return plan
+
+
+class _Reading:
+    """One reading of a gate; `problems` gathers what is wrong wherever it is."""
+
+    def __init__(self, path: Path, problems: Problems, allow_production: bool) -> None:
+        self.path = path
+        self.folder = path.resolve().parent
+        self.root = suite_root(path)
+        self.problems = problems
+        self.allow_production = allow_production
+
+    def plan(self) -> model.Plan | None:
+        documents = headed(read_documents(self.path, self.problems), self.problems)
+        gate = self._gate_among(documents)
+        if gate is None:
+            openslo.read_slos(documents, self.problems)
+            return None
+        shape = fit(GateDocument, gate, self.problems)
+        loose = gate.data.get("spec")
+        files = loose.get("sloFiles") if isinstance(loose, dict) else None
+        slos, broken = openslo.read_slos([*documents, *self._slo_documents(files, gate)], self.problems)
+        if shape is None:
+            self._referred_anyway(loose, gate)
+            return None
+        spec = shape.spec
+        trial = target.read(self._file(spec.target, gate, "target"), self.problems)
+        self._file(spec.load.locustfile, gate, "load", "locustfile")
+        touched = self._faults(spec, gate, trial)
+        around = Surroundings(
+            kinds=kinds(),
+            slos=slos,
+            broken_slos=frozenset(broken),
+            slo_refs=tuple(spec.slo_refs),
+            faults=tuple(fault.name for fault in spec.faults),
+            target=trial,
+            source=self._relative(self.path),
+        )
+        objectives = self._objectives(spec, gate, around)
+        waivers = self._waivers(spec, gate)
+        if trial is not None:
+            production.check(spec, trial, touched, gate, self.allow_production, self.problems)
+        if len(self.problems) or trial is None:
+            return None
+        return self._assemble(shape, trial, objectives, waivers)
+
+    def _gate_among(self, documents: list[Document]) -> Document | None:
+        gates = [document for document in documents if document.data.get("kind") == "ReleaseGate"]
+        for extra in gates[1:]:
+            self.problems.add(extra.file, extra.line("kind"), "a second ReleaseGate in one file", "one gate, one file")
+        if not gates and documents:
+            found = ", ".join(dict.fromkeys(str(document.data.get("kind")) for document in documents))
+            self.problems.add(
+                label(self.path), 1, f"no ReleaseGate in this file, only {found}", "add a document with kind: ReleaseGate"
+            )
+        return gates[0] if gates else None
+
+    def _slo_documents(self, files: Any, gate: Document) -> list[Document]:
+        found: list[Document] = []
+        for index, name in enumerate(files if isinstance(files, list) else []):
+            path = self._file(str(name), gate, "sloFiles", index)
+            if path.resolve() != self.path.resolve() and path.is_file():
+                found += [
+                    d for d in headed(read_documents(path, self.problems), self.problems) if d.data["kind"] in openslo.KINDS
+                ]
+        return found
+
+    def _file(self, name: str, gate: Document, *loc: str | int) -> Path:
+        path = self.folder / name
+        if not path.is_file():
+            siblings = path.parent.glob(f"*{path.suffix}") if path.parent.is_dir() else ()
+            there = sorted(os.path.relpath(one, self.folder) for one in siblings)
+            fix = nearest(name, there, what="there is") if there else f"paths are relative to {label(self.folder)}"
+            self.problems.add(gate.file, gate.line("spec", *loc), f"there is no file {name!r}", fix)
+        return path
+
+    def _relative(self, path: Path) -> str:
+        return Path(os.path.relpath(path.resolve(), self.root)).as_posix()
+
+    def _referred_anyway(self, spec: Any, gate: Document) -> None:
+        """The gate itself is misshapen; what it plainly refers to is still read, so that one run shows all errors."""
+        if not isinstance(spec, dict):
+            return
+        trial = None
+        if isinstance(spec.get("target"), str):
+            path = self._file(spec["target"], gate, "target")
+            trial = target.read(path, self.problems) if path.is_file() else None
+        if isinstance(spec.get("load"), dict) and isinstance(spec["load"].get("locustfile"), str):
+            self._file(spec["load"]["locustfile"], gate, "load", "locustfile")
+        faults = spec.get("faults")
+        for index, fault in enumerate(faults if isinstance(faults, list) else []):
+            if isinstance(fault, dict) and isinstance(fault.get("experiment"), str):
+                path = self._file(fault["experiment"], gate, "faults", index, "experiment")
+                given = fault.get("configuration")
+                if path.is_file():
+                    check_experiment(path, given if isinstance(given, dict) else {}, self.root, trial, self.problems)
+
+    def _faults(self, spec: GateSpec, gate: Document, trial: model.Target | None) -> dict[str, Touched]:
+        touched: dict[str, Touched] = {}
+        for index, fault in enumerate(spec.faults):
+            loc: Loc = ("faults", index)
+            if fault.name in touched:
+                self.problems.add(
+                    gate.file, gate.line("spec", *loc, "name"), f"fault {fault.name!r} is listed twice", "rename one"
+                )
+            path = self._file(fault.experiment, gate, *loc, "experiment")
+            touched[fault.name] = Touched()
+            if path.is_file():
+                touched[fault.name] = check_experiment(path, fault.configuration, self.root, trial, self.problems)
+        return touched
+
+    def _objectives(self, spec: GateSpec, gate: Document, around: Surroundings) -> list[model.Objective]:
+        found: list[model.Objective] = []
+        names: list[str] = []
+        for index, shape in enumerate(spec.objectives):
+            line = gate.line("spec", "objectives", index, "name")
+            if shape.name in names:
+                self.problems.add(gate.file, line, f"objective {shape.name!r} is listed twice", "rename one")
+            names.append(shape.name)
+            objective = read_objective(index, shape, gate, around, self.problems)
+            if objective is not None:
+                found.append(objective)
+        self._slo_refs(spec, gate, around.slos, around.broken_slos)
+        return found
+
+    def _slo_refs(self, spec: GateSpec, gate: Document, slos: dict[str, Slo] | Any, broken: frozenset[str]) -> None:
+        used = {objective.slo for objective in spec.objectives}
+        for index, name in enumerate(spec.slo_refs):
+            line = gate.line("spec", "sloRefs", index)
+            if name in spec.slo_refs[:index]:
+                self.problems.add(gate.file, line, f"SLO {name!r} is listed twice", "remove one")
+            elif name not in slos:
+                if name not in broken:
+                    self.problems.add(gate.file, line, f"unknown SLO {name!r}", nearest(name, slos, what="SLOs"))
+            elif name not in used:
+                fix = f"add an objective with slo: {name}, or remove it from sloRefs"
+                self.problems.add(gate.file, line, f"SLO {name!r} is on trial, but no objective judges it", fix)
+
+    def _waivers(self, spec: GateSpec, gate: Document) -> list[WaiverShape]:
+        waivers, document, loc = spec.waivers, gate, ("spec", "waivers")
+        if isinstance(waivers, str):
+            path = self._file(waivers, gate, "waivers")
+            documents = headed(read_documents(path, self.problems), self.problems) if path.is_file() else []
+            shape = fit(WaiversDocument, documents[0], self.problems) if documents else None
+            if shape is None:
+                return []
+            waivers, document, loc = shape.spec.waivers, documents[0], ("spec", "waivers")
+        names = [objective.name for objective in spec.objectives]
+        for index, waiver in enumerate(waivers):
+            if waiver.objective not in names:
+                line = document.line(*loc, index, "objective")
+                fix = nearest(waiver.objective, names, what="objectives")
+                self.problems.add(document.file, line, f"a waiver for unknown objective {waiver.objective!r}", fix)
+        return waivers
+
+    def _assemble(
+        self, shape: GateDocument, trial: model.Target, objectives: list[model.Objective], waivers: list[WaiverShape]
+    ) -> model.Plan:
+        spec = shape.spec
+        load_file = self._relative(self.folder / spec.load.locustfile)
+        abort = spec.abort
+        rate = abort.error_rate if abort else None
+        guard = model.Guard(
+            error_rate=rate.gt if rate else None,
+            error_rate_for_s=rate.for_ if rate else 20.0,
+            max_fault_s=abort.max_fault_duration if abort else 120.0,
+        )
+        return model.Plan(
+            gate=shape.metadata.name,
+            seed=spec.seed,
+            confidence=spec.confidence,
+            target=trial,
+            load=replace(
+                model.Load(locustfile=load_file, rate_per_s=spec.load.rate_per_s, users=spec.load.users),
+                workers=spec.load.workers,
+                tags=tuple(spec.load.tags),
+            ),
+            warmup_s=spec.phases.warmup,
+            steady_s=spec.phases.steady,
+            final_s=spec.phases.final,
+            faults=tuple(
+                model.Fault(
+                    name=fault.name,
+                    experiment=self._relative(self.folder / fault.experiment),
+                    recovery_s=fault.recovery,
+                    rate_per_window=fault.rate_per_window,
+                    configuration=fault.configuration,
+                )
+                for fault in spec.faults
+            ),
+            objectives=tuple(objectives),
+            validity=model.Validity(
+                max_send_lag_p99_ms=spec.validity.max_send_lag_p99,
+                min_achieved=spec.validity.min_achieved,
+                max_cpu=spec.validity.max_cpu,
+                max_clock_error_ms=spec.validity.max_clock_error,
+                max_saturated_share=spec.validity.max_saturated_share,
+            ),
+            guard=guard,
+            waivers=tuple(
+                model.Waiver(objective=w.objective, owner=w.owner, reason=w.reason, expires=w.expires) for w in waivers
+            ),
+            stop=spec.stop,
+            source=self._relative(self.path),
+        ).sealed()
+
+
+def headed(documents: list[Document], problems: Problems) -> list[Document]:
+    """The documents that say what they are: a mapping whose kind and apiVersion belong together. The rest is noted."""
+    found = []
+    for document in documents:
+        if not isinstance(document.data, dict):
+            problems.add(document.file, document.line(), "not a document", "write apiVersion, kind, metadata and spec")
+            continue
+        kind, version = document.data.get("kind"), document.data.get("apiVersion")
+        if kind in OUR_KINDS or kind in openslo.KINDS:
+            wanted = API_VERSION if kind in OUR_KINDS else openslo.API_VERSION
+            if version != wanted:
+                line = document.line("apiVersion")
+                said = "no apiVersion" if version is None else f"apiVersion {version!r}"
+                problems.add(document.file, line, f"{said} for kind {kind}", f"write apiVersion: {wanted}")
+                continue
+            found.append(document)
+            continue
+        message = "no kind" if kind is None else f"unknown kind {kind!r}"
+        problems.add(
+            document.file, document.line("kind"), message, nearest(str(kind), (*OUR_KINDS, *openslo.KINDS), what="kinds")
+        )
+    return found

@@ -1,0 +1,325 @@
+"""Target documents: the system on trial, its regions, users and components, and what may be contacted."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from stormgate import model
+from stormgate.documents.problems import Problems, nearest
+from stormgate.documents.shapes import Ours, Shape, fit
+from stormgate.documents.values import PositiveMilliseconds, Share, wrong
+from stormgate.documents.yamlfile import Document, Loc, read_documents
+
+BACKENDS = ("process", "toxiproxy", "command", "kubernetes", "aws", "group")
+PROVISIONERS = ("lab",)
+SHARE_TOLERANCE = 1e-6
+SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
+REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
+
+
+class Place(Shape):
+    """A position on Earth, degrees."""
+
+    name: str = Field(min_length=1, max_length=100)
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+
+
+class RegionShape(Place):
+    """A place where the target runs."""
+
+    continent: str | None = None
+
+
+class PopulationShape(Place):
+    """Users in one place: their share of the traffic, and how they reach each edge, nearest first."""
+
+    share: Share
+    edges: list[str] = Field(default_factory=list)
+    links: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, str] = Field(default_factory=dict)
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class ObserveShape(Shape):
+    """How a component is looked at from outside, not through what breaks it."""
+
+    protocol: Literal["http", "redis", "postgres", "tcp"]
+    address: str = Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):[0-9]{1,5}$|^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")
+    path: str = Field(default="/healthz", pattern="^/")
+
+
+class HandleShape(Shape):
+    """What a backend needs to break a component and bring it back. Which keys: see the backend."""
+
+    pid_file: str | None = None
+    start: list[str] | None = None
+    url: str | None = None
+    proxy: str | None = None
+    apply: dict[str, list[str]] | None = None
+    undo: dict[str, list[str]] | None = None
+    observe: list[str] | None = None
+    context: str | None = None
+    namespace: str | None = None
+    selector: str | None = None
+    region: str | None = None
+    resource: str | None = None
+
+
+HANDLE_KEYS = {
+    "process": {"pidFile", "start"},
+    "toxiproxy": {"url", "proxy"},
+    "command": {"apply", "undo", "observe"},
+    "group": set[str](),
+}
+
+
+class ComponentShape(Shape):
+    """A thing that can break, and the backend that can break it."""
+
+    name: str = Field(min_length=1, max_length=200)
+    kind: str = Field(min_length=1)
+    backend: Literal["process", "toxiproxy", "command", "kubernetes", "aws", "group"]
+    region: str | None = None
+    handle: HandleShape = Field(default_factory=HandleShape)
+    parts: list[str] = Field(default_factory=list)
+    observe: ObserveShape | None = None
+    attributes: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _handle_fits_backend(self) -> Self:
+        given = set(self.handle.model_dump(by_alias=True, exclude_none=True))
+        needed = HANDLE_KEYS.get(self.backend)
+        if needed is not None and given != needed:
+            listed = ", ".join(sorted(needed)) or "nothing"
+            raise wrong(f"component {self.name!r}: backend {self.backend} needs handle keys {listed}", "write exactly those keys")
+        if (self.backend == "group") != bool(self.parts):
+            raise wrong(f"component {self.name!r}: parts belong to backend group, and a group has at least one", "list its parts")
+        return self
+
+
+class SteeringShape(Shape):
+    """How users are moved between edges."""
+
+    mode: Literal["static", "dns", "table"] = "static"
+    url: str | None = None
+    interval: PositiveMilliseconds = 250.0
+
+
+class TargetSpec(Shape):
+    """What a target consists of. With `provision` Stormgate starts it itself and fills in the addresses."""
+
+    environment: Literal["laboratory", "test", "staging", "production"] = "laboratory"
+    allow: list[str] = Field(default_factory=lambda: ["127.0.0.0/8", "::1/128"], min_length=1)
+    provision: dict[str, dict[str, Any] | None] | None = None
+    regions: list[RegionShape] = Field(min_length=1)
+    populations: list[PopulationShape] = Field(min_length=1)
+    components: list[ComponentShape] = Field(default_factory=list)
+    steering: SteeringShape = Field(default_factory=SteeringShape)
+    observe: dict[str, str] = Field(default_factory=dict)
+    status_url: str | None = None
+    attributes: dict[str, str] = Field(default_factory=dict)
+
+
+class TargetDocument(Ours):
+    """The system on trial."""
+
+    kind: Literal["Target"]
+    spec: TargetSpec
+
+
+def load(path: Path) -> model.Target:
+    """The target a file describes. Raises DocumentErrors."""
+    problems = Problems()
+    target = read(path, problems)
+    problems.raise_any()
+    if target is None:  # unreachable: no target without a problem
+        raise AssertionError(path)
+    return target
+
+
+def read(path: Path, problems: Problems) -> model.Target | None:
+    """The target a file describes, or None with what is wrong noted."""
+    documents = read_documents(path, problems)
+    if not documents:
+        return None
+    if len(documents) > 1:
+        problems.add(documents[1].file, documents[1].line(), "a second document in a target file", "one target, one file")
+    document = documents[0]
+    before = len(problems)
+    shape = fit(TargetDocument, document, problems)
+    if shape is None:
+        return None
+    _check(shape.spec, document, problems)
+    return _to_model(shape) if len(problems) == before else None
+
+
+def _to_model(shape: TargetDocument) -> model.Target:
+    spec = shape.spec
+    return model.Target(
+        name=shape.metadata.name,
+        environment=spec.environment,
+        allow=tuple(spec.allow),
+        provision=None if spec.provision is None else {name: options or {} for name, options in spec.provision.items()},
+        regions=tuple(model.Region(**region.model_dump()) for region in spec.regions),
+        populations=tuple(
+            model.Population(**{**population.model_dump(), "edges": tuple(population.edges)}) for population in spec.populations
+        ),
+        components=tuple(_component(component) for component in spec.components),
+        steering=model.Steering(
+            mode=spec.steering.mode, url=spec.steering.url, interval_ms=max(1, round(spec.steering.interval))
+        ),
+        observe=spec.observe,
+        status_url=spec.status_url,
+        attributes=spec.attributes,
+    )
+
+
+def _component(shape: ComponentShape) -> model.Component:
+    return model.Component(
+        name=shape.name,
+        kind=shape.kind,
+        backend=shape.backend,
+        region=shape.region,
+        handle=shape.handle.model_dump(exclude_none=True),
+        parts=tuple(shape.parts),
+        observe=model.Observe(**shape.observe.model_dump()) if shape.observe else None,
+        attributes=shape.attributes,
+    )
+
+
+def _check(spec: TargetSpec, document: Document, problems: Problems) -> None:
+    def note(message: str, fix: str, *loc: str | int) -> None:
+        problems.add(document.file, document.line("spec", *loc), message, fix)
+
+    for key, names in (
+        ("regions", [r.name for r in spec.regions]),
+        ("populations", [p.name for p in spec.populations]),
+        ("components", [c.name for c in spec.components]),
+    ):
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                note(f"{name!r} is listed twice in {key}", "give each its own name", key, index, "name")
+    total = math.fsum(p.share for p in spec.populations)
+    if abs(total - 1) > SHARE_TOLERANCE:
+        note(f"the shares of the populations sum to {total:.6g}", "make them sum to 1 (100%)", "populations")
+    for index, population in enumerate(spec.populations):
+        if population.share == 0:
+            note(f"population {population.name!r} has no share", "give it a share above 0, or leave it out", "populations", index)
+    for name in spec.provision or {}:
+        if name not in PROVISIONERS:
+            note(f"nothing can provision {name!r}", nearest(name, PROVISIONERS), "provision", name)
+    if spec.provision is not None and len(spec.provision) != 1:
+        note("provision names not exactly one thing to start", f"name one of: {', '.join(PROVISIONERS)}", "provision")
+    _check_components(spec, document, problems)
+    _check_reach(spec, document, problems)
+    if spec.provision is None and spec.steering.mode == "table" and not spec.steering.url:
+        note("steering by table without a url", "add the url the table is read from", "steering")
+
+
+def _check_components(spec: TargetSpec, document: Document, problems: Problems) -> None:
+    names = {c.name for c in spec.components}
+    regions = [r.name for r in spec.regions]
+    for index, component in enumerate(spec.components):
+        loc: Loc = ("spec", "components", index)
+        if component.region is not None and component.region not in regions:
+            problems.add(
+                document.file,
+                document.line(*loc, "region"),
+                f"component {component.name!r} stands in unknown region {component.region!r}",
+                nearest(component.region, regions, what="regions"),
+            )
+        for at, part in enumerate(component.parts):
+            if part not in names:
+                problems.add(
+                    document.file,
+                    document.line(*loc, "parts", at),
+                    f"component {component.name!r} has unknown part {part!r}",
+                    nearest(part, names, what="components"),
+                )
+
+
+def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> None:
+    """Every address must be allowed, and carry no secret: addresses and headers are copied into the evidence."""
+    networks, hosts = _allowed(spec.allow, document, problems)
+    for loc, url in _urls(spec):
+        parts = urlsplit(url)
+        line = document.line("spec", *loc)
+        if REFERENCE.search(url):
+            continue
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            problems.add(document.file, line, f"{url!r} is not a URL", "write http://host:port or https://host")
+        elif parts.username or parts.password:
+            problems.add(document.file, line, "a URL carries credentials", "put them into a header as ${ENV}")
+        elif not _reachable(parts.hostname, networks, hosts):
+            problems.add(document.file, line, f"host {parts.hostname!r} is not in allow", f"allow now: {', '.join(spec.allow)}")
+    for index, population in enumerate(spec.populations):
+        at: Loc = ("spec", "populations", index)
+        if spec.provision is None:
+            for edge in population.edges:
+                if edge not in population.links:
+                    problems.add(
+                        document.file,
+                        document.line(*at, "edges"),
+                        f"population {population.name!r} has no link to edge {edge!r}",
+                        f"add links: {{{edge}: http://…}}",
+                    )
+            if not population.edges:
+                problems.add(
+                    document.file, document.line(*at), f"population {population.name!r} reaches no edge", "add edges and links"
+                )
+        for header, value in population.headers.items():
+            if SECRET_HEADER.search(header) and not REFERENCE.search(value):
+                problems.add(
+                    document.file,
+                    document.line(*at, "headers", header),
+                    f"header {header!r} holds a secret that would enter the evidence",
+                    "write it as ${ENV} and set that variable",
+                )
+
+
+def _allowed(allow: Iterable[str], document: Document, problems: Problems) -> tuple[list[Any], set[str]]:
+    networks: list[Any] = []
+    hosts: set[str] = set()
+    for index, entry in enumerate(allow):
+        try:
+            networks.append(ipaddress.ip_network(entry))
+        except ValueError:
+            if "/" in entry or not re.fullmatch(r"[A-Za-z0-9_.-]+", entry) or re.fullmatch(r"[0-9.]+", entry):
+                problems.add(
+                    document.file,
+                    document.line("spec", "allow", index),
+                    f"{entry!r} is neither a network nor a host name",
+                    "write a network such as 10.1.0.0/16, or one host name",
+                )
+            hosts.add(entry.lower())
+    return networks, hosts
+
+
+def _reachable(host: str, networks: list[Any], hosts: set[str]) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() in hosts
+    return any(address in network for network in networks)
+
+
+def _urls(spec: TargetSpec) -> Iterable[tuple[Loc, str]]:
+    if spec.status_url:
+        yield ("statusUrl",), spec.status_url
+    if spec.steering.url:
+        yield ("steering", "url"), spec.steering.url
+    for index, population in enumerate(spec.populations):
+        for edge, url in population.links.items():
+            yield ("populations", index, "links", edge), url
+    for index, component in enumerate(spec.components):
+        if component.handle.url:
+            yield ("components", index, "handle", "url"), component.handle.url
