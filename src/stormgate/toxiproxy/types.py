@@ -13,22 +13,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from stormgate.toxiproxy.errors import InvalidRequest, UnexpectedAnswer
+from stormgate.toxiproxy.toxics import TOXICS
 
 Stream = Literal["upstream", "downstream"]
 STREAMS: tuple[Stream, ...] = ("upstream", "downstream")
 
 # Attribute names per toxic type, all integers: latency, jitter, delay, timeout in ms (slicer's delay in microseconds),
-# rate in KB/s, sizes in bytes. Source: toxics/*.go of Toxiproxy 2.12.0.
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
-    "latency": ("latency", "jitter"),
-    "bandwidth": ("rate",),
-    "slow_close": ("delay",),
-    "timeout": ("timeout",),
-    "reset_peer": ("timeout",),
-    "slicer": ("average_size", "size_variation", "delay"),
-    "limit_data": ("bytes",),
-    "noop": (),
-}
+# rate in KB/s, sizes in bytes.
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {name: kind.attribute_names() for name, kind in TOXICS.items()}
 # Go multiplies milliseconds into an int64 of nanoseconds; past this it overflows into a negative sleep.
 ATTRIBUTE_MAX = (2**63 - 1) // 1_000_000
 
@@ -152,13 +144,7 @@ def _attribute_problems(type_: str, known: tuple[str, ...], attributes: Mapping[
             problems.append(f"{type_}.{key} must be an integer, not {value!r}")
         elif not 0 <= value <= ATTRIBUTE_MAX:
             problems.append(f"{type_}.{key} must be between 0 and {ATTRIBUTE_MAX}, not {value}")
-    if type_ == "slicer" and not problems:
-        average, variation = attributes.get("average_size", 0), attributes.get("size_variation", 0)
-        if average < 1:
-            problems.append("slicer.average_size must be at least 1 (the real server dies of 0, its default)")
-        elif variation >= average:
-            problems.append(f"slicer.size_variation {variation} must be below average_size {average}")
-    return problems
+    return problems or TOXICS[type_].problems(attributes)
 
 
 def with_defaults(type_: str, attributes: Mapping[str, int]) -> dict[str, int]:
