@@ -204,3 +204,16 @@ def populations(mix: Mix, edges_each: int = 3) -> tuple[Population, ...]:
         )
         for origin in mix.origins
     )
+
+
+def rtt_quantile_ms(mix: Mix, quantile: float) -> float | None:
+    """The round trip to the nearest edge, ms, that this share of the traffic stays within; None where there is no edge."""
+    if not mix.edges:
+        return None
+    reached = 0.0
+    rtts = sorted((nearest(o, mix.edges, 1)[0].rtt_ms, o.share) for o in mix.origins)
+    for rtt, share in rtts:
+        reached += share
+        if reached >= quantile - SHARE_TOLERANCE:
+            return rtt
+    return rtts[-1][0]

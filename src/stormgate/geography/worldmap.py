@@ -6,7 +6,7 @@ Pure: the grid is data, and who shows it (rich, a file, a test) is not known her
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import atan, exp, log, pi, radians, tan
@@ -14,7 +14,7 @@ from math import atan, exp, log, pi, radians, tan
 from stormgate.geography.distance import Located
 from stormgate.geography.mix import Mix, nearest
 
-NORTH, SOUTH = 78.0, -56.0  # nobody lives beyond, and the rows are better spent on Europe
+NORTH, SOUTH = 75.0, -56.0  # nobody lives beyond, and the rows are better spent on Europe
 WEST = -169.0  # the Bering Strait: cut there, no continent is torn in two
 DOTS_X, DOTS_Y = 2, 4  # of one Braille cell
 
@@ -55,11 +55,12 @@ class Spot:
 
 @dataclass(slots=True)
 class _Cell:
+    coast: str
+    solid: bool
     share: float = 0.0
     late: float = 0.0  # sum of share x round trip, for the mean
     edges: int = 0
     regions: int = 0
-    dots: int = field(default=0)
 
 
 def _miller_y(latitude: float) -> float:
@@ -109,26 +110,38 @@ def _dot_is_land(dot_x: int, dot_y: int, dots_across: int, dots_down: int) -> bo
 
 
 @cache
-def land_dots(columns: int) -> tuple[tuple[int, ...], ...]:
-    """The Braille dots of the land, cell by cell."""
-    rows = map_rows(columns)
-    return tuple(
-        tuple(
-            sum(
-                BRAILLE[y][x]
-                for y in range(DOTS_Y)
-                for x in range(DOTS_X)
-                if _dot_is_land(column * DOTS_X + x, row * DOTS_Y + y, columns * DOTS_X, rows * DOTS_Y)
-            )
-            for column in range(columns)
-        )
-        for row in range(rows)
-    )
+def _land_grid(columns: int) -> tuple[tuple[bool, ...], ...]:
+    across, down = columns * DOTS_X, map_rows(columns) * DOTS_Y
+    return tuple(tuple(_dot_is_land(x, y, across, down) for x in range(across)) for y in range(down))
+
+
+def _is_drawn(land: tuple[tuple[bool, ...], ...], x: int, y: int) -> bool:
+    """The coast, and inland one dot a cell: solid land would drown the marks where there is no colour."""
+    if not land[y][x]:
+        return False
+    around = ((x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1))
+    is_coast = any(0 <= row < len(land) and not land[row][column % len(land[0])] for column, row in around)
+    return is_coast or (x % DOTS_X, y % DOTS_Y) == (0, 1)
+
+
+@cache
+def land_cells(columns: int) -> tuple[tuple[tuple[str, bool], ...], ...]:
+    """For each cell its Braille character (a space for open sea), and whether most of it is land."""
+    land = _land_grid(columns)
+
+    def cell(row: int, column: int) -> tuple[str, bool]:
+        dots = [(x, y) for y in range(DOTS_Y) for x in range(DOTS_X)]
+        left, top = column * DOTS_X, row * DOTS_Y
+        drawn = sum(BRAILLE[y][x] for x, y in dots if _is_drawn(land, left + x, top + y))
+        solid = sum(land[top + y][left + x] for x, y in dots)
+        return chr(0x2800 + drawn) if drawn else " ", solid * 2 >= len(dots)
+
+    return tuple(tuple(cell(row, column) for column in range(columns)) for row in range(map_rows(columns)))
 
 
 def draw(mix: Mix, columns: int, marks: Marks = UNICODE) -> Iterator[list[Spot]]:
     """The rows of the map, top first."""
-    grid = [[_Cell(dots=dots) for dots in row] for row in land_dots(columns)]
+    grid = [[_Cell(coast, solid) for coast, solid in row] for row in land_cells(columns)]
     for origin in mix.origins:
         row, column = cell_of(origin, columns)
         grid[row][column].share += origin.share
@@ -155,9 +168,5 @@ def _spot(cell: _Cell, marks: Marks) -> Spot:
         return Spot(marks.region, "region")
     if cell.edges:
         return Spot(marks.edge, "edge")
-    if not cell.dots:
-        return Spot(" ", "sea")
-    if marks.land:
-        # Less than half of the cell's eight dots is a coast, and better left to the sea than drawn as solid land.
-        return Spot(marks.land, "land") if cell.dots.bit_count() >= DOTS_X * DOTS_Y / 2 else Spot(" ", "sea")
-    return Spot(chr(0x2800 + cell.dots), "land")
+    land = cell.coast if not marks.land else marks.land if cell.solid else " "
+    return Spot(land, "sea" if land == " " else "land")
