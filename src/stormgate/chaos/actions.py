@@ -1,0 +1,168 @@
+"""Actions for any Chaos Toolkit experiment: `module: stormgate.chaos.actions`.
+
+A component is named, or selected: `component: eu-west/cache`, or `component: {kind: database, role: primary, share: one of}`
+(stormgate.chaos.selection). An empty selection is an error, never a fault on nothing. Every action returns when its effect is
+proven by an independent observation; each raises when it is not, after taking it back.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stormgate.chaos import parts
+from stormgate.chaos.context import Context, current
+from stormgate.chaos.errors import CannotBreak, EmptySelection, Stopped, UndoFailed
+from stormgate.chaos.inject import PROOF_S, inject
+from stormgate.chaos.selection import Selector, select
+from stormgate.chaos.status import read_status, wait_whole
+from stormgate.chaos.undo import undo_all, undo_instances
+from stormgate.model import Component
+
+Selection = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
+Rows = list[dict[str, Any]]
+
+
+def break_component(component: Selection, mode: str, proof_s: float = PROOF_S, **params: Any) -> Rows:
+    """Break what is selected, all of it at once, in any mode a backend offers; `params` belong to the mode."""
+    return _break(component, mode, proof_s, params)
+
+
+def kill_region(region: str, mode: str = "crash", proof_s: float = PROOF_S) -> Rows:
+    """Lose a region: crash (processes die, links refuse), freeze, blackhole or refuse (its links to everyone else)."""
+    return _break({"kind": "region", "name": region}, mode, proof_s, {})
+
+
+def kill(component: Selection, proof_s: float = PROOF_S) -> Rows:
+    """SIGKILL of the whole process tree; a region also loses its links, a link refuses."""
+    return _break(component, "crash", proof_s, {})
+
+
+def freeze(component: Selection, proof_s: float = PROOF_S) -> Rows:
+    """SIGSTOP of the whole process tree: connections are accepted by the kernel, and nothing ever answers."""
+    return _break(component, "freeze", proof_s, {})
+
+
+def blackhole(component: Selection, proof_s: float = PROOF_S) -> Rows:
+    """Nothing passes over its links, and nobody is told."""
+    return _break(component, "blackhole", proof_s, {})
+
+
+def refuse(component: Selection, proof_s: float = PROOF_S) -> Rows:
+    """Its links refuse connections and end those there are."""
+    return _break(component, "refuse", proof_s, {})
+
+
+def slow(component: Selection, latency_ms: int, jitter_ms: int = 0, proof_s: float = PROOF_S) -> Rows:
+    """Add `latency_ms` to every round trip over its links."""
+    return _break(component, "slow", proof_s, {"latency_ms": latency_ms, "jitter_ms": jitter_ms})
+
+
+def lossy(component: Selection, share: float, after_ms: int = 0, proof_s: float = PROOF_S) -> Rows:
+    """A `share` of the connections over its links is reset after `after_ms` (drawn per connection by the link)."""
+    return _break(component, "lossy", proof_s, {"share": share, "after_ms": after_ms})
+
+
+def bandwidth(component: Selection, rate_kb_per_s: int, proof_s: float = PROOF_S) -> Rows:
+    """Narrow its links to `rate_kb_per_s` each way."""
+    return _break(component, "bandwidth", proof_s, {"rate_kb_per_s": rate_kb_per_s})
+
+
+def partition(
+    sets: Sequence[Sequence[str]] | None = None,
+    shape: str | None = None,
+    mode: str = "blackhole",
+    regions: Sequence[str] | None = None,
+    proof_s: float = PROOF_S,
+) -> Rows:
+    """Cut the links between sets of regions: given as `sets`, or drawn with the seed by `shape` (one, majority, halves, ring).
+
+    Users keep their links to every region; `regions` limits which take part.
+    """
+    context = current()
+    if (sets is None) == (shape is None):
+        raise EmptySelection("a partition needs either `sets` of regions or a `shape` (one, majority, halves, ring)")
+    if sets is not None:
+        cut = parts.cut_between(context.target, sets)
+    else:
+        names = list(regions or [region.name for region in context.target.regions])
+        random.Random(_seed(context)).shuffle(names)  # noqa: S311 - a repeatable draw, not a secret
+        if shape == "ring":
+            cut = parts.cut_ring(context.target, names)
+        else:
+            cut = parts.cut_between(context.target, parts.shape_sets(names, str(shape)))
+    return inject(context, cut, mode, {}, proof_s=proof_s)
+
+
+def rolling_restart(component: Selection, pause_s: float = 1.0, grace_s: float = 5.0, proof_s: float = 10.0) -> Rows:
+    """As a deploy does: one after the other is asked to end, seen to be down, started again and seen to answer.
+
+    `grace_s` is how long each may take to end before it is killed; `pause_s` lies between two. Raises at the first that does not
+    come back.
+    """
+    context = current()
+    rows: Rows = []
+    for chosen in _select(context, component):
+        if rows:
+            context.pause(pause_s)
+        rows += inject(context, [chosen], "stop", {"grace_s": grace_s}, proof_s=proof_s)
+        undo_instances(context, [str(rows[-1]["id"])])
+        if context.target.status_url is not None:
+            wait_whole(context.target, proof_s, context.stopping)
+    return rows
+
+
+def hold(seconds: float) -> float:
+    """Leave everything as it is for a while; the seconds waited. Raises Stopped when the run is stopped meanwhile."""
+    context = current()
+    begun = time.monotonic()
+    context.pause(float(seconds))
+    if context.stopping.is_set():
+        raise Stopped(f"stopped after {time.monotonic() - begun:.1f} of {seconds} s")
+    return time.monotonic() - begun
+
+
+def undo(deadline_s: float = 30.0) -> list[str]:
+    """Take back, newest first, all that this trial broke, each verified. For `rollbacks`; idempotent. Raises UndoFailed."""
+    context = current()
+    return undo_all(context, fault=context.fault, deadline_s=deadline_s)
+
+
+def wait_until_whole(deadline_s: float = 60.0) -> str:
+    """Wait until the target says that it is whole. Raises UndoFailed when it does not within `deadline_s`."""
+    context = current()
+    if context.target.status_url is None:
+        raise CannotBreak(f"target {context.target.name!r} has no status_url, so nobody can say whether it is whole")
+    status = wait_whole(context.target, deadline_s)
+    if not status.whole:
+        raise UndoFailed(f"not whole within {deadline_s:g} s: {status.why}")
+    return "whole"
+
+
+def _break(selection: Selection, mode: str, proof_s: float, params: Mapping[str, Any]) -> Rows:
+    context = current()
+    return inject(context, _select(context, selection), mode, params, proof_s=proof_s)
+
+
+def _select(context: Context, selection: Selection) -> list[Component]:
+    given = [selection] if isinstance(selection, str | Mapping) else list(selection)
+    if not given:
+        raise EmptySelection("nothing is selected")
+    selectors = [Selector.of(item) for item in given]
+    roles: Mapping[str, str | None] = {}
+    if any(selector.role is not None for selector in selectors):
+        status = read_status(context.target)
+        if not status.reached:
+            raise EmptySelection(f"the live roles are unknown: {status.why}")
+        roles = status.roles
+    chosen: dict[str, Component] = {}
+    for selector in selectors:
+        for component in select(context.target.components, selector, seed=_seed(context), roles=roles):
+            chosen.setdefault(component.name, component)
+    return list(chosen.values())
+
+
+def _seed(context: Context) -> str:
+    return f"{context.seed}/{context.fault}"

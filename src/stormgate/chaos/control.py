@@ -1,0 +1,103 @@
+"""The Chaos Toolkit control that makes an experiment safe under plain `chaos run`, too.
+
+In an experiment: `controls: [{name: stormgate, provider: {type: python, module: stormgate.chaos.control}}]`. It needs
+STORMGATE_PLAN or STORMGATE_TARGET (stormgate.chaos.context); without, the experiment stops before anything is touched and says
+how to get one. It notes begin and rollback in the timeline, holds probes of the method against their tolerance (Chaos Toolkit
+does not) and undoes whatever the rollbacks left, also when they were not played.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from typing import Any
+
+from chaoslib import substitute
+from chaoslib.exceptions import InterruptExecution
+from chaoslib.hypothesis import within_tolerance
+from chaoslib.run import RunEventHandler
+
+from stormgate.chaos.context import current
+from stormgate.chaos.errors import ChaosError
+from stormgate.chaos.session import Session, write_journal
+
+logger = logging.getLogger("chaostoolkit")
+
+_session: Session | None = None
+_refusal: str | None = None
+_ours_to_end = False
+
+
+class Handler(RunEventHandler):  # type: ignore[misc]
+    """Chaos Toolkit's events for one session."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def started(self, experiment: dict[str, Any], journal: dict[str, Any]) -> None:
+        self._session.begin(journal)
+
+    def start_rollbacks(self, experiment: dict[str, Any]) -> None:
+        self._session.unwound()
+
+
+def use(session: Session) -> None:
+    """Our runner has made the session already; the control then only helps it."""
+    global _session  # noqa: PLW0603 - Chaos Toolkit controls are modules
+    _session = session
+
+
+def configure_control(event_registry: Any = None) -> None:
+    """Under `chaos run`: make the session. What goes wrong is raised in `before_experiment_control`; here it is swallowed."""
+    global _session, _refusal, _ours_to_end  # noqa: PLW0603
+    if _session is not None:
+        return
+    try:
+        _session, _ours_to_end = Session(current()), True
+    except (ChaosError, OSError) as error:
+        _refusal = str(error)
+        return
+    handler = Handler(_session)
+    if event_registry is not None:
+        event_registry.register(handler)
+
+
+def before_experiment_control(context: dict[str, Any]) -> None:
+    """Refuse to go on without a target: nothing has been touched yet."""
+    if _session is None:
+        raise InterruptExecution(_refusal or "the stormgate control was not configured")
+    if not _session.journal:
+        # `chaos run` sent its `started` event before this control was known to it.
+        _session.take_signals()
+
+
+def after_activity_control(context: dict[str, Any], state: Any, configuration: Any = None, secrets: Any = None) -> None:
+    """Hold a probe against its tolerance, wherever it is; in a method Chaos Toolkit would ignore it."""
+    if not isinstance(state, dict) or "tolerance" not in context or state.get("status") != "succeeded":
+        return
+    tolerance = context["tolerance"]
+    with contextlib.suppress(Exception):  # left out of the journal it counts as not held, and the trial as inconclusive
+        if isinstance(tolerance, str):
+            tolerance = substitute(tolerance, configuration, secrets)
+        met = within_tolerance(tolerance, state.get("output"), configuration=configuration, secrets=secrets)
+        state["tolerance_met"] = bool(met)
+
+
+def before_rollback_control(context: dict[str, Any]) -> None:
+    """The method is over."""
+    if _session is not None:
+        _session.rolling_back()
+
+
+def after_experiment_control(context: dict[str, Any], state: Any) -> None:
+    """Undo what is left, and write the journal into the run folder (under our runner that is the runner's part)."""
+    if _session is None or not _ours_to_end:
+        return
+    if isinstance(state, dict):
+        _session.journal = state
+    left = _session.end()
+    write_journal(_session.context.folder, _session.context.fault, _session.journal)
+    if left:
+        logger.error(f"still broken: {', '.join(left)}; run `stormgate restore {_session.context.folder}`")
+    else:
+        logger.info(f"evidence is in {_session.context.folder}")

@@ -1,0 +1,45 @@
+"""What can go wrong while breaking things, one type per thing a caller may want to do about it."""
+
+# ruff: noqa: N818 - named for what happened, as they read in a journal.
+
+from __future__ import annotations
+
+
+class ChaosError(Exception):
+    """Base of every error of this package."""
+
+
+class NoTarget(ChaosError):
+    """There is neither a plan nor a target to act on; the message says how to get one."""
+
+
+class EmptySelection(ChaosError):
+    """Nothing in the target matches: a fault on nothing would pass everything."""
+
+
+class CannotBreak(ChaosError):
+    """This component cannot be broken this way (no such mode for its backend, no link leads to it, a bad parameter)."""
+
+
+class NotWhole(ChaosError):
+    """The component was not answering before the fault, so its effect could not be told from what was there."""
+
+
+class NotApplied(ChaosError):
+    """The backend could not inject the fault."""
+
+
+class Unproven(ChaosError):
+    """The fault was injected, but no independent observation saw its effect in time; it was withdrawn."""
+
+
+class UndoFailed(ChaosError):
+    """A fault could not be undone, or nobody could see that it was. The ledger stays open."""
+
+
+class Stopped(ChaosError):
+    """The run is being stopped: nothing new is injected."""
+
+
+class LeaseHeld(ChaosError):
+    """Another run holds this target."""

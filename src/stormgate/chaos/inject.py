@@ -1,0 +1,185 @@
+"""Breaking: plan everything, write the ledger, break at once, wait for proof; withdraw what was not proven."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from stormgate.chaos import backends
+from stormgate.chaos.backends import Request
+from stormgate.chaos.context import Context
+from stormgate.chaos.errors import CannotBreak, ChaosError, NotApplied, Stopped, Unproven
+from stormgate.chaos.ledger import Entry
+from stormgate.chaos.parts import Part, parts_of
+from stormgate.chaos.proof import wait_for
+from stormgate.chaos.undo import undo_entries
+from stormgate.model import Component, Event
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PROOF_S = 5.0
+_THREADS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class _Instance:
+    """One selected component and the ledger entries that break it."""
+
+    id: str
+    component: Component
+    entries: tuple[Entry, ...]
+
+
+def inject(
+    context: Context,
+    components: Sequence[Component],
+    mode: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    proof_s: float = PROOF_S,
+) -> list[dict[str, Any]]:
+    """Break all of `components` at once and return when each is proven to be broken: one row each, for the journal.
+
+    Raises ChaosError before anything is broken (CannotBreak, NotWhole), or after everything of this call was taken back
+    (NotApplied, Unproven after `proof_s` seconds, Stopped). UndoFailed instead when it could not be taken back.
+    """
+    instances = _plan(context, components, mode, dict(params or {}))
+    entries = [entry for instance in instances for entry in instance.entries]
+    try:
+        with context.lock:
+            # Under the lock that undoing takes: a stop either finds the intents, or nothing is broken any more.
+            if context.stopping.is_set():
+                raise Stopped("the run is being stopped; nothing was injected")
+            context.ledger.intend(entries)
+            requested_ns = time.monotonic_ns()
+            _say(context, Event.FAULT_REQUESTED, instances, mode, at_ns=requested_ns)
+            _apply(entries)
+            acknowledged_ns = time.monotonic_ns()
+            context.ledger.applied(entries)
+            _say(context, Event.FAULT_ACKNOWLEDGED, instances, mode, at_ns=acknowledged_ns)
+        return _prove(context, instances, mode, proof_s, requested_ns)
+    except ChaosError:
+        undo_entries(context, entries)
+        raise
+
+
+def _plan(context: Context, components: Sequence[Component], mode: str, params: dict[str, Any]) -> list[_Instance]:
+    drafts: list[tuple[str, Component, Part]] = []
+    for component in components:
+        token = secrets.token_hex(4)
+        drafts += [(token, component, part) for part in parts_of(context.target, component, mode)]
+    # Two regions that both lose their links share those between them: one fault each, undone once.
+    unique = list(
+        {(part.component.name, part.mode): (token, component, part) for token, component, part in reversed(drafts)}.values()
+    )
+    unique.reverse()
+
+    def draft(item: tuple[str, Component, Part]) -> Entry:
+        token, component, part = item
+        backend = backends.get(part.component.backend)
+        if part.mode not in backend.modes:
+            offers = ", ".join(sorted(backend.modes))
+            raise CannotBreak(f"{part.component.name}: backend {part.component.backend!r} cannot {part.mode} (it can {offers})")
+        identity = secrets.token_hex(4)
+        request = Request(part=part.component, mode=part.mode, params=params, token=identity, target=context.target)
+        record = backend.plan(request)
+        return Entry(
+            id=identity,
+            instance=token,
+            fault=context.fault,
+            component=component.name,
+            part=part.component,
+            mode=part.mode,
+            record=record,
+        )
+
+    entries = in_parallel(draft, unique)
+    found = []
+    for token, name in dict.fromkeys((token, component.name) for token, component, _ in drafts):
+        own = tuple(entry for entry in entries if entry.instance == token)
+        found.append(_Instance(token, context.target.component(name), own))
+    return found
+
+
+def _apply(entries: Sequence[Entry]) -> None:
+    def apply(entry: Entry) -> str | None:
+        try:
+            backends.get(entry.part.backend).apply(entry.part, entry.record)
+        except NotApplied as error:
+            return str(error)
+        return None
+
+    problems = [problem for problem in in_parallel(apply, entries) if problem is not None]
+    if problems:
+        raise NotApplied("; ".join(problems))
+
+
+def _prove(
+    context: Context, instances: Sequence[_Instance], mode: str, proof_s: float, requested_ns: int
+) -> list[dict[str, Any]]:
+    def prove(entry: Entry) -> tuple[str, bool, str, int]:
+        backend = backends.get(entry.part.backend)
+        seen, at_ns = wait_for(lambda: backend.in_effect(entry.part, entry.record), proof_s, stop=context.stopping)
+        return entry.part.name, seen.seen, seen.saw, at_ns
+
+    looks = dict(
+        zip(
+            [entry.id for instance in instances for entry in instance.entries],
+            in_parallel(prove, [entry for instance in instances for entry in instance.entries]),
+            strict=True,
+        )
+    )
+    if context.stopping.is_set():
+        raise Stopped("the run was stopped before the effect was proven")
+    rows, missing = [], []
+    for instance in instances:
+        own = [looks[entry.id] for entry in instance.entries]
+        unseen = [f"{name}: {saw}" for name, seen, saw, _ in own if not seen]
+        proof = [{"component": name, "saw": saw, "at_ns": at_ns} for name, _, saw, at_ns in own]
+        if unseen:
+            why = f"not seen within {proof_s:g} s: " + "; ".join(unseen)
+            _say(context, Event.FAULT_UNPROVEN, [instance], mode, why=why)
+            missing.append(f"{instance.component.name} ({mode}): {why}")
+            continue
+        observed_ns = max((at_ns for *_, at_ns in own), default=requested_ns)
+        _say(context, Event.FAULT_OBSERVED, [instance], mode, at_ns=observed_ns, proof=proof)
+        rows.append(
+            {
+                "component": instance.component.name,
+                "mode": mode,
+                "id": instance.id,
+                "parts": [entry.part.name for entry in instance.entries],
+                "observed_after_ms": round((observed_ns - requested_ns) / 1e6, 1),
+                "proof": proof,
+            }
+        )
+    if missing:
+        raise Unproven("; ".join(missing))
+    return rows
+
+
+def _say(context: Context, event: Event, instances: Sequence[_Instance], mode: str, **more: Any) -> None:
+    for instance in instances:
+        row: dict[str, Any] = {
+            "fault": context.fault,
+            "component": instance.component.name,
+            "mode": mode,
+            "id": instance.id,
+            **more,
+        }
+        if event is Event.FAULT_REQUESTED:
+            row["parts"] = [entry.part.name for entry in instance.entries]
+        context.timeline.write(event, **row)
+
+
+def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`work` over all items at once, results in order. The first error is raised, after all have ended."""
+    if len(items) <= 1:
+        return [work(item) for item in items]
+    with ThreadPoolExecutor(max_workers=min(_THREADS, len(items))) as pool:
+        return [task.result() for task in [pool.submit(work, item) for item in items]]

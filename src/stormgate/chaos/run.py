@@ -1,0 +1,142 @@
+"""`python -m stormgate.chaos.run EXPERIMENT --fault NAME [--configuration JSON]`: one trial, always undone.
+
+Chaos Toolkit carries the experiment out, in this process's main thread, with its rollbacks always played. Its exit code and
+status are never evidence: the exit code here only says whether the experiment could be run at all and everything was undone
+(0), could not be run (4), was stopped (5), or left something broken (6).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from chaoslib.control import load_global_controls
+from chaoslib.exceptions import ChaosException
+from chaoslib.experiment import ensure_experiment_is_valid, run_experiment
+from chaoslib.loader import load_experiment
+from chaoslib.types import Strategy
+
+from stormgate.chaos import control
+from stormgate.chaos.context import Context, current
+from stormgate.chaos.errors import ChaosError
+from stormgate.chaos.journal import OURS
+from stormgate.chaos.session import Session, write_journal
+from stormgate.model import Verdict
+from stormgate.processes import die_with_parent
+
+logger = logging.getLogger("chaostoolkit")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """See the module."""
+    arguments = _arguments(argv)
+    # Asked for here too: whoever started us may have asked the kernel for SIGKILL, and then nothing would be undone.
+    die_with_parent(death_signal=signal.SIGTERM)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    os.environ["STORMGATE_FAULT"] = arguments.fault
+    try:
+        context = current()
+    except (ChaosError, OSError) as error:
+        print(f"stormgate.chaos.run: {error}", file=sys.stderr)
+        return Verdict.ERROR.exit_code
+    return run(context, arguments.experiment, arguments.configuration)
+
+
+def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -> int:
+    """Run one experiment in this (main) thread. Returns the exit code; the journal is always written."""
+    session = Session(context)
+    session.take_signals()
+    control.use(session)
+    journal: dict[str, Any] = {}
+    try:
+        journal = _run_chaoslib(session, experiment_path, configuration)
+    except (ChaosException, ChaosError, OSError, ValueError) as error:
+        journal = {**session.journal, "status": "aborted", "error": f"{type(error).__name__}: {error}"}
+        logger.error(f"{experiment_path}: {error}")
+    except SystemExit:
+        journal = {**session.journal, "status": "interrupted"}
+    finally:
+        session.journal = journal or {**session.journal, "status": "aborted"}
+        left = session.end()
+        path = write_journal(context.folder, context.fault, session.journal)
+    logger.info(f"journal: {path}")
+    if left:
+        logger.error(f"still broken: {', '.join(left)}; run `stormgate restore {context.folder}`")
+        return Verdict.DIRTY.exit_code
+    if session.journal[OURS]["stopped"]:
+        return Verdict.ABORTED.exit_code
+    return Verdict.ERROR.exit_code if "error" in session.journal else 0
+
+
+def _run_chaoslib(session: Session, experiment_path: str, configuration: dict[str, Any]) -> dict[str, Any]:
+    # The library reads the rollback strategy from the settings alone; `runtime` in an experiment is for its CLI.
+    settings: dict[str, Any] = {
+        "runtime": {"rollbacks": {"strategy": "always"}, "hypothesis": {"strategy": "default"}},
+        "controls": {"stormgate": {"provider": {"type": "python", "module": "stormgate.chaos.control"}}},
+    }
+    load_global_controls(settings)
+    experiment = load_experiment(experiment_path, settings)
+    _without_our_control(experiment)
+    ensure_experiment_is_valid(experiment)
+    for name in _ignored_timeouts(experiment):
+        logger.warning(f"{name!r}: Chaos Toolkit ignores `timeout` on a python activity; use the action's own deadline")
+    journal: dict[str, Any] = run_experiment(
+        experiment,
+        settings=settings,
+        experiment_vars=(dict(configuration), {}),
+        strategy=Strategy.DEFAULT,
+        event_handlers=[control.Handler(session)],
+    )
+    return journal
+
+
+def _without_our_control(experiment: dict[str, Any]) -> None:
+    """It is loaded for every experiment here; twice would hold every probe twice."""
+    kept = [
+        each
+        for each in experiment.get("controls") or []
+        if (each.get("provider") or {}).get("module") != "stormgate.chaos.control"
+    ]
+    experiment["controls"] = kept
+
+
+def _ignored_timeouts(experiment: dict[str, Any]) -> list[str]:
+    hypothesis = (experiment.get("steady-state-hypothesis") or {}).get("probes") or []
+    activities = [*hypothesis, *(experiment.get("method") or []), *(experiment.get("rollbacks") or [])]
+    providers = [(activity.get("name"), activity.get("provider") or {}) for activity in activities]
+    return [str(name) for name, provider in providers if provider.get("type") == "python" and "timeout" in provider]
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m stormgate.chaos.run", description="Run one Chaos Toolkit experiment, always undone."
+    )
+    parser.add_argument("experiment", help="the experiment's YAML or JSON file")
+    parser.add_argument("--fault", required=True, help="what this trial is called in the evidence")
+    parser.add_argument(
+        "--configuration", type=_json_object, default={}, help="values for the experiment's configuration, as a JSON object"
+    )
+    arguments = parser.parse_args(argv)
+    if not Path(arguments.experiment).is_file():
+        parser.error(f"{arguments.experiment}: no such file")
+    return arguments
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError("not a JSON object")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

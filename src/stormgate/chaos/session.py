@@ -1,0 +1,131 @@
+"""Carrying one experiment through to its undoing, whoever drives Chaos Toolkit: our runner, or `chaos run` with our control.
+
+The first SIGTERM, SIGINT or SIGUSR1/2 stops everything: what waits is woken, a thread of ours undoes the ledger at once (the
+main thread may be deep in somebody's activity), and the main thread leaves Chaos Toolkit by SystemExit, which it cannot swallow.
+Later signals change nothing, so that a rollback under way is never cut short.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from stormgate.chaos.context import Context
+from stormgate.chaos.errors import UndoFailed
+from stormgate.chaos.journal import OURS
+from stormgate.chaos.undo import still_open, undo_all
+from stormgate.evidence.write import write_atomically
+from stormgate.model import Event
+
+logger = logging.getLogger("chaostoolkit")
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+# chaoslib takes 30 to mean "without rollbacks"; 20 is its code for a stop that plays them.
+STOP_CODE = 20
+# After everything is undone, how long somebody's activity may hold Chaos Toolkit before the journal is written without it.
+UNWIND_S = 8.0
+
+
+class Session:
+    """One experiment in one process. `begin` in the main thread, `end` when Chaos Toolkit has returned, however it did."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.journal: dict[str, Any] = {}
+        self._undoing: threading.Thread | None = None
+        self._rolling_back = False
+        self._unwound = threading.Event()
+        self._before: dict[signal.Signals, Any] = {}
+        self._failed: list[str] = []
+
+    def begin(self, journal: dict[str, Any]) -> None:
+        """From inside chaoslib's own signal scope (its `started` event): ours replace its handlers, which it puts back itself."""
+        self.journal = journal
+        self.take_signals()
+
+    def take_signals(self) -> None:
+        for each in SIGNALS:
+            before = signal.signal(each, self._on_signal)
+            self._before.setdefault(each, before)
+
+    def rolling_back(self) -> None:
+        """The method is over and undoing begins: say so once."""
+        if not self._rolling_back:
+            self._rolling_back = True
+            self.context.timeline.write(Event.CHAOS_ROLLBACK, fault=self.context.fault)
+
+    def unwound(self) -> None:
+        """Chaos Toolkit is past the method and plays the rollbacks; they have deadlines of their own."""
+        self.rolling_back()
+        self._unwound.set()
+
+    def end(self) -> list[str]:
+        """Undo what the rollbacks left open, put the signal handlers back and return what is still broken, in words."""
+        self._unwound.set()
+        self.take_signals()
+        if still_open(self.context.folder, self.context.fault):
+            self.rolling_back()
+            self._undo()
+        if self._undoing is not None:
+            self._undoing.join()
+        with contextlib.suppress(ValueError):
+            for each, handler in self._before.items():
+                signal.signal(each, handler)
+        return self.seal()
+
+    def seal(self) -> list[str]:
+        """Write what the ledger says into the journal; what is still broken, in words."""
+        left = still_open(self.context.folder, self.context.fault)
+        self.journal[OURS] = {
+            "fault": self.context.fault,
+            "open": left,
+            "undo_failed": self._failed,
+            "stopped": self.context.stopping.is_set(),
+            "folder": str(self.context.folder),
+        }
+        return left
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.context.stopping.is_set():
+            return
+        self.context.stopping.set()
+        rolling_back = self._rolling_back
+        self._undoing = threading.Thread(target=self._undo_now, name="undo", daemon=True)
+        self._undoing.start()
+        if not rolling_back:
+            raise SystemExit(STOP_CODE)
+
+    def _undo_now(self) -> None:
+        self.rolling_back()
+        self._undo()
+        if not self._unwound.wait(UNWIND_S):
+            # Somebody's activity holds the main thread. Everything of ours is undone; say so and go.
+            self.journal["status"] = "interrupted"
+            self.seal()
+            write_journal(self.context.folder, self.context.fault, self.journal)
+            os._exit(STOP_CODE)
+
+    def _undo(self) -> None:
+        try:
+            undo_all(self.context, fault=self.context.fault)
+        except UndoFailed as error:
+            self._failed.append(str(error))
+            logger.error(f"undo failed: {error}")
+        except Exception as error:  # the ledger cannot be read or written: it stays open, and that is said
+            self._failed.append(f"{type(error).__name__}: {error}")
+            logger.error(f"undo failed: {error}")
+
+
+def write_journal(folder: Path, fault: str, journal: dict[str, Any]) -> Path:
+    """journals/<fault>.json, in one step. What is not JSON in it is written as text."""
+    path = folder / "journals" / f"{fault}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_atomically(path, json.dumps(journal, indent=2, ensure_ascii=False, default=str))
+    return path

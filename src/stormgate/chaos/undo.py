@@ -1,0 +1,105 @@
+"""Taking back: newest fault first, each verified from outside before the ledger closes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from stormgate.chaos import backends
+from stormgate.chaos.context import Context
+from stormgate.chaos.errors import ChaosError, UndoFailed
+from stormgate.chaos.ledger import Entry, open_entries
+from stormgate.chaos.proof import wait_for
+from stormgate.model import Event
+
+UNDO_S = 30.0
+_THREADS = 24
+
+
+def undo_entries(context: Context, entries: Sequence[Entry], deadline_s: float = UNDO_S) -> list[str]:
+    """Undo these entries, those of them that are still open. Returns what was undone, in words.
+
+    Every one is tried, whatever happens to the others. Raises UndoFailed listing all that could not be undone or verified;
+    they stay in the ledger. Idempotent, and safe beside another undo of the same entries.
+    """
+    wanted = {entry.id for entry in entries}
+    done, failed = [], []
+    end = time.monotonic() + deadline_s
+    with context.lock:
+        still_open = [entry for entry in open_entries(context.folder) if entry.id in wanted]
+        for instance in _newest_first(still_open):
+            problems = _undo_instance(context, instance, end)
+            failed += problems
+            if not problems:
+                done.append(f"{instance[0].component} ({instance[0].mode})")
+        context.ledger.close_if_empty()
+    if failed:
+        raise UndoFailed("; ".join(failed))
+    return done
+
+
+def undo_all(context: Context, *, fault: str | None = None, deadline_s: float = UNDO_S) -> list[str]:
+    """Undo everything that is open in this run's ledger, or only what one fault broke. See `undo_entries`."""
+    found = [entry for entry in open_entries(context.folder) if fault is None or entry.fault == fault]
+    return undo_entries(context, found, deadline_s)
+
+
+def undo_instances(context: Context, instances: Iterable[str], deadline_s: float = UNDO_S) -> list[str]:
+    """Undo what these injections broke. See `undo_entries`."""
+    wanted = set(instances)
+    return undo_entries(context, [entry for entry in open_entries(context.folder) if entry.instance in wanted], deadline_s)
+
+
+def still_open(folder: Path, fault: str | None = None) -> list[str]:
+    """What is still broken, in words."""
+    return [f"{entry.part.name} ({entry.mode})" for entry in open_entries(folder) if fault is None or entry.fault == fault]
+
+
+def _newest_first(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Entries by instance, the last broken first. An instance's entries were written together."""
+    return [list(group) for _, group in groupby(reversed(list(entries)), key=lambda entry: entry.instance)]
+
+
+def _undo_instance(context: Context, entries: Sequence[Entry], end: float) -> list[str]:
+    problems: list[str] = []
+    seen: list[dict[str, str]] = []
+    stages = sorted({backends.get(entry.part.backend).undo_stage for entry in entries})
+    for stage in stages:
+        own = [entry for entry in entries if backends.get(entry.part.backend).undo_stage == stage]
+        with ThreadPoolExecutor(max_workers=min(_THREADS, len(own))) as pool:
+            for entry, (saw, problem) in zip(own, pool.map(lambda entry: _undo_one(entry, end), own), strict=True):
+                if problem:
+                    problems.append(problem)
+                else:
+                    context.ledger.undone(entry, saw)
+                    seen.append({"component": entry.part.name, "saw": saw})
+    first = entries[0]
+    about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.mode, "id": first.instance}
+    if problems:
+        context.timeline.write(Event.FAULT_UNDO_FAILED, **about, why="; ".join(problems))
+    else:
+        context.timeline.write(Event.FAULT_CLEARED, **about, proof=seen)
+    return problems
+
+
+def _undo_one(entry: Entry, end: float) -> tuple[str, str | None]:
+    """(what was seen, None) or ("", the problem). Tried again until `end`: a server may be busy dying or starting."""
+    backend = backends.get(entry.part.backend)
+    waiter = threading.Event()
+    while True:
+        left = max(end - time.monotonic(), 0.1)
+        try:
+            backend.undo(entry.part, entry.record, left)
+        except ChaosError as error:
+            if time.monotonic() >= end or waiter.wait(0.2):
+                return "", f"{entry.part.name} ({entry.mode}): {error}"
+            continue
+        seen, _ = wait_for(lambda: backend.is_whole(entry.part, entry.record), max(end - time.monotonic(), 0.0))
+        if seen.seen:
+            return seen.saw, None
+        return "", f"{entry.part.name} ({entry.mode}): undone, but not seen to be: {seen.saw}"
