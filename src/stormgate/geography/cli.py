@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -41,6 +43,9 @@ def command(mix: str, cloud: str, on: datetime | None, top: int, width: int | No
 
     from stormgate.geography.show import render
 
+    # A name may have letters that an old terminal lacks; "?" in its place is better than no map.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
     Console(width=width).print(render(traffic, on=day, top=top))
 
 

@@ -67,15 +67,14 @@ def route_km(great_circle: float) -> float:
     return max(1500.0, 1.25 * great_circle)
 
 
-def rtt_ms(
-    a: Located,
-    b: Located,
+def rtt_over_ms(
+    great_circle: float,
     *,
     fibre_speed_km_per_ms: float = FIBRE_SPEED_KM_PER_MS,
     path_factor: float | None = None,
     overhead_ms: float = OVERHEAD_MS,
 ) -> float:
-    """Round-trip time between two places, ms: 2 x route / fibre speed + overhead.
+    """Round-trip time, ms, over a great-circle distance in km: 2 x route / fibre speed + overhead.
 
     The route is `route_km` (ITU-T G.826) unless `path_factor` gives a fixed ratio of cable to great circle. Raises ValueError for
     a speed that is not positive, a factor under 1 or a negative overhead.
@@ -86,9 +85,25 @@ def rtt_ms(
         raise ValueError(f"overhead_ms must not be negative, not {overhead_ms}")
     if path_factor is not None and path_factor < 1:
         raise ValueError(f"path_factor must be at least 1 (no cable is shorter than the great circle), not {path_factor}")
-    distance = great_circle_km(a, b)
-    route = route_km(distance) if path_factor is None else distance * path_factor
+    route = route_km(great_circle) if path_factor is None else great_circle * path_factor
     return 2 * route / fibre_speed_km_per_ms + overhead_ms
+
+
+def rtt_ms(
+    a: Located,
+    b: Located,
+    *,
+    fibre_speed_km_per_ms: float = FIBRE_SPEED_KM_PER_MS,
+    path_factor: float | None = None,
+    overhead_ms: float = OVERHEAD_MS,
+) -> float:
+    """Round-trip time between two places, ms; formula and errors as `rtt_over_ms`."""
+    return rtt_over_ms(
+        great_circle_km(a, b),
+        fibre_speed_km_per_ms=fibre_speed_km_per_ms,
+        path_factor=path_factor,
+        overhead_ms=overhead_ms,
+    )
 
 
 def rtt_table_ms(rows: Iterable[Located], columns: Iterable[Located]) -> list[list[float]]:

@@ -15,7 +15,7 @@ from math import floor, fsum, inf, isfinite
 from random import Random
 from typing import Generic, Protocol, TypeVar
 
-from stormgate.geography.distance import Located, check_position, great_circle_km, rtt_ms
+from stormgate.geography.distance import Located, check_position, great_circle_km, rtt_over_ms
 from stormgate.model import Population
 
 SHARE_TOLERANCE = 1e-9
@@ -136,19 +136,29 @@ def nearest(
     edges: Iterable[E],
     count: int | None = None,
     *,
-    rtt: Callable[[Located, Located], float] = rtt_ms,
+    rtt: Callable[[float], float] = rtt_over_ms,
 ) -> tuple[Near[E], ...]:
-    """The edges by round-trip time from a place, nearest first, at most `count`; equal ones by name, so the order is fixed."""
-    near = sorted(
-        (Near(edge, great_circle_km(place, edge), rtt(place, edge)) for edge in edges),
-        key=lambda n: (n.rtt_ms, n.edge.name),
-    )
-    return tuple(near if count is None else near[:count])
+    """The edges from a place outwards, at most `count`; equally distant ones by name, so the order is fixed.
+
+    `rtt` turns a great-circle distance, km, into a round trip, ms.
+    """
+    by_distance = sorted(((great_circle_km(place, edge), edge.name, edge) for edge in edges), key=lambda d: d[:2])
+    return tuple(Near(edge, distance, rtt(distance)) for distance, _, edge in by_distance[:count])
 
 
-def share_within(origins: Sequence[Origin], edges: Sequence[Edge], limit_ms: float) -> float:
-    """Share of the traffic whose nearest edge is at most `limit_ms` of round trip away, 0..1; 0 where there is no edge."""
-    return fsum(o.share for o in origins if edges and nearest(o, edges, 1)[0].rtt_ms <= limit_ms)
+def share_within(reached: Sequence[tuple[float, float]], limit_ms: float) -> float:
+    """What part of some traffic is served within `limit_ms`, 0..1, from pairs of (round trip in ms, share)."""
+    return fsum(share for rtt, share in reached if rtt <= limit_ms) / fsum(share for _, share in reached)
+
+
+def rtt_quantile_ms(reached: Sequence[tuple[float, float]], quantile: float) -> float:
+    """The round trip, ms, that a part of some traffic stays within, from pairs of (round trip in ms, share)."""
+    total, so_far = fsum(share for _, share in reached), 0.0
+    for rtt, share in sorted(reached):
+        so_far += share
+        if so_far >= (quantile - SHARE_TOLERANCE) * total:
+            return rtt
+    return max(reached)[0]
 
 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:
@@ -204,16 +214,3 @@ def populations(mix: Mix, edges_each: int = 3) -> tuple[Population, ...]:
         )
         for origin in mix.origins
     )
-
-
-def rtt_quantile_ms(mix: Mix, quantile: float) -> float | None:
-    """The round trip to the nearest edge, ms, that this share of the traffic stays within; None where there is no edge."""
-    if not mix.edges:
-        return None
-    reached = 0.0
-    rtts = sorted((nearest(o, mix.edges, 1)[0].rtt_ms, o.share) for o in mix.origins)
-    for rtt, share in rtts:
-        reached += share
-        if reached >= quantile - SHARE_TOLERANCE:
-            return rtt
-    return rtts[-1][0]

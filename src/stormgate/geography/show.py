@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date
+from typing import Literal
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from stormgate.geography.mixfile import TrafficMix
-from stormgate.geography.summary import GroupFacts, MixFacts, OriginFacts, facts
-from stormgate.geography.worldmap import ASCII, FAR_MS, MANY, NEAR_MS, SOME, UNICODE, draw
+from stormgate.geography.summary import MixFacts, facts
+from stormgate.geography.worldmap import ASCII, FAR_MS, MANY, NEAR_MS, SOME, UNICODE, Marks, draw
 
 STYLES = {
     "near": "bold green",
@@ -30,12 +32,17 @@ WIDE = 100  # columns from which the tables have room for the second edge and a 
 def render(traffic: TrafficMix, *, on: date, top: int = 12) -> RenderableType:
     """The mix on a date as a rich renderable, `top` of its origins in full. Fits any width from 60 columns and any encoding."""
     known = facts(traffic, on)
-    parts: list[RenderableType] = [_headline(known), "", _WorldMap(traffic), ""]
-    if any(level != known.total.utc_levels[0] for level in known.total.utc_levels):
+    parts: list[RenderableType] = [_headline(known), "", _WorldMap(traffic, known), ""]
+    if _varies(known):
         parts += [_DayChart(known), ""]
     if len(known.groups) > 1:
         parts += [_GroupTable(known), ""]
     return Group(*parts, _OriginTable(known, top))
+
+
+def _varies(known: MixFacts) -> bool:
+    levels = known.total.utc_levels
+    return max(levels) - min(levels) > 1e-9
 
 
 def _headline(known: MixFacts) -> Text:
@@ -50,38 +57,45 @@ def _headline(known: MixFacts) -> Text:
         text.append(f"; {total.rate_per_s:,.0f} requests/s on average", style="not bold")
     if total.edges:
         within = [f"{_percent(share)} within {limit} ms" for limit, share in total.share_within_ms.items()]
-        text.append("\nround trip to the nearest edge: " + ", ".join(within), style="not bold")
+        needed = sum(share < 1 - 1e-9 for share in total.share_within_ms.values()) + 1
+        text.append("\nto the nearest edge and back: " + ", ".join(within[:needed]), style="not bold")
     return text
 
 
 class _WorldMap:
-    def __init__(self, traffic: TrafficMix) -> None:
+    def __init__(self, traffic: TrafficMix, known: MixFacts) -> None:
         self.mix = traffic.mix
+        self.rtt_ms = {origin.name: origin.ways[0].rtt_ms for origin in known.origins if origin.ways}
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = ASCII if options.ascii_only else UNICODE
-        for row in draw(self.mix, min(options.max_width, WIDEST_MAP), marks):
+        for row in draw(self.mix, min(options.max_width, WIDEST_MAP), self.rtt_ms, marks):
             line = Text(no_wrap=True)
             for spot in row:
                 line.append(spot.char, STYLES[spot.style])
             line.rstrip()
             yield line
-        many, some = f"{MANY:.0%}", f"{SOME:.1%}"
-        users = Text.assemble(
-            (f"{marks.many} ", "bold"), f"users, {many} or more  ", (f"{marks.some} ", "bold"), f"{some} or more  ",
-            (f"{marks.few} ", "bold"), "fewer",
+        yield from self._legend(marks, coloured=console.color_system is not None and not console.no_color)
+
+    def _legend(self, marks: Marks, coloured: bool) -> RenderResult:
+        text = Text.assemble(
+            ("users: ", "bold"), f"{marks.many} {MANY:.0%} or more  {marks.some} {SOME:.1%} or more  {marks.few} fewer",
         )  # fmt: skip
         if self.mix.regions:
-            users.append(f"   {marks.region_with_users} region (").append(marks.region, STYLES["region"])
-            users.append(" no users there)")
+            text.append(f"  {marks.region_with_users} beside a region")
+        yield text
+        unused = Text()
+        if self.mix.regions:
+            unused.append(f"{marks.region}", STYLES["region"]).append(" region  ")
         if self.mix.edges and self.mix.edges != self.mix.regions:
-            users.append("   ").append(marks.edge, STYLES["edge"]).append(" edge")
-        yield users
-        if self.mix.edges:
-            yield Text.assemble(
-                "nearest edge: ", (f"up to {NEAR_MS:.0f} ms", STYLES["near"]), ", ",
-                (f"up to {FAR_MS:.0f} ms", STYLES["middle"]), ", ", ("beyond", STYLES["far"]), " of round trip",
-            )  # fmt: skip
+            unused.append(f"{marks.edge}", STYLES["edge"]).append(" edge  ")
+        if self.mix.edges or self.mix.regions:
+            unused.append("without users nearby")
+        if self.mix.edges and coloured:
+            unused.append("   nearest edge: ", "bold").append(f"up to {NEAR_MS:.0f} ms", STYLES["near"]).append(", ")
+            unused.append(f"up to {FAR_MS:.0f} ms", STYLES["middle"]).append(", ").append("beyond", STYLES["far"])
+        if unused:
+            yield unused
 
 
 class _DayChart:
@@ -111,45 +125,52 @@ class _DayChart:
         yield Text("".join(f"{hour:02d}".ljust(step * 3) for hour in range(0, 24, 3)), style="bright_black")
 
 
+@dataclass(slots=True)
+class _Columns:
+    """A table by columns, so that what a column is called and what it shows are said in one place."""
+
+    wide: bool
+    titles: list[tuple[str, Literal["left", "right"]]] = field(default_factory=list)
+    cells: list[Sequence[str | Text]] = field(default_factory=list)
+
+    def add(self, title: str, cells: Sequence[str | Text], align: Literal["left", "right"] = "right") -> None:
+        self.titles.append((title, align))
+        self.cells.append(cells)
+
+    def table(self, *, bold_last: bool = False) -> Table:
+        table = Table(box=None, pad_edge=False, padding=(0, 2 if self.wide else 1, 0, 0), header_style="bold")
+        for title, align in self.titles:
+            table.add_column(title, justify=align, no_wrap=True)
+        rows = list(zip(*self.cells, strict=True))
+        for number, row in enumerate(rows, 1):
+            table.add_row(*row, style="bold" if bold_last and number == len(rows) else "")
+        return table
+
+
 class _GroupTable:
     def __init__(self, known: MixFacts) -> None:
         self.known = known
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = options.max_width >= WIDE
-        total = self.known.total
-        table = Table(box=None, pad_edge=False, header_style="bold", show_footer=False)
-        table.add_column("group", no_wrap=True)
-        table.add_column("share", justify="right")
-        if total.rate_per_s is not None:
-            table.add_column("req/s", justify="right")
-        if wide:
-            table.add_column("populations", justify="right")
-        if total.edges:
-            table.add_column("edges", justify="right")
-            table.add_column("≤10 ms" if not options.ascii_only else "<=10 ms", justify="right")
-            table.add_column("90 %", justify="right")
-        if wide and total.edges:
-            table.add_column("farthest", no_wrap=True)
-        table.add_column("day (UTC)", no_wrap=True)
+        wide, total = options.max_width >= WIDE, self.known.total
         bars = ASCII_BARS if options.ascii_only else BARS
-        for group in (*self.known.groups, total):
-            style = "bold" if group is total else ""
-            table.add_row(*self._cells(group, wide, bars), style=style)
-        yield table
-
-    def _cells(self, group: GroupFacts, wide: bool, bars: str) -> list[RenderableType]:
-        cells: list[RenderableType] = [group.name, _percent(group.share)]
-        if group.rate_per_s is not None:
-            cells.append(f"{group.rate_per_s:,.0f}")
+        rows = [*self.known.groups, total]
+        columns = _Columns(wide)
+        columns.add("group", [group.name for group in rows], "left")
+        columns.add("share", [_percent(group.share) for group in rows])
+        if total.rate_per_s is not None:
+            columns.add("req/s", [f"{group.rate_per_s:,.0f}" for group in rows])
         if wide:
-            cells.append(str(group.origins))
-        if self.known.total.edges:
-            cells += [str(group.edges), _percent(group.share_within_ms["10"]), _milliseconds(group.rtt_quantiles_ms["0.9"])]
-        if wide and self.known.total.edges:
-            cells.append(group.farthest or "")
-        cells.append(Text(_sparkline(group.utc_levels, bars), style="magenta"))
-        return cells
+            columns.add("populations", [str(group.origins) for group in rows])
+        if total.edges:
+            columns.add("edges", [str(group.edges) for group in rows])
+            columns.add("in 10 ms", [_percent(group.share_within_ms["10"]) for group in rows])
+            columns.add("90 % in", [_milliseconds(group.rtt_quantiles_ms["0.9"]) for group in rows])
+        if wide and total.edges:
+            columns.add("farthest", [group.farthest or "" for group in rows], "left")
+        if _varies(self.known):
+            columns.add("day (UTC)", [Text(_sparkline(group.utc_levels, bars), style="magenta") for group in rows], "left")
+        yield columns.table(bold_last=True)
 
 
 class _OriginTable:
@@ -158,49 +179,36 @@ class _OriginTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         wide = options.max_width >= WIDE
-        shown = self.known.origins[: self.top]
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("population", no_wrap=True)
-        table.add_column("share", justify="right")
-        has_edges = bool(self.known.total.edges)
+        rows, rest = self.known.origins[: self.top], self.known.origins[self.top :]
+        columns = _Columns(wide)
+        columns.add("population", [f"{origin.name} {origin.country}".rstrip() for origin in rows], "left")
+        columns.add("share", [_percent(origin.share) for origin in rows])
         if self.known.total.rate_per_s is not None:
-            table.add_column("req/s", justify="right")
+            columns.add("req/s", [f"{origin.rate_per_s:,.0f}" for origin in rows])
         if wide:
-            table.add_column("", no_wrap=True)
-        if has_edges:
-            table.add_column("edge", no_wrap=True)
-            table.add_column("RTT", justify="right")
-            table.add_column("if lost", no_wrap=True)
-            table.add_column("RTT", justify="right")
-        if has_edges and wide and self.known.total.regions:
-            table.add_column("region behind", no_wrap=True)
-            table.add_column("onward", justify="right")
-        bar = "#" if options.ascii_only else "█"
-        for origin in shown:
-            table.add_row(*self._cells(origin, wide, bar))
-        yield table
-        rest = self.known.origins[self.top :]
+            bar = "#" if options.ascii_only else "█"
+            most = self.known.origins[0].share
+            columns.add("", [Text(bar * max(1, round(12 * origin.share / most)), style="green") for origin in rows], "left")
+        for place, title in enumerate(("edge", "if lost")):
+            ways = [origin.ways[place] if len(origin.ways) > place else None for origin in rows]
+            if any(ways):
+                columns.add(title, [way.edge if way else "" for way in ways], "left")
+                columns.add("RTT", [_rtt(way.rtt_ms) if way else Text() for way in ways])
+        first = [origin.ways[0] for origin in rows if origin.ways]
+        if wide and any(way.region not in (None, way.edge) for way in first):
+            columns.add("region behind", [way.region or "" for way in first], "left")
+            columns.add("onward", [_milliseconds(way.onward_rtt_ms) for way in first])
+        if rows:
+            yield columns.table()
         if rest:
-            yield Text(f"and {len(rest)} more with {_percent(sum(o.share for o in rest))} of the requests", style="bright_black")
-
-    def _cells(self, origin: OriginFacts, wide: bool, bar: str) -> list[RenderableType]:
-        cells: list[RenderableType] = [f"{origin.name} {origin.country}".rstrip(), _percent(origin.share)]
-        if origin.rate_per_s is not None:
-            cells.append(f"{origin.rate_per_s:,.0f}")
-        if wide:
-            largest = self.known.origins[0].share
-            cells.append(Text(bar * max(1, round(12 * origin.share / largest)), style="green"))
-        for way in origin.ways:
-            cells += [way.edge, Text(_milliseconds(way.rtt_ms), style=_rtt_style(way.rtt_ms))]
-        cells += [""] * (4 - 2 * len(origin.ways) if self.known.total.edges else 0)
-        if wide and self.known.total.regions and origin.ways:
-            first = origin.ways[0]
-            cells += [first.region or "", _milliseconds(first.onward_rtt_ms)]
-        return cells
+            and_more = "and " if rows else ""
+            text = f"{and_more}{len(rest)} more with {_percent(sum(o.share for o in rest))} of the requests"
+            yield Text(text, style="bright_black")
 
 
-def _rtt_style(rtt_ms: float) -> str:
-    return STYLES["near" if rtt_ms <= NEAR_MS else "middle" if rtt_ms <= FAR_MS else "far"].removeprefix("bold ")
+def _rtt(rtt_ms: float) -> Text:
+    style = STYLES["near" if rtt_ms <= NEAR_MS else "middle" if rtt_ms <= FAR_MS else "far"]
+    return Text(_milliseconds(rtt_ms), style=style.removeprefix("bold "))
 
 
 def _sparkline(levels: Sequence[float], bars: str) -> str:
@@ -212,7 +220,7 @@ def _percent(share: float) -> str:
     # 99.96 % must not be shown as 100 %: that would claim what is not so.
     if 0.999 < share < 1 - 1e-9:
         return f"{int(share * 10_000) / 100:.2f} %"
-    return f"{100 * share:.1f} %"
+    return "100 %" if share >= 1 - 1e-9 else f"{100 * share:.1f} %"
 
 
 def _milliseconds(value: float | None) -> str:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from math import fsum
 from typing import Any
 
 from stormgate.geography.curves import Day, hour_of_week
 from stormgate.geography.distance import rtt_ms
-from stormgate.geography.mix import Edge, Mix, Origin, nearest, rtt_quantile_ms, share_within
+from stormgate.geography.mix import Mix, Origin, nearest, rtt_quantile_ms, share_within
 from stormgate.geography.mixfile import TrafficMix
 
 LIMITS_MS = (10.0, 30.0, 50.0)
 QUANTILES = (0.5, 0.9, 0.99)
+
+# Use in each of 24 UTC hours, in multiples of the mean over the week.
+Levels = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,9 @@ class GroupFacts:
     edges: int
     regions: int
     share_within_ms: dict[str, float]
-    rtt_quantiles_ms: dict[str, float | None]
+    rtt_quantiles_ms: dict[str, float]
     farthest: str | None
-    utc_levels: tuple[float, ...]
+    utc_levels: Levels
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,59 +75,63 @@ class MixFacts:
         return asdict(self)
 
 
-def utc_levels(origins: Sequence[Origin], day: Day, on: date) -> tuple[float, ...]:
-    """Use in the middle of each UTC hour of a date, each origin by its own clock, in multiples of their mean over the week."""
-    total = fsum(o.share for o in origins)
+def utc_levels(time_zone: str, day: Day, on: date) -> Levels:
+    """Use in a time zone in the middle of each UTC hour of a date, in multiples of its mean over the week."""
     start = datetime.combine(on, time(0, 30), UTC)
-    hours = [start + timedelta(hours=hour) for hour in range(24)]
-    return tuple(fsum(o.share * day.level(hour_of_week(at, o.time_zone)) for o in origins) / total for at in hours)
+    return tuple(day.level(hour_of_week(start + timedelta(hours=hour), time_zone)) for hour in range(24))
 
 
 def facts(traffic: TrafficMix, on: date) -> MixFacts:
     """All there is to say about a mix on a date (the date decides weekday and summer time)."""
-    mix, rate = traffic.mix, traffic.mean_rate_per_s
-    names = list(dict.fromkeys(o.group for o in mix.origins))
-    groups = tuple(_group(name, _only(mix, name), rate, traffic.day, on) for name in names) if names != [""] else ()
-    by_share = sorted(mix.origins, key=lambda o: (-o.share, o.name))
+    mix, rate_per_s = traffic.mix, traffic.mean_rate_per_s
+    ways = {o.name: _ways(o, mix) for o in mix.origins}
+    levels = {zone: utc_levels(zone, traffic.day, on) for zone in {o.time_zone for o in mix.origins}}
+    shares: dict[str, float] = {}
+    for origin in mix.origins:
+        if origin.group:
+            shares[origin.group] = shares.get(origin.group, 0.0) + origin.share
     return MixFacts(
         name=mix.name,
         title=traffic.title or mix.name,
         date=on.isoformat(),
-        total=_group("all", mix, rate, traffic.day, on),
-        groups=groups,
-        origins=tuple(_origin(o, mix, rate) for o in by_share),
+        total=_group(None, traffic, ways, levels),
+        groups=tuple(_group(name, traffic, ways, levels) for name in sorted(shares, key=lambda name: -shares[name])),
+        origins=tuple(
+            OriginFacts(o.name, o.group, o.country, o.share, _part(rate_per_s, o.share), ways[o.name])
+            for o in sorted(mix.origins, key=lambda o: (-o.share, o.name))
+        ),
     )
 
 
-def _only(mix: Mix, group: str) -> Mix:
-    # Users are served by the nearest edge wherever it stands, so the edges of other groups stay within reach.
-    return replace(mix, name=group, origins=tuple(o for o in mix.origins if o.group == group))
+def _part(rate_per_s: float | None, share: float) -> float | None:
+    return None if rate_per_s is None else rate_per_s * share
 
 
-def _group(name: str, mix: Mix, rate_per_s: float | None, day: Day, on: date) -> GroupFacts:
-    share = fsum(o.share for o in mix.origins)
-    own = Mix(name, tuple(replace(o, share=o.share / share) for o in mix.origins), mix.edges, mix.regions)
-    whole = name == "all"
+def _group(name: str | None, traffic: TrafficMix, ways: dict[str, tuple[Way, ...]], levels: dict[str, Levels]) -> GroupFacts:
+    """One group, or all of them for None. Its users are served by the nearest edge, in whichever group that stands."""
+    mix = traffic.mix
+    origins = [o for o in mix.origins if name is None or o.group == name]
+    share = fsum(o.share for o in origins)
+    reached = [(ways[o.name][0].rtt_ms, o.share) for o in origins if ways[o.name]]
     return GroupFacts(
-        name=name,
+        name=name or "all",
         share=share,
-        rate_per_s=None if rate_per_s is None else rate_per_s * share,
-        origins=len(mix.origins),
-        edges=sum(whole or e.group == name for e in mix.edges),
-        regions=sum(whole or r.group == name for r in mix.regions),
-        share_within_ms={f"{limit:g}": share_within(own.origins, mix.edges, limit) for limit in LIMITS_MS},
-        rtt_quantiles_ms={f"{quantile:g}": rtt_quantile_ms(own, quantile) for quantile in QUANTILES},
-        farthest=max(mix.origins, key=lambda o: nearest(o, mix.edges, 1)[0].rtt_ms).name if mix.edges else None,
-        utc_levels=utc_levels(mix.origins, day, on),
+        rate_per_s=_part(traffic.mean_rate_per_s, share),
+        origins=len(origins),
+        edges=sum(name is None or e.group == name for e in mix.edges),
+        regions=sum(name is None or r.group == name for r in mix.regions),
+        share_within_ms={f"{limit:g}": share_within(reached, limit) for limit in LIMITS_MS} if reached else {},
+        rtt_quantiles_ms={f"{quantile:g}": rtt_quantile_ms(reached, quantile) for quantile in QUANTILES} if reached else {},
+        farthest=max(origins, key=lambda o: ways[o.name][0].rtt_ms).name if reached else None,
+        utc_levels=tuple(fsum(o.share * levels[o.time_zone][hour] for o in origins) / share for hour in range(24)),
     )
 
 
-def _origin(origin: Origin, mix: Mix, rate_per_s: float | None) -> OriginFacts:
-    behind: dict[str, Edge] = {region.name: region for region in mix.regions}
+def _ways(origin: Origin, mix: Mix) -> tuple[Way, ...]:
+    behind = {region.name: region for region in mix.regions}
     ways = []
     for near in nearest(origin, mix.edges, 2):
         region = behind.get(near.edge.region)
         onward = rtt_ms(near.edge, region) if region else None
         ways.append(Way(near.edge.name, near.distance_km, near.rtt_ms, region.name if region else None, onward))
-    rate = None if rate_per_s is None else rate_per_s * origin.share
-    return OriginFacts(origin.name, origin.group, origin.country, origin.share, rate, tuple(ways))
+    return tuple(ways)

@@ -5,14 +5,14 @@ Pure: the grid is data, and who shows it (rich, a file, a test) is not known her
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from math import atan, exp, log, pi, radians, tan
 
 from stormgate.geography.distance import Located
-from stormgate.geography.mix import Mix, nearest
+from stormgate.geography.mix import Mix
 
 NORTH, SOUTH = 75.0, -56.0  # nobody lives beyond, and the rows are better spent on Europe
 WEST = -169.0  # the Bering Strait: cut there, no continent is torn in two
@@ -41,7 +41,7 @@ class Marks:
     land: str  # empty: draw Braille dots
 
 
-UNICODE = Marks("●", "•", "∙", "◆", "◇", "+", "")
+UNICODE = Marks("●", "•", "◦", "◆", "◇", "+", "")
 ASCII = Marks("@", "O", "o", "A", "^", "+", ".")
 
 
@@ -139,14 +139,13 @@ def land_cells(columns: int) -> tuple[tuple[tuple[str, bool], ...], ...]:
     return tuple(tuple(cell(row, column) for column in range(columns)) for row in range(map_rows(columns)))
 
 
-def draw(mix: Mix, columns: int, marks: Marks = UNICODE) -> Iterator[list[Spot]]:
-    """The rows of the map, top first."""
+def draw(mix: Mix, columns: int, rtt_ms: Mapping[str, float], marks: Marks = UNICODE) -> Iterator[list[Spot]]:
+    """The rows of the map, top first. `rtt_ms` has each origin's round trip to its nearest edge, where there is one."""
     grid = [[_Cell(coast, solid) for coast, solid in row] for row in land_cells(columns)]
     for origin in mix.origins:
         row, column = cell_of(origin, columns)
         grid[row][column].share += origin.share
-        if mix.edges:
-            grid[row][column].late += origin.share * nearest(origin, mix.edges, 1)[0].rtt_ms
+        grid[row][column].late += origin.share * rtt_ms.get(origin.name, 0.0)
     for edge in mix.edges:
         row, column = cell_of(edge, columns)
         grid[row][column].edges += 1

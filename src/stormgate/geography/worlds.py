@@ -28,10 +28,11 @@ def world(provider: str = "aws") -> TrafficMix:
     if provider not in PROVIDERS:
         raise ValueError(f"no cloud provider {provider!r}; choose one of {', '.join(PROVIDERS)}")
     largest = sorted(cities(), key=lambda c: -c.population)[:CITIES]
+    names = [c.name for c in largest]
     people = fsum(c.population for c in largest)
     origins = tuple(
         Origin(
-            name=f"{slug(c.name)}-{c.country.lower()}",
+            name=slug(c.name) if names.count(c.name) == 1 else f"{slug(c.name)}-{c.country.lower()}",
             share=c.population / people,
             latitude=c.latitude,
             longitude=c.longitude,
