@@ -165,8 +165,8 @@ def listening_ports(pid: int) -> set[int]:
     """TCP ports the process listens on, from /proc: nobody else can be taken for it. Empty when it is gone."""
     inodes = set()
     try:
-        for fd in os.scandir(f"/proc/{pid}/fd"):
-            target = os.readlink(fd.path)
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            target = os.readlink(f"/proc/{pid}/fd/{fd}")
             if target.startswith("socket:["):
                 inodes.add(target[8:-1])
     except OSError:

@@ -40,7 +40,8 @@ class Toxic:
         """Raises UnexpectedAnswer when `data` is not a toxic as Toxiproxy writes one."""
         if not isinstance(data, dict):
             raise UnexpectedAnswer(f"expected a toxic, got {data!r:.200}")
-        stream = data.get("stream", data.get("direction"))  # noxious says `direction`
+        # The server takes a stream in any case and gives it back as written; noxious calls it `direction`.
+        stream = str(data.get("stream", data.get("direction"))).lower()
         try:
             attributes = {str(key): int(value) for key, value in (data["attributes"] or {}).items()}
             if stream not in STREAMS:
