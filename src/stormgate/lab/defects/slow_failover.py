@@ -1,0 +1,23 @@
+"""Failover that comes, but late: everything that should notice a death waits 8 s first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from stormgate.lab.settings import Settings
+
+SUMMARY = "the steward waits 8 s before it promotes a standby or steers users away, and the edges before they route around"
+DELAY_S = 8.0
+
+
+def apply(settings: Settings) -> Settings:
+    """Raise every detection time to `DELAY_S`."""
+    return replace(
+        settings,
+        database_refused_s=DELAY_S,
+        database_silent_s=DELAY_S,
+        edge_refused_s=DELAY_S,
+        edge_silent_s=DELAY_S,
+        route_refused_s=DELAY_S,
+        route_silent_s=DELAY_S,
+    )

@@ -1,0 +1,77 @@
+"""What the lab's HTTP processes share: reading their configuration, serving until told to stop, answering in JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from stormgate.lab.health import Probe
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+# Longer than any run: a server that closes an idle connection just as a request is sent would look like a failure.
+_KEEPALIVE_S = 3600.0
+
+
+def main(start: Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]) -> None:
+    """Run one process: `start(config)` gives the request handler and the loops to run beside it."""
+    config = json.loads(Path(sys.argv[1]).read_text())
+    try:
+        asyncio.run(_serve(config, start))
+    except OSError as error:
+        raise SystemExit(f"{config['name']}: {error}") from None
+
+
+async def _serve(
+    config: dict[str, Any], start: Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]
+) -> None:
+    handler, loops = start(config)
+    runner = web.ServerRunner(web.Server(handler, keepalive_timeout=_KEEPALIVE_S, access_log=None))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", config["port"], shutdown_timeout=0.1, backlog=1024).start()
+    # A full collection in mid-request is a latency spike; what is there now stays for good.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    waiting = asyncio.create_task(stopping.wait())
+    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    for task in done - {waiting}:
+        task.result()  # a loop never ends by itself: say why it did
+
+
+def reply(status: int, body: bytes | str | Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+    """A JSON response; text and bytes are JSON already."""
+    data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
+    return web.Response(status=status, body=data, headers=headers, content_type="application/json")
+
+
+def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    """An error as JSON."""
+    return reply(status, {"error": why}, headers)
+
+
+async def every(interval_s: float, step: Callable[[], Awaitable[None]]) -> None:
+    """Call `step` each `interval_s`, never two at once, and without piling up after a stall."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        await step()
+        due = max(due + interval_s, loop.time())
+        await asyncio.sleep(due - loop.time())
+
+
+def failure_kind(error: BaseException) -> Probe:
+    """A timeout is silence; everything else is a refusal."""
+    return Probe.SILENT if isinstance(error, TimeoutError) else Probe.REFUSED

@@ -1,0 +1,54 @@
+"""Every time limit and switch of the lab's processes in one place; a defect is a change to these. Durations are seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How the lab behaves. The defaults are the healthy lab.
+
+    A peer is held dead after `*_refused_s` of plain refusals (nobody is there), but only after `*_silent_s` of timeouts:
+    on a busy machine a late answer is common, a refusal is not.
+    """
+
+    # Steward: shards.
+    database_probe_s: float = 0.2
+    database_refused_s: float = 0.8
+    database_silent_s: float = 2.4
+    standby_gone_s: float = 0.6
+    synchronous: bool = True
+    # Steward: steering.
+    edge_probe_s: float = 0.4
+    edge_refused_s: float = 0.8
+    edge_silent_s: float = 2.0
+    edge_back_s: float = 1.0
+    # Edges and services: what they route to.
+    route_probe_s: float = 0.5
+    route_refused_s: float = 0.0
+    route_silent_s: float = 1.5
+    probe_timeout_s: float = 1.0
+    # Bounds on one client request.
+    edge_timeout_s: float = 1.0
+    service_timeout_s: float = 0.9
+    cache_timeout_s: float = 0.25
+    # Caches.
+    edge_ttl_s: float = 30.0
+    profile_ttl_s: float = 30.0
+    thread_ttl_s: float = 5.0
+    invalidate: bool = True
+    # Switches that only defects throw.
+    errors_as_200: bool = False
+    spill_to: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a child's configuration."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+        """The inverse of `to_json`; unknown keys are refused by the constructor."""
+        return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})
