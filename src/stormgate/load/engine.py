@@ -1,0 +1,355 @@
+"""The engine: one per worker, driven from gevent's hub by a single watcher.
+
+All sockets and the arrival timer sit in an epoll of our own; its descriptor is readable when anything is due. A wake-up
+handles what answered, starts what is due, and sets the timer to the next arrival. There is no greenlet and no Locust event
+per request.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import select
+import traceback
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from stormgate.load.arrivals import Arrivals
+from stormgate.load.connection import READY
+from stormgate.load.exchange import Exchange, clock
+from stormgate.load.flow import Reply, Request, Think
+from stormgate.load.overload import STARTS_PER_TICK, Backpressure
+from stormgate.load.pool import Place
+from stormgate.load.recorder import Recorder
+from stormgate.load.stream import Stream
+from stormgate.load.task import Flow, Task
+from stormgate.load.timer import Timer
+from stormgate.model import Outcome
+
+_NEVER = (1 << 63) - 1
+_WINDOW_NS = 100_000_000
+_BATCH_NS = 250_000  # arrivals closer together than this are started by one wake-up
+_SLICE_NS = 4_000_000  # the hub's other greenlets run at least this often
+_SWEEP_NS = 10_000_000
+_READ = select.POLLIN
+OnFlowError = Callable[[str, str], None]
+
+
+def _nothing() -> Flow:
+    yield from ()
+
+
+class Engine(Exchange):
+    """Merges streams into one open-loop plan and carries it out.
+
+    `max_late_ns`: an arrival that could not be started this long after its time is recorded as `not_sent`.
+    `on_flow_error` is called with a flow's name and traceback the first time that flow raises at that place.
+    `hub` is gevent's; the engine runs whenever it does.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        places: Iterable[Place],
+        *,
+        hub: Any,
+        max_connections: int = 10_000,
+        max_late_ns: int = 1_000_000_000,
+        observe: Mapping[str, str] | None = None,
+        on_flow_error: OnFlowError | None = None,
+    ) -> None:
+        super().__init__(recorder, max_connections=max_connections, observe=observe or {})
+        self.places = list(places)
+        self.arrivals = Arrivals()
+        self.pressure = Backpressure()
+        self._max_late_ns = max_late_ns
+        self._on_flow_error = on_flow_error
+        self._flow_errors: set[tuple[str, str]] = set()
+        self._times: list[int] = [_NEVER]
+        self._due: list[Stream] = []
+        self._next = 0
+        self._horizon_ns = _NEVER
+        self._waking: list[tuple[int, int, Task, Request | None]] = []
+        self._order = itertools.count()
+        self._sweep_ns = 0
+        self.timer = Timer()
+        self.epoll.register(self.timer.fd, _READ)
+        self._watcher = hub.loop.io(self.epoll.fileno(), 1)
+        self._watcher.start(self._wake)
+
+    # --- streams
+
+    def add_stream(self, stream: Stream) -> None:
+        """Begin a stream: its login first, if it has one, somewhere within its first gap; then its arrivals."""
+        now = clock()
+        if stream.login is None:
+            self._begin_arrivals(stream, now)
+            return
+        delay = stream.session.random.random() * min(1.0, 1 / stream.rate_per_s)
+        task = Task(_nothing(), stream, now)  # the login itself is made when its time comes
+        task.is_login = True
+        self._wake_later(now + int(delay * 1e9), task, None)
+
+    def _begin_arrivals(self, stream: Stream, now: int) -> None:
+        if not stream.alive or self.stopping:
+            return
+        self.arrivals.add(stream, stream.key, stream.rate_per_s, poisson=stream.poisson, begin_ns=now)
+        if self._horizon_ns == _NEVER:
+            self._horizon_ns = now
+        else:
+            for at_ns in self.arrivals.until(self._horizon_ns, only=stream)[0].tolist():
+                index = bisect_right(self._times, at_ns, lo=self._next)
+                self._times.insert(index, at_ns)
+                self._due.insert(index, stream)
+        self._arm(now)
+
+    def remove_stream(self, stream: Stream) -> None:
+        """End a stream's arrivals now; its flows in progress run out."""
+        stream.alive = False
+        self.arrivals.remove(stream)
+
+    # --- the wake-up
+
+    def _wake(self) -> None:
+        begin = clock()
+        if self.timer.at_ns and begin > self.timer.at_ns:
+            self.counters.loop_lag_ns = max(self.counters.loop_lag_ns, begin - self.timer.at_ns)
+        connections = self.connections
+        while True:
+            self.tick += 1
+            events = self.epoll.poll(0, 256)
+            for fd, event in events:
+                connection = connections.get(fd)
+                if connection is None:
+                    continue  # the timer, or a connection closed earlier in this batch
+                if event == _READ and connection.state == READY:
+                    self.on_readable(connection)
+                else:
+                    self.on_event(connection, event)
+            now = clock()
+            started = self._start_due(now)
+            if now >= self._sweep_ns:
+                self._sweep(now)
+            while self.deferred:
+                task, outcome = self.deferred.popleft()
+                self.ended_without_reply(task, outcome)
+            if (len(events) < 16 and not started) or now - begin > _SLICE_NS:
+                break
+        now = clock()
+        self.pressure.worked(begin, now)
+        self._arm(now)
+
+    def _arm(self, now: int) -> None:
+        at_ns = min(self._times[self._next], self._horizon_ns)
+        if self._waking:
+            at_ns = min(at_ns, self._waking[0][0])
+        if self.in_flight:
+            at_ns = min(at_ns, self._sweep_ns)
+        if at_ns == _NEVER:
+            at_ns = now + 1_000_000_000
+        self.timer.set(max(at_ns, now + _BATCH_NS))
+
+    def _start_due(self, now: int) -> int:
+        """Start what is due; returns how much was started."""
+        started = 0
+        while self._waking and self._waking[0][0] <= now:
+            at_ns, _, task, request = heapq.heappop(self._waking)
+            self._resume_waking(task, request, at_ns)
+            started += 1
+        if now >= self._times[self._next]:
+            late = now - self._times[self._next]
+            if self.pressure.judge(late):
+                return started + self._start_arrivals(now, STARTS_PER_TICK, self.pressure.may_open(now))
+            started += self._start_arrivals(now, 1 << 30, self.max_connections)
+        if now >= self._horizon_ns and self._times[self._next] == _NEVER:
+            self._plan(now)
+            started += 1
+        return started
+
+    def _start_arrivals(self, now: int, limit: int, allowance: int) -> int:
+        times, due, index = self._times, self._due, self._next
+        if now - times[index] > self._max_late_ns:
+            index = self._drop_late(now)
+        self.open_allowance = allowance
+        first = index
+        saturated = self.pressure.saturated
+        counters = self.counters
+        while times[index] <= now and index - first < limit:
+            stream = due[index]
+            if saturated and self.open_allowance <= 0 and not stream.place.current.idle:
+                break
+            at_ns = times[index]
+            index += 1
+            self._next = index  # a flow may add or remove streams
+            if stream.alive:
+                counters.flows += 1
+                try:
+                    flow = stream.begin(stream.session)
+                    item = next(flow)
+                except StopIteration:
+                    continue
+                except Exception:
+                    self._flow_failed(stream)
+                    continue
+                if type(item) is Request:
+                    task = Task(flow, stream, at_ns)
+                    task.request = item
+                    self.submit(task)
+                else:
+                    self._follow(Task(flow, stream, at_ns), item, at_ns)
+        self.open_allowance = self.max_connections if not saturated else self.open_allowance
+        return index - first
+
+    def _plan(self, now: int) -> None:
+        """Plan the next window of arrivals."""
+        if self.stopping or not self.arrivals.streams:
+            self._times, self._due, self._next, self._horizon_ns = [_NEVER], [], 0, _NEVER
+            return
+        self._horizon_ns += _WINDOW_NS
+        times, owners = self.arrivals.until(self._horizon_ns)
+        streams = self.arrivals.streams
+        self._times = [*times.tolist(), _NEVER]
+        self._due = [streams[slot] for slot in owners.tolist()]
+        self._next = 0
+
+    def _drop_late(self, now: int) -> int:
+        """Record arrivals that are too late to start as not sent; the index of the first that is not."""
+        end = bisect_right(self._times, now - self._max_late_ns, lo=self._next)
+        self._drop(self._next, end, now)
+        self._next = end
+        return end
+
+    def _drop(self, begin: int, end: int, now: int) -> None:
+        late = [
+            (at_ns, stream) for at_ns, stream in zip(self._times[begin:end], self._due[begin:end], strict=True) if stream.alive
+        ]
+        if not late:
+            return
+        codes = {
+            key: self.recorder.series_code(key[1], key[0], "GET", "read")
+            for key in {(stream.name, stream.place.name) for _, stream in late}
+        }
+        series = np.fromiter((codes[stream.name, stream.place.name] for _, stream in late), np.uint32, len(late))
+        times = np.fromiter((at_ns for at_ns, _ in late), np.int64, len(late))
+        self.recorder.add_unsent(times, series, self._next_request + 1, now)
+        self._next_request += len(late)
+        self.counters.planned += len(late)
+        self.counters.not_sent += len(late)
+
+    # --- flows
+
+    def after(self, task: Task, reply: Reply) -> None:
+        """Send a reply to its flow and follow what it yields next."""
+        if self.stopping:
+            task.flow.close()
+            return
+        try:
+            item = task.flow.send(reply)
+        except StopIteration:
+            if task.is_login:
+                self._begin_arrivals(task.stream, clock())
+            return
+        except Exception:
+            self._flow_failed(task.stream)
+            if task.is_login:
+                self._begin_arrivals(task.stream, clock())
+            return
+        self._follow(task, item, reply.done_ns)
+
+    def _follow(self, task: Task, item: Any, at_ns: int) -> None:
+        """Do what a flow yielded; its request, if it is one, was intended for `at_ns`."""
+        if type(item) is Request:
+            task.request = item
+            task.intended_ns = at_ns
+            self.submit(task)
+        elif type(item) is Think:
+            self._wake_later(at_ns + int(item.seconds * 1e9), task, None)
+        else:
+            try:
+                task.flow.throw(TypeError(f"a flow yields requests (get, post, ...) or think(seconds), not {item!r}"))
+            except StopIteration:
+                pass
+            except Exception:
+                self._flow_failed(task.stream)
+
+    def _wake_later(self, at_ns: int, task: Task, request: Request | None) -> None:
+        heapq.heappush(self._waking, (at_ns, next(self._order), task, request))
+
+    def _resume_waking(self, task: Task, request: Request | None, at_ns: int) -> None:
+        if task.is_login and task.number == 0:
+            task.number = -1
+            if task.stream.login is not None:
+                task.flow = task.stream.login(task.stream.session)
+        try:
+            item = next(task.flow) if request is None else request
+        except StopIteration:
+            if task.is_login:
+                self._begin_arrivals(task.stream, clock())
+            return
+        except Exception:
+            self._flow_failed(task.stream)
+            if task.is_login:
+                self._begin_arrivals(task.stream, clock())
+            return
+        self._follow(task, item, at_ns)
+
+    def _flow_failed(self, stream: Stream) -> None:
+        """Called in the handler of an exception a flow raised."""
+        self.counters.flow_errors += 1
+        text = traceback.format_exc()
+        place = "\n".join(line for line in text.splitlines() if line.startswith("  File "))
+        if (stream.name, place) not in self._flow_errors:
+            self._flow_errors.add((stream.name, place))
+            if self._on_flow_error is not None:
+                self._on_flow_error(stream.name, text)
+
+    # --- deadlines and the end
+
+    def _sweep(self, now: int) -> None:
+        self._sweep_ns = now + max(_SWEEP_NS, 20_000 * len(self.connections))
+        if not self.in_flight:
+            return
+        self.sweep(now)
+        for place in self.places:
+            for pool in place.pools.values():
+                waiting = pool.waiting
+                while waiting and now - waiting[0].started_ns > waiting[0].request.timeout_ns:
+                    self.ended_without_reply(waiting.popleft(), Outcome.NOT_SENT)
+
+    def stop_arrivals(self) -> None:
+        """No new arrivals and no further steps of flows; what is late is recorded as not sent, what is in flight runs out."""
+        now = clock()
+        self._start_due(now)  # Locust takes a while to say that it stops; what came due meanwhile is still sent
+        self.stopping = True
+        self._drop(self._next, min(bisect_right(self._times, now, lo=self._next), len(self._due)), now)
+        self._times, self._due, self._next, self._horizon_ns = [_NEVER], [], 0, _NEVER
+        self._waking.clear()
+        for stream in list(self.arrivals.streams):
+            self.remove_stream(stream)
+        for place in self.places:
+            for pool in place.pools.values():
+                while pool.waiting:
+                    self.ended_without_reply(pool.waiting.popleft(), Outcome.NOT_SENT)
+
+    def end_in_flight(self) -> None:
+        """Record what is still in flight as the time-out it would become, and close everything."""
+        for connection in list(self.connections.values()):
+            if connection.task is not None:
+                if connection.state != READY:
+                    self.failed(connection, Outcome.CONNECT_TIMEOUT)
+                else:
+                    self.failed(connection, Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT)
+        while self.deferred:
+            self.ended_without_reply(*self.deferred.popleft())
+        self.close_all()
+
+    def close(self) -> None:
+        """Let go of the hub, the timer and all sockets."""
+        self._watcher.stop()
+        self._watcher.close()
+        self.close_all()
+        self.timer.close()
+        self.epoll.close()

@@ -1,0 +1,237 @@
+"""What a flow yields and what it is sent back: requests, think time and replies.
+
+A flow is a generator: `reply = yield get("/threads", name="list threads")`. Requests are immutable, so that the common ones are
+made once and cached.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from stormgate.model import Outcome
+
+if TYPE_CHECKING:
+    from stormgate.load.pool import Pool
+
+DEFAULT_TIMEOUT_S = 10.0
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_NS = 1_000_000_000
+_CRLF = b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """An explicit retry policy: up to `attempts` attempts in all, again only after one of the outcomes `on`.
+
+    Each attempt is a sample of its own. With `next_edge` an attempt after the first goes to the population's next-nearest edge.
+    A `not_sent` request is never retried: that is the generator's own limit, not the target's answer.
+    """
+
+    attempts: int = 2
+    on: frozenset[Outcome] = frozenset({Outcome.REFUSED, Outcome.RESET, Outcome.CONNECT_TIMEOUT})
+    next_edge: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Think:
+    """A pause of the user; the next request's intended start is the end of the one before plus this."""
+
+    seconds: float
+
+
+def think(seconds: float) -> Think:
+    """Yield this from a flow to pause it for `seconds` of user time."""
+    return Think(seconds)
+
+
+class Request:
+    """One request of a flow. Made by `get`, `post`, ...; see `request` for the meaning of each option."""
+
+    __slots__ = (
+        "body",
+        "check",
+        "codes",
+        "connect_timeout_ns",
+        "decode",
+        "expect",
+        "extra",
+        "heads",
+        "is_head",
+        "method",
+        "name",
+        "op",
+        "path",
+        "redirects",
+        "retry",
+        "timeout_ns",
+    )
+
+    def __init__(  # noqa: PLR0913 - one keyword per property of an HTTP request
+        self,
+        method: str,
+        path: str,
+        *,
+        name: str | None = None,
+        timeout_s: float = DEFAULT_TIMEOUT_S,
+        connect_timeout_s: float | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Any = None,
+        data: bytes | str | None = None,
+        op: str | None = None,
+        expect: tuple[int, ...] | None = None,
+        check: Callable[[Reply], bool] | None = None,
+        retry: Retry | None = None,
+        redirects: int = 0,
+        decode: bool = False,
+    ) -> None:
+        if not path.startswith("/"):
+            raise ValueError(f"a request's path begins with '/', not {path!r}: the host is the population's edge")
+        if json is not None and data is not None:
+            raise ValueError("a request has a json= body or a data= body, not both")
+        self.method = method
+        self.path = path
+        self.name = name or path
+        self.op = op or ("read" if method in _READS else "write")
+        self.timeout_ns = int(timeout_s * _NS)
+        self.connect_timeout_ns = self.timeout_ns if connect_timeout_s is None else int(connect_timeout_s * _NS)
+        self.expect = expect
+        self.check = check
+        self.retry = retry
+        self.redirects = redirects
+        self.decode = decode
+        self.is_head = method == "HEAD"
+        self.body, content_type = _body(json, data)
+        self.extra = _extra_headers(headers, self.body, content_type, method, decode)
+        # Per pool: the request line and headers, ready to send. Per population: the code of its row in the recorder.
+        self.heads: dict[Pool, bytes] = {}
+        self.codes: dict[int, int] = {}
+
+    def head_for(self, pool: Pool) -> bytes:
+        """The request line and headers for a pool, without the session's headers and the final empty line."""
+        head = f"{self.method} {pool.prefix}{self.path} HTTP/1.1\r\n".encode("ascii") + pool.headers + self.extra
+        self.heads[pool] = head
+        return head
+
+
+def _body(json_value: Any, data: bytes | str | None) -> tuple[bytes, str | None]:
+    if json_value is not None:
+        return json.dumps(json_value, separators=(",", ":")).encode(), "application/json"
+    if data is None:
+        return b"", None
+    return (data.encode() if isinstance(data, str) else data), "application/octet-stream"
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Headers as bytes, each line ended. Raises ValueError for a name or value that would break out of its line."""
+    lines = []
+    for name, value in headers.items():
+        line = f"{name}: {value}"
+        if "\r" in line or "\n" in line or not name or ":" in name:
+            raise ValueError(f"header {name!r} has a line break or no name")
+        lines.append(line.encode("latin-1") + _CRLF)
+    return b"".join(lines)
+
+
+def _extra_headers(headers: Mapping[str, str] | None, body: bytes, content_type: str | None, method: str, decode: bool) -> bytes:
+    own = dict(headers or {})
+    given = {name.lower() for name in own}
+    if content_type is not None and "content-type" not in given:
+        own["Content-Type"] = content_type
+    if body or method in ("POST", "PUT", "PATCH"):
+        own["Content-Length"] = str(len(body))
+    if decode and "accept-encoding" not in given:
+        own["Accept-Encoding"] = "gzip, br"
+    return header_block(own)
+
+
+@functools.lru_cache(maxsize=16_384)
+def _cached(method: str, path: str, **options: Any) -> Request:
+    return Request(method, path, **options)
+
+
+def request(method: str, path: str, **options: Any) -> Request:
+    """A request to yield from a flow.
+
+    path: below the edge's base URL. name: what its samples are called (default: the path). timeout_s: the deadline of each
+    attempt, from its start to the last byte. connect_timeout_s: a shorter one for the connection alone. headers, json, data: the
+    usual. op: "read" or "write" (default by method). expect: the statuses that are right (default 200-399). check: called
+    with the reply; False makes the outcome `wrong_body`. retry: a `Retry`. redirects: how many to follow, each its own
+    sample (default 0). decode: ask for gzip or br and undo it in `reply.body`.
+    Raises ValueError for a path without '/', two bodies, or a header with a line break.
+    """
+    try:
+        return _cached(method, path, **options)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        return Request(method, path, **options)
+
+
+def get(path: str, **options: Any) -> Request:
+    """`request("GET", ...)`."""
+    try:
+        return _cached("GET", path, **options)
+    except TypeError:
+        return request("GET", path, **options)
+
+
+post = functools.partial(request, "POST")
+put = functools.partial(request, "PUT")
+patch = functools.partial(request, "PATCH")
+delete = functools.partial(request, "DELETE")
+head = functools.partial(request, "HEAD")
+
+
+class Reply:
+    """How a request ended. `status` is 0 when no answer came; headers and body are parsed when first asked for."""
+
+    __slots__ = ("_message", "_raw", "_request", "done_ns", "intended_ns", "outcome", "status")
+
+    def __init__(
+        self, request: Request, outcome: Outcome, status: int, raw: bytes | list[bytes], intended_ns: int, done_ns: int
+    ) -> None:
+        self._request = request
+        self._raw = raw
+        self._message: tuple[dict[str, str], bytes] | None = None
+        self.outcome = outcome
+        self.status = status
+        self.intended_ns = intended_ns
+        self.done_ns = done_ns
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome is Outcome.OK
+
+    @property
+    def latency_ms(self) -> float:
+        """From the intended start to the end, in ms."""
+        return (self.done_ns - self.intended_ns) / 1e6
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Response headers by lower-case name; repeated ones joined with ", "."""
+        return self._parsed()[0]
+
+    @property
+    def body(self) -> bytes:
+        return self._parsed()[1]
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """The body as JSON. Raises ValueError when it is not."""
+        return json.loads(self.body)
+
+    def _parsed(self) -> tuple[dict[str, str], bytes]:
+        if self._message is None:
+            from stormgate.load.message import parse_message
+
+            raw = self._raw if isinstance(self._raw, bytes) else b"".join(self._raw)
+            self._message = parse_message(raw, decode=self._request.decode, is_head=self._request.is_head)
+        return self._message

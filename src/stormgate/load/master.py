@@ -1,0 +1,149 @@
+"""What only the master (or a lone local runner) can say: the load is whole, a worker was lost, all have ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gevent
+
+from stormgate.evidence.write import Timeline
+from stormgate.model import Event
+
+logger = logging.getLogger(__name__)
+
+HELLO = "stormgate.hello"
+FINISH = "stormgate.finish"
+FINISHED = "stormgate.finished"
+SILENT_S = 3.0
+BARRIER_S = 6.0
+_POLL_S = 0.25
+
+
+def process_state(pid: int) -> str:
+    """The state letter of a local process from /proc (Z: ended, not yet waited for); "" when there is none."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return text.rpartition(")")[2].split()[0]
+
+
+def why_lost(
+    worker: Mapping[str, Any], now: float, last_beat: float, *, host: str, state_of: Callable[[int], str] = process_state
+) -> str | None:
+    """Why a worker is to be taken for lost, or None. `worker` is its hello: {name, pid, host}. Times in seconds."""
+    if worker.get("host") == host and state_of(int(worker["pid"])) in ("", "Z", "X"):
+        return f"its process {worker['pid']} is gone"
+    if now - last_beat > SILENT_S:
+        return f"no heartbeat for {now - last_beat:.1f} s"
+    return None
+
+
+class Conductor:
+    """Follows a run from the runner that starts it. Without a folder it only keeps the barrier at the end."""
+
+    def __init__(self, environment: Any, folder: Path | None) -> None:
+        self._environment = environment
+        self._runner = environment.runner
+        self._timeline: Timeline | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._timeline = Timeline(folder)
+        self._workers: dict[str, dict[str, Any]] = {}
+        self._beats: dict[str, float] = {}
+        self._lost: set[str] = set()
+        self._ended: dict[str, Mapping[str, Any]] = {}
+        self._running = False
+        environment.events.test_start.add_listener(self._on_start)
+        environment.events.spawning_complete.add_listener(self._on_spawned)
+        environment.events.test_stop.add_listener(self._on_stop)
+
+    def lead(self) -> None:
+        """Also watch workers: for a master."""
+        self._runner.register_message(HELLO, self._on_hello)
+        self._runner.register_message(FINISHED, self._on_finished)
+        events = self._environment.events
+        events.heartbeat_sent.add_listener(self._on_beat)
+        events.test_stopping.add_listener(self._on_stopping)
+        gevent.spawn(self._watch)
+
+    def write(self, event: Event, **fields: Any) -> None:
+        if self._timeline is not None:
+            self._timeline.write(event, **fields)
+
+    def _on_start(self, **_: Any) -> None:
+        self._running = True
+        self._ended = {}
+        self.write(Event.LOAD_STEP, users=self._runner.target_user_count)
+
+    def _on_spawned(self, user_count: int, **_: Any) -> None:
+        self.write(Event.LOAD_READY, users=user_count, workers=max(1, len(self._workers) - len(self._lost)))
+
+    def _on_stop(self, **_: Any) -> None:
+        if self._running:
+            self._running = False
+            self.write(Event.LOAD_END)
+
+    def _on_hello(self, msg: Any, **_: Any) -> None:
+        self._workers[msg.node_id] = msg.data
+        self._beats[msg.node_id] = time.monotonic()
+
+    def _on_beat(self, client_id: str, **_: Any) -> None:
+        self._beats[client_id] = time.monotonic()
+
+    def _on_finished(self, msg: Any, **_: Any) -> None:
+        self._ended[msg.node_id] = msg.data
+
+    def _watch(self) -> None:
+        host = os.uname().nodename
+        while True:
+            gevent.sleep(_POLL_S)
+            now = time.monotonic()
+            for client, worker in self._workers.items():
+                if self._running and client not in self._lost and client not in self._ended:
+                    why = why_lost(worker, now, self._beats.get(client, now), host=host)
+                    if why is not None:
+                        self._lose(client, why)
+
+    def _lose(self, client: str, why: str) -> None:
+        self._lost.add(client)
+        name = self._workers[client]["name"]
+        logger.error("load worker %s is lost: %s", name, why)
+        self.write(Event.LOAD_LOST, worker=name, why=why)
+
+    def _on_stopping(self, **_: Any) -> None:
+        """Wait for each worker's word: Locust's own quit waits half a second for final reports, however long they take."""
+        waited_for = [client for client in self._workers if client not in self._lost]
+        for client in waited_for:
+            with contextlib.suppress(Exception):  # a worker that cannot be reached is found missing below
+                self._runner.send_message(FINISH, None, client)
+        deadline = time.monotonic() + BARRIER_S
+        while time.monotonic() < deadline and any(c not in self._ended and c not in self._lost for c in waited_for):
+            gevent.sleep(0.02)
+        for client in waited_for:
+            if client not in self._ended and client not in self._lost:
+                self._lose(client, f"no final report within {BARRIER_S:g} s")
+
+
+class Follower:
+    """A worker's side of the same talk."""
+
+    def __init__(self, environment: Any, finish: Callable[[], None]) -> None:
+        self._runner = environment.runner
+        self._finish = finish
+        self._runner.register_message(FINISH, self._on_finish, concurrent=True)
+
+    def hello(self, name: str) -> None:
+        """Tell the master who this is; call when the worker's name is known."""
+        self._runner.send_message(HELLO, {"name": name, "pid": os.getpid(), "host": os.uname().nodename})
+
+    def _on_finish(self, **_: Any) -> None:
+        self._finish()
+        self._runner._send_stats()  # before FINISHED, so that the master's statistics are whole when the barrier opens
+        self._runner.send_message(FINISHED, {})

@@ -1,0 +1,63 @@
+"""A whole HTTP/1.1 response as headers and body, for the flows and labels that look inside one."""
+
+from __future__ import annotations
+
+import contextlib
+import zlib
+
+import httptools
+
+
+class _Collector:
+    def __init__(self, is_head: bool) -> None:
+        self.headers: dict[str, str] = {}
+        self.parts: list[bytes] = []
+        self._is_head = is_head
+
+    def on_message_begin(self) -> None:
+        # An informational response (100, 103) comes before the real one in the same bytes: only the last message counts.
+        self.headers = {}
+        self.parts = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_body(self, data: bytes) -> None:
+        if not self._is_head:
+            self.parts.append(data)
+
+
+def parse_message(raw: bytes, *, decode: bool = False, is_head: bool = False) -> tuple[dict[str, str], bytes]:
+    """Headers by lower-case name, and the body without chunk framing. What cannot be parsed is left out, never raised.
+
+    `decode` undoes a gzip, deflate or br content encoding; a body that does not decode is returned as it came.
+    """
+    collector = _Collector(is_head)
+    parser = httptools.HttpResponseParser(collector)
+    with contextlib.suppress(httptools.HttpParserError):
+        parser.feed_data(raw)
+    body = b"".join(collector.parts)
+    if decode and body:
+        body = _decoded(body, collector.headers.get("content-encoding", "identity").strip().lower())
+    return collector.headers, body
+
+
+def _decoded(body: bytes, encoding: str) -> bytes:
+    try:
+        if encoding in ("gzip", "x-gzip", "deflate"):
+            return zlib.decompress(body, wbits=47 if encoding != "deflate" else 15)
+        if encoding == "br":
+            import brotli
+
+            plain: bytes = brotli.decompress(body)
+            return plain
+    except Exception:  # zlib.error and brotli.error share no base
+        return body
+    return body
+
+
+def ends_at_close(raw: bytes) -> bool:
+    """Whether a response's body is ended by the closing of its connection (RFC 9112, 6.3, rule 8)."""
+    headers, _ = parse_message(raw)
+    return bool(headers or b"\r\n\r\n" in raw) and "content-length" not in headers and "transfer-encoding" not in headers

@@ -1,0 +1,48 @@
+"""A flow in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stormgate.load.connection import Connection
+    from stormgate.load.flow import Request
+    from stormgate.load.pool import Pool
+    from stormgate.load.stream import Stream
+
+Flow = Generator[Any, Any, Any]
+
+
+class Task:
+    """A flow, and the one request it waits for. Times are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing was written yet."""
+
+    __slots__ = (
+        "attempt",
+        "connection",
+        "flow",
+        "intended_ns",
+        "is_login",
+        "number",
+        "pool",
+        "redirects",
+        "request",
+        "sent_ns",
+        "started_ns",
+        "stream",
+    )
+
+    request: Request
+    pool: Pool
+    connection: Connection | None
+
+    def __init__(self, flow: Flow, stream: Stream, intended_ns: int) -> None:
+        self.flow = flow
+        self.stream = stream
+        self.intended_ns = intended_ns
+        self.sent_ns = -1
+        self.attempt = 1
+        self.number = 0
+        self.started_ns = 0
+        self.redirects = 0
+        self.is_login = False
