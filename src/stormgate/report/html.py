@@ -1,0 +1,219 @@
+"""The report page: one file that opens anywhere, years later, without a network and without a script."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from stormgate.model import Cell, Finding, Judgement, Plan, Verdict, to_json
+from stormgate.report.charts import interval
+from stormgate.report.html_parts import chip, table
+from stormgate.report.html_run import run_sections
+from stormgate.report.words import (
+    MARKS,
+    MEANING,
+    amount,
+    count,
+    headline,
+    next_steps,
+    one_line,
+    printable,
+    seconds,
+    verdict_word,
+    worst_first,
+)
+
+if TYPE_CHECKING:
+    from stormgate.evidence.read import Run
+
+MAX_CELLS = 400
+
+
+def report_html(judgement: Judgement, run: Run | None = None) -> str:
+    """The page. Evidence that is missing or torn leaves its section out and is named; it never breaks the page."""
+    plan = run.plan if run is not None else None
+    folder = f"reports/{run.folder.name}" if run is not None else "reports/latest"
+    sections = [
+        _banner(judgement, plan),
+        _objectives(judgement),
+        _next(judgement, folder, plan),
+        *(run_sections(run, judgement) if run is not None else ()),
+        _cells(judgement),
+        _validity(judgement),
+        _again(judgement, folder, plan),
+        _plan(plan),
+        _footer(judgement, run),
+    ]
+    css = resources.files("stormgate.report").joinpath("page.css").read_text(encoding="utf-8")
+    page = Markup(
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        # Nothing may be loaded or run, whatever an escaping mistake would let through.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        "<title>{} {}</title>\n<style>\n{}</style>\n</head>\n<body>\n{}\n</body>\n</html>\n"
+    )
+    body = Markup("\n").join(section for section in sections if section)
+    return printable(page.format(judgement.verdict.value, one_line(judgement.gate), Markup(css), body))  # noqa: S704 - our own file
+
+
+def _banner(judgement: Judgement, plan: Plan | None) -> Markup:
+    verdict = judgement.verdict
+    waived = " (waived)" if verdict is Verdict.FAIL and judgement.exit_code == 0 else ""
+    facts: list[tuple[str, str]] = [("Exit code", str(judgement.exit_code))]
+    if plan is not None:
+        facts += [
+            ("Target", f"{one_line(plan.target.name)} ({plan.target.environment})"),
+            ("Started", plan.started_utc or "unknown"),
+            ("Load", f"{plan.load.rate_per_s:g} requests/s, {len(plan.target.populations)} populations"),
+            ("Faults", ", ".join(f.name for f in plan.faults) or "none"),
+            ("Confidence", amount(plan.confidence, "share")),
+            ("Seed", str(plan.seed)),
+        ]
+    listed = Markup("").join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(k, one_line(v)) for k, v in facts)
+    return Markup(
+        '<header class="banner {0}"><h1>{1}</h1><p class="verdict">{2} {0}{3}</p><p class="why">{4}</p>'
+        '<p class="soft">{0} means: {5}.</p><dl class="facts">{6}</dl></header>'
+    ).format(verdict.value, one_line(judgement.gate), MARKS[verdict], waived, headline(judgement), MEANING[verdict], listed)
+
+
+FINDING_HEAD = [
+    ("Verdict", ""),
+    ("Name", "name"),
+    ("Value", "number"),
+    ("Bound", "number"),
+    ("Limit", "number"),
+    ("Samples", "number"),
+    ("Why", "why"),
+]
+
+
+def _finding_row(f: Finding) -> Sequence[Any]:
+    source = f" · {one_line(f.source)}" if f.source else ""
+    name = Markup("{}<small>{}{}</small>").format(one_line(f.name), one_line(f.kind), source)
+    why = Markup("{}<br><small>waived: {}</small>").format(one_line(f.why), one_line(f.waived)) if f.waived else one_line(f.why)
+    figures = (amount(f.value, f.unit), amount(f.bound, f.unit), amount(f.limit, f.unit), count(f.samples))
+    return (chip(f.verdict, verdict_word(f)), name, *figures, why)
+
+
+def _objectives(judgement: Judgement) -> Markup:
+    if not judgement.objectives:
+        return Markup("<h2>Objectives</h2><p>No objective was judged.</p>")
+    rows = [_finding_row(f) for f in judgement.objectives]
+    note = (
+        '<p class="soft"><small>Value: what was measured. Bound: how far from it the truth may lie at this confidence; '
+        "the bound, not the value, is held against the limit.</small></p>"
+    )
+    return Markup("<h2>Objectives</h2>{}{}").format(table(FINDING_HEAD, rows), Markup(note))  # noqa: S704 - our own words
+
+
+def _next(judgement: Judgement, folder: str, plan: Plan | None) -> Markup:
+    steps = Markup("").join(Markup("<li>{}</li>").format(_with_code(s)) for s in next_steps(judgement, folder, plan))
+    return Markup("<h2>What to do next</h2><ol>{}</ol>").format(steps)
+
+
+def _with_code(step: str) -> Markup:
+    parts = step.split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if index % 2 else Markup("{}").format(part) for index, part in enumerate(parts)
+    )
+
+
+def _cells(judgement: Judgement) -> Markup:
+    with_cells = [f for f in judgement.objectives if f.cells]
+    if not with_cells:
+        return Markup("")
+    return Markup("<h2>Cells</h2>{}").format(Markup("\n").join(_cells_of(f) for f in with_cells))
+
+
+def _cells_of(finding: Finding) -> Markup:
+    """The cells of one objective: open where they decide against the release."""
+    cells = worst_first(finding.cells)
+    shown = cells[:MAX_CELLS]
+    timed = finding.kind == "failover"
+    longest = max((v for c in shown for v in (c.value, c.bound, finding.limit) if v is not None), default=0.0)
+    head = [("Verdict", ""), ("Cell", "name")]
+    head += (
+        [("At least", "number"), ("At most", "number"), ("Outage", "")] if timed else [("Value", "number"), ("Bound", "number")]
+    )
+    head += [("Samples", "number"), ("Why", "why")]
+    rows = []
+    for cell in shown:
+        figures: list[Any] = [
+            amount(cell.value, finding.unit),
+            _high(cell, finding) if timed else amount(cell.bound, finding.unit),
+        ]
+        if timed:
+            figures.append(_bar(cell, finding.limit, longest))
+        rows.append([chip(cell.verdict), one_line(cell.name), *figures, count(cell.samples), one_line(cell.why)])
+    more = f"{len(cells) - MAX_CELLS} more are in verdict.json." if len(cells) > MAX_CELLS else ""
+    good = sum(c.verdict is Verdict.PASS for c in cells)
+    limit = f", limit {amount(finding.limit, finding.unit)}" if finding.limit is not None else ""
+    return Markup("<details{}><summary>{} {}: {} of {} cells hold{}</summary>{}<p>{}</p></details>").format(
+        Markup(" open") if finding.verdict is not Verdict.PASS or timed else "",
+        chip(finding.verdict, verdict_word(finding)),
+        one_line(finding.name),
+        good,
+        len(cells),
+        limit,
+        table(head, rows),
+        more,
+    )
+
+
+def _high(cell: Cell, finding: Finding) -> str:
+    return "not over" if cell.bound is None and cell.value is not None else amount(cell.bound, finding.unit)
+
+
+def _bar(cell: Cell, limit: float | None, longest: float) -> Markup | str:
+    if cell.value is None:
+        return ""
+    return interval(cell.value, longest if cell.bound is None else cell.bound, limit, longest)
+
+
+def _validity(judgement: Judgement) -> Markup:
+    if not judgement.validity:
+        return Markup("")
+    good = sum(f.verdict is Verdict.PASS for f in judgement.validity)
+    return Markup("<h2>Can the measurement be trusted? {} of {} rules hold</h2>{}").format(
+        good, len(judgement.validity), table(FINDING_HEAD, [_finding_row(f) for f in judgement.validity])
+    )
+
+
+def _again(judgement: Judgement, folder: str, plan: Plan | None) -> Markup:
+    gate = plan.source if plan and plan.source else "GATE"
+    seed = f" --seed {plan.seed}" if plan else ""
+    lines = (
+        f"stormgate judge {folder}            # the same evidence, judged again: the same verdict, byte for byte",
+        f"stormgate gate {gate}{seed}   # the same trial again",
+        f"stormgate evidence check {folder}   # is the evidence whole?",
+    )
+    return Markup("<h2>Again</h2><pre>{}</pre>").format("\n".join(one_line_keeping_spaces(line) for line in lines))
+
+
+def one_line_keeping_spaces(text: str) -> str:
+    """A command as it is typed, without line breaks that would make it two."""
+    return printable(text).replace("\n", " ").replace("\r", " ")
+
+
+def _plan(plan: Plan | None) -> Markup:
+    if plan is None:
+        return Markup("")
+    data = to_json(plan)
+    around = f"warmup {seconds(plan.warmup_s)}, steady {seconds(plan.steady_s)}, final {seconds(plan.final_s)}"
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    if len(text) > 200_000:
+        text = text[:200_000] + "\n… (the rest is in plan.json)"
+    return Markup("<h2>Plan</h2><p>{}</p><details><summary>plan.json</summary><pre>{}</pre></details>").format(around, text)
+
+
+def _footer(judgement: Judgement, run: Run | None) -> Markup:
+    problems = ""
+    if run is not None and run.problems:
+        problems = "Evidence: " + "; ".join(one_line(p) for p in run.problems[:20]) + ". "
+    return Markup("<footer>{}Plan digest <code>{}</code>, schema {}.</footer>").format(
+        problems, judgement.plan_digest or "none", judgement.schema
+    )

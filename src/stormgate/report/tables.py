@@ -1,0 +1,152 @@
+"""A judgement as rich renderables: banner, tables, reasons, next steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from stormgate.model import Cell, Finding, Judgement, Plan, Verdict
+from stormgate.report.words import MARKS, amount, count, headline, next_steps, one_line, verdict_word, worst_first
+
+COLOURS = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.ERROR: "magenta",
+    Verdict.ABORTED: "magenta",
+    Verdict.DIRTY: "bold red",
+}
+CELLS_SHOWN = 5
+
+
+class Style:
+    """What a console can show: marks and letters outside its encoding are replaced, never an error in the middle of a run."""
+
+    def __init__(self, console: Console) -> None:
+        self.encoding = console.encoding
+        self.unicode = self.encoding.lower().replace("-", "").startswith("utf")
+
+    def safe(self, text: str) -> str:
+        return text if self.unicode else text.encode(self.encoding, "replace").decode(self.encoding)
+
+    def mark(self, verdict: Verdict) -> str:
+        return f"{MARKS[verdict]} " if self.unicode else ""
+
+    def running(self) -> Text:
+        return Text("●" if self.unicode else ">", "cyan")
+
+    def passed(self) -> Text:
+        return Text("✔" if self.unicode else "+", "green")
+
+    def dash(self) -> str:
+        return "\u2013" if self.unicode else "-"
+
+    def figure(self, value: float | None, unit: str) -> str:
+        return self.dash() if value is None else self.safe(amount(value, unit))
+
+
+def judgement_parts(
+    judgement: Judgement, folder: str, style: Style, plan: Plan | None = None
+) -> Iterator[tuple[RenderableType, bool]]:
+    """The parts in the order they are printed, each with whether its lines must stay whole (paths and commands to copy)."""
+    yield Text(""), False
+    yield _banner(judgement, style), False
+    if judgement.objectives:
+        yield _table("Objective", judgement.objectives, style), False
+    else:
+        yield Text("  No objective was judged.", "dim"), False
+    yield from ((line, False) for line in _reasons(judgement.objectives, style))
+    yield from ((line, False) for line in _validity(judgement.validity, style))
+    yield Text(""), False
+    yield Text.assemble(("  Evidence  ", "dim"), style.safe(folder)), True
+    yield Text.assemble(("  Report    ", "dim"), style.safe(f"{folder}/report.html")), True
+    for number, step in enumerate(next_steps(judgement, folder, plan)):
+        label = "  Next      " if number == 0 else "            "
+        yield Text.assemble((label, "dim"), style.safe(step.replace("`", ""))), True
+
+
+def _banner(judgement: Judgement, style: Style) -> RenderableType:
+    colour = COLOURS[judgement.verdict]
+    waived = " (waived)" if judgement.verdict is Verdict.FAIL and judgement.exit_code == 0 else ""
+    text = Text.assemble(
+        (style.safe(f"{style.mark(judgement.verdict)}{judgement.verdict}{waived}"), f"bold {colour}"),
+        ("  ", ""),
+        (style.safe(headline(judgement)), ""),
+    )
+    return Panel(
+        text,
+        title=style.safe(one_line(judgement.gate)),
+        title_align="left",
+        border_style=colour,
+        box=box.ROUNDED if style.unicode else box.ASCII,
+        expand=True,
+    )
+
+
+def _table(head: str, findings: Sequence[Finding], style: Style) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD if style.unicode else box.ASCII, pad_edge=False, header_style="dim")
+    table.add_column(head, overflow="fold", min_width=12)
+    table.add_column("Verdict", overflow="fold")
+    for name in ("Value", "Bound", "Limit", "Samples"):
+        table.add_column(name, justify="right", overflow="fold")
+    for f in findings:
+        table.add_row(
+            Text(style.safe(one_line(f.name))),
+            Text(f"{style.mark(f.verdict)}{verdict_word(f)}", COLOURS[f.verdict]),
+            *(style.figure(value, f.unit) for value in (f.value, f.bound, f.limit)),
+            count(f.samples),
+        )
+    return Padding(table, (0, 0, 0, 1))
+
+
+def _reasons(findings: Iterable[Finding], style: Style) -> Iterator[RenderableType]:
+    """Why each finding that is not PASS is not, with its worst cells."""
+    for f in findings:
+        if f.verdict is Verdict.PASS:
+            continue
+        colour = COLOURS[f.verdict]
+        text = Text.assemble(
+            (style.safe(f"{style.mark(f.verdict)}{one_line(f.name)}"), colour), style.safe(f": {one_line(f.why)}")
+        )
+        if f.source:
+            text.append(style.safe(f"  {one_line(f.source)}"), "dim")
+        yield Padding(text, (0, 0, 0, 2))
+        if f.waived:
+            yield Padding(Text(style.safe(f"waived: {one_line(f.waived)}"), "dim"), (0, 0, 0, 4))
+        bad = [cell for cell in worst_first(f.cells) if cell.verdict is not Verdict.PASS]
+        if bad:
+            yield Padding(_cells(bad, f.unit, style), (0, 0, 0, 4))
+
+
+def _cells(cells: Sequence[Cell], unit: str, style: Style) -> RenderableType:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(overflow="fold")
+    grid.add_column(justify="right", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for cell in cells[:CELLS_SHOWN]:
+        grid.add_row(
+            Text(style.safe(one_line(cell.name)), COLOURS[cell.verdict]),
+            style.figure(cell.value, unit),
+            Text(style.safe(one_line(cell.why)), "dim"),
+        )
+    if len(cells) > CELLS_SHOWN:
+        grid.add_row(Text(f"and {len(cells) - CELLS_SHOWN} more cells", "dim"), "", "")
+    return grid
+
+
+def _validity(findings: Sequence[Finding], style: Style) -> Iterator[RenderableType]:
+    """One line when the measurement can be trusted; every rule that says otherwise, with its reason."""
+    if not findings:
+        return
+    good = [f for f in findings if f.verdict is Verdict.PASS]
+    text = Text.assemble(("  Measured  ", "dim"), f"{len(good)} of {len(findings)} rules of validity hold")
+    if len(good) == len(findings):
+        text.append(style.safe(": " + ", ".join(one_line(f.name) for f in good)), "dim")
+    yield text
+    yield from _reasons(findings, style)

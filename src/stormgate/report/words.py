@@ -1,0 +1,146 @@
+"""How figures and verdicts are put into words, the same on every screen and page."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+
+from stormgate.model import Cell, Finding, Judgement, Plan, Verdict
+
+MARKS = {
+    Verdict.PASS: "✔",
+    Verdict.FAIL: "✘",
+    Verdict.INCONCLUSIVE: "?",
+    Verdict.ERROR: "!",
+    Verdict.ABORTED: "■",
+    Verdict.DIRTY: "‼",
+}
+MEANING = {
+    Verdict.PASS: "every objective holds, every fault was proven, and the measurement can be trusted",
+    Verdict.FAIL: "an objective is broken beyond doubt",
+    Verdict.INCONCLUSIVE: "the evidence does not decide; this is not a pass",
+    Verdict.ERROR: "the harness itself failed; nothing is known about the release",
+    Verdict.ABORTED: "a guard or a person stopped the run, and everything was undone",
+    Verdict.DIRTY: "an undo failed or could not be verified: the target may still be broken",
+}
+DASH = "\u2013"
+
+
+def amount(value: float | None, unit: str) -> str:
+    """A figure with its unit: `99.9921 %`, `41.2 ms`, `2.31 s`, `1,204`; a dash where nothing was measured.
+
+    A share never rounds up to 100 % nor down to 0 %: a reader takes those for "all" and "none".
+    """
+    if value is None:
+        return DASH
+    if math.isinf(value) or math.isnan(value):
+        return "never" if value > 0 and unit in {"ms", "s"} else DASH if math.isnan(value) else "∞"
+    if unit in {"share", "fraction"}:
+        return percent(value)
+    if unit == "s" and abs(value) < 1 and value:
+        return f"{_plain(value * 1000)} ms"
+    text = f"{value:,.0f}" if float(value).is_integer() else _plain(value)
+    return f"{text} {unit}".rstrip()
+
+
+def percent(value: float) -> str:
+    """A share in percent with as many digits as its distance from 0 % or 100 % needs."""
+    if value in {0.0, 1.0}:
+        return f"{value * 100:.0f} %"
+    distance = min(abs(value), abs(1 - value))
+    digits = min(8, max(2, 1 - math.floor(math.log10(distance * 100)))) if distance > 0 else 2
+    shown = math.floor(value * 100 * 10**digits + 1e-6) / 10**digits if 0.5 < value < 1 else value * 100
+    text = f"{shown:.{digits}f}".rstrip("0").rstrip(".")
+    return f"{text} %"
+
+
+def _plain(value: float) -> str:
+    if value == 0:
+        return "0"
+    digits = max(0, min(6, 2 - math.floor(math.log10(abs(value)))))
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def count(value: int) -> str:
+    """A whole number with thousands separated."""
+    return f"{value:,}"
+
+
+def seconds(value: float) -> str:
+    """A stretch of time as people say it: `45 s`, `2 min 5 s`, `1 h 3 min`."""
+    whole = max(0, round(value))
+    if whole < 100:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 100:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def verdict_word(finding: Finding | Cell) -> str:
+    """The verdict, and whether it is waived."""
+    return f"{finding.verdict} (waived)" if isinstance(finding, Finding) and finding.waived else finding.verdict.value
+
+
+def headline(judgement: Judgement) -> str:
+    """Why the verdict is what it is, in one line."""
+    if judgement.why:
+        return one_line(judgement.why)
+    decisive = [f for f in (*judgement.objectives, *judgement.validity) if f.verdict is judgement.verdict]
+    if judgement.verdict is Verdict.PASS:
+        return f"{len(judgement.objectives)} of {len(judgement.objectives)} objectives hold"
+    if not decisive:
+        return MEANING[judgement.verdict]
+    more = f" (and {len(decisive) - 1} more)" if len(decisive) > 1 else ""
+    return one_line(f"{decisive[0].name}: {decisive[0].why}{more}")
+
+
+def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> list[str]:
+    """What to do now, as sentences; commands stand in backticks."""
+    folder = folder or "reports/latest"
+    gate = plan.source if plan and plan.source else "GATE"
+    again = f"Run it again: `stormgate gate {gate}`."
+    look = f"Look at the outage and its cells: `{folder}/report.html`."
+    steps = {
+        Verdict.PASS: ["Ship it."],
+        Verdict.FAIL: [
+            "Do not ship.",
+            look,
+            f"Judge the same evidence again: `stormgate judge {folder}`.",
+        ],
+        Verdict.INCONCLUSIVE: [
+            "Do not ship on this run: it does not show that the release is bad, and not that it is good.",
+            "Remove the reason named beside each `INCONCLUSIVE` above.",
+            f"Then see whether the gate can decide at all: `stormgate plan {gate}`.",
+            again,
+        ],
+        Verdict.ERROR: [f"Read the logs: `{folder}/logs/`.", again],
+        Verdict.ABORTED: [f"Read why in `{folder}/timeline.ndjson` (event `abort`).", again],
+        Verdict.DIRTY: [
+            "Page whoever owns the target: it may still be broken.",
+            f"Undo what is left: `stormgate restore {folder}`.",
+            f"What was broken, and its inverse, is in `{folder}/undo.ndjson`.",
+        ],
+    }[judgement.verdict]
+    if judgement.verdict is Verdict.FAIL and judgement.exit_code == 0:
+        waived = ", ".join(f"{f.name} ({one_line(f.waived)})" for f in judgement.objectives if f.waived)
+        return [f"The failure is waived, so the exit code is 0: {waived}.", *steps[1:]]
+    return steps
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks and control characters."""
+    return re.sub(r"\s+", " ", printable(text)).strip()
+
+
+def printable(text: str) -> str:
+    """Text with control characters, lone surrogates and direction marks made visible: it comes from targets and documents."""
+    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]", "\ufffd", text)
+
+
+def worst_first(cells: Iterable[Cell]) -> list[Cell]:
+    """Cells with the worst verdict first, else in the judge's order."""
+    return sorted(cells, key=lambda cell: -cell.verdict.severity)
