@@ -163,20 +163,17 @@ def _wait_listening(process: subprocess.Popen[bytes], host: str, port: int, log_
 
 def listening_ports(pid: int) -> set[int]:
     """TCP ports the process listens on, from /proc: nobody else can be taken for it. Empty when it is gone."""
-    inodes = set()
     try:
-        for fd in os.listdir(f"/proc/{pid}/fd"):
-            target = os.readlink(f"/proc/{pid}/fd/{fd}")
-            if target.startswith("socket:["):
-                inodes.add(target[8:-1])
+        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        tables = [path.read_text() for path in Path(f"/proc/{pid}/net").glob("tcp*")]
     except OSError:
-        return set()
+        return set()  # it ended, or closed a descriptor, while we looked
+    inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
     ports = set()
-    for table in ("tcp", "tcp6"):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and fields[9] in inodes:
-                ports.add(int(fields[1].rpartition(":")[2], 16))
+    for line in (line for table in tables for line in table.splitlines()[1:]):
+        fields = line.split()
+        if fields[3] == "0A" and fields[9] in inodes:
+            ports.add(int(fields[1].rpartition(":")[2], 16))
     return ports
 
 

@@ -58,6 +58,7 @@ def test_toxics_are_listed_upstream_first(toxi, proxy):
         ({"type": "noop", "stream": "upstream", "name": "latency_downstream"}, 409, "toxic already exists"),
         (b"", 400, "bad request body: EOF"),
         ({"type": "noop", "attributes": 5}, 400, "bad request body: "),
+        ({"type": "noop", "toxicity": 1e300}, 400, "bad request body: "),
         ({"type": "noop", "toxicity": "1"}, 400, "bad request body: "),
         ({"type": "timeout", "attributes": {"timeout": 1.5}}, 400, "bad request body: "),
         (b'{"type": "timeout", "attributes": {"timeout": 1.0}}', 400, "bad request body: "),

@@ -99,7 +99,7 @@ def shortest_float32(value: float) -> int | float:
 
 
 def _to_float32(value: float) -> float:
-    return float(struct.unpack("f", struct.pack("f", value))[0])
+    return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 
 def _kind(value: Any) -> str:
