@@ -1,0 +1,22 @@
+"""The judge: plan and evidence in, verdict out. Pure: no socket, no clock, no randomness (docs/statistics.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stormgate.judge.context import RunLike
+    from stormgate.model import Judgement, Plan
+
+__all__ = ["judge"]
+
+
+def judge(run: RunLike, plan: Plan | None = None) -> Judgement:
+    """The judgement of a run folder's evidence, against its own plan or another one.
+
+    Never raises over evidence: what is missing or torn makes it INCONCLUSIVE or worse. Raises pydantic.ValidationError or
+    KeyError when an objective of `plan` does not fit its kind, which documents/ has checked before.
+    """
+    from stormgate.judge.engine import judge_run
+
+    return judge_run(run, plan)

@@ -1,0 +1,121 @@
+"""One pass over the evidence: every block of requests is shown to every objective, then validity, Holm and waivers decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from stormgate.judge import validity as v
+from stormgate.judge.blocks import Block, Requests
+from stormgate.judge.context import Context, RunLike, rows_in
+from stormgate.judge.decide import apply_waivers, conclude, holm_across
+from stormgate.judge.generator import Health, health_of
+from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
+from stormgate.judge.windows import FaultWindow, Window, Windows, fault_windows, select
+from stormgate.model import Finding, Judgement, Plan, Verdict
+
+
+def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
+    """See `stormgate.judge.judge`."""
+    against = plan or run.plan
+    if against is None:
+        nothing = v.check_plan(run)
+        return Judgement(
+            gate="",
+            verdict=Verdict.INCONCLUSIVE,
+            exit_code=3,
+            plan_digest="",
+            objectives=(),
+            validity=(nothing,),
+            why=nothing.why,
+        )
+    phases = run.phases()
+    faults = fault_windows(run.timeline, phases, against.faults)
+    measured = _measured(phases, against)
+    begin = min((w.begin_ns for w in measured.windows), default=0)
+    end = max((w.end_ns for w in measured.windows), default=0)
+    health = health_of(run.generator, against.validity, begin, end)
+    context = Context(against, phases, faults, health, run.readings)
+    seats = [_seat(objective, context) for objective in against.objectives]
+    stream, arrivals = Requests(run.batches()), dict.fromkeys((w.name for w in measured.windows), 0)
+    for block in stream:
+        _count_arrivals(block, measured, arrivals)
+        for _, accumulator in seats:
+            accumulator.add(block)
+    results = [_finish(kind, accumulator, context) for kind, accumulator in seats]
+    findings = apply_waivers(holm_across(results, 1.0 - against.confidence), against)
+    checks = _validity(run, against, faults, health, measured, stream, arrivals)
+    return conclude(against, findings, checks)
+
+
+def _seat(objective: Any, context: Context) -> tuple[Kind, Accumulator]:
+    kind = kinds()[objective.kind]
+    task = Task(objective, kind.spec_model.model_validate(objective.spec), context)
+    return kind, kind.judge(task)
+
+
+def _measured(phases: Sequence[Any], plan: Plan) -> Windows:
+    """All phases but the warmup, complete or not: what the generator and the load are held to."""
+    return select([p.name for p in phases if p.name != "warmup"], phases, plan.faults)
+
+
+def _count_arrivals(block: Block, measured: Windows, arrivals: dict[str, int]) -> None:
+    if not measured.windows:
+        return
+    rows, seconds = rows_in(block, measured)
+    if not len(rows):
+        return
+    starts = np.array([w.first_block for w in measured.windows])
+    which = np.searchsorted(starts, seconds, side="right") - 1
+    for window, count in zip(measured.windows, np.bincount(which, minlength=len(starts)).tolist(), strict=True):
+        arrivals[window.name] += count
+
+
+def _finish(kind: Kind, accumulator: Accumulator, context: Context) -> Result:
+    result = accumulator.finish()
+    if not kind.timing:
+        return result
+    why = context.health.verdict(_windows_of(accumulator, context))
+    if why is None:
+        return result
+    finding = result.finding
+    detail = {**finding.detail, "without_the_veto": finding.verdict.value}
+    return Result(replace(finding, verdict=Verdict.INCONCLUSIVE, why=why, detail=detail))
+
+
+def _windows_of(accumulator: Accumulator, context: Context) -> Sequence[Window]:
+    """The windows an objective rests on; a kind without phases rests on all phases of the faults."""
+    for holder in (accumulator, getattr(accumulator, "test", None)):
+        windows = getattr(holder, "windows", None)
+        if isinstance(windows, Windows):
+            return windows.windows
+    return context.windows(["fault", "recovery"]).windows
+
+
+def _validity(
+    run: RunLike,
+    plan: Plan,
+    faults: Sequence[FaultWindow],
+    health: Health,
+    measured: Windows,
+    stream: Requests,
+    arrivals: dict[str, int],
+) -> list[Finding]:
+    problems = [*run.problems, *stream.problems]
+    phases = {p.name: p for p in run.phases()}
+    cut = [f"phase {p.name} never ended" for p in phases.values() if p.end_ns is None]
+    checks = [
+        v.check_plan(run),
+        v.check_course(run),
+        v.check_undo(run, faults),
+        v.check_faults(faults),
+        v.check_journals(run, plan),
+        v.check_generator(health, measured.windows),
+        v.check_samples(run, stream.rows, [*problems, *cut]),
+    ]
+    if not health.closed_loop:
+        checks.append(v.check_load(plan, measured, arrivals))
+    return checks

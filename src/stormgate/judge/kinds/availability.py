@@ -1,0 +1,92 @@
+"""availability: in these phases at least `target` of the requests were answered correctly, and within `within_ms` if given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from stormgate.judge.proportion import BadShare, cell_verdicts, decisive, joint_p, shown, verdict_counts, why_cell
+from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.spec import Positive, Samples, Share
+from stormgate.judge.statistics import requests_needed
+from stormgate.model import Cell, Plan, Verdict, worst
+
+if TYPE_CHECKING:
+    from stormgate.judge.blocks import Block
+
+
+class Spec(Samples):
+    """`target` is the least share of good requests; 1 means not a single bad one. `within_ms` counts slower ones as bad."""
+
+    target: Share = Field(gt=0)
+    within_ms: Positive | None = None
+
+
+class Availability:
+    """PASS if the upper bound of the bad share is at most 1 - target in every cell, FAIL if its lower bound is above
+    it in one.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.spec: Spec = task.spec
+        self.allowed = round(1.0 - self.spec.target, 12)
+        self.test = BadShare(task, lambda block: ~block.good(self.spec.within_ms))
+
+    def add(self, block: Block) -> None:
+        self.test.add(block)
+
+    def finish(self) -> Result:
+        task, allowed, alpha = self.task, self.allowed, self.task.alpha
+        counted = self.test.counted(allowed, alpha)
+        base: dict[str, Any] = {"limit": self.spec.target, "unit": "share", "samples": sum(c.total for c in counted)}
+        unusable = self.test.unusable()
+        if not counted or unusable:
+            return Result(task.finding(Verdict.INCONCLUSIVE, unusable or "no request was seen in its phases", **base))
+        verdicts = cell_verdicts(counted, allowed, alpha, self.spec.min_samples)
+        blocks = self.test.windows.blocks
+        cells = [
+            Cell(
+                name=c.name,
+                verdict=v,
+                value=1.0 - c.bad / c.total,
+                bound=1.0 - (c.lower if v is Verdict.FAIL else c.upper),
+                samples=c.total,
+                why=why_cell(c, v, allowed, alpha, blocks),
+                detail={"bad": c.bad, "design_effect": c.deff},
+            )
+            for c, v in zip(counted, verdicts, strict=True)
+        ]
+        at = decisive(counted, verdicts)
+        why = f"{cells[at].name}: {cells[at].why}" if self.spec.by else cells[at].why
+        if base["samples"] < self.spec.min_samples:
+            why = f"{base['samples']:,} requests, {self.spec.min_samples:,} wanted"
+        detail = {
+            "bad": sum(c.bad for c in counted),
+            "cells": verdict_counts(verdicts),
+            "blocks_s": blocks,
+            "claim": "conditional",
+        }
+        finding = task.finding(
+            worst(verdicts), why, value=cells[at].value, bound=cells[at].bound, cells=shown(cells), detail=detail, **base
+        )
+        return Result(finding, joint_p(counted, allowed))
+
+
+def _canaries(spec: Spec) -> Sequence[Canary]:
+    outage = Canary(outcome="reset")
+    if spec.within_ms is None:
+        return (outage,)
+    return (outage, Canary(outcome="ok", latency_ms=spec.within_ms * 2 + 1))
+
+
+def _need(spec: Spec, plan: Plan) -> Need:
+    allowed = round(1.0 - spec.target, 12)
+    if allowed <= 0:
+        return Need(spec.min_samples, None, "a single bad request fails it")
+    return Need(max(spec.min_samples, requests_needed(allowed, 1.0 - plan.confidence)), allowed)
+
+
+KIND = Kind("availability", Spec, Availability, _canaries, _need)

@@ -1,0 +1,195 @@
+"""failover: after each fault every cell serves its users again within `lte_s`. The slowest cell decides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+
+from stormgate.judge.blocks import UNKNOWN
+from stormgate.judge.cells import where_mask
+from stormgate.judge.failover import CellTrace, Series, traces
+from stormgate.judge.proportion import shown, verdict_counts
+from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.spec import Names, Positive, Share, Spec, Where
+from stormgate.judge.statistics import exceed_probability_bound
+from stormgate.judge.windows import SECOND_NS, FaultWindow
+from stormgate.model import Cell, Plan, Verdict, worst
+
+if TYPE_CHECKING:
+    from stormgate.judge.blocks import Block
+
+# How far before a fault the last good send may lie: a cell that sends less often cannot resolve seconds anyway.
+LOOK_BACK_NS = 10 * SECOND_NS
+
+
+class FailoverSpec(Spec):
+    """`lte_s`: the longest outage allowed. Good: answered correctly within `within_ms`; recovered: `sustained_good` of
+    the sends good for `sustained_s`. `fault` limits it to one fault; otherwise every fault of the plan is held to it.
+    """
+
+    lte_s: Positive
+    by: Names = ("population", "op")
+    where: Where = Field(default_factory=dict)
+    fault: str | None = None
+    within_ms: Positive = 2000.0
+    sustained_s: Positive = 1.0
+    sustained_good: Share = Field(default=0.99, gt=0)
+    min_samples: int = Field(default=1, ge=1)
+
+
+class Failover:
+    """PASS if D_hi <= T in every cell and the fault is proven; FAIL if D_lo > T in one; else INCONCLUSIVE."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.spec: FailoverSpec = task.spec
+        self.faults = [f for f in task.context.faults if self.spec.fault in (None, f.name)]
+        self.cells = task.context.cells(self.spec.by)
+        self.series: dict[str, Series] = {}
+        for fault in self.faults:
+            if fault.requested_ns is not None and fault.end_ns is not None and fault.end_ns > fault.requested_ns:
+                self.series[fault.name] = Series(fault.requested_ns - LOOK_BACK_NS, fault.end_ns)
+
+    def add(self, block: Block) -> None:
+        low, high = int(block.intended_ns.min()), int(block.intended_ns.max())
+        wanted = [s for s in self.series.values() if s.begin_ns <= high and low < s.end_ns]
+        if not wanted:
+            return
+        keep = ~block.not_sent
+        where = where_mask(block, self.spec.where)
+        if where is not None:
+            keep &= where
+        cells, good, intended = self.cells.of(block), block.good(self.spec.within_ms), block.intended_ns
+        if not keep.all():
+            cells, good, intended = cells[keep], good[keep], intended[keep]
+        if len(cells):
+            for series in wanted:
+                series.add(cells, intended, good)
+
+    def finish(self) -> Result:
+        task, limit = self.task, self.spec.lte_s
+        base: dict[str, Any] = {"limit": limit, "unit": "s"}
+        if not self.faults:
+            return Result(task.finding(Verdict.INCONCLUSIVE, "the plan has no such fault", **base))
+        rows: list[tuple[Cell, float, float]] = []
+        absent: list[str] = []
+        for fault in self.faults:
+            if fault.name not in self.series:
+                absent.append(f"{fault.name}: fault not observed: it was never requested, or its phases are not in the evidence")
+                continue
+            rows += self._fault_rows(fault)
+        samples = sum(cell.samples for cell, _, _ in rows)
+        if not rows or absent:
+            why = absent[0] if absent else "no request was sent around any fault"
+            return Result(task.finding(Verdict.INCONCLUSIVE, why, samples=samples, cells=shown([c for c, _, _ in rows]), **base))
+        cell, low, high = max(rows, key=lambda r: (r[0].verdict.severity, r[2], r[1], r[0].name))
+        verdicts = [c.verdict for c, _, _ in rows]
+        detail = {
+            "d_lo_s": low,
+            "d_hi_s": None if math.isinf(high) else high,
+            "flaps": sum(int(c.detail.get("flaps", 0)) for c, _, _ in rows),
+            "trials": len(self.faults),
+            "p_exceed_at_most": exceed_probability_bound(len(self.faults), task.alpha),
+            "cells": verdict_counts(verdicts),
+        }
+        finding = task.finding(
+            worst(verdicts),
+            f"{cell.name}: {cell.why}",
+            value=low,
+            bound=None if math.isinf(high) else high,
+            samples=samples,
+            cells=shown([c for c, _, _ in rows]),
+            detail=detail,
+            **base,
+        )
+        return Result(finding)
+
+    def _fault_rows(self, fault: FaultWindow) -> list[tuple[Cell, float, float]]:
+        series = self.series[fault.name]
+        assert fault.requested_ns is not None  # noqa: S101 - a series exists only for a requested fault
+        high = max(fault.rollback_ns or fault.requested_ns, fault.requested_ns)
+        sustained_ns = round(self.spec.sustained_s * SECOND_NS)
+        spread = self._spread()
+        found = traces(series, (fault.requested_ns, high), sustained_ns, self.spec.sustained_good, spread)
+        rows = [self._row(fault, trace, series.begin_ns) for trace in found]
+        seen = {self.cells.labels(trace.cell).get("population") for trace in found}
+        if "population" in self.spec.by and "population" not in self.spec.where:
+            for population in self.task.context.plan.target.populations:
+                if population.share > 0 and population.name not in seen:
+                    why = "no request was sent around this fault"
+                    silent = Cell(name=f"{fault.name}: {population.name}", verdict=Verdict.INCONCLUSIVE, why=why)
+                    rows.append((silent, 0.0, math.inf))
+        return sorted(rows, key=lambda r: r[0].name)
+
+    def _spread(self) -> dict[int, list[int]]:
+        """Cells with an unknown value (a failed request carries no response label) and the whole cells they may belong to."""
+        labels = [self.cells.labels(n) for n in range(len(self.cells))]
+        whole = [n for n, one in enumerate(labels) if UNKNOWN not in one.values()]
+        spread: dict[int, list[int]] = {}
+        for n, one in enumerate(labels):
+            if UNKNOWN in one.values():
+                known = {k: v for k, v in one.items() if v != UNKNOWN}
+                others = [w for w in whole if all(labels[w][k] == v for k, v in known.items())]
+                if others:
+                    spread[n] = others
+        return spread
+
+    def _row(self, fault: FaultWindow, trace: CellTrace, origin_ns: int) -> tuple[Cell, float, float]:
+        limit = self.spec.lte_s
+        low, high = trace.d_lo_s, trace.d_hi_s
+        longest = trace.longest
+        told = f"down for {low:.3f} to {high:.3f} s" if math.isfinite(high) else f"down for at least {low:.3f} s"
+        if longest is None:
+            told = f"no bad request; no outage longer than {high:.3f} s fits between its good ones"
+        if low > limit:
+            verdict, why = Verdict.FAIL, f"{told}, allowed {limit:g} s"
+        elif not fault.proven:
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"fault not observed: {fault.unproven or 'no independent proof of its effect'} ({told})",
+            )
+        elif high <= limit and trace.sends >= self.spec.min_samples:
+            verdict, why = Verdict.PASS, told
+        elif trace.sends < self.spec.min_samples:
+            verdict, why = Verdict.INCONCLUSIVE, f"{trace.sends} requests, {self.spec.min_samples} wanted"
+        else:
+            verdict, why = Verdict.INCONCLUSIVE, f"{told}: too coarse to tell whether it is under {limit:g} s"
+            if longest is not None and longest.good_ns is None:
+                why = f"{told} and not recovered by the end of what was watched"
+        detail: dict[str, Any] = {"flaps": max(0, len(trace.outages) - 1), "widest_gap_s": trace.widest_gap_s}
+        if longest is not None and fault.requested_ns is not None:
+            end = None if longest.good_ns is None else (longest.good_ns + origin_ns - fault.requested_ns) / 1e9
+            last_bad = longest.last_bad_ns + origin_ns - (fault.acknowledged_ns or fault.requested_ns)
+            detail["from_injection_s"] = [max(0.0, last_bad / 1e9), end]
+        cell = Cell(
+            name=f"{fault.name}: {self.cells.name(trace.cell)}",
+            verdict=verdict,
+            value=low,
+            bound=None if math.isinf(high) else high,
+            samples=trace.sends,
+            why=why,
+            detail=detail,
+        )
+        return cell, low, high
+
+
+def _canaries(spec: FailoverSpec) -> Sequence[Canary]:
+    return (Canary(outcome="reset"), Canary(outcome="ok", latency_ms=spec.within_ms * 2 + 1))
+
+
+def _need(spec: FailoverSpec, plan: Plan) -> Need:
+    # gates.md: probes at least every T/100, so the interval is at most 2 % of the limit wide.
+    per_cell_per_s = 100.0 / spec.lte_s
+    watched = max((f.recovery_s for f in plan.faults if spec.fault in (None, f.name)), default=0.0)
+    return Need(
+        max(spec.min_samples, int(np.ceil(per_cell_per_s * watched))),
+        None,
+        "one send per cell every limit/100 while it fails over",
+    )
+
+
+KIND = Kind("failover", FailoverSpec, Failover, _canaries, _need)

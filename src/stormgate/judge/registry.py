@@ -1,0 +1,119 @@
+"""Objective kinds, registered by being a file in judge/kinds/ with a `KIND`; and what a kind must offer.
+
+A kind turns an objective into an accumulator: it sees every block of requests once, in no particular order, and then says a
+Finding.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from stormgate.model import Cell, Finding, Objective, Plan, Verdict
+
+if TYPE_CHECKING:
+    from stormgate.judge.blocks import Block
+    from stormgate.judge.context import Context
+    from stormgate.judge.spec import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A finding, and the p-value of its FAIL where it rests on chance (None: a fact, or no FAIL)."""
+
+    finding: Finding
+    p_fail: float | None = None
+
+
+class Accumulator(Protocol):
+    """Counts what an objective needs."""
+
+    def add(self, block: Block) -> None:
+        """See some requests. Called for each block once."""
+
+    def finish(self) -> Result:
+        """The finding over all that was seen."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One objective of a plan, with its specification validated, about to be judged."""
+
+    objective: Objective
+    spec: Any
+    context: Context
+
+    @property
+    def alpha(self) -> float:
+        return 1.0 - self.context.plan.confidence
+
+    def finding(self, verdict: Verdict, why: str, **fields: Any) -> Finding:
+        """A Finding with the objective's name, kind and source filled in; numbers default to not measured."""
+        numbers: dict[str, Any] = {"value": None, "bound": None, "limit": None, "unit": "", "samples": 0, **fields}
+        cells: Sequence[Cell] = numbers.pop("cells", ())
+        o = self.objective
+        return Finding(name=o.name, kind=o.kind, verdict=verdict, why=why, source=o.source, cells=tuple(cells), **numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What an objective needs to be decidable: `requests` in its phases per cell, and what to tell whoever plans it."""
+
+    requests: int
+    allowed: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """A violation that an objective must notice: how every request of its phases looks, and what probes would read.
+
+    `labels` are written over every request's own; `readings` are values per probe.
+    """
+
+    outcome: str = "reset"
+    latency_ms: float = 5.0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    readings: Mapping[str, float] = field(default_factory=dict)
+    everywhere: bool = True
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of objective. `canaries` are violations that must not stay green; `sample_need` serves `stormgate plan`.
+
+    `timing` says that the finding depends on when the generator sent and received, so a saturated generator makes it
+    INCONCLUSIVE; `latency` that it also needs an open loop.
+    """
+
+    name: str
+    spec_model: type[Spec]
+    judge: Callable[[Task], Accumulator]
+    canaries: Callable[[Any], Sequence[Canary]]
+    sample_need: Callable[[Any, Plan], Need]
+    timing: bool = True
+    latency: bool = False
+
+    @property
+    def spec(self) -> type[Spec]:
+        """The pydantic model of the kind's fields."""
+        return self.spec_model
+
+
+@functools.cache
+def kinds() -> dict[str, Kind]:
+    """Every kind by name. Raises TypeError for a file in judge/kinds/ without a KIND, ValueError for a name used twice."""
+    package = importlib.import_module("stormgate.judge.kinds")
+    found: dict[str, Kind] = {}
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
+        kind = getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "KIND", None)
+        if not isinstance(kind, Kind):
+            raise TypeError(f"judge/kinds/{module.name}.py defines no KIND of type Kind")
+        if kind.name in found:
+            raise ValueError(f"judge/kinds/{module.name}.py: kind {kind.name!r} exists already")
+        found[kind.name] = kind
+    return found

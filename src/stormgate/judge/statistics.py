@@ -1,0 +1,246 @@
+"""The arithmetic of a verdict: bounds for shares and quantiles under bursts, Holm, Hoeffding, and sample sizes.
+
+Shares and confidences are fractions of one, `alpha` is 1 - confidence, every bound is one-sided. scipy is imported on first use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+def upper_bound(bad: Any, total: Any, alpha: float) -> Array:
+    """Clopper-Pearson upper bound for the share of bad ones: Beta^-1(1 - alpha; k + 1, n - k). Counts may be fractional (k/DEFF).
+
+    1.0 where nothing was counted. Source: Clopper and Pearson 1934, in the Beta form.
+    """
+    from scipy.special import betaincinv
+
+    k, n = np.broadcast_arrays(np.asarray(bad, float), np.asarray(total, float))
+    room = n - k
+    safe = np.where(room > 0, room, 1.0)
+    return np.where(room > 0, betaincinv(k + 1.0, safe, 1.0 - alpha), 1.0)
+
+
+def lower_bound(bad: Any, total: Any, alpha: float) -> Array:
+    """Clopper-Pearson lower bound for the share of bad ones: Beta^-1(alpha; k, n - k + 1). 0.0 where none was bad."""
+    from scipy.special import betaincinv
+
+    k, n = np.broadcast_arrays(np.asarray(bad, float), np.asarray(total, float))
+    safe = np.where(k > 0, k, 1.0)
+    return np.where(k > 0, betaincinv(safe, np.maximum(n - k, 0.0) + 1.0, alpha), 0.0)
+
+
+def tail_p(bad: Any, total: Any, allowed: float) -> Array:
+    """P(at least `bad` of `total` | share = allowed): the p-value of "worse than allowed". 1.0 where none was bad."""
+    from scipy.special import betainc
+
+    k, n = np.broadcast_arrays(np.asarray(bad, float), np.asarray(total, float))
+    safe = np.where(k > 0, k, 1.0)
+    return np.where(k > 0, betainc(safe, np.maximum(n - k, 0.0) + 1.0, allowed), 1.0)
+
+
+def design_effect(counts: Any, total: float, blocks: int) -> float:
+    """How many requests count as one because failures come in bursts; 1.0 for independent ones.
+
+    DEFF = max(1, Var(x_b / m) / (p (1 - p) / m)) over `blocks` blocks of mean size m = total / blocks, where x_b are the
+    bad ones per block; blocks that are not in `counts` had none. All bad: one block is one observation, DEFF = m. Source:
+    Kish 1965.
+    """
+    x = np.asarray(counts, float)
+    return float(_design_effects(np.array([x.sum()]), np.array([(x * x).sum()]), total, blocks)[0])
+
+
+def _design_effects(k: Array, squares: Array, total: float, blocks: int) -> Array:
+    if blocks < 2 or total <= 0:
+        return np.ones_like(k)
+    variance = (squares - k * k / blocks) / (blocks - 1)
+    p = k / total
+    expected = (total / blocks) * p * (1.0 - p)
+    clean = expected > 0
+    ratio = np.where(clean, variance / np.where(clean, expected, 1.0), np.where(k > 0, total / blocks, 1.0))
+    return np.maximum(ratio, 1.0)
+
+
+def burst_upper_bound(counts: Any, total: float, blocks: int, alpha: float) -> float:
+    """Upper bound for the bad share when bad ones come in bursts: `upper_bound(k / DEFF, n / DEFF)`, made monotone.
+
+    DEFF alone can fall when an error is added elsewhere, so a worse run could get a better bound. The worst bound over
+    "only the j worst blocks had happened" cannot: it is the largest over all smaller histories.
+    """
+    if total <= 0:
+        return 1.0
+    x = np.sort(np.asarray(counts, float))[::-1]
+    x = x[x > 0]
+    if not x.size:
+        return float(upper_bound(0.0, total, alpha))
+    k, squares = np.cumsum(x), np.cumsum(x * x)
+    if x.size > 4096:  # neighbours differ by less than the last digit shown: a thinned grid keeps long outages affordable
+        keep = np.unique(np.concatenate([np.arange(1024), np.linspace(1024, x.size - 1, 3072).astype(int)]))
+        k, squares = k[keep], squares[keep]
+    deff = _design_effects(k, squares, total, blocks)
+    return float(upper_bound(k / deff, total / deff, alpha).max())
+
+
+def burst_caps(largest: float) -> list[float]:
+    """The caps 1, 2, 4, ... at which a block's bad ones are cut off by `burst_tail`; the last one cuts nothing."""
+    return [float(2**i) for i in range(max(0, math.ceil(math.log2(max(largest, 1.0)))) + 1)]
+
+
+def burst_tail(counts: Any, total: float, allowed: float, alpha: float) -> tuple[float, float]:
+    """(p-value of "worse than allowed", lower bound of the bad share), both valid whatever the bursts, if 1 s blocks are
+    independent.
+
+    A block that can lose at most c is at most as erratic as c requests that fail together: with every block cut at c, K_c
+    / c of n / c is binomial or tamer, no DEFF to estimate, and more errors can only make it worse. The best of c = 1, 2,
+    4, ... is taken.
+    """
+    x = np.asarray(counts, float)
+    if total <= 0 or not x.size or x.max() <= 0:
+        return 1.0, 0.0
+    caps = np.array(burst_caps(float(x.max())))
+    capped = np.array([np.minimum(x, c).sum() for c in caps])
+    p = tail_p(capped / caps, total / caps, allowed)
+    low = lower_bound(capped / caps, total / caps, alpha)
+    return float(p.min()), float(low.max())
+
+
+def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
+    """Which hypotheses Holm's step-down procedure rejects, in the order given. Source: Holm 1979."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    rejected = [False] * len(p_values)
+    for rank, index in enumerate(order):
+        if p_values[index] > alpha / (len(p_values) - rank):
+            break
+        rejected[index] = True
+    return rejected
+
+
+def quantile_ranks(n: int, quantile: float, alpha: float) -> tuple[int | None, int | None]:
+    """Ranks (1-based, r <= s) of the order statistics that bound a quantile from below and above; None: n is too small.
+
+    s = min{s : P(Bin(n, q) <= s - 1) >= 1 - alpha}; r = max{r : P(Bin(n, q) >= r) >= 1 - alpha}. Source: Conover 1999, 3.2.
+    """
+    from scipy.special import bdtr
+
+    if n <= 0:
+        return None, None
+
+    def first(level: float) -> int:
+        low, high = 0, n
+        while low < high:
+            middle = (low + high) // 2
+            if float(bdtr(middle, n, quantile)) >= level:
+                high = middle
+            else:
+                low = middle + 1
+        return low
+
+    upper = first(1.0 - alpha) + 1
+    lower = first(alpha)
+    if lower >= 1 and float(bdtr(lower - 1, n, quantile)) > alpha:
+        lower -= 1
+    return (lower if lower >= 1 else None), (upper if upper <= n else None)
+
+
+def requests_needed(allowed: float, alpha: float, bad: int = 0) -> int:
+    """The smallest n at which `bad` bad ones still pass: upper_bound(bad, n) <= allowed. 29,956 for 1e-4, 0.05 and none."""
+    if allowed <= 0:
+        raise ValueError("a bound of zero cannot be shown with any number of requests")
+    if allowed >= 1:
+        return bad + 1
+    if bad == 0:
+        return max(1, math.ceil(math.log(alpha) / math.log1p(-allowed)))
+    from scipy.special import bdtr
+
+    low, high = bad + 1, max(2 * (bad + 1), math.ceil((bad + 20) * 4 / allowed))
+    while low < high:
+        middle = (low + high) // 2
+        if float(bdtr(bad, middle, allowed)) <= alpha:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def pass_limit(total: int, allowed: float, alpha: float) -> int:
+    """The largest count of (independent) bad ones that still passes; -1: even none is not enough."""
+    low, high = -1, total
+    while low < high:
+        middle = (low + high + 1) // 2
+        if float(upper_bound(middle, total, alpha)) <= allowed:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def fail_limit(total: int, allowed: float, alpha: float) -> int:
+    """The smallest count of (independent) bad ones that fails; total + 1: nothing can."""
+    low, high = 0, total + 1
+    while low < high:
+        middle = (low + high) // 2
+        if float(lower_bound(middle, total, alpha)) > allowed:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def pass_probability(total: int, truth: float, allowed: float, alpha: float) -> float:
+    """P(PASS) of a service whose bad share truly is `truth`, for `total` independent requests."""
+    from scipy.special import bdtr
+
+    limit = pass_limit(total, allowed, alpha)
+    if limit < 0:
+        return 0.0
+    return float(bdtr(limit, total, truth))
+
+
+def requests_for_power(allowed: float, truth: float, alpha: float, power: float = 0.8) -> int:
+    """The smallest n from which a service at `truth` passes with probability >= `power` (63,232 for 1e-4, 2e-5, 0.05).
+
+    Follows the steps of `pass_limit` upwards; raises ValueError unless truth < allowed.
+    """
+    if not 0 <= truth < allowed:
+        raise ValueError(f"no number of requests lets a bad share of {truth} pass a limit of {allowed} reliably")
+    from scipy.special import bdtr
+
+    bad = 0
+    while True:
+        n = requests_needed(allowed, alpha, bad)
+        if truth == 0 or float(bdtr(bad, n, truth)) >= power:
+            return n
+        bad += 1 + bad // 50
+
+
+def hoeffding_margin(cap: float, trials: int, alpha: float) -> float:
+    """What to add to the mean of `trials` values in [0, cap] for an upper bound of the true mean: C sqrt(ln(1/alpha) / 2M)."""
+    return cap * math.sqrt(math.log(1.0 / alpha) / (2.0 * trials))
+
+
+def exceed_probability_bound(trials: int, alpha: float) -> float:
+    """If all of `trials` faults stayed under the limit, P(the next one does not) is at most this: 1 - alpha^(1/N)."""
+    return 1.0 - alpha ** (1.0 / trials) if trials > 0 else 1.0
+
+
+def conjunction_factor(weights: Sequence[float], coverage: float) -> int:
+    """By how much alpha is divided per cell when only `coverage` of the weight must pass.
+
+    The claim is wrong only if cells of more than 1 - coverage of the weight are bad; the largest such minimal set is the
+    smallest cells. Source: partial conjunction, Benjamini and Heller 2008. 1 when every cell must pass.
+    """
+    total = sum(weights)
+    room, count = (1.0 - coverage) * total, 0
+    for weight in sorted(weights):
+        count += 1
+        room -= weight
+        if room < -1e-12 * max(total, 1.0):
+            break
+    return max(1, count)

@@ -1,0 +1,189 @@
+"""Where in time things happened: phases as an objective names them, and each fault from its request to its rollback."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from stormgate.model import Event, Fault
+
+SECOND_NS = 1_000_000_000
+
+
+class PhaseLike(Protocol):
+    """A stretch of a run; `end_ns` is None when the run died inside it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def begin_ns(self) -> int: ...
+    @property
+    def end_ns(self) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """[begin_ns, end_ns) of one phase; seconds are counted on from `first_block` through all windows of an objective."""
+
+    name: str
+    begin_ns: int
+    end_ns: int
+    first_block: int
+
+    @property
+    def blocks(self) -> int:
+        return -(-(self.end_ns - self.begin_ns) // SECOND_NS)
+
+    @property
+    def duration_s(self) -> float:
+        return (self.end_ns - self.begin_ns) / SECOND_NS
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """The windows an objective's phases select. `missing` names the phases that the evidence does not hold whole."""
+
+    windows: tuple[Window, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def blocks(self) -> int:
+        return sum(w.blocks for w in self.windows)
+
+
+def phase_names(selectors: Sequence[str], faults: Sequence[Fault]) -> list[str]:
+    """The phases that selectors stand for: `fault` and `recovery` mean those of every fault."""
+    names: list[str] = []
+    for selector in selectors:
+        if selector in ("fault", "recovery"):
+            # No fault in the plan: the selector itself stays, and will be missing. Nothing measured is never PASS.
+            names += [f"{selector}[{fault.name}]" for fault in faults] or [selector]
+        else:
+            names.append(selector)
+    return list(dict.fromkeys(names))
+
+
+def select(selectors: Sequence[str], phases: Sequence[PhaseLike], faults: Sequence[Fault]) -> Windows:
+    """The windows of an objective's phases, in time order."""
+    by_name = {phase.name: phase for phase in phases}
+    found: list[tuple[int, int, str]] = []
+    missing: list[str] = []
+    for name in phase_names(selectors, faults):
+        phase = by_name.get(name)
+        if phase is None or phase.end_ns is None or phase.end_ns <= phase.begin_ns:
+            missing.append(name)
+        else:
+            found.append((phase.begin_ns, phase.end_ns, name))
+    windows: list[Window] = []
+    block = 0
+    for begin, end, name in sorted(found):
+        windows.append(Window(name, begin, end, block))
+        block += windows[-1].blocks
+    return Windows(tuple(windows), tuple(missing))
+
+
+@dataclass(frozen=True, slots=True)
+class FaultWindow:
+    """What the timeline says of one fault. Times are None where the event is missing; `end_ns` is the end of all that was
+    watched.
+
+    `steps` holds the times of the target's own milestones, if a probe or the target wrote any (fault's rows with other events).
+    """
+
+    name: str
+    requested_ns: int | None
+    acknowledged_ns: int | None
+    observed_ns: int | None
+    rollback_ns: int | None
+    cleared_ns: int | None
+    end_ns: int | None
+    unproven: str | None = None
+    undo_failed: str | None = None
+    open_ids: tuple[str, ...] = ()
+    unobserved_ids: tuple[str, ...] = ()
+    unacknowledged_ids: tuple[str, ...] = ()
+
+    @property
+    def proven(self) -> bool:
+        """Requested, acknowledged, and seen to act by an independent observation, all of its parts."""
+        return (
+            self.requested_ns is not None
+            and self.observed_ns is not None
+            and self.unproven is None
+            and not self.unobserved_ids
+            and not self.unacknowledged_ids
+        )
+
+
+@dataclass
+class _Seen:
+    requested: dict[str, int] = field(default_factory=dict)
+    acknowledged: dict[str, int] = field(default_factory=dict)
+    observed: dict[str, int] = field(default_factory=dict)
+    cleared: dict[str, int] = field(default_factory=dict)
+    unproven: str | None = None
+    undo_failed: str | None = None
+    rollback_ns: int | None = None
+
+
+def _part(row: Mapping[str, Any]) -> str:
+    return str(row.get("id") or row.get("component") or "")
+
+
+def fault_windows(
+    timeline: Sequence[Mapping[str, Any]], phases: Sequence[PhaseLike], faults: Sequence[Fault]
+) -> list[FaultWindow]:
+    """One window per fault of the plan, in the plan's order, whether or not the timeline knows it."""
+    seen = {fault.name: _Seen() for fault in faults}
+    for row in timeline:
+        one = seen.get(str(row.get("fault")))
+        if one is not None:
+            _note(one, row)
+    ends = {phase.name: phase for phase in phases}
+    return [_window(fault.name, seen[fault.name], ends) for fault in faults]
+
+
+def _note(one: _Seen, row: Mapping[str, Any]) -> None:
+    event, at = row.get("event"), int(row["at_ns"])
+    times = {
+        Event.FAULT_REQUESTED: one.requested,
+        Event.FAULT_ACKNOWLEDGED: one.acknowledged,
+        Event.FAULT_OBSERVED: one.observed,
+        Event.FAULT_CLEARED: one.cleared,
+    }
+    if event in times:
+        table = times[Event(str(event))]
+        # First request, but last clearing: the fault is over when its last part is.
+        table[_part(row)] = (
+            max(at, table.get(_part(row), at)) if event == Event.FAULT_CLEARED else min(at, table.get(_part(row), at))
+        )
+    elif event == Event.FAULT_UNPROVEN:
+        one.unproven = str(row.get("why") or "no proof of effect within its deadline")
+    elif event == Event.FAULT_UNDO_FAILED:
+        one.undo_failed = str(row.get("why") or "no reason given")
+    elif event == Event.CHAOS_ROLLBACK:
+        one.rollback_ns = at
+
+
+def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWindow:
+    fault_phase, recovery = phases.get(f"fault[{name}]"), phases.get(f"recovery[{name}]")
+    ends = [p.end_ns for p in (fault_phase, recovery) if p is not None and p.end_ns is not None]
+    rollback = one.rollback_ns
+    if rollback is None and fault_phase is not None:
+        rollback = fault_phase.end_ns
+    parts = set(one.requested)
+    return FaultWindow(
+        name=name,
+        requested_ns=min(one.requested.values(), default=None),
+        acknowledged_ns=max(one.acknowledged.values(), default=None),
+        observed_ns=min(one.observed.values(), default=None),
+        rollback_ns=rollback,
+        cleared_ns=max(one.cleared.values(), default=None),
+        end_ns=max(ends, default=None),
+        unproven=one.unproven,
+        undo_failed=one.undo_failed,
+        open_ids=tuple(sorted(parts - set(one.cleared))),
+        unobserved_ids=tuple(sorted(parts - set(one.observed))),
+        unacknowledged_ids=tuple(sorted(parts - set(one.acknowledged))),
+    )

@@ -1,0 +1,316 @@
+"""The judge over whole synthetic runs: what passes, what fails, and what must never be green."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.golden.judge_writer import BAD, NOT_SENT, RESET, Rows, S, objective, phase_window, plan_of, rows_of, synthetic
+
+from stormgate.judge import judge
+from stormgate.model import Event, Judgement, Plan, Validity, Verdict, Waiver
+
+AVAILABILITY = objective("availability", target=0.999)
+LATENCY = objective("latency", quantile=0.95, lte_ms=50)
+FAILOVER = objective("failover", lte_s=5)
+
+
+@pytest.fixture(scope="module")
+def plan() -> Plan:
+    return plan_of([AVAILABILITY, LATENCY, FAILOVER], steady_s=60, faults=["kill"])
+
+
+@pytest.fixture
+def rows(plan: Plan) -> Rows:
+    return rows_of(plan)
+
+
+def fault_rows(plan: Plan, rows: Rows, begin_s: float, length_s: float, population: int | None = None) -> np.ndarray:
+    """Rows intended within `length_s` from `begin_s` after the fault was requested."""
+    begin, end = phase_window(synthetic(plan, rows.select(np.arange(1))), "fault[kill]")
+    at = begin + round(0.1 * (end - begin)) + round(begin_s * S)
+    hit = (rows.intended_ns >= at) & (rows.intended_ns < at + round(length_s * S))
+    return hit if population is None else hit & (rows.population == population)
+
+
+def steady(plan: Plan, rows: Rows) -> np.ndarray:
+    begin, end = phase_window(synthetic(plan, rows.select(np.arange(1))), "steady")
+    return np.flatnonzero((rows.intended_ns >= begin) & (rows.intended_ns < end))
+
+
+def found(judgement: Judgement, name: str) -> Any:
+    return next(f for f in (*judgement.objectives, *judgement.validity) if f.name == name)
+
+
+def test_a_healthy_run_passes(plan: Plan, rows: Rows) -> None:
+    judgement = judge(synthetic(plan, rows))
+    assert (judgement.verdict, judgement.exit_code) == (Verdict.PASS, 0)
+    assert judgement.plan_digest == plan.digest
+    assert all(f.samples > 0 for f in judgement.objectives)
+
+
+def test_errors_spread_over_a_steady_phase_fail(plan: Plan, rows: Rows) -> None:
+    rows.outcome[steady(plan, rows)[::100]] = BAD
+    judgement = judge(synthetic(plan, rows))
+    assert found(judgement, "availability").verdict is Verdict.FAIL
+    assert found(judgement, "availability").value == pytest.approx(0.99, abs=1e-3)
+    assert (judgement.verdict, judgement.exit_code) == (Verdict.FAIL, 1)
+
+
+def test_slow_requests_fail_latency_but_not_availability(plan: Plan, rows: Rows) -> None:
+    rows.latency_ms[steady(plan, rows)[::10]] = 80.0
+    judgement = judge(synthetic(plan, rows))
+    assert found(judgement, "availability").verdict is Verdict.PASS
+    latency = found(judgement, "latency")
+    assert latency.verdict is Verdict.FAIL
+    assert latency.value == pytest.approx(80, rel=0.01)
+
+
+def test_quick_errors_do_not_make_a_service_fast(plan: Plan, rows: Rows) -> None:
+    hit = steady(plan, rows)[::10]
+    rows.outcome[hit], rows.latency_ms[hit] = BAD, 1.0
+    latency = found(judge(synthetic(plan, rows)), "latency")
+    assert latency.verdict is Verdict.FAIL
+    assert latency.value is None  # the 95th percentile is a failure
+
+
+@pytest.mark.parametrize(("length_s", "verdict"), [(4.5, Verdict.PASS), (5.0, Verdict.INCONCLUSIVE), (5.6, Verdict.FAIL)])
+def test_failover_by_the_slowest_cell(plan: Plan, rows: Rows, length_s: float, verdict: Verdict) -> None:
+    rows.outcome[fault_rows(plan, rows, 0.5, 1.0)] = RESET
+    rows.outcome[fault_rows(plan, rows, 0.5, length_s, population=1)] = RESET
+    finding = found(judge(synthetic(plan, rows)), "failover")
+    assert finding.verdict is verdict
+    assert "tokyo" in finding.why
+    assert finding.value <= length_s <= finding.bound
+
+
+def test_late_answers_are_an_outage_too(plan: Plan, rows: Rows) -> None:
+    rows.latency_ms[fault_rows(plan, rows, 0.5, 6.0)] = 4_900.0
+    assert found(judge(synthetic(plan, rows)), "failover").verdict is Verdict.FAIL
+
+
+def test_a_cell_that_never_recovers_fails(plan: Plan, rows: Rows) -> None:
+    rows.outcome[fault_rows(plan, rows, 1.0, 1e3, population=2)] = RESET
+    finding = found(judge(synthetic(plan, rows)), "failover")
+    assert finding.verdict is Verdict.FAIL
+    assert finding.bound is None
+
+
+def test_a_silent_cell_is_not_an_available_one(plan: Plan, rows: Rows) -> None:
+    judgement = judge(synthetic(plan, rows.select(~fault_rows(plan, rows, 1.0, 6.0, population=2))))
+    assert found(judgement, "failover").verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_population_that_sent_nothing_is_missed(plan: Plan, rows: Rows) -> None:
+    judgement = judge(synthetic(plan, rows.select(rows.population != 2)))
+    assert found(judgement, "failover").verdict is Verdict.INCONCLUSIVE
+    assert "lima" in found(judgement, "failover").why
+
+
+def test_flaps_are_counted_and_each_is_held_to_the_limit(plan: Plan, rows: Rows) -> None:
+    rows.outcome[fault_rows(plan, rows, 0.5, 1.0, population=0)] = RESET
+    rows.outcome[fault_rows(plan, rows, 5.0, 5.7, population=0)] = RESET
+    finding = found(judge(synthetic(plan, rows)), "failover")
+    assert finding.verdict is Verdict.FAIL
+    assert finding.detail["flaps"] == 2  # one in each of london's two cells
+
+
+@pytest.mark.parametrize("event", [Event.FAULT_REQUESTED, Event.FAULT_ACKNOWLEDGED, Event.FAULT_OBSERVED])
+def test_an_unproven_fault_never_passes(plan: Plan, rows: Rows, event: Event) -> None:
+    run = synthetic(plan, rows)
+    run.timeline = [r for r in run.timeline if r["event"] != event]
+    judgement = judge(run)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert found(judgement, "failover").verdict is Verdict.INCONCLUSIVE
+    assert "fault not" in judgement.why
+
+
+def test_an_unproven_fault_may_still_fail(plan: Plan, rows: Rows) -> None:
+    rows.outcome[fault_rows(plan, rows, 0.5, 7.0)] = RESET
+    run = synthetic(plan, rows)
+    run.timeline = [r for r in run.timeline if r["event"] != Event.FAULT_OBSERVED]
+    assert judge(run).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict"),
+    [
+        ({"event": "abort", "why": "a person", "by": "person"}, Verdict.ABORTED),
+        ({"event": "error", "why": "disk full"}, Verdict.ERROR),
+        ({"event": "fault.undo_failed", "fault": "kill", "why": "no answer"}, Verdict.DIRTY),
+        ({"event": "fault.undo_failed", "fault": "stranger", "why": "no answer"}, Verdict.DIRTY),
+        ({"event": "fault.unproven", "fault": "kill", "why": "no proof in 5 s"}, Verdict.INCONCLUSIVE),
+        ({"event": "load.lost", "worker": "worker-1", "why": "killed"}, Verdict.INCONCLUSIVE),
+        ({"event": "fault.requested", "fault": "kill", "id": "second"}, Verdict.DIRTY),
+    ],
+)
+def test_what_the_timeline_says_overrules_the_numbers(plan: Plan, rows: Rows, row: dict[str, Any], verdict: Verdict) -> None:
+    run = synthetic(plan, rows)
+    run.timeline.insert(5, {"at_ns": run.timeline[5]["at_ns"], **row})
+    assert judge(run).verdict is verdict
+
+
+def test_an_open_undo_is_dirty(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    run.undo = [{"step": "intent", "id": "a"}, {"step": "intent", "id": "b"}, {"step": "undone", "id": "a"}]
+    judgement = judge(run)
+    assert (judgement.verdict, judgement.exit_code) == (Verdict.DIRTY, 6)
+    assert "b" in judgement.why
+
+
+def test_a_plan_changed_after_sealing_is_not_trusted(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    run.plan = dataclasses.replace(plan, seed=2)
+    assert judge(run).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_dirty_journal_counts(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    run.journals["kill"]["run"][0].update(status="failed", exception=["boom"])
+    assert judge(run).verdict is Verdict.ERROR
+    run.journals = {}
+    assert judge(run).verdict is not Verdict.PASS
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"send_lag_p99_ms": 11.0},
+        {"cpu": 0.95},
+        {"not_sent": 1},
+        {"sent": 150},
+        {"clock_error_ms": 6.0},
+        {"send_lag_p99_ms": "?"},
+    ],
+)
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_saturated_generator_decides_nothing(plan: Plan, rows: Rows, change: dict[str, Any], broken: bool) -> None:
+    if broken:
+        rows.outcome[steady(plan, rows)[::50]] = BAD
+    run = synthetic(plan, rows)
+    begin, _ = phase_window(run, "steady")
+    for row in run.generator:
+        if begin + 5 * S < row["at_ns"] <= begin + 10 * S and row["worker"] == "worker-1":
+            row.update(change)
+    judgement = judge(run)
+    assert found(judgement, "availability").verdict is Verdict.INCONCLUSIVE
+    assert found(judgement, "latency").verdict is Verdict.INCONCLUSIVE
+    assert found(judgement, "failover").verdict is Verdict.PASS  # its own seconds were fit
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.why.startswith("generator")
+    assert found(judgement, "generator").detail["saturated_s"]["steady"] == [5, 6, 7, 8, 9]
+
+
+def test_a_few_saturated_seconds_are_allowed(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    begin, _ = phase_window(run, "steady")
+    for row in run.generator:
+        if begin + 5 * S < row["at_ns"] <= begin + 8 * S:
+            row["cpu"] = 0.95
+    assert judge(run).verdict is Verdict.PASS
+    run.plan = dataclasses.replace(plan, validity=Validity(max_saturated_share=0.02)).sealed()
+    assert judge(run).verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_worker_that_fell_silent_or_was_cut(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    begin, _ = phase_window(run, "steady")
+    run.generator = [r for r in run.generator if not (r["worker"] == "worker-0" and begin < r["at_ns"] < begin + 9 * S)]
+    assert "did not report" in judge(run).why
+    run = synthetic(plan, rows)
+    run.blocks = run.blocks[:-1]
+    assert "rows read" in judge(run).why
+    run = synthetic(plan, rows)
+    run.generator = [r for r in run.generator if not (r["worker"] == "worker-0" and r["final"])]
+    assert judge(run).verdict is Verdict.INCONCLUSIVE
+    run.generator = []
+    assert judge(run).verdict is Verdict.INCONCLUSIVE
+
+
+def test_load_below_the_plan_is_not_the_load_on_trial(plan: Plan, rows: Rows) -> None:
+    rng = np.random.default_rng(1)
+    judgement = judge(synthetic(plan, rows.select(rng.random(len(rows.intended_ns)) < 0.9)))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert judgement.why.startswith("generator planned")
+
+
+def test_closed_loop_latency_is_not_gated(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    for row in run.generator:
+        row["model"] = "closed"
+    judgement = judge(run)
+    assert found(judgement, "latency").verdict is Verdict.INCONCLUSIVE
+    assert found(judgement, "availability").verdict is Verdict.PASS
+
+
+def test_retries_are_judged_by_their_last_attempt(plan: Plan, rows: Rows) -> None:
+    hit = steady(plan, rows)[::50]
+    rows.outcome[hit] = RESET
+    again = copy.deepcopy(rows.select(hit))
+    again.attempt[:] = 2
+    again.outcome[:] = 0
+    again.intended_ns += 30_000_000
+    judgement = judge(synthetic(plan, rows.append(again)))
+    assert judgement.verdict is Verdict.PASS
+    assert found(judgement, "availability").detail["bad"] == 0
+    # ... but their users waited since the first one.
+    slow = judge(
+        synthetic(
+            dataclasses.replace(plan, objectives=(objective("latency", quantile=0.99, lte_ms=45),)).sealed(), rows.append(again)
+        )
+    )
+    assert slow.objectives[0].verdict is Verdict.FAIL
+
+
+def test_a_retry_that_was_never_sent_saves_nothing(plan: Plan, rows: Rows) -> None:
+    hit = steady(plan, rows)[::50]
+    rows.outcome[hit] = RESET
+    again = copy.deepcopy(rows.select(hit))
+    again.attempt[:] = 2
+    again.outcome[:] = NOT_SENT
+    assert found(judge(synthetic(plan, rows.append(again))), "availability").verdict is Verdict.FAIL
+
+
+def test_coverage_lets_the_promised_share_be_slow() -> None:
+    covered = [objective("latency", quantile=0.95, lte_ms=50, coverage=c, name=f"c{c}") for c in (0.75, 0.85)]
+    plan = plan_of(covered, steady_s=60)
+    rows = rows_of(plan)
+    rows.latency_ms[rows.population == 2] = 90.0  # a fifth of the users
+    judgement = judge(synthetic(plan, rows))
+    assert [f.verdict for f in judgement.objectives] == [Verdict.PASS, Verdict.FAIL]
+
+
+def test_phases_that_are_not_there() -> None:
+    plan = plan_of([objective("availability", target=0.99, phases=["fault"]), objective("failover", lte_s=5)])
+    judgement = judge(synthetic(plan, rows_of(plan)))
+    assert [f.verdict for f in judgement.objectives] == [Verdict.INCONCLUSIVE] * 2
+    nothing = plan_of([])
+    assert judge(synthetic(nothing, rows_of(nothing))).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("expires", "owner", "exit_code"),
+    [("2026-11-24", "ana", 0), ("2026-11-23", "ana", 1), ("soon", "ana", 1), ("2026-12-01", " ", 1)],
+)
+def test_waivers(expires: str, owner: str, exit_code: int) -> None:
+    waiver = Waiver(objective="availability", owner=owner, reason="known", expires=expires)
+    plan = plan_of([AVAILABILITY, LATENCY], steady_s=60, waivers=(waiver,))
+    rows = rows_of(plan)
+    rows.outcome[steady(plan, rows)[::100]] = BAD
+    judgement = judge(synthetic(plan, rows))
+    assert judgement.verdict is Verdict.FAIL
+    assert judgement.exit_code == exit_code
+    assert bool(found(judgement, "availability").waived) is (exit_code == 0)
+
+
+def test_a_waiver_covers_nothing_else() -> None:
+    waiver = Waiver(objective="availability", owner="ana", reason="known", expires="2030-01-01")
+    plan = plan_of([AVAILABILITY, LATENCY], steady_s=60, waivers=(waiver,))
+    rows = rows_of(plan)
+    hit = steady(plan, rows)
+    rows.outcome[hit[::100]] = BAD
+    rows.latency_ms[hit[1::10]] = 80.0
+    assert judge(synthetic(plan, rows)).exit_code == 1
