@@ -92,6 +92,7 @@ class Engine(Exchange):
         task = Task(_nothing(), stream, now)  # the login itself is made when its time comes
         task.is_login = True
         self._wake_later(now + int(delay * 1e9), task, None)
+        self._arm(now)
 
     def _begin_arrivals(self, stream: Stream, now: int) -> None:
         if not stream.alive or self.stopping:
@@ -322,7 +323,9 @@ class Engine(Exchange):
     def stop_arrivals(self) -> None:
         """No new arrivals and no further steps of flows; what is late is recorded as not sent, what is in flight runs out."""
         now = clock()
-        self._start_due(now)  # Locust takes a while to say that it stops; what came due meanwhile is still sent
+        # Locust takes a while to say that it stops; what came due meanwhile is still sent.
+        while self._start_due(now) and not self.pressure.saturated:
+            pass
         self.stopping = True
         self._drop(self._next, min(bisect_right(self._times, now, lo=self._next), len(self._due)), now)
         self._times, self._due, self._next, self._horizon_ns = [_NEVER], [], 0, _NEVER
