@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
 from stormgate.geography.mixfile import TrafficMix
-from stormgate.geography.summary import MixFacts, facts
+from stormgate.geography.summary import MixFacts, OriginFacts, facts
 from stormgate.geography.worldmap import ASCII, FAR_MS, MANY, NEAR_MS, SOME, UNICODE, Marks, draw
 
 STYLES = {
@@ -26,7 +27,6 @@ STYLES = {
 }
 BARS, ASCII_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 WIDEST_MAP = 160
-WIDE = 100  # columns from which the tables have room for the second edge and a wider day
 
 
 def render(traffic: TrafficMix, *, on: date, top: int = 12) -> RenderableType:
@@ -108,7 +108,7 @@ class _DayChart:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         levels, rate = self.known.total.utc_levels, self.known.total.rate_per_s
-        step = 4 if options.max_width >= WIDE else 3 if options.max_width >= 80 else 2
+        step = 4 if options.max_width >= 96 else 3 if options.max_width >= 72 else 2
         bars = "#" * len(BARS) if options.ascii_only else BARS
         highest = max(levels)
         busiest, quietest = levels.index(highest), levels.index(min(levels))
@@ -125,26 +125,34 @@ class _DayChart:
         yield Text("".join(f"{hour:02d}".ljust(step * 3) for hour in range(0, 24, 3)), style="bright_black")
 
 
-@dataclass(slots=True)
-class _Columns:
-    """A table by columns, so that what a column is called and what it shows are said in one place."""
+@dataclass(frozen=True, slots=True)
+class _Column:
+    title: str
+    cells: Sequence[str | Text]
+    align: Literal["left", "right"] = "right"
+    # Where not all columns fit, those of the highest rank go first; rank 0 stays.
+    rank: int = 0
 
-    wide: bool
-    titles: list[tuple[str, Literal["left", "right"]]] = field(default_factory=list)
-    cells: list[Sequence[str | Text]] = field(default_factory=list)
+    @property
+    def width(self) -> int:
+        return max(cell_len(str(cell)) for cell in (self.title, *self.cells))
 
-    def add(self, title: str, cells: Sequence[str | Text], align: Literal["left", "right"] = "right") -> None:
-        self.titles.append((title, align))
-        self.cells.append(cells)
 
-    def table(self, *, bold_last: bool = False) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 2 if self.wide else 1, 0, 0), header_style="bold")
-        for title, align in self.titles:
-            table.add_column(title, justify=align, no_wrap=True)
-        rows = list(zip(*self.cells, strict=True))
-        for number, row in enumerate(rows, 1):
-            table.add_row(*row, style="bold" if bold_last and number == len(rows) else "")
-        return table
+def _table(columns: list[_Column], width: int, *, bold_last: bool = False) -> Table:
+    def needed(padding: int) -> int:
+        return sum(column.width + padding for column in columns) - padding
+
+    while needed(1) > width and any(column.rank for column in columns):
+        first_to_go = max(column.rank for column in columns)
+        columns = [column for column in columns if column.rank < first_to_go]
+    padding = 2 if needed(2) <= width else 1
+    table = Table(box=None, pad_edge=False, padding=(0, padding, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column.title, justify=column.align, no_wrap=True)
+    rows = list(zip(*(column.cells for column in columns), strict=True))
+    for number, row in enumerate(rows, 1):
+        table.add_row(*row, style="bold" if bold_last and number == len(rows) else "")
+    return table
 
 
 class _GroupTable:
@@ -152,25 +160,26 @@ class _GroupTable:
         self.known = known
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide, total = options.max_width >= WIDE, self.known.total
+        total, rows = self.known.total, [*self.known.groups, self.known.total]
         bars = ASCII_BARS if options.ascii_only else BARS
-        rows = [*self.known.groups, total]
-        columns = _Columns(wide)
-        columns.add("group", [group.name for group in rows], "left")
-        columns.add("share", [_percent(group.share) for group in rows])
+        columns = [
+            _Column("group", [group.name for group in rows], "left"),
+            _Column("share", [_percent(group.share) for group in rows]),
+        ]
         if total.rate_per_s is not None:
-            columns.add("req/s", [f"{group.rate_per_s:,.0f}" for group in rows])
-        if wide:
-            columns.add("populations", [str(group.origins) for group in rows])
+            columns.append(_Column("req/s", [f"{group.rate_per_s:,.0f}" for group in rows]))
+        columns.append(_Column("populations", [str(group.origins) for group in rows], rank=3))
         if total.edges:
-            columns.add("edges", [str(group.edges) for group in rows])
-            columns.add("in 10 ms", [_percent(group.share_within_ms["10"]) for group in rows])
-            columns.add("90 % in", [_milliseconds(group.rtt_quantiles_ms["0.9"]) for group in rows])
-        if wide and total.edges:
-            columns.add("farthest", [group.farthest or "" for group in rows], "left")
+            columns += [
+                _Column("edges", [str(group.edges) for group in rows], rank=2),
+                _Column("in 10 ms", [_percent(group.share_within_ms["10"]) for group in rows]),
+                _Column("90 % in", [_milliseconds(group.rtt_quantiles_ms["0.9"]) for group in rows]),
+                _Column("farthest", [group.farthest or "" for group in rows], "left", rank=4),
+            ]
         if _varies(self.known):
-            columns.add("day (UTC)", [Text(_sparkline(group.utc_levels, bars), style="magenta") for group in rows], "left")
-        yield columns.table(bold_last=True)
+            days = [Text(_sparkline(group.utc_levels, bars), style="magenta") for group in rows]
+            columns.append(_Column("day (UTC)", days, "left", rank=1))
+        yield _table(columns, options.max_width, bold_last=True)
 
 
 class _OriginTable:
@@ -178,32 +187,31 @@ class _OriginTable:
         self.known, self.top = known, top
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        wide = options.max_width >= WIDE
         rows, rest = self.known.origins[: self.top], self.known.origins[self.top :]
-        columns = _Columns(wide)
-        columns.add("population", [f"{origin.name} {origin.country}".rstrip() for origin in rows], "left")
-        columns.add("share", [_percent(origin.share) for origin in rows])
-        if self.known.total.rate_per_s is not None:
-            columns.add("req/s", [f"{origin.rate_per_s:,.0f}" for origin in rows])
-        if wide:
-            bar = "#" if options.ascii_only else "█"
-            most = self.known.origins[0].share
-            columns.add("", [Text(bar * max(1, round(12 * origin.share / most)), style="green") for origin in rows], "left")
-        for place, title in enumerate(("edge", "if lost")):
-            ways = [origin.ways[place] if len(origin.ways) > place else None for origin in rows]
-            if any(ways):
-                columns.add(title, [way.edge if way else "" for way in ways], "left")
-                columns.add("RTT", [_rtt(way.rtt_ms) if way else Text() for way in ways])
-        first = [origin.ways[0] for origin in rows if origin.ways]
-        if wide and any(way.region not in (None, way.edge) for way in first):
-            columns.add("region behind", [way.region or "" for way in first], "left")
-            columns.add("onward", [_milliseconds(way.onward_rtt_ms) for way in first])
         if rows:
-            yield columns.table()
+            yield _table(list(self._columns(rows, "#" if options.ascii_only else "█")), options.max_width)
         if rest:
             and_more = "and " if rows else ""
             text = f"{and_more}{len(rest)} more with {_percent(sum(o.share for o in rest))} of the requests"
             yield Text(text, style="bright_black")
+
+    def _columns(self, rows: Sequence[OriginFacts], bar: str) -> Iterator[_Column]:
+        yield _Column("population", [f"{origin.name} {origin.country}".rstrip() for origin in rows], "left")
+        yield _Column("share", [_percent(origin.share) for origin in rows])
+        if self.known.total.rate_per_s is not None:
+            yield _Column("req/s", [f"{origin.rate_per_s:,.0f}" for origin in rows])
+        most = self.known.origins[0].share
+        bars = [Text(bar * max(1, round(12 * origin.share / most)), style="green") for origin in rows]
+        yield _Column("", bars, "left", rank=3)
+        for place, (title, rank) in enumerate((("edge", 0), ("if lost", 1))):
+            ways = [origin.ways[place] if len(origin.ways) > place else None for origin in rows]
+            if any(ways):
+                yield _Column(title, [way.edge if way else "" for way in ways], "left", rank)
+                yield _Column("RTT", [_rtt(way.rtt_ms) if way else Text() for way in ways], rank=rank)
+        first = [origin.ways[0] for origin in rows if origin.ways]
+        if any(way.region not in (None, way.edge) for way in first):
+            yield _Column("region behind", [way.region or "" for way in first], "left", rank=2)
+            yield _Column("onward", [_milliseconds(way.onward_rtt_ms) for way in first], rank=2)
 
 
 def _rtt(rtt_ms: float) -> Text:
