@@ -18,11 +18,12 @@ from stormgate.lab import places, ports, postgres, steward_state, template
 from stormgate.lab.decide import ShardState
 from stormgate.lab.errors import LabError, PortTakenError
 from stormgate.lab.fleet import Fleet
-from stormgate.lab.layout import Layout, database
+from stormgate.lab.layout import Layout, Link, database
 from stormgate.lab.settings import Settings
 from stormgate.lab.wiring import HOST, Wiring
 from stormgate.model import Target, to_json
 from stormgate.toxiproxy import server
+from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.errors import ToxiproxyError
 from stormgate.toxiproxy.types import ProxySpec
 
@@ -46,12 +47,11 @@ class Lab:
         wiring, layout = self.wiring, self.wiring.layout
         binaries = places.find_binaries(wiring.work)
         self.fleet = fleet = Fleet(wiring, binaries)
-        _write_private(wiring.config_path("x").parent, {})
         configs = {name: wiring.config(name) for name in layout.components() if "/db-" not in name and "/cache" not in name}
         _write_private(wiring.config_path("x").parent, {wiring.config_path(n).name: json.dumps(c) for n, c in configs.items()})
-        states = {
-            shard.name: ShardState(shard.primary, shard.standby, layout_synchronous(wiring.settings)) for shard in layout.shards
-        }
+        # Both nodes begin as copies of one template, so a standby that commits wait for has everything from the start.
+        waits = wiring.settings.synchronous
+        states = {shard.name: ShardState(shard.primary, shard.standby, waits) for shard in layout.shards}
         steward_state.save(wiring.cluster, states)
         with ThreadPoolExecutor(max_workers=len(layout.components()) + 1) as pool:
             jobs: list[Future[object]] = [pool.submit(self._links, say)]
@@ -113,14 +113,7 @@ class Lab:
                 ProxySpec(link.proxy, wiring.address(link.destination), f"{HOST}:{wiring.ports[link.name]}") for link in links
             )
             with ThreadPoolExecutor(max_workers=4) as pool:
-                jobs = []
-                for link in links:
-                    for name, stream, ms in zip(("rtt_up", "rtt_down"), ("upstream", "downstream"), link.halves_ms, strict=True):
-                        if ms:
-                            jobs.append(
-                                pool.submit(client.add_toxic, link.proxy, "latency", {"latency": ms}, name=name, stream=stream)
-                            )
-                for job in jobs:
+                for job in [pool.submit(_add_distance, client, link) for link in links if link.rtt_ms]:
                     job.result()
         except ToxiproxyError as error:
             taken = "address already in use" in str(error)
@@ -147,9 +140,11 @@ class Lab:
         raise LabError(f"the lab is not whole after {_WHOLE_S:g} s: {why}")
 
 
-def layout_synchronous(settings: Settings) -> bool:
-    """Whether the standby has every write from the start: both begin as copies of one template, and commits wait."""
-    return settings.synchronous
+def _add_distance(client: Client, link: Link) -> None:
+    there_ms, back_ms = link.halves_ms
+    if there_ms:
+        client.add_toxic(link.proxy, "latency", {"latency": there_ms}, name="rtt_up", stream="upstream")
+    client.add_toxic(link.proxy, "latency", {"latency": back_ms}, name="rtt_down", stream="downstream")
 
 
 def write_topology(state: Path, target: Target) -> None:

@@ -41,7 +41,7 @@ class Node:
         self._abandoned: dict[asyncio.Task[tuple[Any, ...] | None], float] = {}
 
     async def query(self, sql: str, parameters: Mapping[str, Any], timeout_s: float) -> tuple[Any, ...] | None:
-        """The first row, or None. Raises TimeoutError (it may still happen), ConnectionError, or psycopg.Error for what was refused."""
+        """The first row or None. Raises TimeoutError (it may happen still), ConnectionError, or psycopg.Error."""
         if len(self._abandoned) >= _MAX_ABANDONED:
             raise TimeoutError(f"{self.name} has left {_MAX_ABANDONED} queries unanswered")
         task = asyncio.create_task(self._run(sql, parameters))

@@ -22,7 +22,9 @@ class ShardState:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A database node as last seen. `streams_for_s`: how long its standby has been (positive) or not been (negative) streaming from it."""
+    """A database node as last seen.
+
+    `streams_for_s`: how long its standby has been streaming from it (positive) or not been (negative); 0: unknown."""
 
     up: bool
     in_recovery: bool | None = None
@@ -94,13 +96,16 @@ def _replication(
 def readable(state: ShardState, primary: NodeView, standby: NodeView) -> list[str]:
     """Regions whose node may be read: the primary, and a standby that follows it, or that is all there is for now."""
     regions = [state.primary] if primary.up else []
-    if standby.up and standby.in_recovery and (primary.streams_for_s > 0 or not primary.up):
+    if standby.up and standby.in_recovery and (primary.streams_for_s >= 0 or not primary.up):
         regions.append(state.standby)
     return regions
 
 
 def steer(orders: Mapping[str, Sequence[str]], reachable: Mapping[tuple[str, str], bool]) -> dict[str, list[str]]:
-    """The table: each population's edges in its order, without those it cannot reach. With none left all are listed: someone may get through."""
+    """The table: each population's edges in its order, without those it cannot reach.
+
+    With none left all are listed: someone may get through.
+    """
     table = {}
     for population, order in orders.items():
         good = [edge for edge in order if reachable.get((population, edge), False)]

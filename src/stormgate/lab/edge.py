@@ -78,8 +78,8 @@ class Edge:
         """200 when some service lives; `missing` lists the shards that none of them can serve."""
         served = {shard for route in self.routes if route.health.up for shard in route.shards}
         missing = [shard for shard in self.shards if shard not in served]
-        body = {"services": {route.region: route.health.up for route in self.routes}, "missing": missing}
-        return reply(200 if any(body["services"].values()) else 503, body)
+        services = {route.region: route.health.up for route in self.routes}
+        return reply(200 if any(services.values()) else 503, {"services": services, "missing": missing})
 
     def login(self, body: bytes) -> web.Response:
         """A token for a user that exists; no trip to the core."""

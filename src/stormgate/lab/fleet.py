@@ -117,7 +117,17 @@ class Fleet:
                     death_signal=signal.SIGQUIT,
                 )
             if kind == "cache":
-                argv = [binaries.valkey, "--port", str(wiring.ports[component]), "--bind", HOST, "--dir", "/", "--save", ""]
+                argv: list[str | Path] = [
+                    binaries.valkey,
+                    "--port",
+                    str(wiring.ports[component]),
+                    "--bind",
+                    HOST,
+                    "--dir",
+                    "/",
+                    "--save",
+                    "",
+                ]
                 argv += [
                     "--appendonly",
                     "no",
@@ -210,7 +220,7 @@ def _exchange(port: int, request: bytes) -> bytes:
         return b""
 
 
-# Length 8, protocol 3.0's cancel-free probe: an SSLRequest is answered with one byte by every server that serves, without a login.
+# An SSLRequest (length 8, code 80877103) is answered with one byte by every server that serves, without a login.
 _SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 
 

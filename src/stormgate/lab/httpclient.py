@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for hops inside the lab: kept connections, bounded in time, and never a second try.
 
-aiohttp's own client repeats an idempotent request by itself when a kept connection turns out to be closed. In a system whose failures are
-being counted that would be a hidden retry, so it is not used here.
+aiohttp's own client repeats an idempotent request by itself when a kept connection turns out to be closed. In a system whose
+failures are being counted that would be a hidden retry, so it is not used here.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Peer:
     async def request(
         self, method: str, target: str, *, timeout_s: float, headers: Mapping[str, str] | None = None, body: bytes = b""
     ) -> Reply:
-        """One request, one answer. Raises OSError (refused, reset, not HTTP) or TimeoutError; the request may then have been served."""
+        """One request, one answer. Raises OSError (refused, reset, not HTTP) or TimeoutError; it may have been served then."""
         lines = [f"{method} {target} HTTP/1.1", f"host: {self.host}:{self.port}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body or method in {"POST", "PUT"}:

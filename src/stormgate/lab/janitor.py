@@ -1,7 +1,7 @@
 """Tidies up after a lab's daemon that died without doing so itself (kill -9): its processes, shared memory and folders.
 
-It is a process of its own, in a session of its own, holding the read end of a pipe whose write end only the daemon has: whatever the
-daemon dies of, the pipe ends.
+It is a process of its own, in a session of its own, holding the read end of a pipe whose write end only the daemon has:
+whatever the daemon dies of, the pipe ends.
 """
 
 from __future__ import annotations

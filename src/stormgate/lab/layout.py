@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from stormgate.lab.errors import LabError
 from stormgate.model import Population, Region, Target
 
 DEFAULT_USERS_PER_SHARD = 1000
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,60}\Z")
 _SHARD_KEYS = {"name", "primary", "standby"}
 
 
@@ -109,6 +111,8 @@ def plan(target: Target) -> Layout:
     wanted = (target.provision or {}).get("lab")
     if not isinstance(wanted, Mapping):
         raise LabError(f"target {target.name!r} does not ask for a lab: provision.lab is missing")
+    for name in [*(region.name for region in target.regions), *(population.name for population in target.populations)]:
+        _check_name(name, target)
     shards = _shards(wanted, target)
     links = tuple(_links(target, shards))
     orders = {population.name: _order(population, target, shards) for population in target.populations}
@@ -118,6 +122,12 @@ def plan(target: Target) -> Layout:
     return Layout(target, shards, links, orders, users)
 
 
+def _check_name(name: object, target: Target) -> None:
+    """Names become parts of file names, SQL and proxy names."""
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise LabError(f"target {target.name!r}: the lab wants names of small letters, digits and dashes, not {name!r}")
+
+
 def _shards(wanted: Mapping[str, Any], target: Target) -> tuple[Shard, ...]:
     regions = {region.name for region in target.regions}
     shards = []
@@ -125,6 +135,7 @@ def _shards(wanted: Mapping[str, Any], target: Target) -> tuple[Shard, ...]:
         if not isinstance(entry, Mapping) or set(entry) != _SHARD_KEYS:
             raise LabError(f"target {target.name!r}: each of provision.lab.shards needs name, primary and standby: {entry!r}")
         shard = Shard(**entry)
+        _check_name(shard.name, target)
         for name in shard.regions:
             if name not in regions:
                 raise LabError(f"target {target.name!r}: shard {shard.name!r} is in {name!r}, which is none of its regions")
@@ -156,7 +167,7 @@ def _links(target: Target, shards: tuple[Shard, ...]) -> list[Link]:
         distance_ms = hop_ms(places[shard.primary], places[shard.standby])
         for here, there in (shard.regions, shard.regions[::-1]):
             links.append(Link(database(here, shard.name), database(there, shard.name), distance_ms))
-            # The steward stands for a quorum that is everywhere, so it is near to all; yet a region cut off is cut off from it too.
+            # The steward stands for a quorum that is everywhere: near to all, yet cut off from a region that is cut off.
             links.append(Link("steward", database(here, shard.name), 0))
     return links
 

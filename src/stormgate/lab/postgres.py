@@ -1,4 +1,4 @@
-"""PostgreSQL as the lab runs it: settings, a template made once, copies of it as primary and standby, rewinding an old primary."""
+"""PostgreSQL as the lab runs it: settings, copies of a template as primary and standby, rewinding an old primary."""
 
 from __future__ import annotations
 
@@ -104,7 +104,18 @@ def _group(user: str | None) -> int | None:
 
 def initdb(binaries: Binaries, data_dir: Path) -> None:
     """Make an empty cluster with our settings. `data_dir` must not exist; its parent must be writable for the servers' user."""
-    argv = [binaries.tool("initdb"), "-D", data_dir, "-U", SUPERUSER, "--auth=trust", "-E", "UTF8", "--locale=C.UTF-8", "-N"]
+    argv: list[str | Path] = [
+        binaries.tool("initdb"),
+        "-D",
+        data_dir,
+        "-U",
+        SUPERUSER,
+        "--auth=trust",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+        "-N",
+    ]
     # Small segments: a copy of the template is then 25 MB smaller. No instructions: nobody reads them.
     run_tool([*argv, "--wal-segsize=1", "--no-instructions"], binaries.user)
     lines = [f"{name} = '{value}'\n" for name, value in SETTINGS.items()]

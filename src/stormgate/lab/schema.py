@@ -30,7 +30,8 @@ OPEN_THREAD = (
 )
 # The client's id is the key: the same write twice is one row, and the second answer says so.
 CREATE_THREAD = (
-    "INSERT INTO threads (id, user_id, sphere, user_region, title) VALUES (%(id)s::uuid, %(user)s, %(sphere)s, %(home)s, %(title)s)"
+    "INSERT INTO threads (id, user_id, sphere, user_region, title)"
+    " VALUES (%(id)s::uuid, %(user)s, %(sphere)s, %(home)s, %(title)s)"
     " ON CONFLICT DO NOTHING RETURNING 1"
 )
 WRITE_MESSAGE = (
@@ -57,33 +58,33 @@ def ddl(shard: str, regions: Sequence[str], users: int) -> list[str]:
 
     A row of a region the shard does not hold has no partition to go to: the database itself refuses it.
     """
-    statements = [
-        "CREATE TABLE users (id text, name text NOT NULL, user_region text NOT NULL, PRIMARY KEY (user_region, id))"
-        " PARTITION BY LIST (user_region)",
-        "CREATE TABLE threads (id uuid, user_id text NOT NULL, sphere text NOT NULL, user_region text NOT NULL, title text NOT NULL,"
-        " created_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (user_region, id)) PARTITION BY LIST (user_region)",
-        "CREATE TABLE messages (id uuid, thread_id uuid NOT NULL, user_region text NOT NULL, body text NOT NULL,"
-        " created_at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (user_region, id)) PARTITION BY LIST (user_region)",
-    ]
+    created_at = "created_at timestamptz NOT NULL DEFAULT clock_timestamp()"
+    tables = {
+        "users": "id text, name text NOT NULL",
+        "threads": f"id uuid, user_id text NOT NULL, sphere text NOT NULL, title text NOT NULL, {created_at}",
+        "messages": f"id uuid, thread_id uuid NOT NULL, body text NOT NULL, {created_at}",
+    }
+    partitioned = "user_region text NOT NULL, PRIMARY KEY (user_region, id)) PARTITION BY LIST (user_region)"
+    statements = [f"CREATE TABLE {table} ({columns}, {partitioned}" for table, columns in tables.items()]
     for region in regions:
         suffix = region.replace("-", "_")
-        statements += [
-            f"CREATE TABLE {table}_{suffix} PARTITION OF {table} FOR VALUES IN ('{region}')"
-            for table in ("users", "threads", "messages")
-        ]
+        statements += [f"CREATE TABLE {table}_{suffix} PARTITION OF {table} FOR VALUES IN ('{region}')" for table in tables]
     array = "ARRAY[" + ", ".join(f"'{region}'" for region in regions) + "]"
     spheres = "ARRAY[" + ", ".join(f"'{sphere}'" for sphere in SPHERES) + "]"
     home = f"({array})[n % {len(regions)} + 1]"
-    # Fixed identifiers and times: the template is the same on every machine.
+    numbers = f"generate_series(0, {users - 1}) n"
+    # Fixed identifiers and times: the template is the same on every machine. Names come from the layout, which allows no quotes.
     return [
         *statements,
         "CREATE INDEX ON threads (user_region, user_id, sphere, created_at DESC)",
         "CREATE INDEX ON messages (user_region, thread_id, created_at DESC)",
-        f"INSERT INTO users SELECT '{shard}-' || n, 'User ' || n, {home} FROM generate_series(0, {users - 1}) n",
-        f"INSERT INTO threads SELECT md5('{shard}-' || n || '/' || i)::uuid, '{shard}-' || n, ({spheres})[i % 3 + 1], {home},"
+        f"INSERT INTO users (id, name, user_region) SELECT '{shard}-' || n, 'User ' || n, {home} FROM {numbers}",  # noqa: S608
+        "INSERT INTO threads (id, user_id, sphere, user_region, title, created_at)"  # noqa: S608
+        f" SELECT md5('{shard}-' || n || '/' || i)::uuid, '{shard}-' || n, ({spheres})[i % 3 + 1], {home},"
         f" 'Thread ' || i, timestamptz '2026-01-01 00:00Z' + i * interval '1 hour'"
-        f" FROM generate_series(0, {users - 1}) n, generate_series(0, 5) i",
-        "INSERT INTO messages SELECT md5(id || '/' || i)::uuid, id, user_region, 'Message ' || i, created_at + i * interval '1 minute'"
+        f" FROM {numbers}, generate_series(0, 5) i",
+        "INSERT INTO messages (id, thread_id, user_region, body, created_at)"
+        " SELECT md5(id || '/' || i)::uuid, id, user_region, 'Message ' || i, created_at + i * interval '1 minute'"
         " FROM threads, generate_series(0, 2) i",
         "ANALYZE",
         "CHECKPOINT",

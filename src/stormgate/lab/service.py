@@ -1,4 +1,4 @@
-"""A region's service: CHE·NU's objects from the regional cache, the nearest replica, or the shard's primary. Never a second try."""
+"""A region's service: CHE·NU's objects from the regional cache, the nearest replica, or the primary. Never a second try."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from typing import Any
 import psycopg
 import redis.asyncio
 from aiohttp import web
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from stormgate.lab import schema
 from stormgate.lab.database import Node
@@ -36,8 +38,7 @@ class Cache:
             port=port,
             socket_timeout=settings.cache_timeout_s,
             socket_connect_timeout=settings.cache_timeout_s,
-            retry=None,
-            retry_on_error=[],
+            retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
 
@@ -54,7 +55,7 @@ class Cache:
     async def _try(self, *command: Any) -> Any:
         began_s = time.monotonic()
         try:
-            answer = await self._client.execute_command(*command)
+            answer = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
         except (redis.exceptions.RedisError, OSError) as error:
             late = isinstance(error, redis.exceptions.TimeoutError)
             self.health.record(Probe.SILENT if late else failure_kind(error), began_s, time.monotonic())

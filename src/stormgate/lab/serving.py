@@ -43,8 +43,8 @@ async def _serve(
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     tasks = [asyncio.create_task(loop) for loop in loops]
-    waiting = asyncio.create_task(stopping.wait())
-    done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    waiting: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
+    done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
         task.cancel()
     for task in done - {waiting}:

@@ -1,7 +1,8 @@
 """The steward: watches shards and edges, fails shards over, steers users, and says how the whole lab is.
 
-It stands for what is spread over many places in a real system (a consensus group, DNS health checkers). It sees each edge through the links of
-each population, and each database through a link of its own, so that what is cut off from users is cut off from it too.
+It stands for what is spread over many places in a real system (a consensus group, DNS health checkers). It sees each edge
+through the links of each population, and each database through a link of its own, so that what is cut off from users is cut off
+from it too.
 """
 
 from __future__ import annotations
