@@ -112,7 +112,7 @@ def test_positions_off_the_globe_are_refused(latitude: float, longitude: float) 
 
 
 # Mean round trips, ms, between the regions of one cloud, 27 July to 25 August 2024, as IBM Cloud publishes them (VPC
-# documentation, "Network latency"). The model is a floor: no measured pair lies below it, and half of them within a quarter above.
+# documentation, "Network latency"). The model is a floor: no pair was faster, and half of them were at most a quarter slower.
 MEASURED_MS = {
     ("Washington", "London"): 75,
     ("Dallas", "Sydney"): 186,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import date
 
 import pytest
@@ -118,6 +119,22 @@ def test_marks_are_where_their_places_are(columns: int) -> None:
     assert at("London") == (UNICODE.region_with_users if london == dublin else UNICODE.many, "near")
 
 
+def test_a_few_regions_are_named_and_no_mark_is_covered() -> None:
+    mix = small_world().mix
+    grid = list(draw(mix, 120, {}))
+    row, column = cell_of(city("Dublin"), 120)
+    text = "".join(spot.char for spot in grid[row])
+    assert text[column] == UNICODE.region
+    assert text[column + 1 :].startswith("eu-west") or text[:column].endswith("eu-west")
+    crowd = tuple(replace(mix.origins[0], name=f"o{i}", longitude=-60.0 + i) for i in range(100))
+    crowded = list(draw(replace(mix, origins=crowd), 120, {}))
+    row, _ = cell_of(crowd[0], 120)
+    marks = [cell_of(one, 120)[1] for one in crowd]
+    assert all(crowded[row][column].style == "near" for column in marks)
+    many = replace(mix, regions=tuple(replace(mix.regions[0], name=f"r{i}") for i in range(13)))
+    assert not any(spot.style == "label" for spots in draw(many, 120, {}) for spot in spots)
+
+
 def test_the_ascii_map_is_ascii() -> None:
     text = "".join(spot.char for row in draw(small_world().mix, 80, {}, ASCII) for spot in row)
     assert text.isascii()
@@ -125,11 +142,16 @@ def test_the_ascii_map_is_ascii() -> None:
 
 
 @pytest.mark.parametrize("width", [60, 72, 80, 100, 120, 200])
-@pytest.mark.parametrize("color", [None, "truecolor", "standard"])
-def test_it_fits_any_width(width: int, color: str | None) -> None:
+def test_it_fits_any_width(width: int) -> None:
     plain = shown(small_world(), width)
     assert max(cell_len(line.rstrip()) for line in plain.splitlines()) <= width
-    assert ("\x1b[" in shown(small_world(), width, color=color)) is (color is not None)
+
+
+@pytest.mark.parametrize(("color", "coloured"), [(None, False), ("standard", True), ("truecolor", True)])
+def test_colours_and_their_legend_only_where_there_are_some(color: str | None, coloured: bool) -> None:
+    text = shown(small_world(), 80, color=color)
+    assert ("\x1b[" in text) is coloured
+    assert ("nearest edge:" in text) is coloured
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
@@ -143,7 +165,7 @@ def test_a_terminal_without_unicode_gets_ascii() -> None:
 
 def test_what_the_tables_say() -> None:
     text = shown(small_world(), 120)
-    assert "2 populations, 2 edges, 1 regions; 1,000 requests/s on average" in text
+    assert "2 populations, 2 edges, 1 region; 1,000 requests/s on average" in text
     assert "60.0 % within 10 ms, 60.0 % within 30 ms, 60.0 % within 50 ms" in text
     london = next(line for line in text.splitlines() if line.startswith("london"))
     assert "60.0 %" in london
@@ -184,7 +206,7 @@ def test_facts_of_groups_and_hours() -> None:
 
 def test_a_mix_without_edges_groups_or_day_is_shown_too() -> None:
     text = shown(TrafficMix(Mix("bare", (Origin(name="one", share=1.0, latitude=10, longitude=10),))), 80)
-    assert "1 populations" in text
+    assert "1 population\n" in text
     assert "edge" not in text
 
 

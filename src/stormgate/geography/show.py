@@ -22,6 +22,7 @@ STYLES = {
     "far": "bold red",
     "region": "bold cyan",
     "edge": "blue",
+    "label": "italic cyan",
     "land": "bright_black",
     "sea": "",
 }
@@ -48,11 +49,9 @@ def _varies(known: MixFacts) -> bool:
 def _headline(known: MixFacts) -> Text:
     total = known.total
     text = Text(known.title, style="bold")
-    text.append(f"\n{total.origins} populations", style="not bold")
-    if total.edges:
-        text.append(f", {total.edges} edges", style="not bold")
-    if total.regions:
-        text.append(f", {total.regions} regions", style="not bold")
+    counts = ((total.origins, "population"), (total.edges, "edge"), (total.regions, "region"))
+    counted = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]
+    text.append("\n" + ", ".join(counted), style="not bold")
     if total.rate_per_s is not None:
         text.append(f"; {total.rate_per_s:,.0f} requests/s on average", style="not bold")
     if total.edges:
@@ -84,18 +83,19 @@ class _WorldMap:
         if self.mix.regions:
             text.append(f"  {marks.region_with_users} beside a region")
         yield text
-        unused = Text()
-        if self.mix.regions:
-            unused.append(f"{marks.region}", STYLES["region"]).append(" region  ")
+        unused = [(marks.region, " region", STYLES["region"])] if self.mix.regions else []
         if self.mix.edges and self.mix.edges != self.mix.regions:
-            unused.append(f"{marks.edge}", STYLES["edge"]).append(" edge  ")
-        if self.mix.edges or self.mix.regions:
-            unused.append("without users nearby")
-        if self.mix.edges and coloured:
-            unused.append("   nearest edge: ", "bold").append(f"up to {NEAR_MS:.0f} ms", STYLES["near"]).append(", ")
-            unused.append(f"up to {FAR_MS:.0f} ms", STYLES["middle"]).append(", ").append("beyond", STYLES["far"])
+            unused.append((marks.edge, " edge", STYLES["edge"]))
+        line = Text()
+        for mark, name, style in unused:
+            line.append(mark, style).append(name).append("  " if (mark, name, style) != unused[-1] else "")
         if unused:
-            yield unused
+            line.append(" without users beside it")
+        if self.mix.edges and coloured:
+            line.append("   nearest edge: ", "bold").append(f"up to {NEAR_MS:.0f} ms", STYLES["near"]).append(", ")
+            line.append(f"up to {FAR_MS:.0f} ms", STYLES["middle"]).append(", ").append("beyond", STYLES["far"])
+        if line:
+            yield line
 
 
 class _DayChart:

@@ -24,6 +24,9 @@ BRAILLE = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 # At least this share of all requests in one cell, for the large and the middle mark.
 MANY, SOME = 0.02, 0.005
 
+# Regions are named on the map where they are few enough for it to stay a map.
+MOST_LABELS = 12
+
 # A user is served near by under this many milliseconds of round trip, acceptably under that, and far away beyond.
 NEAR_MS, FAR_MS = 10.0, 30.0
 
@@ -47,7 +50,7 @@ ASCII = Marks("@", "O", "o", "A", "^", "+", ".")
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One character of the map. `style` is land, sea, edge, region, near, middle or far."""
+    """One character of the map. `style` is land, sea, label, edge, region, near, middle or far."""
 
     char: str
     style: str
@@ -152,8 +155,22 @@ def draw(mix: Mix, columns: int, rtt_ms: Mapping[str, float], marks: Marks = UNI
     for region in mix.regions:
         row, column = cell_of(region, columns)
         grid[row][column].regions += 1
-    for cells in grid:
-        yield [_spot(cell, marks) for cell in cells]
+    spots = [[_spot(cell, marks) for cell in cells] for cells in grid]
+    if len(mix.regions) <= MOST_LABELS:
+        for region in mix.regions:
+            _label(spots, cell_of(region, columns), region.name)
+    yield from spots
+
+
+def _label(spots: list[list[Spot]], cell: tuple[int, int], name: str) -> None:
+    """Write a name beside a mark, right or else left of it, where it covers no other mark."""
+    row, column = cell
+    for start in (column + 1, column - len(name)):
+        place = slice(start, start + len(name))
+        covered = spots[row][place] if start >= 0 else []
+        if len(covered) == len(name) and all(spot.style in ("land", "sea") for spot in covered):
+            spots[row][place] = [Spot(char, "label") for char in name]
+            return
 
 
 def _spot(cell: _Cell, marks: Marks) -> Spot:
