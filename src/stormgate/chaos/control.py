@@ -20,6 +20,7 @@ from chaoslib.run import RunEventHandler
 from stormgate.chaos.context import current
 from stormgate.chaos.errors import ChaosError
 from stormgate.chaos.session import Session, write_journal
+from stormgate.model import Event
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -66,9 +67,10 @@ def before_experiment_control(context: dict[str, Any]) -> None:
     """Refuse to go on without a target: nothing has been touched yet."""
     if _session is None:
         raise InterruptExecution(_refusal or "the stormgate control was not configured")
-    if not _session.journal:
+    if _ours_to_end:
         # `chaos run` sent its `started` event before this control was known to it.
         _session.take_signals()
+        _session.context.timeline.write(Event.CHAOS_BEGIN, fault=_session.context.fault, experiment=str(context.get("title")))
 
 
 def after_activity_control(context: dict[str, Any], state: Any, configuration: Any = None, secrets: Any = None) -> None:

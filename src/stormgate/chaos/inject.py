@@ -93,6 +93,7 @@ def _plan(context: Context, components: Sequence[Component], mode: str, params: 
             instance=token,
             fault=context.fault,
             component=component.name,
+            asked=mode,
             part=part.component,
             mode=part.mode,
             record=record,

@@ -31,12 +31,16 @@ SCHEMA = "stormgate.undo/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing that is (about to be) broken. Entries of one `instance` were broken together."""
+    """One thing that is (about to be) broken. Entries of one `instance` were broken together.
+
+    `component` and `asked` are what the experiment asked to break and how; `part` and `mode` what that came to here.
+    """
 
     id: str
     instance: str
     fault: str
     component: str
+    asked: str
     part: Component
     mode: str
     record: Mapping[str, Any]

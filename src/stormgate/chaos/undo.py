@@ -36,7 +36,7 @@ def undo_entries(context: Context, entries: Sequence[Entry], deadline_s: float =
             problems = _undo_instance(context, instance, end)
             failed += problems
             if not problems:
-                done.append(f"{instance[0].component} ({instance[0].mode})")
+                done.append(f"{instance[0].component} ({instance[0].asked})")
         context.ledger.close_if_empty()
     if failed:
         raise UndoFailed("; ".join(failed))
@@ -79,7 +79,7 @@ def _undo_instance(context: Context, entries: Sequence[Entry], end: float) -> li
                     context.ledger.undone(entry, saw)
                     seen.append({"component": entry.part.name, "saw": saw})
     first = entries[0]
-    about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.mode, "id": first.instance}
+    about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.asked, "id": first.instance}
     if problems:
         context.timeline.write(Event.FAULT_UNDO_FAILED, **about, why="; ".join(problems))
     else:

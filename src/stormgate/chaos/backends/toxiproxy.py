@@ -172,9 +172,10 @@ def _destination(request: Request) -> Component | None:
 
 def _probe(request: Request, listen: str) -> Observe:
     """How to look through the link: in the protocol of what it leads to."""
-    own = request.part.observe
+    # A link's own `observe` is often a bare port; what it leads to answers, and only an answer shows delay or silence.
     destination = _destination(request)
-    template = own or (destination.observe if destination is not None else None)
+    candidates = [destination.observe if destination is not None else None, request.part.observe]
+    template = next((each for each in candidates if each is not None and each.protocol != "tcp"), None)
     if template is None:
         return Observe(protocol="tcp", address=listen)
     return Observe(protocol=template.protocol, address=listen, path=template.path)
