@@ -17,7 +17,7 @@ from aiohttp import web
 from stormgate.lab import schema
 from stormgate.lab.health import Health, Probe
 from stormgate.lab.httpclient import Peer
-from stormgate.lab.serving import Handler, every, failure_kind, main, problem, reply
+from stormgate.lab.serving import Handler, every, failure_kind, problem, reply
 from stormgate.lab.settings import Settings
 
 _TOKEN_S = 3600
@@ -162,7 +162,3 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
     edge = Edge(config)
     interval_s = edge.settings.route_probe_s
     return edge.handle, [every(interval_s, partial(edge.probe, route)) for route in edge.routes]
-
-
-if __name__ == "__main__":
-    main(start)

@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any, Protocol
 
 from stormgate import processes
 from stormgate.lab import postgres, steward_state
 from stormgate.lab.errors import LabError, PortTakenError
+from stormgate.lab.nursery import Nursery
 from stormgate.lab.places import Binaries
 from stormgate.lab.wiring import HOST, Wiring
 
-_START_S = 15.0
+_START_S = 30.0
 _PORT_TAKEN = ("address already in use", "could not bind", "error while attempting to bind", "failed listening on port")
-_MODULES = {"edge": "stormgate.lab.edge", "service": "stormgate.lab.service", "steward": "stormgate.lab.steward"}
+
+
+class Child(Protocol):
+    """What the fleet needs of a process: subprocess.Popen has it, and so has the nursery's."""
+
+    pid: int
+    returncode: Any
+
+    def poll(self) -> int | None: ...
+    def wait(self, timeout: float | None = None) -> int: ...
+    def kill(self) -> None: ...
+    def send_signal(self, sig: int, /) -> None: ...
 
 
 class Fleet:
@@ -30,9 +41,11 @@ class Fleet:
     def __init__(self, wiring: Wiring, binaries: Binaries) -> None:
         self.wiring = wiring
         self.binaries = binaries
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._locks = {name: threading.Lock() for name in wiring.layout.components()}
         self._journal_lock = threading.Lock()
+        self.nursery = Nursery(wiring.work, wiring.log_path("nursery"))
+        self.record("nursery", self.nursery.process)
+        self._running: dict[str, Child] = {}
+        self._locks = {name: threading.Lock() for name in wiring.layout.components()}
 
     def start(self, component: str, *, again: bool = False) -> int:
         """Start a component (with `again`: stop it first) and wait until it answers; its pid. Does nothing to one that runs.
@@ -71,12 +84,13 @@ class Fleet:
                 process.wait(max(0.0, end - time.monotonic()))
             process.kill()
             process.wait()
+        self.nursery.stop()
         for name in self._locks:
             if "/db-" in name:
                 with contextlib.suppress(LabError):
                     postgres.clear_leftovers(self.wiring.data_dir(name))
 
-    def record(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def record(self, name: str, process: Child) -> None:
         """Note a process down, for the janitor to end should we die without doing so."""
         row = {"name": name, "pid": process.pid, "start_ticks": processes.pid_start_ticks(process.pid)}
         with self._journal_lock, (self.wiring.work / "processes.ndjson").open("a") as journal:
@@ -101,7 +115,7 @@ class Fleet:
             time.sleep(0.01)
         return process.pid
 
-    def _spawn(self, component: str, log_path: Path) -> subprocess.Popen[bytes]:
+    def _spawn(self, component: str, log_path: Path) -> Child:
         wiring, binaries = self.wiring, self.binaries
         kind = component.rpartition("/")[2]
         try:
@@ -141,9 +155,7 @@ class Fleet:
                 return processes.spawn(
                     argv, env=postgres.environment(), cwd=Path("/"), log_path=log_path, user=binaries.user, new_session=True
                 )
-            config = str(wiring.config_path(component))
-            env = {**os.environ, "PYTHONUNBUFFERED": "1"}
-            return processes.spawn([sys.executable, "-m", _MODULES[kind], config], env=env, log_path=log_path, new_session=True)
+            return self.nursery.fork(kind, wiring.config_path(component), log_path)
         except OSError as error:
             raise LabError(f"{component} cannot be started: {error}") from error
 
@@ -197,11 +209,11 @@ class Fleet:
         fresh.write_text(json.dumps({"pid": pid, "start_ticks": processes.pid_start_ticks(pid)}))
         fresh.replace(path)
 
-    def _signal(self, component: str, process: subprocess.Popen[bytes]) -> None:
+    def _signal(self, component: str, process: Child) -> None:
         for sig in (signal.SIGQUIT if "/db-" in component else signal.SIGKILL, signal.SIGCONT):
             process.send_signal(sig)
 
-    def _end(self, component: str, process: subprocess.Popen[bytes]) -> None:
+    def _end(self, component: str, process: Child) -> None:
         self._signal(component, process)
         try:
             process.wait(2.0)

@@ -19,7 +19,7 @@ from stormgate.lab import schema
 from stormgate.lab.database import Node
 from stormgate.lab.health import Health, Probe
 from stormgate.lab.httpclient import Peer
-from stormgate.lab.serving import Handler, every, failure_kind, main, problem, reply
+from stormgate.lab.serving import Handler, every, failure_kind, problem, reply
 from stormgate.lab.settings import Settings
 
 _WARM = 3
@@ -248,7 +248,3 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
     loops.append(every(settings.route_probe_s, service.cache.probe))
     loops.append(every(settings.database_probe_s, service.follow_steward))
     return service.handle, loops
-
-
-if __name__ == "__main__":
-    main(start)

@@ -6,7 +6,6 @@ import asyncio
 import gc
 import json
 import signal
-import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,22 +15,21 @@ from aiohttp import web
 from stormgate.lab.health import Probe
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Start = Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]
 # Longer than any run: a server that closes an idle connection just as a request is sent would look like a failure.
 _KEEPALIVE_S = 3600.0
 
 
-def main(start: Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]) -> None:
-    """Run one process: `start(config)` gives the request handler and the loops to run beside it."""
-    config = json.loads(Path(sys.argv[1]).read_text())
+def main(start: Start, config_path: str) -> None:
+    """Run one process: `start(config)` gives the request handler and the loops to run beside it. SystemExit says why not."""
+    config = json.loads(Path(config_path).read_text())
     try:
         asyncio.run(_serve(config, start))
     except OSError as error:
         raise SystemExit(f"{config['name']}: {error}") from None
 
 
-async def _serve(
-    config: dict[str, Any], start: Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]
-) -> None:
+async def _serve(config: dict[str, Any], start: Start) -> None:
     handler, loops = start(config)
     runner = web.ServerRunner(web.Server(handler, keepalive_timeout=_KEEPALIVE_S, access_log=None))
     await runner.setup()

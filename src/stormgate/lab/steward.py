@@ -25,7 +25,7 @@ from stormgate.lab.database import Node
 from stormgate.lab.errors import LabError
 from stormgate.lab.health import Health, Probe
 from stormgate.lab.httpclient import Peer
-from stormgate.lab.serving import Handler, every, failure_kind, main, problem, reply
+from stormgate.lab.serving import Handler, every, failure_kind, problem, reply
 from stormgate.lab.settings import Settings
 
 _LOOK = (
@@ -251,7 +251,3 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
     loops += [every(_STATUS_PROBE_S, partial(steward.look_at_cache, name)) for name in steward.caches]
     loops.append(every(0.1, steward.steer))
     return steward.handle, loops
-
-
-if __name__ == "__main__":
-    main(start)
