@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "geography": {"model"},
     "toxiproxy": {"model", "processes"},
     "judge": {"model", "evidence", "chaos.journal", "report.words"},
-    "documents": {"model", "judge"},
+    "documents": {"model", "judge", "chaos.selection", "chaos.errors"},
     "report": {"model", "evidence"},
     "load": {"model", "evidence", "geography"},
     "chaos": {"model", "evidence", "processes", "toxiproxy"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stormgate.documents.problems import DocumentErrors, Problem
+from stormgate.documents.problems import DocumentErrors, Problem, suite_root
 
 if TYPE_CHECKING:
     from stormgate.model import Plan, Target
@@ -17,7 +17,8 @@ def load_gate(path: Path, *, allow_production: bool = False) -> Plan:
     """The plan of a release gate, with every document it refers to read and checked.
 
     `allow_production` is the owner's explicit word that a target with `environment: production` may be put on trial.
-    Paths in the plan are relative to `suite_root(path)`. Secrets stay `${ENV}` references. Raises DocumentErrors.
+    Paths in the plan are relative to `suite_root(path)`, the folder children run in. Secrets stay
+    `${ENV}` references. Raises DocumentErrors.
     """
     from stormgate.documents.gate import load
 
@@ -29,15 +30,3 @@ def load_target(path: Path) -> Target:
     from stormgate.documents.target import load
 
     return load(path)
-
-
-def suite_root(path: Path) -> Path:
-    """The folder that holds the content folders a document belongs to; its own folder where there are none.
-
-    Child processes run there, so that `loadtests/…` and `probes/…` are found by the same names everywhere.
-    """
-    folder = path.resolve().parent
-    for candidate in (folder, *folder.parents):
-        if any((candidate / name).is_dir() for name in ("loadtests", "experiments", "targets")):
-            return candidate
-    return folder

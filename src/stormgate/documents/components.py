@@ -1,90 +1,123 @@
-"""Which components a target has before it runs, and which of them an action's arguments select."""
+"""Which components a target has before it runs, and which of them an experiment's arguments select."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
-from stormgate import model
+from stormgate.chaos.errors import EmptySelection
+from stormgate.chaos.selection import Selector, select, share_count
 from stormgate.documents.problems import nearest
+from stormgate.model import Component, Target
 
-# Arguments of actions that name components; the others say how (mode, latency, seed, ...).
-NAMING = (
-    "region",
-    "component",
-    "components",
-    "edge",
-    "service",
-    "cache",
-    "database",
-    "link",
-    "name",
-    "names",
-    "source",
-    "destination",
-)
-# Arguments that choose among components at run time, by the roles they have then.
-CHOOSING = ("kind", "share", "count", "shard", "role", "attributes", "select", "where", "one_of")
+SELECTOR_KEYS = tuple(item.name for item in fields(Selector))
+# Arguments of the actions that say what is broken; the others say how.
+CHOOSING = ("component", "region", "regions", "sets", "shape")
+
+
+@dataclass(slots=True)
+class Selection:
+    """What one argument selects: names that are known, what is wrong, and whether more is decided only at run time."""
+
+    names: set[str] = field(default_factory=set)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    later: bool = False
 
 
 class Components:
-    """The names a target's components will have: those written down, or those the lab gives its own."""
+    """The components a target will have: those written down, and those the lab is known to start."""
 
-    def __init__(self, target: model.Target) -> None:
-        self._target = target
+    def __init__(self, target: Target) -> None:
         self.regions = [region.name for region in target.regions]
-        self.names = [component.name for component in target.components]
-        self.open = False
+        self.known = list(target.components)
         options = (target.provision or {}).get("lab")
+        self.lab = isinstance(options, Mapping)
         if isinstance(options, Mapping):
-            self.names += self._of_lab(options)
-            self.open = True
+            self.known += _of_lab(self.regions, options)
 
-    def _of_lab(self, options: Mapping[str, Any]) -> list[str]:
-        names = list(self.regions)
-        names += [f"{region}/{kind}" for region in self.regions for kind in ("edge", "service", "cache")]
-        shards = options.get("shards")
-        for shard in shards if isinstance(shards, list) else []:
-            if isinstance(shard, Mapping):
-                names += [f"{shard.get(role)}/db-{shard.get('name')}" for role in ("primary", "standby") if shard.get(role)]
-        return [*names, "steward"]
-
-    def problem(self, name: str, argument: str) -> tuple[str, str] | None:
-        """What is wrong with selecting `name`, and what would be right; None where it is or may be there."""
-        if argument == "region":
-            if name in self.regions or name in self.names:
-                return None
-            return f"unknown region {name!r}", nearest(name, self.regions, what="regions")
-        if name in self.names:
-            return None
-        # The lab's links get their names when it starts; so do shards it was not told of here.
-        if self.open and (name.startswith("link:") or re.fullmatch(r"[^/]+/db-[^/]+", name)):
-            region = name.split("/", maxsplit=1)[0].removeprefix("link:").split("->")[0]
-            if name.startswith("link:") or region in self.regions:
-                return None
-        return f"the target has no component {name!r}", nearest(name, self.names, what="components")
+    @property
+    def names(self) -> list[str]:
+        """Every name known before the run."""
+        return [component.name for component in self.known]
 
     def region_of(self, name: str) -> str | None:
-        """The region a component stands in; None for a link between two, or for one that is in none."""
-        for component in self._target.components:
-            if component.name == name and component.region:
-                return component.region
-        head = name.split("/", maxsplit=1)[0]
-        return head if head in self.regions else None
+        """The region a component stands in; None for one in none, or between two."""
+        return next((c.region for c in self.known if c.name == name), None)
+
+    def selected(self, argument: str, value: Any) -> Selection:
+        """What an action's argument selects in this target."""
+        found = Selection()
+        if value is None:
+            found.later = True
+        elif argument in ("region", "regions", "sets"):
+            for region in _flat(value):
+                if region in self.regions:
+                    found.names.add(region)
+                else:
+                    found.problems.append((f"unknown region {region!r}", nearest(region, self.regions, what="regions")))
+        elif argument == "shape":
+            found.names.update(self.regions)
+        else:
+            for one in value if isinstance(value, list) else [value]:
+                self._select(one, found)
+        return found
+
+    def _select(self, given: Any, found: Selection) -> None:
+        if isinstance(given, Mapping):
+            for key in given:
+                if key not in SELECTOR_KEYS:
+                    found.problems.append((f"unknown key {key!r} in a selection", nearest(str(key), SELECTOR_KEYS)))
+            if found.problems or any(value is None for value in given.values()):
+                found.later = True
+                return
+        elif not isinstance(given, str):
+            found.problems.append((f"{given!r} selects nothing", "write a component's name, or a selection of them"))
+            return
+        try:
+            selector = Selector.of(given)
+            share_count(selector.share, 10**9)
+            # Which of them hold the role, and which are drawn, is decided when it runs; that there are any is decided here.
+            drawn = selector.role is not None or str(selector.share) != "all"
+            still = Selector(name=selector.name, kind=selector.kind, region=selector.region, where=selector.where)
+            found.names.update(c.name for c in select(self.known, still, seed=""))
+            found.later = found.later or drawn
+        except EmptySelection as error:
+            if self._only_in_the_lab(given):
+                found.later = True
+                return
+            fix = nearest(given, self.names, what="components") if isinstance(given, str) else "select what the target has"
+            message = f"the target has no component {given!r}" if isinstance(given, str) else str(error)
+            found.problems.append((message, fix))
+        except (TypeError, AttributeError):
+            found.problems.append((f"{given!r} is not a selection", f"a selection has {', '.join(SELECTOR_KEYS)}"))
+
+    def _only_in_the_lab(self, given: Any) -> bool:
+        """Whether it may name one of the lab's links: they get their names when it starts."""
+        if not self.lab:
+            return False
+        if isinstance(given, str):
+            return given.startswith("link:")
+        return given.get("kind") == "link" or str(given.get("name", "")).startswith("link:")
 
 
-def selected(func: str, arguments: Mapping[str, Any]) -> tuple[list[tuple[str, str]], bool]:
-    """The (argument, component) pairs an action's resolved arguments name, and whether more is chosen only at run time."""
-    names: list[tuple[str, str]] = []
-    unresolved = any(arguments.get(key) is not None for key in CHOOSING)
-    for key in NAMING:
-        if key not in arguments:
-            continue
-        value = arguments[key]
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, str):
-                names.append((key, one))
-            else:
-                unresolved = True
-    return names, unresolved or not names
+def _of_lab(regions: list[str], options: Mapping[str, Any]) -> Iterator[Component]:
+    for region in regions:
+        yield Component(name=region, kind="region", backend="group", region=region)
+        for kind in ("edge", "service", "cache"):
+            yield Component(name=f"{region}/{kind}", kind=kind, backend="process", region=region)
+    shards = options.get("shards")
+    for shard in shards if isinstance(shards, list) else []:
+        for place in ("primary", "standby"):
+            if isinstance(shard, Mapping) and isinstance(shard.get(place), str):
+                name, region = str(shard.get("name")), str(shard[place])
+                yield Component(
+                    name=f"{region}/db-{name}", kind="database", backend="process", region=region, attributes={"shard": name}
+                )
+    yield Component(name="steward", kind="steward", backend="process")
+
+
+def _flat(value: Any) -> list[str]:
+    if isinstance(value, list):
+        return [name for one in value for name in _flat(one)]
+    return [str(value)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate import model
-from stormgate.documents.components import Components, selected
+from stormgate.documents.components import CHOOSING, Components
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.signatures import functions
 from stormgate.documents.yamlfile import Document, Loc, read_documents
@@ -204,7 +204,9 @@ def _check_python(provider: Mapping[str, Any], loc: Loc, check: _Check) -> None:
 def _resolve(value: Any, check: _Check, loc: Loc) -> Any:
     """A value with `${name}` filled in; None where that is known only at run time."""
     if isinstance(value, list):
-        return [_resolve(one, check, loc) for one in value]
+        return [_resolve(one, check, (*loc, index)) for index, one in enumerate(value)]
+    if isinstance(value, dict):
+        return {key: _resolve(one, check, (*loc, key)) for key, one in value.items()}
     if not isinstance(value, str):
         return value
     names = VARIABLE.findall(value)
@@ -221,14 +223,12 @@ def _resolve(value: Any, check: _Check, loc: Loc) -> Any:
 
 
 def _check_selection(func: str, arguments: Mapping[str, Any], loc: Loc, check: _Check) -> None:
-    if check.components is None:
-        return
-    names, unresolved = selected(func, arguments)
-    if unresolved:
-        check.touched.unresolved.append(f"{check.document.at(*loc)} ({func})")
-    for argument, name in names:
-        problem = check.components.problem(name, argument)
-        if problem:
-            check.note(f"{func}: {problem[0]}", problem[1], *loc, "arguments", argument)
-        else:
-            check.touched.components.add(name)
+    for argument in CHOOSING:
+        if check.components is None or argument not in arguments:
+            continue
+        selection = check.components.selected(argument, arguments[argument])
+        for message, fix in selection.problems:
+            check.note(f"{func}: {message}", fix, *loc, "arguments", argument)
+        check.touched.components |= selection.names
+        if selection.later:
+            check.touched.unresolved.append(f"{check.document.at(*loc)} ({func})")

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from stormgate import model
-from stormgate.documents import openslo, production, suite_root, target
 from stormgate.documents.experiments import Touched, check_experiment
 from stormgate.documents.gate_shape import GateDocument, GateSpec, WaiversDocument, WaiverShape
 from stormgate.documents.objectives import Surroundings, kinds, read_objective
-from stormgate.documents.openslo import Slo
-from stormgate.documents.problems import Problems, label, nearest
+from stormgate.documents.openslo import API_VERSION as OPENSLO_VERSION
+from stormgate.documents.openslo import KINDS as OPENSLO_KINDS
+from stormgate.documents.openslo import Slo, read_slos
+from stormgate.documents.problems import Problems, label, nearest, suite_root
+from stormgate.documents.production import check_safety
 from stormgate.documents.shapes import API_VERSION, fit
+from stormgate.documents.target import read_target
 from stormgate.documents.yamlfile import Document, Loc, read_documents
 
 GATE_KINDS = ("ReleaseGate",)
@@ -45,17 +48,17 @@ class _Reading:
         documents = headed(read_documents(self.path, self.problems), self.problems)
         gate = self._gate_among(documents)
         if gate is None:
-            openslo.read_slos(documents, self.problems)
+            read_slos(documents, self.problems)
             return None
         shape = fit(GateDocument, gate, self.problems)
         loose = gate.data.get("spec")
         files = loose.get("sloFiles") if isinstance(loose, dict) else None
-        slos, broken = openslo.read_slos([*documents, *self._slo_documents(files, gate)], self.problems)
+        slos, broken = read_slos([*documents, *self._slo_documents(files, gate)], self.problems)
         if shape is None:
             self._referred_anyway(loose, gate)
             return None
         spec = shape.spec
-        trial = target.read(self._file(spec.target, gate, "target"), self.problems)
+        trial = read_target(self._file(spec.target, gate, "target"), self.problems)
         self._file(spec.load.locustfile, gate, "load", "locustfile")
         touched = self._faults(spec, gate, trial)
         around = Surroundings(
@@ -70,7 +73,7 @@ class _Reading:
         objectives = self._objectives(spec, gate, around)
         waivers = self._waivers(spec, gate)
         if trial is not None:
-            production.check(spec, trial, touched, gate, self.allow_production, self.problems)
+            check_safety(spec, trial, touched, gate, self.allow_production, self.problems)
         if len(self.problems) or trial is None:
             return None
         return self._assemble(shape, trial, objectives, waivers)
@@ -92,7 +95,7 @@ class _Reading:
             path = self._file(str(name), gate, "sloFiles", index)
             if path.resolve() != self.path.resolve() and path.is_file():
                 found += [
-                    d for d in headed(read_documents(path, self.problems), self.problems) if d.data["kind"] in openslo.KINDS
+                    d for d in headed(read_documents(path, self.problems), self.problems) if d.data["kind"] in OPENSLO_KINDS
                 ]
         return found
 
@@ -115,7 +118,7 @@ class _Reading:
         trial = None
         if isinstance(spec.get("target"), str):
             path = self._file(spec["target"], gate, "target")
-            trial = target.read(path, self.problems) if path.is_file() else None
+            trial = read_target(path, self.problems) if path.is_file() else None
         if isinstance(spec.get("load"), dict) and isinstance(spec["load"].get("locustfile"), str):
             self._file(spec["load"]["locustfile"], gate, "load", "locustfile")
         faults = spec.get("faults")
@@ -244,8 +247,8 @@ def headed(documents: list[Document], problems: Problems) -> list[Document]:
             problems.add(document.file, document.line(), "not a document", "write apiVersion, kind, metadata and spec")
             continue
         kind, version = document.data.get("kind"), document.data.get("apiVersion")
-        if kind in OUR_KINDS or kind in openslo.KINDS:
-            wanted = API_VERSION if kind in OUR_KINDS else openslo.API_VERSION
+        if kind in OUR_KINDS or kind in OPENSLO_KINDS:
+            wanted = API_VERSION if kind in OUR_KINDS else OPENSLO_VERSION
             if version != wanted:
                 line = document.line("apiVersion")
                 said = "no apiVersion" if version is None else f"apiVersion {version!r}"
@@ -255,6 +258,6 @@ def headed(documents: list[Document], problems: Problems) -> list[Document]:
             continue
         message = "no kind" if kind is None else f"unknown kind {kind!r}"
         problems.add(
-            document.file, document.line("kind"), message, nearest(str(kind), (*OUR_KINDS, *openslo.KINDS), what="kinds")
+            document.file, document.line("kind"), message, nearest(str(kind), (*OUR_KINDS, *OPENSLO_KINDS), what="kinds")
         )
     return found

@@ -69,3 +69,12 @@ def label(path: Path) -> str:
     """How a message names a file: relative to the working directory where that is shorter to click on, else whole."""
     relative = os.path.relpath(path)
     return os.path.normpath(path) if relative.startswith("..") else relative
+
+
+def suite_root(path: Path) -> Path:
+    """The folder that holds the content folders a document belongs to; its own folder where there are none."""
+    folder = path.resolve().parent
+    for candidate in (folder, *folder.parents):
+        if any((candidate / name).is_dir() for name in ("loadtests", "experiments", "targets")):
+            return candidate
+    return folder

@@ -12,7 +12,7 @@ from stormgate.documents.problems import Problems
 from stormgate.documents.yamlfile import Document
 
 
-def check(
+def check_safety(
     spec: GateSpec, target: model.Target, touched: dict[str, Touched], gate: Document, allowed: bool, problems: Problems
 ) -> None:
     """Note every rule of safety that the gate breaks. Outside production only a blast radius that is written is held."""

@@ -139,14 +139,14 @@ class TargetDocument(Ours):
 def load(path: Path) -> model.Target:
     """The target a file describes. Raises DocumentErrors."""
     problems = Problems()
-    target = read(path, problems)
+    target = read_target(path, problems)
     problems.raise_any()
     if target is None:  # unreachable: no target without a problem
         raise AssertionError(path)
     return target
 
 
-def read(path: Path, problems: Problems) -> model.Target | None:
+def read_target(path: Path, problems: Problems) -> model.Target | None:
     """The target a file describes, or None with what is wrong noted."""
     documents = read_documents(path, problems)
     if not documents:
