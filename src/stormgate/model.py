@@ -86,6 +86,7 @@ class Event(enum.StrEnum):
     LOAD_STEP = "load.step"
     LOAD_READY = "load.ready"
     LOAD_LOST = "load.lost"  # {worker, why}
+    LOAD_FLOW_ERROR = "load.flow_error"  # {worker, flow, traceback}: a user's flow raised
     LOAD_END = "load.end"
     TARGET_UP = "target.up"
     TARGET_WHOLE = "target.whole"
@@ -207,7 +208,7 @@ class Target:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def component(self, name: str) -> Component:
-        """The component of that name; KeyError names the nearest mistake's candidates."""
+        """The component of that name; KeyError when there is none."""
         for component in self.components:
             if component.name == name:
                 return component
@@ -287,8 +288,7 @@ class Waiver:
 class Plan:
     """A gate with everything resolved: what is loaded, broken, measured and judged, from which seed.
 
-    Durations of the fixed phases are seconds. `versions` pins what ran. `digest` is SHA-256 over all of the rest.
-    """
+    Durations of the fixed phases are seconds. `versions` pins what ran. `digest` is SHA-256 over all of the rest."""
 
     gate: str
     seed: int

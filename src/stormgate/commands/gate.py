@@ -9,11 +9,6 @@ import click
 from stormgate.commands.common import load_plan, refuse
 
 
-def suite_root(gate: Path) -> Path:
-    """The folder that holds the content folders: the parent of the one the gate document lies in."""
-    return gate.resolve().parent.parent
-
-
 @click.command(short_help="Put a target on trial and say whether the release may ship.")
 @click.argument("gate", type=click.Path(path_type=Path))
 @click.option(
@@ -30,6 +25,8 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
     from dataclasses import replace
 
     from stormgate.chaos import lease, restore
+    from stormgate.chaos.errors import LeaseHeld
+    from stormgate.documents import suite_root
     from stormgate.report.console import RunScreen
     from stormgate.supervise.supervisor import Options, Supervisor
 
@@ -42,14 +39,12 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
     held = None
     if plan.target.provision is None:
         # A lab of our own starts empty; a shared target may still carry the faults, or the run, of somebody else.
-        if open_folders := restore.open_ledgers(plan.target.name):
-            refuse(
-                f"target {plan.target.name!r} still carries faults of {', '.join(str(folder) for folder in open_folders)}",
-                f"stormgate restore {open_folders[0]}",
-            )
+        for ledger in restore.open_ledgers(plan.target.name):
+            broken = ledger.lost or f"{', '.join(ledger.open)} of {ledger.folder}"
+            refuse(f"target {plan.target.name!r} still carries faults: {broken}", f"stormgate restore {ledger.folder}")
         try:
             held = lease.acquire(plan.target.name)
-        except lease.Leased as error:
+        except LeaseHeld as error:
             refuse(str(error), "wait for that run to end, or stop it")
     try:
         screen = RunScreen(plan)
@@ -65,8 +60,8 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
 
 
 def _check_defect(name: str) -> None:
-    from stormgate.lab import defects
+    from stormgate.lab.defects import defects
 
-    known = sorted(defects.names())
+    known = sorted(defects())
     if name not in known:
         refuse(f"--lab-defect: there is no defect {name!r}", f"one of {', '.join(known)}")

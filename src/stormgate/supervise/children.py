@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import os
 import platform
+import shutil
+import socket
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,10 +72,21 @@ def load_argv(plan: Plan, folder: Path, root: Path) -> Sequence[str]:
     argv = [sys.executable, "-m", "locust", "-f", str(root / load.locustfile), "--headless", "--only-summary"]
     argv += ["--users", str(load.users), "--spawn-rate", str(load.users), "--evidence", str(folder)]
     if load.workers > 1:
-        argv += ["--processes", str(load.workers)]
+        # A master on a port of its own, so that two runs on one machine never share workers.
+        port = str(free_port())
+        argv += ["--processes", str(load.workers), "--expect-workers-max-wait", "30", "--master-bind-host", "127.0.0.1"]
+        argv += ["--master-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
     if load.tags:
         argv += ["--tags", *load.tags]
     return argv
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago on loopback."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def chaos_argv(fault: Fault, root: Path) -> Sequence[str]:
@@ -88,18 +103,34 @@ def bring_up(target: Target, folder: Path, *, root: Path, defect: str | None, sa
         if defect is not None:
             raise TargetError(f"--lab-defect {defect}: target {target.name!r} is not a lab that Stormgate starts")
         return RunningTarget(target, why_dead=lambda: None, stop=lambda: None)
-    from stormgate.lab.launch import LabError, launch
+    from stormgate.lab.errors import LabError
+    from stormgate.lab.launch import launch
 
-    log = folder / "logs" / "lab.log"
+    # Not below the run folder: a lab's state is no evidence, and sockets have short names only.
+    state = Path(tempfile.mkdtemp(prefix="stormgate-lab-"))
     try:
-        lab = launch(target, state=folder / ".lab", defect=defect, env=dict(os.environ), deadline_s=60.0, on_progress=say)
-    except LabError as error:
-        raise TargetError(f"the lab did not come up: {error}") from error
+        lab = launch(target, state=state, defect=defect, env=dict(os.environ), deadline_s=60.0, on_progress=say)
+    except BaseException as error:
+        _keep_log(state, folder)
+        shutil.rmtree(state, ignore_errors=True)
+        if isinstance(error, LabError):
+            raise TargetError(f"the lab did not come up: {error}") from error
+        raise
 
     def why_dead() -> str | None:
-        return None if lab.alive() else f"the lab ended during the run; {last_line(log)}"
+        return None if lab.alive() else f"the lab ended during the run; {last_line(state / 'daemon.log')}"
 
-    return RunningTarget(lab.target, why_dead=why_dead, stop=lab.stop)
+    def stop() -> None:
+        lab.stop()
+        _keep_log(state, folder)
+        shutil.rmtree(state, ignore_errors=True)
+
+    return RunningTarget(lab.target, why_dead=why_dead, stop=stop)
+
+
+def _keep_log(state: Path, folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        shutil.copyfile(state / "daemon.log", folder / "logs" / "lab.log")
 
 
 def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
@@ -108,8 +139,7 @@ def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
         return []
     from stormgate.chaos.restore import restore
 
-    report = restore(folder, deadline_s=deadline_s)
-    return list(report.problems)
+    return list(restore(folder, deadline_s=deadline_s).failed)
 
 
 def last_line(log: Path) -> str:

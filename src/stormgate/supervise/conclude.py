@@ -78,10 +78,12 @@ def write_reports(folder: Path, judgement: Judgement) -> None:
 
 def event_text(row: Mapping[str, Any]) -> str | None:
     """A timeline row in words, for the screen; None for what is not worth a line."""
-    fault = row.get("fault", "")
+    fault, proof = row.get("fault", ""), row.get("proof", "")
+    if isinstance(proof, list):
+        proof = f"{len(proof)} observations"
     texts: dict[str, str] = {
         Event.FAULT_REQUESTED: f"{fault}: {row.get('mode', '')} {row.get('component', '')} requested",
-        Event.FAULT_OBSERVED: f"{fault}: {row.get('component', '')} seen broken from outside ({row.get('proof', '')})",
+        Event.FAULT_OBSERVED: f"{fault}: {row.get('component', '')} seen broken from outside ({proof})",
         Event.FAULT_UNPROVEN: f"{fault}: no effect observed on {row.get('component', '')}: {row.get('why', '')}",
         Event.FAULT_CLEARED: f"{fault}: {row.get('component', '')} restored",
         Event.FAULT_UNDO_FAILED: f"{fault}: NOT undone: {row.get('why', '')}",
