@@ -17,11 +17,11 @@ from stormgate.geography.summary import MixFacts, OriginFacts, facts
 from stormgate.geography.worldmap import ASCII, FAR_MS, MANY, NEAR_MS, SOME, UNICODE, Marks, draw
 
 STYLES = {
-    "near": "bold green",
-    "middle": "bold yellow",
-    "far": "bold red",
-    "region": "bold cyan",
-    "edge": "blue",
+    "near": "bright_green",
+    "middle": "bright_yellow",
+    "far": "bright_red",
+    "region": "bright_cyan",
+    "edge": "bright_blue",
     "label": "italic cyan",
     "land": "bright_black",
     "sea": "",
@@ -48,7 +48,7 @@ def _varies(known: MixFacts) -> bool:
 
 def _headline(known: MixFacts) -> Text:
     total = known.total
-    text = Text(known.title, style="bold")
+    text = Text(known.title + (f", {known.date}" if _varies(known) else ""), style="bold")
     counts = ((total.origins, "population"), (total.edges, "edge"), (total.regions, "region"))
     counted = [f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts if count]
     text.append("\n" + ", ".join(counted), style="not bold")
@@ -57,7 +57,7 @@ def _headline(known: MixFacts) -> Text:
     if total.edges:
         within = [f"{_percent(share)} within {limit} ms" for limit, share in total.share_within_ms.items()]
         needed = sum(share < 1 - 1e-9 for share in total.share_within_ms.values()) + 1
-        text.append("\nto the nearest edge and back: " + ", ".join(within[:needed]), style="not bold")
+        text.append("\nnearest edge: " + ", ".join(within[:needed]), style="not bold")
     return text
 
 
@@ -90,10 +90,10 @@ class _WorldMap:
         for mark, name, style in unused:
             line.append(mark, style).append(name).append("  " if (mark, name, style) != unused[-1] else "")
         if unused:
-            line.append(" without users beside it")
+            line.append(" without users")
         if self.mix.edges and coloured:
-            line.append("   nearest edge: ", "bold").append(f"up to {NEAR_MS:.0f} ms", STYLES["near"]).append(", ")
-            line.append(f"up to {FAR_MS:.0f} ms", STYLES["middle"]).append(", ").append("beyond", STYLES["far"])
+            line.append("   nearest edge: ", "bold").append(f"in {NEAR_MS:.0f} ms", STYLES["near"]).append(", ")
+            line.append(f"in {FAR_MS:.0f} ms", STYLES["middle"]).append(", ").append("farther", STYLES["far"])
         if line:
             yield line
 
@@ -112,8 +112,9 @@ class _DayChart:
         bars = "#" * len(BARS) if options.ascii_only else BARS
         highest = max(levels)
         busiest, quietest = levels.index(highest), levels.index(min(levels))
-        says = f"{self.known.date}, by UTC hour: busiest {busiest:02d}:00 at {_volume(highest, rate)}"
-        yield Text(f"{says}, quietest {quietest:02d}:00 at {_volume(min(levels), rate)}")
+        high = f"{_volume(highest, rate)}{highest:.2f}x the mean"
+        low = f"{_volume(min(levels), rate)}{min(levels):.2f}x"
+        yield Text(f"busiest {busiest:02d}:00 UTC: {high}; quietest {quietest:02d}:00: {low}")
         for row in range(self.ROWS - 1, -1, -1):
             line = Text(no_wrap=True)
             for hour, level in enumerate(levels):
@@ -122,7 +123,8 @@ class _DayChart:
                 line.append(char * (step - 1) + " ", "bold magenta" if hour == busiest else "magenta")
             line.rstrip()
             yield line
-        yield Text("".join(f"{hour:02d}".ljust(step * 3) for hour in range(0, 24, 3)), style="bright_black")
+        hours = "".join(f"{hour:02d}".ljust(step * 3) for hour in range(0, 24, 3)).rstrip()
+        yield Text(f"{hours}  UTC", style="bright_black", no_wrap=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,7 @@ class _OriginTable:
 
 def _rtt(rtt_ms: float) -> Text:
     style = STYLES["near" if rtt_ms <= NEAR_MS else "middle" if rtt_ms <= FAR_MS else "far"]
-    return Text(_milliseconds(rtt_ms), style=style.removeprefix("bold "))
+    return Text(_milliseconds(rtt_ms), style=style.removeprefix("bright_"))
 
 
 def _sparkline(levels: Sequence[float], bars: str) -> str:
@@ -236,4 +238,4 @@ def _milliseconds(value: float | None) -> str:
 
 
 def _volume(level: float, rate_per_s: float | None) -> str:
-    return f"{level:.2f}x the mean" if rate_per_s is None else f"{level * rate_per_s:,.0f}/s ({level:.2f}x the mean)"
+    return "" if rate_per_s is None else f"{level * rate_per_s:,.0f}/s, "
