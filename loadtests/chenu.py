@@ -21,6 +21,7 @@ class Member(GeoUser):
     """Someone with an account on the shard of their population."""
 
     abstract = True
+    rate_per_s = 1  # many quiet streams, so that a population of 4 % is not one stream or two
     account_offset = 0
 
     def login(self, session: Session) -> Flow:

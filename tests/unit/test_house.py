@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
     "processes": set(),
     "evidence": {"model"},
-    "geography": {"model"},
+    "geography": {"model", "documents"},
     "toxiproxy": {"model", "processes"},
     "judge": {"model", "evidence", "chaos.journal", "report.words"},
     "documents": {"model", "judge", "chaos.selection", "chaos.errors"},
