@@ -63,12 +63,21 @@ class Touched:
     unresolved: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the gate sets in an experiment's configuration, and where each value is written (file, line)."""
+
+    values: Mapping[str, Any] = field(default_factory=dict)
+    places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class _Check:
     document: Document
     problems: Problems
     root: Path
     variables: dict[str, Any]
+    given: Given
     components: Components | None
     touched: Touched
 
@@ -76,10 +85,8 @@ class _Check:
         self.problems.add(self.document.file, self.document.line(*loc), message, fix)
 
 
-def check_experiment(
-    path: Path, configuration: Mapping[str, Any], root: Path, target: model.Target | None, problems: Problems
-) -> Touched:
-    """What the experiment selects, with everything wrong with it noted. `configuration` overrides the experiment's own."""
+def check_experiment(path: Path, given: Given, root: Path, target: model.Target | None, problems: Problems) -> Touched:
+    """What the experiment selects, with everything wrong with it noted. What is `given` overrides its own configuration."""
     documents = read_documents(path, problems)
     if not documents:
         return Touched()
@@ -88,15 +95,15 @@ def check_experiment(
     if not isinstance(data, dict):
         problems.add(document.file, document.line(), "not an experiment", "write title, description, method and rollbacks")
         return Touched()
-    variables, touched = _variables(data, configuration), Touched()
-    check = _Check(document, problems, root, variables, Components(target) if target else None, touched)
-    _check_head(data, configuration, check)
+    variables, touched = _variables(data, given.values), Touched()
+    check = _Check(document, problems, root, variables, given, Components(target) if target else None, touched)
+    _check_head(data, check)
     for loc, activity in _activities(data):
         _check_activity(activity, loc, check)
     return touched
 
 
-def _check_head(data: dict[str, Any], configuration: Mapping[str, Any], check: _Check) -> None:
+def _check_head(data: dict[str, Any], check: _Check) -> None:
     for key in data:
         if key not in KEYS:
             check.note(f"unknown key {key!r} in the experiment", nearest(key, KEYS), key)
@@ -114,10 +121,11 @@ def _check_head(data: dict[str, Any], configuration: Mapping[str, Any], check: _
         )
     own = data.get("configuration")
     declared = list(own) if isinstance(own, dict) else []
-    for key in configuration:
+    for key in check.given.values:
         if key not in declared:
-            fix = nearest(key, declared, what="it has") if declared else "declare it under configuration"
-            check.note(f"the gate sets {key!r}, which the experiment's configuration does not have", fix, "configuration")
+            fix = nearest(key, declared, what="it has") if declared else "declare it under the experiment's configuration"
+            place = check.given.places.get(key, (check.document.file, check.document.line("configuration")))
+            check.problems.add(*place, f"the configuration of {check.document.file} has no {key!r}", fix)
 
 
 def _variables(data: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -228,7 +236,19 @@ def _check_selection(func: str, arguments: Mapping[str, Any], loc: Loc, check: _
             continue
         selection = check.components.selected(argument, arguments[argument])
         for message, fix in selection.problems:
-            check.note(f"{func}: {message}", fix, *loc, "arguments", argument)
+            place = _written_at((*loc, "arguments", argument), check)
+            check.problems.add(*place, f"{func}: {message}", fix)
         check.touched.components |= selection.names
         if selection.later:
             check.touched.unresolved.append(f"{check.document.at(*loc)} ({func})")
+
+
+def _written_at(loc: Loc, check: _Check) -> tuple[str, int]:
+    """Where the value of an argument comes from: the gate, where it sets the variable that the argument uses."""
+    raw: Any = check.document.data
+    for step in loc:
+        raw = raw[step]
+    for name in VARIABLE.findall(str(raw)):
+        if name in check.given.places:
+            return check.given.places[name]
+    return check.document.file, check.document.line(*loc)

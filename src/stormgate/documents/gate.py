@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from stormgate import model
-from stormgate.documents.experiments import Touched, check_experiment
-from stormgate.documents.gate_shape import GateDocument, GateSpec, WaiversDocument, WaiverShape
+from stormgate.documents.experiments import Given, Touched, check_experiment
+from stormgate.documents.gate_shape import GateDocument, GateSpec, ObjectiveShape, WaiversDocument, WaiverShape
 from stormgate.documents.objectives import Surroundings, kinds, read_objective
 from stormgate.documents.openslo import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.openslo import KINDS as OPENSLO_KINDS
@@ -55,7 +58,7 @@ class _Reading:
         files = loose.get("sloFiles") if isinstance(loose, dict) else None
         slos, broken = read_slos([*documents, *self._slo_documents(files, gate)], self.problems)
         if shape is None:
-            self._referred_anyway(loose, gate)
+            self._anyway(loose, gate, slos, broken)
             return None
         spec = shape.spec
         trial = read_target(self._file(spec.target, gate, "target"), self.problems)
@@ -111,8 +114,8 @@ class _Reading:
     def _relative(self, path: Path) -> str:
         return Path(os.path.relpath(path.resolve(), self.root)).as_posix()
 
-    def _referred_anyway(self, spec: Any, gate: Document) -> None:
-        """The gate itself is misshapen; what it plainly refers to is still read, so that one run shows all errors."""
+    def _anyway(self, spec: Any, gate: Document, slos: dict[str, Slo], broken: set[str]) -> None:
+        """The gate itself is misshapen; what can be understood of it is still checked, so that one run shows all errors."""
         if not isinstance(spec, dict):
             return
         trial = None
@@ -121,13 +124,25 @@ class _Reading:
             trial = read_target(path, self.problems) if path.is_file() else None
         if isinstance(spec.get("load"), dict) and isinstance(spec["load"].get("locustfile"), str):
             self._file(spec["load"]["locustfile"], gate, "load", "locustfile")
-        faults = spec.get("faults")
-        for index, fault in enumerate(faults if isinstance(faults, list) else []):
-            if isinstance(fault, dict) and isinstance(fault.get("experiment"), str):
+        faults = _mappings(spec.get("faults"))
+        for index, fault in faults:
+            if isinstance(fault.get("experiment"), str):
                 path = self._file(fault["experiment"], gate, "faults", index, "experiment")
-                given = fault.get("configuration")
                 if path.is_file():
-                    check_experiment(path, given if isinstance(given, dict) else {}, self.root, trial, self.problems)
+                    check_experiment(path, _given(fault.get("configuration"), index, gate), self.root, trial, self.problems)
+        refs = spec.get("sloRefs")
+        around = Surroundings(
+            kinds=kinds(),
+            slos=slos,
+            broken_slos=frozenset(broken),
+            slo_refs=tuple(str(name) for name in refs) if isinstance(refs, list) else (),
+            faults=tuple(str(fault.get("name")) for _, fault in faults),
+            target=trial,
+            source=self._relative(self.path),
+        )
+        for index, data in _mappings(spec.get("objectives")):
+            with contextlib.suppress(ValidationError):  # already noted, where the whole gate did not fit
+                read_objective(index, ObjectiveShape.model_validate(data), gate, around, self.problems)
 
     def _faults(self, spec: GateSpec, gate: Document, trial: model.Target | None) -> dict[str, Touched]:
         touched: dict[str, Touched] = {}
@@ -140,7 +155,8 @@ class _Reading:
             path = self._file(fault.experiment, gate, *loc, "experiment")
             touched[fault.name] = Touched()
             if path.is_file():
-                touched[fault.name] = check_experiment(path, fault.configuration, self.root, trial, self.problems)
+                given = _given(fault.configuration, index, gate)
+                touched[fault.name] = check_experiment(path, given, self.root, trial, self.problems)
         return touched
 
     def _objectives(self, spec: GateSpec, gate: Document, around: Surroundings) -> list[model.Objective]:
@@ -250,10 +266,10 @@ def headed(documents: list[Document], problems: Problems) -> list[Document]:
         if kind in OUR_KINDS or kind in OPENSLO_KINDS:
             wanted = API_VERSION if kind in OUR_KINDS else OPENSLO_VERSION
             if version != wanted:
-                line = document.line("apiVersion")
                 said = "no apiVersion" if version is None else f"apiVersion {version!r}"
-                problems.add(document.file, line, f"{said} for kind {kind}", f"write apiVersion: {wanted}")
-                continue
+                problems.add(document.file, document.line("apiVersion"), f"{said} for kind {kind}", f"write apiVersion: {wanted}")
+                # Read on as if it were right: one mistake, one message.
+                document.data["apiVersion"] = wanted
             found.append(document)
             continue
         message = "no kind" if kind is None else f"unknown kind {kind!r}"
@@ -261,3 +277,13 @@ def headed(documents: list[Document], problems: Problems) -> list[Document]:
             document.file, document.line("kind"), message, nearest(str(kind), (*OUR_KINDS, *OPENSLO_KINDS), what="kinds")
         )
     return found
+
+
+def _mappings(value: Any) -> list[tuple[int, dict[str, Any]]]:
+    return [(index, one) for index, one in enumerate(value) if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _given(configuration: Any, index: int, gate: Document) -> Given:
+    values = configuration if isinstance(configuration, dict) else {}
+    places = {key: (gate.file, gate.line("spec", "faults", index, "configuration", key)) for key in values}
+    return Given(values, places)

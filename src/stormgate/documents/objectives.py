@@ -63,11 +63,11 @@ def read_objective(
     if spec_type is None:
         line = document.line(*loc, "kind")
         problems.add(document.file, line, f"unknown kind {shape.kind!r}", nearest(shape.kind, around.kinds, what="kinds"))
+        _check_references(dict(shape.model_extra or {}), loc, document, around, problems)
         return None
     keys = written_keys(spec_type)
-    fields = _from_slo(shape, spec_type, loc, document, around, problems)
-    if fields is None:
-        return None
+    said = _from_slo(shape, spec_type, loc, document, around, problems)
+    fields = dict(said or {})
     for key, value in (shape.model_extra or {}).items():
         line = document.line(*loc, key)
         if key not in keys:
@@ -85,10 +85,9 @@ def read_objective(
             continue
         fields[keys[key]] = {**fields.get("where", {}), **read} if key == "where" and isinstance(read, dict) else read
     _check_references(fields, loc, document, around, problems)
-    if len(problems) > before:
-        return None
-    spec = _fit(spec_type, fields, keys, loc, document, problems)
-    if spec is None:
+    # What an SLO that cannot be used would have said is not missing here.
+    spec = _fit(spec_type, fields, keys, loc, document, problems, complete=said is not None)
+    if spec is None or len(problems) > before:
         return None
     return model.Objective(name=shape.name, kind=shape.kind, spec=spec, source=f"{around.source}:{document.line(*loc)}")
 
@@ -139,7 +138,14 @@ def _value(field: str, value: Any) -> Any:
 
 
 def _fit(
-    spec_type: type[BaseModel], fields: dict[str, Any], keys: dict[str, str], loc: Loc, document: Document, problems: Problems
+    spec_type: type[BaseModel],
+    fields: dict[str, Any],
+    keys: dict[str, str],
+    loc: Loc,
+    document: Document,
+    problems: Problems,
+    *,
+    complete: bool,
 ) -> dict[str, Any] | None:
     written = {field: key for key, field in keys.items()}
     try:
@@ -147,7 +153,9 @@ def _fit(
     except ValidationError as error:
         for one in error.errors(include_url=False):
             where, message, fix = explain(spec_type, one)
-            if one["type"] == "missing":
+            if one["type"] == "missing" and len(one["loc"]) == 1:
+                if not complete:
+                    continue
                 key = written.get(str(one["loc"][-1]), str(one["loc"][-1]))
                 problems.add(document.file, document.line(*loc), f"objective lacks {key!r}", f"add {key!r}")
                 continue

@@ -147,19 +147,53 @@ def load(path: Path) -> model.Target:
 
 
 def read_target(path: Path, problems: Problems) -> model.Target | None:
-    """The target a file describes, or None with what is wrong noted."""
+    """The target a file describes, as far as it can be understood; whatever is wrong with it is noted in `problems`."""
     documents = read_documents(path, problems)
     if not documents:
         return None
     if len(documents) > 1:
         problems.add(documents[1].file, documents[1].line(), "a second document in a target file", "one target, one file")
     document = documents[0]
-    before = len(problems)
     shape = fit(TargetDocument, document, problems)
     if shape is None:
-        return None
+        return _outline(document.data)
     _check(shape.spec, document, problems)
-    return _to_model(shape) if len(problems) == before else None
+    return _to_model(shape)
+
+
+def _outline(data: Any) -> model.Target | None:
+    """The names in a misshapen target: enough to check what refers to them in the same run."""
+    spec = data.get("spec") if isinstance(data, dict) else None
+    if not isinstance(spec, dict):
+        return None
+
+    def named(key: str) -> list[dict[str, Any]]:
+        listed = spec.get(key)
+        return [o for o in listed if isinstance(o, dict) and isinstance(o.get("name"), str)] if isinstance(listed, list) else []
+
+    provision, observe = spec.get("provision"), spec.get("observe")
+    return model.Target(
+        name="",
+        provision=provision if isinstance(provision, dict) else None,
+        regions=tuple(model.Region(name=o["name"], latitude=0, longitude=0) for o in named("regions")),
+        populations=tuple(
+            model.Population(
+                name=o["name"], share=0, latitude=0, longitude=0, labels=o["labels"] if isinstance(o.get("labels"), dict) else {}
+            )
+            for o in named("populations")
+        ),
+        components=tuple(
+            model.Component(
+                name=o["name"],
+                kind=str(o.get("kind")),
+                backend="",
+                region=o.get("region"),
+                attributes=o["attributes"] if isinstance(o.get("attributes"), dict) else {},
+            )
+            for o in named("components")
+        ),
+        observe=observe if isinstance(observe, dict) else {},
+    )
 
 
 def _to_model(shape: TargetDocument) -> model.Target:
