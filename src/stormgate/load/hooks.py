@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import signal
 import sys
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from locust.runners import MasterRunner, WorkerRunner
 from stormgate.load.master import Conductor, Follower
 from stormgate.load.settings import Settings, SettingsError, settings_from_host, settings_from_plan
 from stormgate.load.sink import FolderSink, NoSink, Sink, free_worker_name
+from stormgate.load.warm import warm_up
 from stormgate.load.worker import Worker
 from stormgate.processes import die_with_parent
 
@@ -23,6 +26,7 @@ logger = logging.getLogger(__name__)
 
 EVIDENCE = "STORMGATE_EVIDENCE"
 PLAN = "STORMGATE_PLAN"
+_conductors: weakref.WeakKeyDictionary[Any, Conductor] = weakref.WeakKeyDictionary()
 _followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
 _workers: weakref.WeakKeyDictionary[Any, Worker] = weakref.WeakKeyDictionary()
 
@@ -72,7 +76,15 @@ def _make_worker(environment: Any) -> Worker:
     if folder is not None:
         name = free_worker_name(folder, name)
         sink = FolderSink(folder, name)
-    return Worker(settings, sink, environment.stats, name=name, index=index, count=count)
+    return Worker(settings, sink, environment.stats, name=name, index=index, count=count, on_streams=_stream_teller(environment))
+
+
+def _stream_teller(environment: Any) -> Callable[[int], None]:
+    if environment in _followers:
+        return _followers[environment].streams
+    if environment in _conductors:
+        return functools.partial(_conductors[environment].streams, "local")
+    return lambda _count: None
 
 
 def _uses_streams(environment: Any) -> bool:
@@ -87,7 +99,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
             die_with_parent(death_signal=signal.SIGTERM)
         _followers[environment] = Follower(environment, lambda: _on_test_stopping(environment))
     else:
-        conductor = Conductor(environment, evidence_folder(environment))
+        conductor = _conductors[environment] = Conductor(environment, evidence_folder(environment))
         if isinstance(runner, MasterRunner):
             conductor.lead()
 
@@ -114,6 +126,7 @@ def _on_test_stopping(environment: Any, **_: Any) -> None:
 
 def install() -> None:
     """Add Stormgate's listeners to Locust's global events; called once, on import of `stormgate.load`."""
+    warm_up()
     events.init_command_line_parser.add_listener(_options)
     events.init.add_listener(_on_init)
     events.test_start.add_listener(_on_test_start)

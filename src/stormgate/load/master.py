@@ -18,6 +18,7 @@ from stormgate.model import Event
 logger = logging.getLogger(__name__)
 
 HELLO = "stormgate.hello"
+STREAMS = "stormgate.streams"
 FINISH = "stormgate.finish"
 FINISHED = "stormgate.finished"
 SILENT_S = 3.0
@@ -59,15 +60,17 @@ class Conductor:
         self._beats: dict[str, float] = {}
         self._lost: set[str] = set()
         self._ended: dict[str, Mapping[str, Any]] = {}
+        self._streams: dict[str, int] = {}
+        self._ready_users = 0
         self._running = False
         environment.events.test_start.add_listener(self._on_start)
-        environment.events.spawning_complete.add_listener(self._on_spawned)
         environment.events.test_stop.add_listener(self._on_stop)
 
     def lead(self) -> None:
         """Also watch workers: for a master."""
         self._runner.register_message(HELLO, self._on_hello)
         self._runner.register_message(FINISHED, self._on_finished)
+        self._runner.register_message(STREAMS, lambda msg, **_: self.streams(msg.node_id, msg.data["streams"]))
         events = self._environment.events
         events.heartbeat_sent.add_listener(self._on_beat)
         events.test_stopping.add_listener(self._on_stopping)
@@ -80,10 +83,17 @@ class Conductor:
     def _on_start(self, **_: Any) -> None:
         self._running = True
         self._ended = {}
+        self._streams = {}
+        self._ready_users = 0
         self.write(Event.LOAD_STEP, users=self._runner.target_user_count)
 
-    def _on_spawned(self, user_count: int, **_: Any) -> None:
-        self.write(Event.LOAD_READY, users=user_count, workers=max(1, len(self._workers) - len(self._lost)))
+    def streams(self, client: str, count: int) -> None:
+        """A worker says how many streams have begun (logged in). The load is ready when they are as many as Locust aims for."""
+        self._streams[client] = count
+        users = self._runner.target_user_count
+        if self._running and users != self._ready_users and sum(self._streams.values()) == users:
+            self._ready_users = users
+            self.write(Event.LOAD_READY, users=users, workers=len(self._streams))
 
     def _on_stop(self, **_: Any) -> None:
         if self._running:
@@ -142,6 +152,9 @@ class Follower:
     def hello(self, name: str) -> None:
         """Tell the master who this is; call when the worker's name is known."""
         self._runner.send_message(HELLO, {"name": name, "pid": os.getpid(), "host": os.uname().nodename})
+
+    def streams(self, count: int) -> None:
+        self._runner.send_message(STREAMS, {"streams": count})
 
     def _on_finish(self, **_: Any) -> None:
         self._finish()

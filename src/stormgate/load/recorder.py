@@ -32,12 +32,19 @@ _FIELDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
+def _column(values: NDArray[Any], kind: pa.DataType, null: NDArray[np.bool_] | None = None) -> pa.Array:
+    """A column from its buffers: `pa.array` imports pandas on first use, a second in which nothing could be sent."""
+    validity = None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little").tobytes())
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values))])
+
+
 class Words:
     """A growing dictionary column: word to code, in order of first use."""
 
     def __init__(self, words: Sequence[str] = ()) -> None:
         self.words: list[str] = list(words)
         self._codes = {word: code for code, word in enumerate(self.words)}
+        self._array: pa.Array | None = None
 
     def code(self, word: str) -> int:
         code = self._codes.get(word)
@@ -47,8 +54,17 @@ class Words:
         return code
 
     def column(self, codes: NDArray[Any], null: NDArray[np.bool_] | None = None) -> pa.DictionaryArray:
-        indices = pa.array(codes.astype(np.int32), mask=null)
-        return pa.DictionaryArray.from_arrays(indices, pa.array(self.words, pa.string()))
+        indices = _column(codes.astype(np.int32), pa.int32(), null)
+        return pa.DictionaryArray.from_arrays(indices, self._dictionary())
+
+    def _dictionary(self) -> pa.Array:
+        if self._array is None or len(self._array) != len(self.words):
+            encoded = [word.encode() for word in self.words]
+            offsets = np.zeros(len(encoded) + 1, np.int32)
+            np.cumsum([len(word) for word in encoded], out=offsets[1:])
+            buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"".join(encoded))]
+            self._array = pa.Array.from_buffers(pa.string(), len(encoded), buffers)
+        return self._array
 
 
 class Recorder:
@@ -143,16 +159,16 @@ class Recorder:
         population, route, op = np.array(self._series_codes, np.int32).reshape(-1, 3)[series].T
         defaults = np.array(self._defaults, np.int64).reshape(-1, len(self.labels))
         columns = [
-            pa.array(rows["intended_ns"]),
-            pa.array(rows["sent_ns"], mask=rows["sent_ns"] == _UNSENT),
-            pa.array(rows["done_ns"]),
+            _column(rows["intended_ns"], pa.int64()),
+            _column(rows["sent_ns"], pa.int64(), rows["sent_ns"] == _UNSENT),
+            _column(rows["done_ns"], pa.int64()),
             self._populations.column(population),
             self._routes.column(route),
             self._ops.column(op),
-            pa.array(rows["request"]),
-            pa.array(rows["attempt"]),
-            pa.array(rows["status"]),
-            pa.array(rows["bytes_in"]),
+            _column(rows["request"], pa.uint64()),
+            _column(rows["attempt"], pa.uint8()),
+            _column(rows["status"], pa.uint16()),
+            _column(rows["bytes_in"], pa.uint32()),
             _OUTCOME_WORDS.column(rows["outcome"]),
         ]
         for position, name in enumerate(self.labels):

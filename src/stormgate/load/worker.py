@@ -8,6 +8,7 @@ import logging
 import resource
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -16,7 +17,6 @@ from locust.stats import RequestStats
 from stormgate.load import stats_bridge, steering
 from stormgate.load.deal import Dealer, stream_key
 from stormgate.load.engine import Engine
-from stormgate.load.message import parse_message
 from stormgate.load.pool import NotAllowedError, Pool
 from stormgate.load.recorder import BlockStream, Recorder
 from stormgate.load.settings import Settings, SettingsError
@@ -45,23 +45,15 @@ def descriptor_limit() -> int:
     return int(min(soft if soft != resource.RLIM_INFINITY else 65_536, 65_536)) - _SPARE_DESCRIPTORS
 
 
-def warm_up() -> None:
-    """Run the recording path once: pyarrow imports pandas on first use, a second in which nothing could be sent."""
-    recorder = Recorder("warm-up", ("served_by",))
-    code = recorder.series_code("nobody", "nothing", "GET", "read")
-    recorder.rows.append(recorder.pack(0, -1, 1, 1, code, 0, 0, 1, 1, recorder.label_code("served_by", "nobody")))
-    rows = recorder.take()
-    BlockStream(recorder.schema).block(recorder.batch(rows))
-    stats_bridge.feed(RequestStats(), recorder, rows)
-    parse_message(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-    Truth("warm-up", "open", 0).row(1, totals={}, lags_ns=[1], loop_lag_ns=0, gauges={}, final=False)
-
-
 class Worker:
     """Streams of one process. `index` of `count` workers decides which positions of the deal are its own."""
 
-    def __init__(self, settings: Settings, sink: Sink, stats: RequestStats, *, name: str, index: int, count: int) -> None:
-        """Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before anything is sent."""
+    def __init__(self, settings: Settings, sink: Sink, stats: RequestStats, *, name: str, index: int, count: int,
+        on_streams: Callable[[int], None]) -> None:  # fmt: skip
+        """`on_streams` is told how many streams have begun whenever that changed.
+
+        Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before anything is sent.
+        """
         self.name = name
         self._settings = settings
         self._sink = sink
@@ -69,13 +61,14 @@ class Worker:
         self._index, self._count = index, max(count, index + 1)
         self._dealers: dict[tuple[str, str | None], Dealer] = {}
         self._finished = False
+        self._on_streams = on_streams
+        self._streams = 0
         self.places = settings.places()
         self._allow = settings.allow_list()
         self._resolve_all()
         self.recorder = Recorder(name, tuple(settings.observe))
         for population in settings.populations:
             self.recorder.know(population.name, population.labels)
-        warm_up()
         self._stream = BlockStream(self.recorder.schema)
         self._blocks = 0
         self._rows = 0
@@ -139,8 +132,15 @@ class Worker:
         for number in range(1, 1 << 62):
             gevent.sleep(max(0.0, begin + number * BLOCK_S - time.monotonic()))
             self._flush()
+            self._tell_streams()
             if number % round(ROW_S / BLOCK_S) == 0:
                 self._report(final=False)
+
+    def _tell_streams(self) -> None:
+        streams = len(self.engine.arrivals.streams)
+        if streams != self._streams:
+            self._streams = streams
+            self._on_streams(streams)
 
     def _flush(self) -> None:
         rows = self.recorder.take()
