@@ -25,7 +25,7 @@ from stormgate import processes
 VERSION = "2.12.0"
 MODULE = f"github.com/Shopify/toxiproxy/v2/cmd/server@v{VERSION}"
 _LDFLAGS = f"-s -w -X github.com/Shopify/toxiproxy/v2.Version={VERSION}"
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = 600.0  # twenty seconds when quiet, four minutes were seen on two busy cores
 
 Progress = Callable[[str], object]
 

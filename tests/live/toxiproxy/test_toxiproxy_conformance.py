@@ -191,6 +191,16 @@ def test_update_refused(toxi, proxy, method):
     assert toxi.raw(method, "/proxies/web", {"listen": "nonsense"}).status == 500
 
 
+def test_an_update_to_the_same_listen_keeps_it(toxi, proxy):
+    before = toxi.client.get("web")
+    port = before.address[1]
+    for listen in (before.listen, f"localhost:{port}"):
+        assert toxi.raw("PATCH", "/proxies/web", {"listen": listen}).json["listen"] == before.listen
+    moved = toxi.raw("PATCH", "/proxies/web", {"listen": "127.0.0.1:0"})
+    assert moved.json["listen"] != before.listen
+    assert not moved.json["listen"].endswith(":0")
+
+
 def test_delete(toxi, proxy):
     reply = toxi.raw("DELETE", "/proxies/web")
     assert (reply.status, reply.text) == (204, "")

@@ -228,6 +228,19 @@ def test_timeout_closes_after_its_time(toxi, echo):
         assert time.monotonic() - begin >= 0.295
 
 
+def test_a_torn_connection_that_an_update_spares(toxi, echo):
+    """The real server goes on with a hole in the stream; the embedded one closes."""
+    name = toxi.proxy(echo.address, type="timeout")
+    with toxi.connect(name) as sock:
+        sock.sendall(b"lost")
+        assert stalls(sock, 0.2)
+        toxi.patch(name, "timeout_downstream", toxicity=0)
+        if toxi.real:
+            ping(sock)
+        else:
+            assert ends(sock)
+
+
 def test_reset_peer_resets_new_connections(toxi, echo):
     name = toxi.proxy(echo.address, type="reset_peer", timeout=50)
     with toxi.connect(name) as sock:
@@ -243,6 +256,18 @@ def test_reset_peer_only_ends_open_ones(toxi, echo):
         ping(sock)
         toxi.toxic(name, "reset_peer")
         sock.sendall(b"x")
+        assert ends(sock)
+
+
+def test_removing_a_reset_under_way_ends_the_connection(toxi, echo):
+    """The real server's call waits until the reset; the embedded one ends the connection at once."""
+    name = toxi.proxy(echo.address)
+    with toxi.connect(name) as sock:
+        ping(sock)
+        toxi.toxic(name, "reset_peer", timeout=1000 if toxi.real else 60_000)
+        sock.sendall(b"x")
+        assert stalls(sock, 0.1)
+        toxi.drop(name, "reset_peer_downstream")
         assert ends(sock)
 
 
