@@ -142,6 +142,13 @@ def test_our_undo_without_the_ledgers_word_is_dirty():
     assert Verdict.DIRTY in {problem.severity for problem in problems(journal)}
 
 
+@pytest.mark.parametrize(("whole", "severity"), [(True, Verdict.ERROR), (False, Verdict.DIRTY), (None, Verdict.DIRTY)])
+def test_waiting_for_whole_is_made_up_for_only_by_being_whole(whole, severity):
+    journal = changed(["rollbacks"], [run(UNDO), run(THEIRS)])
+    journal[OURS] = {"open": [], "whole": whole}
+    assert {problem.severity for problem in problems(journal)} == {severity}
+
+
 def test_background_activities_recorded_in_another_order_are_all_there():
     journal = good()
     journal["run"].reverse()

@@ -98,6 +98,7 @@ def after_experiment_control(context: dict[str, Any], state: Any) -> None:
     if isinstance(state, dict):
         _session.journal = state
     left = _session.end()
+    _session.give_signals_back()
     write_journal(_session.context.folder, _session.context.fault, _session.journal)
     if left:
         logger.error(f"still broken: {', '.join(left)}; run `stormgate restore {_session.context.folder}`")

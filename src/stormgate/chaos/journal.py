@@ -16,8 +16,8 @@ from stormgate.model import Verdict
 OURS = "stormgate"
 _OUR_ACTIONS = "stormgate.chaos."
 _INCONCLUSIVE_ERRORS = ("Unproven", "NotWhole", "Stopped")
-# Taking back is what these do, and the ledger says whether it was done after all, by a later try.
-_COVERED_BY_LEDGER = frozenset({"undo"})
+# What these do our runner does again at the end, and writes down what came of it: is anything open, is the target whole.
+_UNDO, _WAIT = "undo", "wait_until_whole"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +134,16 @@ def _ending(journal: Mapping[str, Any]) -> Iterable[Problem]:
 def _rollbacks(journal: Mapping[str, Any]) -> Iterable[Problem]:
     planned = list(journal["experiment"].get("rollbacks") or [])
     runs = list(journal.get("rollbacks") or [])
-    covered = _ledger_closed(journal)
+    ours = journal.get(OURS)
     for run in runs:
         failed = run.get("status") != "succeeded" or (_is_action(run["activity"]) and run.get("output") is False)
         if failed:
-            forgiven = covered and _covered(run["activity"])
+            forgiven = _made_up_for(run["activity"], ours)
             why = f"rollback {_name(run)} failed: {_error(run)}"
             yield Problem(Verdict.ERROR, f"{why}; a later try undid everything") if forgiven else Problem(Verdict.DIRTY, why)
     missing = _not_run(planned, runs)
     for activity in missing:
-        forgiven = covered and _covered(activity)
+        forgiven = _made_up_for(activity, ours)
         name = str(activity.get("name", activity.get("ref")))
         yield Problem(Verdict.ERROR if forgiven else Verdict.DIRTY, f"rollback {name!r} was not played")
 
@@ -154,14 +154,12 @@ def _ledger(journal: Mapping[str, Any]) -> Iterable[Problem]:
         yield Problem(Verdict.DIRTY, f"still broken: {left}")
 
 
-def _ledger_closed(journal: Mapping[str, Any]) -> bool:
-    ours = journal.get(OURS)
-    return isinstance(ours, Mapping) and ours.get("open") == []
-
-
-def _covered(activity: Mapping[str, Any]) -> bool:
+def _made_up_for(activity: Mapping[str, Any], ours: Mapping[str, Any] | None) -> bool:
+    """Whether a rollback of ours that failed or was not played has been made up for, as our runner's last look says."""
     provider = activity.get("provider") or {}
-    return str(provider.get("module", "")).startswith(_OUR_ACTIONS) and provider.get("func") in _COVERED_BY_LEDGER
+    if ours is None or not str(provider.get("module", "")).startswith(_OUR_ACTIONS) or ours.get("open") != []:
+        return False
+    return provider.get("func") == _UNDO or (provider.get("func") == _WAIT and ours.get("whole") is True)
 
 
 def _not_run(planned: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

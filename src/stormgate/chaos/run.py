@@ -26,7 +26,7 @@ from stormgate.chaos import control
 from stormgate.chaos.context import Context, current
 from stormgate.chaos.errors import ChaosError
 from stormgate.chaos.journal import OURS
-from stormgate.chaos.session import Session, write_journal
+from stormgate.chaos.session import SIGNALS, Session, write_journal
 from stormgate.model import Verdict
 from stormgate.processes import die_with_parent
 
@@ -45,7 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     except (ChaosError, OSError) as error:
         print(f"stormgate.chaos.run: {error}", file=sys.stderr)
         return Verdict.ERROR.exit_code
-    return run(context, arguments.experiment, arguments.configuration)
+    code = run(context, arguments.experiment, arguments.configuration)
+    for each in SIGNALS:
+        # The interpreter would set ours back to deadly ones while it winds up, and the exit code would then say "killed".
+        signal.signal(each, signal.SIG_IGN)
+    return code
 
 
 def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -> int:

@@ -7,7 +7,6 @@ Later signals change nothing, so that a rollback under way is never cut short.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from typing import Any
 from stormgate.chaos.context import Context
 from stormgate.chaos.errors import UndoFailed
 from stormgate.chaos.journal import OURS
+from stormgate.chaos.status import wait_whole
 from stormgate.chaos.undo import still_open, undo_all
 from stormgate.evidence.write import write_atomically
 from stormgate.model import Event
@@ -30,7 +30,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal
 # chaoslib takes 30 to mean "without rollbacks"; 20 is its code for a stop that plays them.
 STOP_CODE = 20
 # After everything is undone, how long somebody's activity may hold Chaos Toolkit before the journal is written without it.
-UNWIND_S = 8.0
+UNWIND_S = 2.0
 
 
 class Session:
@@ -41,6 +41,7 @@ class Session:
         self.journal: dict[str, Any] = {}
         self._undoing: threading.Thread | None = None
         self._rolling_back = False
+        self._over = False
         self._unwound = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
         self._failed: list[str] = []
@@ -67,7 +68,7 @@ class Session:
         self._unwound.set()
 
     def end(self) -> list[str]:
-        """Undo what the rollbacks left open, put the signal handlers back and return what is still broken, in words."""
+        """Undo what the rollbacks left open; what is still broken, in words. From here on signals change nothing."""
         self._unwound.set()
         self.take_signals()
         if still_open(self.context.folder, self.context.fault):
@@ -75,17 +76,23 @@ class Session:
             self._undo()
         if self._undoing is not None:
             self._undoing.join()
-        with contextlib.suppress(ValueError):
-            for each, handler in self._before.items():
-                signal.signal(each, handler)
-        return self.seal()
+        left = self.seal()
+        self._over = True
+        return left
 
-    def seal(self) -> list[str]:
-        """Write what the ledger says into the journal; what is still broken, in words."""
+    def give_signals_back(self) -> None:
+        """To whoever had them before; a process of our own goes on ignoring them until it is gone."""
+        for each, handler in self._before.items():
+            signal.signal(each, handler)
+
+    def seal(self, whole_s: float = 0.0) -> list[str]:
+        """Write what the ledger and the target say into the journal; what is still broken, in words."""
         left = still_open(self.context.folder, self.context.fault)
+        target = self.context.target
         self.journal[OURS] = {
             "fault": self.context.fault,
             "open": left,
+            "whole": wait_whole(target, whole_s).whole if target.status_url is not None else None,
             "undo_failed": self._failed,
             "stopped": self.context.stopping.is_set(),
             "folder": str(self.context.folder),
@@ -93,7 +100,7 @@ class Session:
         return left
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self.context.stopping.is_set():
+        if self._over or self.context.stopping.is_set():
             return
         self.context.stopping.set()
         rolling_back = self._rolling_back
@@ -108,7 +115,7 @@ class Session:
         if not self._unwound.wait(UNWIND_S):
             # Somebody's activity holds the main thread. Everything of ours is undone; say so and go.
             self.journal["status"] = "interrupted"
-            self.seal()
+            self.seal(whole_s=UNWIND_S)
             write_journal(self.context.folder, self.context.fault, self.journal)
             os._exit(STOP_CODE)
 
