@@ -22,7 +22,7 @@ say "making .venv with $("$python" --version) ($python)"
 rm -rf .venv
 if command -v uv >/dev/null 2>&1; then
   uv venv -q --python "$python" .venv || fail "uv could not make .venv"
-  uv pip install -q --python .venv/bin/python --require-hashes -r requirements.lock || fail "the dependencies could not be installed (no network?)"
+  uv pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock || fail "the dependencies could not be installed (no network?)"
   uv pip install -q --python .venv/bin/python --no-deps -e . || fail "stormgate itself could not be installed"
 else
   "$python" -m venv .venv || fail "$python cannot make a venv (on Debian: apt install python3-venv)"

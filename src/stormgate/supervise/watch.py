@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stormgate.model import Guard, Outcome
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 _SECOND_NS = 1_000_000_000
@@ -69,12 +70,12 @@ class Watcher:
         """Take in one block (columns as docs/evidence.md)."""
         import numpy as np
 
-        done = batch.column("done_ns").to_numpy(zero_copy_only=False)
-        intended = batch.column("intended_ns").to_numpy(zero_copy_only=False)
+        done = _values(batch.column("done_ns"), np.int64)
+        intended = _values(batch.column("intended_ns"), np.int64)
         outcome = batch.column("outcome")
         words = outcome.dictionary.to_pylist()
         ok = words.index(Outcome.OK.value) if Outcome.OK.value in words else -1
-        good = outcome.indices.to_numpy(zero_copy_only=False) == ok
+        good = _values(outcome.indices, np.int32) == ok
         for second in np.unique(done // _SECOND_NS):
             here = done // _SECOND_NS == second
             entry = self._seconds.setdefault(int(second), _Second())
@@ -107,6 +108,14 @@ class Watcher:
         latencies = sorted(latency for done, latency in self._latencies if done >= since)
         p95 = latencies[int(0.95 * (len(latencies) - 1))] if latencies else None
         return LiveStats(count / len(recent), 1 - bad / count, p95, self.samples)
+
+
+def _values(column: pa.Array, dtype: type[np.generic]) -> np.ndarray[Any, Any]:
+    """A column without nulls as numpy sees its buffer; `to_numpy` would import pandas for it."""
+    import numpy as np
+
+    whole: np.ndarray[Any, Any] = np.frombuffer(column.buffers()[1], dtype=dtype)
+    return whole[column.offset : column.offset + len(column)]
 
 
 def as_mapping(stats: LiveStats) -> Mapping[str, float | int | None]:
