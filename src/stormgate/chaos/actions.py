@@ -14,7 +14,7 @@ from typing import Any
 
 from stormgate.chaos import parts
 from stormgate.chaos.context import Context, current
-from stormgate.chaos.errors import CannotBreak, EmptySelection, Stopped, UndoFailed
+from stormgate.chaos.errors import CannotBreak, EmptySelection, NoTarget, Stopped, UndoFailed
 from stormgate.chaos.inject import PROOF_S, inject
 from stormgate.chaos.selection import Selector, select
 from stormgate.chaos.status import read_status, wait_whole
@@ -126,13 +126,19 @@ def hold(seconds: float) -> float:
 
 def undo(deadline_s: float = 30.0) -> list[str]:
     """Take back, newest first, all that this trial broke, each verified. For `rollbacks`; idempotent. Raises UndoFailed."""
-    context = current()
+    try:
+        context = current()
+    except NoTarget:
+        return []  # then nothing can have been broken, and the action that wanted to has said why
     return undo_all(context, fault=context.fault, deadline_s=deadline_s)
 
 
 def wait_until_whole(deadline_s: float = 60.0) -> str:
     """Wait until the target says that it is whole. Raises UndoFailed when it does not within `deadline_s`."""
-    context = current()
+    try:
+        context = current()
+    except NoTarget:
+        return "there is no target"
     if context.target.status_url is None:
         raise CannotBreak(f"target {context.target.name!r} has no status_url, so nobody can say whether it is whole")
     status = wait_whole(context.target, deadline_s)

@@ -96,6 +96,11 @@ def good_share(where: Mapping[str, str], window_s: float = 10.0, within_ms: floa
     return _window().good_share(_now(), window_s, where, within_ms)
 
 
+def label_share(column: str, value: str, window_s: float = 10.0, where: Mapping[str, str] | None = None) -> float | None:
+    """Share of the attempts of the last `window_s` seconds (in a cell) whose label `column` is `value`."""
+    return _window().label_share(_now(), window_s, where or {}, (column, value))
+
+
 def latency_percentile(percentile: float, window_s: float = 10.0, where: Mapping[str, str] | None = None) -> float | None:
     """Latency from the intended start, ms, at `percentile` (0-100, nearest rank) over the last `window_s`. Failures are infinite,
     so that quick errors never improve it."""

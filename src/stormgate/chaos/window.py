@@ -46,6 +46,12 @@ class Window:
         good = ok & (latency <= within_ms * 1e6) if within_ms is not None else ok
         return float(good[inside].mean())
 
+    def label_share(self, now_ns: int, window_s: float, where: Mapping[str, str], label: tuple[str, str]) -> float | None:
+        """Share of attempts that ended in the window and carry the label (column, value)."""
+        since = now_ns - int(window_s * 1e9)
+        total = int((self._cell(where)[1] > since).sum())
+        return int((self._cell({**where, label[0]: label[1]})[1] > since).sum()) / total if total else None
+
     def latency_percentile_ms(self, now_ns: int, window_s: float, where: Mapping[str, str], percentile: float) -> float | None:
         """Nearest-rank percentile (0-100) of the latency of attempts that ended in the window; a failure is infinite."""
         _, done, latency, ok = self._cell(where)

@@ -77,7 +77,7 @@ class ToxiproxyBackend:
         client = Client(str(record["url"]), _TIMEOUT_S)
         try:
             if record["mode"] == "refuse":
-                client.ensure_enabled(str(record["proxy"]), False)
+                client.set_enabled(str(record["proxy"]), False)
             for toxic in record["toxics"]:
                 client.ensure_toxic(
                     str(record["proxy"]),
