@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 import jwt
-from aiohttp import web
 
 from stormgate.lab import schema
 from stormgate.lab.health import Health, Probe
 from stormgate.lab.httpclient import Peer
-from stormgate.lab.serving import Handler, every, failure_kind, problem, reply
+from stormgate.lab.httpserver import Handler, Request, Response
+from stormgate.lab.serving import every, failure_kind, problem, reply
 from stormgate.lab.settings import Settings
 
 _TOKEN_S = 3600
@@ -53,13 +53,13 @@ class Edge:
         self._claims: dict[str, tuple[float, str, str]] = {}
         self._cache: dict[tuple[str, str], tuple[float, bytes, str]] = {}
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Response:
         """Answer one request."""
         path = request.path
         if path == "/healthz":
             return self.healthz()
         if path == "/login" and request.method == "POST":
-            return self.login(await request.read())
+            return self.login(request.body)
         token = request.headers.get("authorization", "")
         claims = self.claims(token[7:]) if token.startswith("Bearer ") else None
         if claims is None:
@@ -74,14 +74,14 @@ class Edge:
             self._remember((user, path), response, shard)
         return self._said(response)
 
-    def healthz(self) -> web.Response:
+    def healthz(self) -> Response:
         """200 when some service lives; `missing` lists the shards that none of them can serve."""
         served = {shard for route in self.routes if route.health.up for shard in route.shards}
         missing = [shard for shard in self.shards if shard not in served]
         services = {route.region: route.health.up for route in self.routes}
         return reply(200 if any(services.values()) else 503, {"services": services, "missing": missing})
 
-    def login(self, body: bytes) -> web.Response:
+    def login(self, body: bytes) -> Response:
         """A token for a user that exists; no trip to the core."""
         try:
             user = json.loads(body)["user"]
@@ -111,19 +111,18 @@ class Edge:
         self._claims[token] = (expires, user, shard)
         return user, shard
 
-    async def forward(self, request: web.BaseRequest, user: str, shard: str) -> web.Response:
+    async def forward(self, request: Request, user: str, shard: str) -> Response:
         """Pass the request to the nearest service that can serve the shard: once."""
         route = next((route for route in self.routes if route.health.up and shard in route.shards), None)
         if route is None:
             return problem(503, "no service can be reached", self._facts(shard, "none", "edge"))
-        body = await request.read()
         began_s = time.monotonic()
         try:
             answer = await route.peer.request(
                 request.method,
-                request.path_qs,
+                request.target,
                 headers={"x-chenu-user": user},
-                body=body,
+                body=request.body,
                 timeout_s=self.settings.edge_timeout_s,
             )
         except OSError as error:  # TimeoutError is one too
@@ -145,16 +144,14 @@ class Edge:
     def _facts(self, shard: str, cache: str, tier: str) -> dict[str, str]:
         return {"x-chenu-region": self.region, "x-chenu-shard": shard, "x-chenu-cache": cache, "x-chenu-tier": tier}
 
-    def _said(self, response: web.Response) -> web.Response:
+    def _said(self, response: Response) -> Response:
         response.headers["x-chenu-edge"] = self.region
         return response
 
-    def _remember(self, key: tuple[str, str], response: web.Response, shard: str) -> None:
+    def _remember(self, key: tuple[str, str], response: Response, shard: str) -> None:
         if len(self._cache) >= _CACHE_ENTRIES:
             self._cache.clear()
-        body = response.body
-        assert isinstance(body, bytes)  # noqa: S101
-        self._cache[key] = (time.monotonic() + self.settings.edge_ttl_s, body, shard)
+        self._cache[key] = (time.monotonic() + self.settings.edge_ttl_s, response.body, shard)
 
 
 def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:

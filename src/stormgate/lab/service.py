@@ -10,16 +10,14 @@ from functools import partial
 from typing import Any
 
 import psycopg
-import redis.asyncio
-from aiohttp import web
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from stormgate.lab import schema
 from stormgate.lab.database import Node
 from stormgate.lab.health import Health, Probe
 from stormgate.lab.httpclient import Peer
-from stormgate.lab.serving import Handler, every, failure_kind, problem, reply
+from stormgate.lab.httpserver import Handler, Request, Response
+from stormgate.lab.resp import Valkey
+from stormgate.lab.serving import every, failure_kind, problem, reply
 from stormgate.lab.settings import Settings
 
 _WARM = 3
@@ -32,15 +30,7 @@ class Cache:
         host, port = address
         self.settings = settings
         self.health = Health(settings.route_refused_s, settings.route_silent_s)
-        # No retries, and no handshake that a silent cache could hold up.
-        self._client = redis.asyncio.Redis(
-            host=host,
-            port=port,
-            socket_timeout=settings.cache_timeout_s,
-            socket_connect_timeout=settings.cache_timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
+        self._client = Valkey(host, port, settings.cache_timeout_s)
 
     async def call(self, *command: Any) -> Any:
         """The answer, or None when the cache is down or does not answer in time."""
@@ -55,10 +45,9 @@ class Cache:
     async def _try(self, *command: Any) -> Any:
         began_s = time.monotonic()
         try:
-            answer = await self._client.execute_command(*command)  # type: ignore[no-untyped-call]
-        except (redis.exceptions.RedisError, OSError) as error:
-            late = isinstance(error, redis.exceptions.TimeoutError)
-            self.health.record(Probe.SILENT if late else failure_kind(error), began_s, time.monotonic())
+            answer = await self._client.call(*command)
+        except OSError as error:  # TimeoutError is one too
+            self.health.record(failure_kind(error), began_s, time.monotonic())
             return None
         self.health.record(Probe.OK, began_s, time.monotonic())
         return answer
@@ -103,7 +92,7 @@ class Service:
         self.shards = {entry["name"]: Shard(entry, self.settings) for entry in config["shards"]}
         self.steward = Peer(config["steward"]["host"], config["steward"]["port"])
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Response:
         """Answer one request of an edge."""
         parts = request.path.strip("/").split("/")
         if parts == ["healthz"]:
@@ -118,7 +107,7 @@ class Service:
             if request.method == "GET":
                 return await self.read(shard, values, parts, request)
             if request.method == "POST":
-                return await self.write(shard, values, parts, await request.read())
+                return await self.write(shard, values, parts, request.body)
         except TimeoutError as error:
             return problem(504, str(error), self._facts(shard, "none", "none"))
         except ConnectionError as error:
@@ -127,7 +116,7 @@ class Service:
             return problem(503, f"refused: {error}", self._facts(shard, "none", "none"))
         return problem(405, "GET or POST")
 
-    def healthz(self) -> web.Response:
+    def healthz(self) -> Response:
         """200 always: a service that answers lives. `shards` are those it can read."""
         body = {
             "shards": [shard.name for shard in self.shards.values() if shard.reader() is not None],
@@ -137,7 +126,7 @@ class Service:
         }
         return reply(200, body)
 
-    async def read(self, shard: Shard, values: dict[str, Any], parts: list[str], request: web.BaseRequest) -> web.Response:
+    async def read(self, shard: Shard, values: dict[str, Any], parts: list[str], request: Request) -> Response:
         """Cache, then the nearest current node."""
         question = _question(parts, values, request.query.get("sphere", schema.SPHERES[0]))
         if question is None:
@@ -159,7 +148,7 @@ class Service:
             await self.cache.call("SET", key, row[0], "PX", int(ttl_s * 1000))
         return reply(200, row[0], facts)
 
-    async def write(self, shard: Shard, values: dict[str, Any], parts: list[str], body: bytes) -> web.Response:
+    async def write(self, shard: Shard, values: dict[str, Any], parts: list[str], body: bytes) -> Response:
         """To the primary, and acknowledged only when it says so: with a synchronous standby, when both sites have it."""
         parameters = _content(parts, body)
         if parameters is None:

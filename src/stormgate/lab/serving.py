@@ -10,14 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from aiohttp import web
-
+from stormgate.lab import httpserver
 from stormgate.lab.health import Probe
+from stormgate.lab.httpserver import Handler, Response
 
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Start = Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]
-# Longer than any run: a server that closes an idle connection just as a request is sent would look like a failure.
-_KEEPALIVE_S = 3600.0
 
 
 def main(start: Start, config_path: str) -> None:
@@ -31,9 +28,12 @@ def main(start: Start, config_path: str) -> None:
 
 async def _serve(config: dict[str, Any], start: Start) -> None:
     handler, loops = start(config)
-    runner = web.ServerRunner(web.Server(handler, keepalive_timeout=_KEEPALIVE_S, access_log=None))
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", config["port"], shutdown_timeout=0.1, backlog=1024).start()
+    async with httpserver.serving(handler, "127.0.0.1", config["port"]):
+        await _live(loops)
+
+
+async def _live(loops: list[Coroutine[Any, Any, None]]) -> None:
+    """Until SIGTERM, or until a loop fails."""
     # A full collection in mid-request is a latency spike; what is there now stays for good.
     gc.collect()
     gc.freeze()
@@ -49,13 +49,13 @@ async def _serve(config: dict[str, Any], start: Start) -> None:
         task.result()  # a loop never ends by itself: say why it did
 
 
-def reply(status: int, body: bytes | str | Mapping[str, Any], headers: Mapping[str, str] | None = None) -> web.Response:
+def reply(status: int, body: bytes | str | Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """A JSON response; text and bytes are JSON already."""
     data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
-    return web.Response(status=status, body=data, headers=headers, content_type="application/json")
+    return Response(status, data, dict(headers or {}))
 
 
-def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> web.Response:
+def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
     """An error as JSON."""
     return reply(status, {"error": why}, headers)
 

@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from aiohttp import web
 
 from stormgate.lab import control, decide, steward_state
 from stormgate.lab.database import Node
 from stormgate.lab.errors import LabError
 from stormgate.lab.health import Health, Probe
 from stormgate.lab.httpclient import Peer
-from stormgate.lab.serving import Handler, every, failure_kind, problem, reply
+from stormgate.lab.httpserver import Handler, Request, Response
+from stormgate.lab.serving import every, failure_kind, problem, reply
 from stormgate.lab.settings import Settings
 
 _LOOK = (
@@ -118,7 +118,7 @@ class Steward:
         self.table = {population: list(order) for population, order in self.orders.items()}
         self.version = 1
 
-    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def handle(self, request: Request) -> Response:
         """Answer one request."""
         match request.path:
             case "/steering":

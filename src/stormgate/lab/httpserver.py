@@ -1,0 +1,159 @@
+"""A small HTTP/1.1 server on llhttp, for the lab's processes.
+
+Each request of a user passes two of these. aiohttp's server takes three times the CPU for one, and most of a second to import;
+the lab shares two cores with the load generator that measures it, so that time would be seen in the results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import traceback
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from urllib.parse import parse_qsl
+
+import httptools
+
+_MAX_BODY_BYTES = 1 << 20
+_MAX_PIPELINED = 100
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+
+@dataclass(slots=True)
+class Request:
+    """A whole request. Header names are lower case; `target` is path and query as sent."""
+
+    method: str
+    target: str
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        return self.target.partition("?")[0]
+
+    @property
+    def query(self) -> dict[str, str]:
+        return dict(parse_qsl(self.target.partition("?")[2]))
+
+
+@dataclass(slots=True)
+class Response:
+    """An answer in JSON."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def encode(self, *, keep: bool, head: bool = False) -> bytes:
+        """As it goes over the wire."""
+        lines = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}\r\ncontent-type: application/json\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in self.headers.items()]
+        lines.append(
+            f"content-length: {len(self.body)}\r\n\r\n"
+            if keep
+            else f"content-length: {len(self.body)}\r\nconnection: close\r\n\r\n"
+        )
+        return "".join(lines).encode("latin-1") + (b"" if head else self.body)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class _Connection(asyncio.Protocol):
+    def __init__(self, handler: Handler, connections: set[_Connection]) -> None:
+        self._handler = handler
+        self._connections = connections
+        self._parser = httptools.HttpRequestParser(self)
+        self._transport: asyncio.Transport | None = None
+        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._target = bytearray()
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._body_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101
+        self._transport = transport
+        self._connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        # What was begun is finished: a client that hangs up has not taken its write back.
+        self._transport = None
+        self._waiting.clear()
+        self._connections.discard(self)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._refuse(400)
+        except (httptools.HttpParserError, UnicodeDecodeError):
+            self._refuse(400)
+        if self._body_bytes > _MAX_BODY_BYTES:
+            self._refuse(413)
+        elif len(self._waiting) > _MAX_PIPELINED:
+            self._refuse(400)
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        if self._body_bytes <= _MAX_BODY_BYTES:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        method = self._parser.get_method().decode("ascii")
+        request = Request(method, self._target.decode("ascii"), self._headers, b"".join(self._body))
+        keep = bool(self._parser.should_keep_alive())
+        self._target, self._headers, self._body, self._body_bytes = bytearray(), {}, [], 0
+        self._waiting.append((request, keep))
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._answer())
+
+    async def _answer(self) -> None:
+        while self._waiting:
+            request, keep = self._waiting.popleft()
+            try:
+                response = await self._handler(request)
+            except Exception:
+                traceback.print_exc()
+                response = Response(500, b'{"error": "internal"}')
+            if self._transport is None:
+                break
+            self._transport.write(response.encode(keep=keep, head=request.method == "HEAD"))
+            if not keep:
+                self._transport.close()
+                break
+        self._task = None
+
+    def _refuse(self, status: int) -> None:
+        if self._transport is not None:
+            self._transport.write(Response(status, b'{"error": "not understood"}').encode(keep=False))
+            self._transport.close()
+            self._transport = None
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+@contextlib.asynccontextmanager
+async def serving(handler: Handler, host: str, port: int) -> AsyncIterator[None]:
+    """Serve while the context lasts; connections that are open at its end are cut. Raises OSError when the port is taken."""
+    connections: set[_Connection] = set()
+    server = await asyncio.get_running_loop().create_server(lambda: _Connection(handler, connections), host, port, backlog=1024)
+    try:
+        yield
+    finally:
+        server.close()
+        for connection in list(connections):
+            connection.abort()
