@@ -27,6 +27,7 @@ def entry(name, instance="i"):
     return Entry(
         id=name,
         instance=instance,
+        batch=instance,
         fault="f",
         component="x",
         asked="crash",

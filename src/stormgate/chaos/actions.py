@@ -85,15 +85,16 @@ def partition(
     if (sets is None) == (shape is None):
         raise EmptySelection("a partition needs either `sets` of regions or a `shape` (one, majority, halves, ring)")
     if sets is not None:
-        cut = parts.cut_between(context.target, sets)
+        cut, name = parts.cut_between(context.target, sets), _partition_name(sets)
     else:
         names = list(regions or [region.name for region in context.target.regions])
         random.Random(_seed(context)).shuffle(names)  # noqa: S311 - a repeatable draw, not a secret
         if shape == "ring":
-            cut = parts.cut_ring(context.target, names)
+            cut, name = parts.cut_ring(context.target, names), f"partition ring {'-'.join(names)}"
         else:
-            cut = parts.cut_between(context.target, parts.shape_sets(names, str(shape)))
-    return inject(context, cut, mode, {}, proof_s=proof_s)
+            drawn = parts.shape_sets(names, str(shape))
+            cut, name = parts.cut_between(context.target, drawn), _partition_name(drawn)
+    return inject(context, cut, mode, {}, proof_s=proof_s, as_one=name)
 
 
 def rolling_restart(component: Selection, pause_s: float = 1.0, grace_s: float = 5.0, proof_s: float = 10.0) -> Rows:
@@ -168,6 +169,10 @@ def _select(context: Context, selection: Selection) -> list[Component]:
         for component in select(context.target.components, selector, seed=_seed(context), roles=roles):
             chosen.setdefault(component.name, component)
     return list(chosen.values())
+
+
+def _partition_name(sets: Sequence[Sequence[str]]) -> str:
+    return "partition " + " | ".join(" ".join(sorted(group)) for group in sets)
 
 
 def _seed(context: Context) -> str:

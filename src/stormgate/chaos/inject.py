@@ -31,7 +31,7 @@ class _Instance:
     """One selected component and the ledger entries that break it."""
 
     id: str
-    component: Component
+    name: str
     entries: tuple[Entry, ...]
 
 
@@ -42,13 +42,16 @@ def inject(
     params: Mapping[str, Any] | None = None,
     *,
     proof_s: float = PROOF_S,
+    as_one: str | None = None,
 ) -> list[dict[str, Any]]:
     """Break all of `components` at once and return when each is proven to be broken: one row each, for the journal.
+
+    `as_one` names a fault that is more than its components (a partition): then they are one fault, and one row, of that name.
 
     Raises ChaosError before anything is broken (CannotBreak, NotWhole), or after everything of this call was taken back
     (NotApplied, Unproven after `proof_s` seconds, Stopped). UndoFailed instead when it could not be taken back.
     """
-    instances = _plan(context, components, mode, dict(params or {}))
+    instances = _plan(context, [(as_one or component.name, component) for component in components], mode, dict(params or {}))
     entries = [entry for instance in instances for entry in instance.entries]
     try:
         with context.lock:
@@ -68,43 +71,40 @@ def inject(
         raise
 
 
-def _plan(context: Context, components: Sequence[Component], mode: str, params: dict[str, Any]) -> list[_Instance]:
-    drafts: list[tuple[str, Component, Part]] = []
-    for component in components:
-        token = secrets.token_hex(4)
-        drafts += [(token, component, part) for part in parts_of(context.target, component, mode)]
-    # Two regions that both lose their links share those between them: one fault each, undone once.
-    unique = list(
-        {(part.component.name, part.mode): (token, component, part) for token, component, part in reversed(drafts)}.values()
-    )
-    unique.reverse()
+def _plan(context: Context, wanted: Sequence[tuple[str, Component]], mode: str, params: dict[str, Any]) -> list[_Instance]:
+    """Look at everything and change nothing. `wanted`: the name of the fault each component belongs to."""
+    batch = secrets.token_hex(4)
+    tokens = {name: secrets.token_hex(4) for name, _ in wanted}
+    # Two regions that both lose their links share those between them: each is broken, and undone, once.
+    unique: dict[tuple[str, str], tuple[str, Part]] = {}
+    for name, component in wanted:
+        for part in parts_of(context.target, component, mode):
+            unique.setdefault((part.component.name, part.mode), (name, part))
 
-    def draft(item: tuple[str, Component, Part]) -> Entry:
-        token, component, part = item
+    def draft(item: tuple[str, Part]) -> Entry:
+        name, part = item
+        identity = secrets.token_hex(4)
         backend = backends.get(part.component.backend)
         if part.mode not in backend.modes:
             offers = ", ".join(sorted(backend.modes))
             raise CannotBreak(f"{part.component.name}: backend {part.component.backend!r} cannot {part.mode} (it can {offers})")
-        identity = secrets.token_hex(4)
         request = Request(part=part.component, mode=part.mode, params=params, token=identity, target=context.target)
-        record = backend.plan(request)
         return Entry(
             id=identity,
-            instance=token,
+            instance=tokens[name],
+            batch=batch,
             fault=context.fault,
-            component=component.name,
+            component=name,
             asked=mode,
             part=part.component,
             mode=part.mode,
-            record=record,
+            record=backend.plan(request),
         )
 
-    entries = in_parallel(draft, unique)
-    found = []
-    for token, name in dict.fromkeys((token, component.name) for token, component, _ in drafts):
-        own = tuple(entry for entry in entries if entry.instance == token)
-        found.append(_Instance(token, context.target.component(name), own))
-    return found
+    entries = in_parallel(draft, list(unique.values()))
+    return [
+        _Instance(token, name, tuple(entry for entry in entries if entry.instance == token)) for name, token in tokens.items()
+    ]
 
 
 def _apply(entries: Sequence[Entry]) -> None:
@@ -145,13 +145,13 @@ def _prove(
         if unseen:
             why = f"not seen within {proof_s:g} s: " + "; ".join(unseen)
             _say(context, Event.FAULT_UNPROVEN, [instance], mode, why=why)
-            missing.append(f"{instance.component.name} ({mode}): {why}")
+            missing.append(f"{instance.name} ({mode}): {why}")
             continue
         observed_ns = max((at_ns for *_, at_ns in own), default=requested_ns)
         _say(context, Event.FAULT_OBSERVED, [instance], mode, at_ns=observed_ns, proof=proof)
         rows.append(
             {
-                "component": instance.component.name,
+                "component": instance.name,
                 "mode": mode,
                 "id": instance.id,
                 "parts": [entry.part.name for entry in instance.entries],
@@ -168,7 +168,7 @@ def _say(context: Context, event: Event, instances: Sequence[_Instance], mode: s
     for instance in instances:
         row: dict[str, Any] = {
             "fault": context.fault,
-            "component": instance.component.name,
+            "component": instance.name,
             "mode": mode,
             "id": instance.id,
             **more,

@@ -31,13 +31,15 @@ SCHEMA = "stormgate.undo/1"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One thing that is (about to be) broken. Entries of one `instance` were broken together.
+    """One thing that is (about to be) broken.
 
+    Entries of one `instance` are one fault in the timeline; those of one `batch` were broken at once and are undone at once.
     `component` and `asked` are what the experiment asked to break and how; `part` and `mode` what that came to here.
     """
 
     id: str
     instance: str
+    batch: str
     fault: str
     component: str
     asked: str

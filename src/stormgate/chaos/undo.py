@@ -32,11 +32,10 @@ def undo_entries(context: Context, entries: Sequence[Entry], deadline_s: float =
     end = time.monotonic() + deadline_s
     with context.lock:
         still_open = [entry for entry in open_entries(context.folder) if entry.id in wanted]
-        for instance in _newest_first(still_open):
-            problems = _undo_instance(context, instance, end)
-            failed += problems
-            if not problems:
-                done.append(f"{instance[0].component} ({instance[0].asked})")
+        for batch in _newest_first(still_open):
+            for name, problems in _undo_batch(context, batch, end):
+                failed += problems
+                done += [] if problems else [name]
         context.ledger.close_if_empty()
     if failed:
         raise UndoFailed("; ".join(failed))
@@ -61,30 +60,33 @@ def still_open(folder: Path, fault: str | None = None) -> list[str]:
 
 
 def _newest_first(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Entries by instance, the last broken first. An instance's entries were written together."""
-    return [list(group) for _, group in groupby(reversed(list(entries)), key=lambda entry: entry.instance)]
+    """Entries by what was broken at once, the last first. A batch was written together."""
+    return [list(group) for _, group in groupby(reversed(list(entries)), key=lambda entry: entry.batch)]
 
 
-def _undo_instance(context: Context, entries: Sequence[Entry], end: float) -> list[str]:
-    problems: list[str] = []
-    seen: list[dict[str, str]] = []
-    stages = sorted({backends.get(entry.part.backend).undo_stage for entry in entries})
-    for stage in stages:
-        own = [entry for entry in entries if backends.get(entry.part.backend).undo_stage == stage]
+def _undo_batch(context: Context, batch: Sequence[Entry], end: float) -> list[tuple[str, list[str]]]:
+    """Undo all of a batch at once, stage by stage; per fault in it, its name and what went wrong."""
+    results: dict[str, tuple[str, str | None]] = {}
+    for stage in sorted({backends.get(entry.part.backend).undo_stage for entry in batch}):
+        own = [entry for entry in batch if backends.get(entry.part.backend).undo_stage == stage]
         with ThreadPoolExecutor(max_workers=min(_THREADS, len(own))) as pool:
-            for entry, (saw, problem) in zip(own, pool.map(lambda entry: _undo_one(entry, end), own), strict=True):
-                if problem:
-                    problems.append(problem)
-                else:
-                    context.ledger.undone(entry, saw)
-                    seen.append({"component": entry.part.name, "saw": saw})
-    first = entries[0]
-    about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.asked, "id": first.instance}
-    if problems:
-        context.timeline.write(Event.FAULT_UNDO_FAILED, **about, why="; ".join(problems))
-    else:
-        context.timeline.write(Event.FAULT_CLEARED, **about, proof=seen)
-    return problems
+            for entry, result in zip(own, pool.map(lambda entry: _undo_one(entry, end), own), strict=True):
+                results[entry.id] = result
+                if result[1] is None:
+                    context.ledger.undone(entry, result[0])
+    found = []
+    for instance in dict.fromkeys(entry.instance for entry in batch):
+        entries = [entry for entry in batch if entry.instance == instance]
+        problems = [problem for entry in entries if (problem := results[entry.id][1]) is not None]
+        first = entries[0]
+        about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.asked, "id": instance}
+        if problems:
+            context.timeline.write(Event.FAULT_UNDO_FAILED, **about, why="; ".join(problems))
+        else:
+            seen = [{"component": entry.part.name, "saw": results[entry.id][0]} for entry in entries]
+            context.timeline.write(Event.FAULT_CLEARED, **about, proof=seen)
+        found.append((f"{first.component} ({first.asked})", problems))
+    return found
 
 
 def _undo_one(entry: Entry, end: float) -> tuple[str, str | None]:
