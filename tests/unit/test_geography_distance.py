@@ -47,6 +47,13 @@ def test_a_quarter_and_half_of_the_globe() -> None:
     assert great_circle_km(equator, antipode) == pytest.approx(2 * quarter)
 
 
+def test_an_antipode_where_rounding_exceeds_one() -> None:
+    # The haversine of this pair comes out as 1.0000000000000002.
+    one = Position(69.51232454868148, -46.70938587002465)
+    other = Position(-one.latitude, one.longitude + 180)
+    assert great_circle_km(one, other) == pytest.approx(EARTH_RADIUS_KM * 3.141592653589793)
+
+
 def test_a_metre_is_still_told_apart() -> None:
     assert great_circle_km(Position(51.5, 0), Position(51.5, 1e-5)) == pytest.approx(0.000692, rel=0.01)
 

@@ -141,6 +141,11 @@ def test_what_part_is_near() -> None:
     assert rtt_quantile_ms(reached, 0.91) > 100
 
 
+def test_a_quantile_is_not_missed_by_a_rounding_error() -> None:
+    assert 0.7 + 0.1 + 0.1 < 0.9
+    assert rtt_quantile_ms([(1.0, 0.7), (2.0, 0.1), (3.0, 0.1), (4.0, 0.1)], 0.9) == 3.0
+
+
 def test_rates_follow_shares() -> None:
     mix = Mix("m", (origin("a", 0.25), origin("b", 0.75)))
     assert rates_per_s(mix, 400.0) == {"a": 100.0, "b": 300.0}
@@ -165,7 +170,8 @@ def test_the_last_one_is_drawn_at_the_very_end_of_the_interval() -> None:
         def random(self) -> float:
             return 1.0 - 2**-53
 
-    assert Sampler((origin("a", 0.5), origin("b", 0.5)), Brink()).draw().name == "b"
+    for share in (0.5, 0.1, 1 / 3, 0.7, 1e-9, 0.999999):
+        assert Sampler((origin("a", 0.5), origin("b", share)), Brink()).draw().name == "b"
 
 
 def test_populations_of_a_target_know_their_edges_in_order() -> None:

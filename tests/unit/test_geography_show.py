@@ -20,7 +20,7 @@ from stormgate.geography.mixfile import TrafficMix
 from stormgate.geography.places import city
 from stormgate.geography.show import render
 from stormgate.geography.summary import facts
-from stormgate.geography.worldmap import ASCII, UNICODE, cell_of, draw, is_land, map_rows
+from stormgate.geography.worldmap import ASCII, UNICODE, cell_of, draw, is_land, land_cells, map_rows
 from stormgate.geography.worlds import world
 
 WEDNESDAY = date(2026, 11, 25)
@@ -102,6 +102,21 @@ def test_the_map_keeps_its_compass(columns: int) -> None:
     assert cell_of(Position(-90, 0), columns)[0] == map_rows(columns) - 1
 
 
+def test_marks_and_coasts_use_one_projection() -> None:
+    def land_at(latitude: float, longitude: float) -> bool:
+        row, column = cell_of(Position(latitude, longitude), 120)
+        return land_cells(120)[row][column][1]
+
+    assert cell_of(Position(0, -168.9), 120)[1] == 0
+    assert cell_of(Position(0, -169.1), 120)[1] == 119
+    assert cell_of(Position(0, 11.1), 120)[1] == 60
+    # Nine degrees decide between land and sea on either side of these coasts.
+    assert [land_at(40.4, -5), land_at(40.4, -14)] == [True, False]
+    assert [land_at(-10, -39), land_at(-10, -30)] == [True, False]
+    assert [land_at(-25, 151), land_at(-25, 160)] == [True, False]
+    assert [land_at(-30, 27), land_at(-41, 27)] == [True, False]
+
+
 @pytest.mark.parametrize("columns", [60, 80, 120])
 def test_marks_are_where_their_places_are(columns: int) -> None:
     mix = small_world().mix
@@ -126,11 +141,13 @@ def test_a_few_regions_are_named_and_no_mark_is_covered() -> None:
     text = "".join(spot.char for spot in grid[row])
     assert text[column] == UNICODE.region
     assert text[column + 1 :].startswith("eu-west") or text[:column].endswith("eu-west")
-    crowd = tuple(replace(mix.origins[0], name=f"o{i}", longitude=-60.0 + i) for i in range(100))
+    dublin = city("Dublin").latitude
+    crowd = tuple(replace(mix.origins[0], name=f"o{i}", latitude=dublin, longitude=-60.0 + i) for i in range(100))
     crowded = list(draw(replace(mix, origins=crowd), 120, {}))
     row, _ = cell_of(crowd[0], 120)
     marks = [cell_of(one, 120)[1] for one in crowd]
     assert all(crowded[row][column].style == "near" for column in marks)
+    assert not any(spot.style == "label" for spot in crowded[row])
     many = replace(mix, regions=tuple(replace(mix.regions[0], name=f"r{i}") for i in range(13)))
     assert not any(spot.style == "label" for spots in draw(many, 120, {}) for spot in spots)
 

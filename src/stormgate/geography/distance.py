@@ -53,7 +53,7 @@ def great_circle_km(a: Located, b: Located) -> float:
     lat_a, lat_b = radians(a.latitude), radians(b.latitude)
     half_lat, half_lon = (lat_b - lat_a) / 2, radians(b.longitude - a.longitude) / 2
     h = sin(half_lat) ** 2 + cos(lat_a) * cos(lat_b) * sin(half_lon) ** 2
-    # Rounding can push h a hair over 1 at antipodes, where asin would refuse it.
+    # Rounding pushes h over 1 at some antipodes; one more unit in the last place and asin would refuse it.
     return 2 * EARTH_RADIUS_KM * asin(sqrt(min(1.0, h)))
 
 

@@ -196,9 +196,8 @@ class Sampler(Generic[S]):
 
     def draw(self) -> S:
         """One of them, with probability equal to its share."""
-        at = bisect(self._upper, self._random.random() * self._upper[-1])
-        # A product rounded up to the very end of the last interval still belongs to it.
-        return self._shared[min(at, len(self._shared) - 1)]
+        # random() is under 1 by more than the product can round up, so the end of the last interval is never reached.
+        return self._shared[bisect(self._upper, self._random.random() * self._upper[-1])]
 
 
 def populations(mix: Mix, edges_each: int = 3) -> tuple[Population, ...]:
