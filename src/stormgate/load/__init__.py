@@ -1,14 +1,16 @@
-"""Open-loop load inside Locust. Importing this imports Locust and gevent; nothing outside this package may.
+"""Open-loop load inside Locust: `from stormgate.load import GeoUser, get, post`.
 
-from stormgate.load import GeoUser, get, post
+Asking for `GeoUser` imports Locust (which patches the interpreter for gevent) and hooks Stormgate into it; nothing outside this
+package may. The modules that only compute (arrivals, deal, flow, recorder, ...) import without it.
 """
 
-from stormgate.load.flow import Reply, Request, Retry, delete, get, head, patch, post, put, request, think
-from stormgate.load.hooks import install
-from stormgate.load.stream import Session
-from stormgate.load.user import GeoUser
+from typing import TYPE_CHECKING, Any
 
-install()
+from stormgate.load.flow import Reply, Request, Retry, delete, get, head, patch, post, put, request, think
+from stormgate.load.stream import Session
+
+if TYPE_CHECKING:
+    from stormgate.load.user import GeoUser
 
 __all__ = [
     "GeoUser",
@@ -25,3 +27,11 @@ __all__ = [
     "request",
     "think",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "GeoUser":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from stormgate.load.user import GeoUser
+
+    return GeoUser

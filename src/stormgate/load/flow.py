@@ -88,8 +88,8 @@ class Request:
         redirects: int = 0,
         decode: bool = False,
     ) -> None:
-        if not path.startswith("/"):
-            raise ValueError(f"a request's path begins with '/', not {path!r}: the host is the population's edge")
+        if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
+            raise ValueError(f"a request's path begins with '/' and is percent-encoded (the host is the edge's), not {path!r}")
         if json is not None and data is not None:
             raise ValueError("a request has a json= body or a data= body, not both")
         self.method = method

@@ -88,9 +88,7 @@ def _stream_teller(environment: Any) -> Callable[[int], None]:
 
 
 def _uses_streams(environment: Any) -> bool:
-    from stormgate.load.user import GeoUser
-
-    return any(issubclass(cls, GeoUser) for cls in environment.user_classes)
+    return any(getattr(cls, "is_stream", False) for cls in environment.user_classes)
 
 
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gevent
@@ -11,39 +10,10 @@ from gevent import socket as gsocket
 
 from stormgate.load.message import parse_message
 from stormgate.load.pool import AllowList, NotAllowedError, Origin, Place, Pool, parse_origin
+from stormgate.load.table import parse_table, steer
 
 _TIMEOUT_S = 1.0
 _MAX_TABLE_BYTES = 4_000_000
-
-
-def parse_table(body: bytes) -> tuple[Any, dict[str, tuple[str, ...]]]:
-    """Version and orders of a steering table. Raises ValueError when it is not `{"version", "populations": {name: [edge]}}`."""
-    data = json.loads(body)
-    if not isinstance(data, dict) or not isinstance(data.get("populations"), dict):
-        raise ValueError("a steering table is {version, populations: {name: [edge, ...]}}")
-    orders = {}
-    for name, edges in data["populations"].items():
-        if not isinstance(edges, list) or not all(isinstance(edge, str) for edge in edges):
-            raise ValueError(f"the edges of population {name!r} are not a list of names")
-        orders[str(name)] = tuple(edges)
-    return data.get("version"), orders
-
-
-def steer(places: Mapping[str, Place], orders: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[Pool]]:
-    """Apply a table: what changed ({population: first edge}) and the pools that were left."""
-    moved: dict[str, str] = {}
-    left: list[Pool] = []
-    for name, order in orders.items():
-        place = places.get(name)
-        if place is None:
-            continue
-        before = place.current.edge
-        pool = place.steer(order)
-        if pool is not None:
-            left.append(pool)
-        if place.current.edge != before:
-            moved[name] = place.current.edge
-    return moved, left
 
 
 def resolve(pool: Pool, allow: AllowList) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from gevent.event import Event
 from locust import User
 
-from stormgate.load.hooks import worker_of
+from stormgate.load.hooks import install, worker_of
 from stormgate.load.stream import Session
 from stormgate.load.task import Flow
 
@@ -22,6 +22,7 @@ class GeoUser(User):  # type: ignore[misc]
     """
 
     abstract = True
+    is_stream: ClassVar[bool] = True
     rate_per_s: ClassVar[float | None] = None
     arrival: ClassVar[str] = "poisson"
     population: ClassVar[str | None] = None
@@ -54,3 +55,6 @@ class GeoUser(User):  # type: ignore[misc]
         finally:
             worker.leave(self, stream)
             self.on_stop()
+
+
+install()
