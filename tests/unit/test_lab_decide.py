@@ -17,7 +17,8 @@ BEHIND = NodeView(up=True, in_recovery=False, streams_for_s=0.2, lag_bytes=10**9
 WAITS_BEHIND = NodeView(up=True, in_recovery=False, streams_for_s=1.0, lag_bytes=100, awaits=True)
 STANDBY = NodeView(up=True, in_recovery=True)
 IMPOSTOR = NodeView(up=True, in_recovery=False)
-DEAD = NodeView(up=False)
+DEAD = NodeView(up=False, dead=True)
+UNSEEN = NodeView(up=False)
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,7 @@ DEAD = NodeView(up=False)
         pytest.param(STATE, DEAD, STANDBY, TAKEN, Promote("eu-central"), id="primary dead"),
         pytest.param(STALE, DEAD, STANDBY, STALE, None, id="primary dead, standby lacks acknowledged writes"),
         pytest.param(STATE, DEAD, DEAD, STATE, None, id="both dead"),
+        pytest.param(STATE, UNSEEN, STANDBY, STATE, None, id="primary not seen yet: it may be starting"),
         pytest.param(STATE, GAP, DEAD, STATE, None, id="standby just went: wait a little"),
         pytest.param(STATE, ALONE, DEAD, STALE, Await("eu-west", False), id="standby gone: stop waiting for it"),
         pytest.param(STALE, FREE, STANDBY, STALE, Await("eu-west", True), id="standby back: wait for it again"),

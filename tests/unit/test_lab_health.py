@@ -53,3 +53,16 @@ def test_record_says_when_up_changed() -> None:
         False,
         True,
     ]
+
+
+def test_dead_is_more_than_not_up() -> None:
+    starting = Health(0.5, 2.0, unseen_s=5.0)
+    dead = [(starting.record(REFUSED, t, t), starting.dead)[1] for t in range(7)]
+    assert dead == [False] * 5 + [True] * 2
+    known = Health(0.5, 2.0, unseen_s=5.0)
+    up_after(known, (OK, 0, 0), (REFUSED, 1, 1))
+    assert (known.up, known.dead) == (True, False)
+    up_after(known, (REFUSED, 2, 2))
+    assert (known.up, known.dead) == (False, True)
+    up_after(known, (OK, 3, 3))
+    assert (known.up, known.dead) == (True, False)

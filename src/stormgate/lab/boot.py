@@ -27,7 +27,7 @@ from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.errors import ToxiproxyError
 from stormgate.toxiproxy.types import ProxySpec
 
-_WHOLE_S = 20.0
+_WHOLE_S = 45.0
 Progress = Callable[[str], object]
 
 
@@ -56,13 +56,12 @@ class Lab:
         with ThreadPoolExecutor(max_workers=len(layout.components()) + 1) as pool:
             jobs: list[Future[object]] = [pool.submit(self._links, say)]
             # Python's start is what takes longest, so it goes first.
-            jobs += [pool.submit(fleet.start, name) for name in configs]
+            jobs += [pool.submit(fleet.start, name) for name in configs if name != "steward"]
             jobs += [pool.submit(fleet.start, name) for name in layout.components() if name.endswith("/cache")]
-            try:
-                for job in self._databases(pool, fleet):
-                    jobs.append(job)
-            finally:
-                _first_failure(jobs)
+            jobs += self._databases(pool, fleet)
+        _raise_first(jobs)
+        # Last, so that it finds everything there and takes nothing that is starting for dead.
+        fleet.start("steward")
         say("waiting until the lab is whole")
         self._wait_whole()
 
@@ -161,8 +160,8 @@ def _write_private(folder: Path, files: Mapping[str, str]) -> None:
         (folder / name).write_text(text)
 
 
-def _first_failure(jobs: list[Future[object]]) -> None:
-    """Wait for all, then raise the first failure; a taken port is preferred, since that is worth another try."""
+def _raise_first(jobs: list[Future[object]]) -> None:
+    """Raise the first failure of finished jobs; a taken port is preferred, since that is worth another try."""
     errors = [error for job in jobs if (error := job.exception()) is not None]
     for error in errors:
         if isinstance(error, PortTakenError):

@@ -15,6 +15,7 @@ from stormgate.model import Target, Verdict
 
 _STATE = click.option("--state", type=click.Path(path_type=Path), default=None, help="Folder for the lab's files.")
 _DOWN_S = 15.0
+_UP_S = 60.0
 
 
 class _Failed(click.ClickException):
@@ -163,7 +164,7 @@ def _leave(target: Target, state: Path, defect: str | None) -> Target:
             daemon_argv(state, defect), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
         )
     try:
-        return await_whole(process, state, 30.0, click.echo)
+        return await_whole(process, state, _UP_S, click.echo)
     except BaseException:
         processes.stop(process, 10.0)
         raise
@@ -180,7 +181,7 @@ def _stay(target: Target, state: Path, defect: str | None) -> None:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        lab = launch(target, state=state, defect=defect, on_progress=click.echo)
+        lab = launch(target, state=state, defect=defect, deadline_s=_UP_S, on_progress=click.echo)
         try:
             click.echo(f"up, until ctrl-C; steering {lab.target.steering.url}; files in {state}")
             while lab.alive():

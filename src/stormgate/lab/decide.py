@@ -22,11 +22,12 @@ class ShardState:
 
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A database node as last seen.
+    """A database node as last seen. Neither `up` nor `dead`: it has not been seen since the steward started.
 
     `streams_for_s`: how long its standby has been streaming from it (positive) or not been (negative); 0: unknown."""
 
     up: bool
+    dead: bool = False
     in_recovery: bool | None = None
     streams_for_s: float = 0.0
     lag_bytes: int | None = None
@@ -65,7 +66,9 @@ def decide(
     state: ShardState, primary: NodeView, standby: NodeView, *, gone_s: float, want_synchronous: bool
 ) -> tuple[ShardState, Action | None]:
     """The next state and what to do for it, or no action. At most one action at a time: the next look decides the next."""
-    if not primary.up:
+    if not primary.up and not primary.dead:
+        return state, None
+    if primary.dead:
         # Without the standby's word on every acknowledged write, taking over would lose some: better no shard than that.
         may_promote = state.synchronous or not want_synchronous
         if standby.up and standby.in_recovery and may_promote:

@@ -19,14 +19,17 @@ class Health:
     """Judges one peer by a row of probes.
 
     Down once every probe failed for `silent_s`, or every one was refused for `refused_s`; up once every one was fine for
-    `back_s`. Times are seconds of one monotonic clock; a failure counts from when its probe began.
+    `back_s`. `dead` is more than not up: one that was never seen alive may be starting still, and is dead after `unseen_s` only.
+    Times are seconds of one monotonic clock; a failure counts from when its probe began.
     """
 
     refused_s: float
     silent_s: float
     back_s: float = 0.0
+    unseen_s: float = 10.0
     up: bool = False
     seen: bool = False
+    dead: bool = False
     _failing_since: float | None = field(default=None, repr=False)
     _refused_since: float | None = field(default=None, repr=False)
     _fine_since: float | None = field(default=None, repr=False)
@@ -40,6 +43,7 @@ class Health:
             # The first good answer ever needs no waiting: there was no failure to recover from.
             if not self.up and (not self.seen or ended_s - self._fine_since >= self.back_s):
                 self.up = True
+                self.dead = False
             self.seen = True
             return self.up != before
         self._fine_since = None
@@ -51,4 +55,7 @@ class Health:
         refused = self._refused_since is not None and ended_s - self._refused_since >= self.refused_s
         if self.up and (refused or ended_s - self._failing_since >= self.silent_s):
             self.up = False
+            self.dead = True
+        if not self.seen and ended_s - self._failing_since >= self.unseen_s:
+            self.dead = True
         return self.up != before

@@ -58,7 +58,7 @@ class _Database:
             row = await self.node.query(_LOOK, {"peer": self.peer}, timeout_s)
         except (OSError, psycopg.Error):
             # Still up in our eyes, perhaps; but what it would say now is unknown.
-            self.view = replace(self.view, up=self.node.health.up, streams_for_s=0.0)
+            self.view = replace(self.view, up=self.node.health.up, dead=self.node.health.dead, streams_for_s=0.0)
             return
         assert row is not None  # noqa: S101
         now = time.monotonic()
