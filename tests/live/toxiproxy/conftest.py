@@ -34,3 +34,16 @@ def echo():
     upstream = Upstream()
     yield upstream
     upstream.close()
+
+
+@pytest.fixture
+def sender():
+    """An upstream that, once it gets a byte, sends 20,000 and closes."""
+
+    def handle(sock):
+        if sock.recv(1):
+            sock.sendall(b"x" * 20_000)
+
+    upstream = Upstream(handle)
+    yield upstream
+    upstream.close()

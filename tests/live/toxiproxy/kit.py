@@ -221,3 +221,12 @@ def error_of(reply: Reply) -> str:
     assert reply.json["status"] == reply.status
     assert set(reply.json) == {"error", "status"}
     return reply.json["error"]
+
+
+def ends(sock: socket.socket) -> bool:
+    """Whether the stream is over: an orderly end (True) or a reset (False); anything else fails."""
+    try:
+        assert sock.recv(1) == b""
+    except ConnectionResetError:
+        return False
+    return True
