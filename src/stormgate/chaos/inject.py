@@ -102,9 +102,9 @@ def _plan(context: Context, wanted: Sequence[tuple[str, Component]], mode: str, 
         )
 
     entries = in_parallel(draft, list(unique.values()))
-    return [
-        _Instance(token, name, tuple(entry for entry in entries if entry.instance == token)) for name, token in tokens.items()
-    ]
+    found = [_Instance(token, name, tuple(e for e in entries if e.instance == token)) for name, token in tokens.items()]
+    # A link chosen beside the region that loses it anyway has nothing of its own left to break, prove or undo.
+    return [instance for instance in found if instance.entries]
 
 
 def _apply(entries: Sequence[Entry]) -> None:

@@ -6,20 +6,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from stormgate.chaos.backends.process import read_pid_file
 from stormgate.chaos.context import Context, make_context
 from stormgate.chaos.errors import ChaosError, UndoFailed
-from stormgate.chaos.ledger import Entry, ledger_target, open_entries, pointers, unregister
-from stormgate.chaos.status import read_status, wait_whole
-from stormgate.chaos.undo import undo_all
+from stormgate.chaos.gone import WHY, is_gone, is_gone_soon
+from stormgate.chaos.ledger import ledger_target, open_entries, pointers, unregister
+from stormgate.chaos.status import wait_whole
+from stormgate.chaos.undo import undo_all, void_entries
 from stormgate.evidence.write import UNDO
-from stormgate.model import Target
-from stormgate.processes import alive
-from stormgate.toxiproxy.client import Client
-from stormgate.toxiproxy.errors import ToxiproxyError
-
-# A lab's processes die with its daemon, by the kernel's hand; this is how long that may take to be seen.
-_DYING_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +70,12 @@ def restore(folder: Path, deadline_s: float = 30.0, *, whole_s: float | None = N
         context = make_context(target, folder, fault=entries[-1].fault, seed=0)
     except (ChaosError, OSError) as error:
         return RestoreReport(folder=folder, target=target.name, failed=(str(error),), why="the ledger cannot be replayed")
-    if _is_gone_soon(target):
-        return _void(context, entries)
     try:
+        if is_gone_soon(target):
+            void_entries(context, entries)
+            return RestoreReport(folder=folder, target=target.name, void=True, why=WHY)
         undone = undo_all(context, deadline_s=max(end - time.monotonic(), 1.0))
     except UndoFailed as error:
-        if _is_gone_soon(target):  # it died while we were at it
-            return _void(context, open_entries(folder))
         return RestoreReport(folder=folder, target=target.name, failed=tuple(str(error).split("; ")), why=str(error))
     return _report_whole(context, undone, whole_s if whole_s is not None else max(end - time.monotonic(), 1.0))
 
@@ -114,51 +106,12 @@ def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
     return found
 
 
-def is_gone(target: Target) -> bool:
-    """Whether a target that Stormgate had started itself is no more: none of its processes lives and no link server answers.
-
-    Always False for a target that someone else runs: that one may be unreachable, but it is not ours to write off.
-    """
-    if target.provision is None or "lab" not in target.provision or read_status(target, 0.5).reached:
-        return False
-    for component in target.components:
-        identity = read_pid_file(str(component.handle["pid_file"])) if "pid_file" in component.handle else None
-        if identity is not None and alive(*identity):
-            return False
-    return not any(_server_answers(url) for url in {str(c.handle["url"]) for c in target.components if "url" in c.handle})
-
-
-def _is_gone_soon(target: Target) -> bool:
-    """`is_gone`, with time for the processes of a lab that was just killed to be reaped."""
-    if target.provision is None or read_status(target, 0.5).reached:
-        return False
-    end = time.monotonic() + _DYING_S
-    while not is_gone(target):
-        if time.monotonic() >= end:
-            return False
-        time.sleep(0.1)
-    return True
-
-
-def _server_answers(url: str) -> bool:
-    try:
-        Client(url, 0.5).version()
-    except ToxiproxyError:
-        return False
-    return True
-
-
-def _void(context: Context, entries: list[Entry]) -> RestoreReport:
-    why = "nothing left to undo: the lab of this run is gone with all its processes"
-    context.ledger.void(entries, why)
-    context.ledger.close_if_empty()
-    return RestoreReport(folder=context.folder, target=context.target.name, void=True, why=why)
-
-
 def _report_whole(context: Context, undone: list[str], deadline_s: float) -> RestoreReport:
     target = context.target
     if target.status_url is None:
         return RestoreReport(folder=context.folder, target=target.name, undone=tuple(undone), why="the target has no status_url")
     status = wait_whole(target, deadline_s)
+    if not status.reached and is_gone(target):  # it died while we were at it
+        return RestoreReport(folder=context.folder, target=target.name, undone=tuple(undone), void=True, why=WHY)
     why = "the target is whole" if status.whole else f"everything was undone, yet the target is not whole: {status.why}"
     return RestoreReport(folder=context.folder, target=target.name, undone=tuple(undone), whole=status.whole, why=why)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from stormgate.chaos import backends
 from stormgate.chaos.context import Context
 from stormgate.chaos.errors import ChaosError, UndoFailed
+from stormgate.chaos.gone import WHY, is_gone
 from stormgate.chaos.ledger import Entry, open_entries
 from stormgate.chaos.proof import wait_for
 from stormgate.model import Event
@@ -64,33 +66,59 @@ def _newest_first(entries: Iterable[Entry]) -> list[list[Entry]]:
     return [list(group) for _, group in groupby(reversed(list(entries)), key=lambda entry: entry.batch)]
 
 
+def void_entries(context: Context, entries: Sequence[Entry]) -> None:
+    """Close entries of a target that is gone: nothing was undone, for there is nothing left."""
+    with context.lock:
+        context.ledger.void(entries, WHY)
+        for instance in dict.fromkeys(entry.instance for entry in entries):
+            context.timeline.write(Event.FAULT_CLEARED, **_about(entries, instance), void=True, why=WHY)
+        context.ledger.close_if_empty()
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What came of undoing one entry: seen to be whole (`saw`), `problem`, or void because the target itself is gone."""
+
+    saw: str = ""
+    problem: str | None = None
+    void: bool = False
+
+
 def _undo_batch(context: Context, batch: Sequence[Entry], end: float) -> list[tuple[str, list[str]]]:
     """Undo all of a batch at once, stage by stage; per fault in it, its name and what went wrong."""
-    results: dict[str, tuple[str, str | None]] = {}
+    results: dict[str, _Result] = {}
     for stage in sorted({backends.get(entry.part.backend).undo_stage for entry in batch}):
         own = [entry for entry in batch if backends.get(entry.part.backend).undo_stage == stage]
         with ThreadPoolExecutor(max_workers=min(_THREADS, len(own))) as pool:
-            for entry, result in zip(own, pool.map(lambda entry: _undo_one(entry, end), own), strict=True):
+            for entry, result in zip(own, pool.map(lambda entry: _undo_one(context, entry, end), own), strict=True):
                 results[entry.id] = result
-                if result[1] is None:
-                    context.ledger.undone(entry, result[0])
+                if result.void:
+                    context.ledger.void([entry], WHY)
+                elif result.problem is None:
+                    context.ledger.undone(entry, result.saw)
     found = []
     for instance in dict.fromkeys(entry.instance for entry in batch):
         entries = [entry for entry in batch if entry.instance == instance]
-        problems = [problem for entry in entries if (problem := results[entry.id][1]) is not None]
-        first = entries[0]
-        about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.asked, "id": instance}
+        problems = [problem for entry in entries if (problem := results[entry.id].problem) is not None]
+        about = _about(batch, instance)
         if problems:
             context.timeline.write(Event.FAULT_UNDO_FAILED, **about, why="; ".join(problems))
+        elif any(results[entry.id].void for entry in entries):
+            context.timeline.write(Event.FAULT_CLEARED, **about, void=True, why=WHY)
         else:
-            seen = [{"component": entry.part.name, "saw": results[entry.id][0]} for entry in entries]
+            seen = [{"component": entry.part.name, "saw": results[entry.id].saw} for entry in entries]
             context.timeline.write(Event.FAULT_CLEARED, **about, proof=seen)
-        found.append((f"{first.component} ({first.asked})", problems))
+        found.append((f"{entries[0].component} ({entries[0].asked})", problems))
     return found
 
 
-def _undo_one(entry: Entry, end: float) -> tuple[str, str | None]:
-    """(what was seen, None) or ("", the problem). Tried again until `end`: a server may be busy dying or starting."""
+def _about(entries: Sequence[Entry], instance: str) -> dict[str, Any]:
+    first = next(entry for entry in entries if entry.instance == instance)
+    return {"fault": first.fault, "component": first.component, "mode": first.asked, "id": instance}
+
+
+def _undo_one(context: Context, entry: Entry, end: float) -> _Result:
+    """Tried again until `end`: a server may be busy dying or starting."""
     backend = backends.get(entry.part.backend)
     waiter = threading.Event()
     while True:
@@ -98,10 +126,14 @@ def _undo_one(entry: Entry, end: float) -> tuple[str, str | None]:
         try:
             backend.undo(entry.part, entry.record, left)
         except ChaosError as error:
+            if is_gone(context.target):
+                return _Result(void=True)
             if time.monotonic() >= end or waiter.wait(0.2):
-                return "", f"{entry.part.name} ({entry.mode}): {error}"
+                return _Result(problem=f"{entry.part.name} ({entry.mode}): {error}")
             continue
         seen, _ = wait_for(lambda: backend.is_whole(entry.part, entry.record), max(end - time.monotonic(), 0.0))
         if seen.seen:
-            return seen.saw, None
-        return "", f"{entry.part.name} ({entry.mode}): undone, but not seen to be: {seen.saw}"
+            return _Result(saw=seen.saw)
+        if is_gone(context.target):
+            return _Result(void=True)
+        return _Result(problem=f"{entry.part.name} ({entry.mode}): undone, but not seen to be: {seen.saw}")

@@ -1,0 +1,65 @@
+"""Every experiment of CHE·NU, really run on the lab: broken, proven, undone, and the lab whole again."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.live.chaos_fixture import ROOT
+
+from stormgate.chaos.journal import problems
+from stormgate.chaos.ledger import open_entries
+from stormgate.chaos.status import wait_whole
+from stormgate.documents import load_target
+from stormgate.lab.launch import launch
+from stormgate.model import to_json
+
+pytestmark = pytest.mark.live
+
+EXPERIMENTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.yaml"))
+# The kinds of fault that differ in how they are made and undone; the rest takes minutes.
+USUAL = {"region-loss", "shard-primary-freeze", "cache-node-slow", "flaky-link"}
+HOLD_S = 4.0
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    lab = launch(load_target(ROOT / "targets/lab.yaml"), state=tmp_path_factory.mktemp("lab"), deadline_s=90)
+    try:
+        yield lab.target
+    finally:
+        lab.stop()
+
+
+def run(lab, folder: Path, name: str, **configuration):
+    folder.mkdir()
+    (folder / "target.json").write_text(json.dumps(to_json(lab)))
+    env = {key: value for key, value in os.environ.items() if not key.startswith("STORMGATE_")}
+    env |= {
+        "STORMGATE_TARGET": str(folder / "target.json"),
+        "STORMGATE_EVIDENCE": str(folder),
+        "XDG_STATE_HOME": str(folder / "xdg"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+    }
+    argv = [sys.executable, "-m", "stormgate.chaos.run", f"experiments/{name}.yaml", "--fault", name]
+    argv += ["--configuration", json.dumps(configuration)]
+    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "journals" / f"{name}.json").read_bytes())
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in EXPERIMENTS])
+def test_experiment(lab, tmp_path, name):
+    assert wait_whole(lab, 60).whole
+    configuration = {} if name == "rolling-deploy" else {"hold_s": HOLD_S}
+    journal = run(lab, tmp_path / "run", name, **configuration)
+    assert problems(journal) == []
+    rows = [json.loads(line) for line in (tmp_path / "run/timeline.ndjson").read_text().splitlines()]
+    faults = {row["id"] for row in rows if row["event"] == "fault.requested"}
+    assert faults
+    for event in ("fault.acknowledged", "fault.observed", "fault.cleared"):
+        assert {row["id"] for row in rows if row["event"] == event} == faults
+    assert open_entries(tmp_path / "run") == []
+    assert wait_whole(lab, 30).whole
