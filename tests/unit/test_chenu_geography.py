@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from datetime import date
 from pathlib import Path
@@ -63,3 +66,22 @@ def test_users_are_as_near_to_an_edge_as_promised(traffic: TrafficMix) -> None:
     total = facts(traffic, date(2026, 11, 25)).total
     assert total.share_within_ms["10"] > 0.95
     assert total.share_within_ms["30"] == pytest.approx(1.0)
+
+
+def test_the_day_as_a_load_shape() -> None:
+    # In its own process: importing Locust patches the interpreter.
+    code = """
+import json, runpy
+shape = runpy.run_path("loadtests/chenu_day.py")["Wednesday"]()
+def at(t_s):
+    shape.get_run_time = lambda: t_s
+    return shape.tick()
+print(json.dumps([at(t_s) for t_s in (0, 95, 400, 550, 599, 600)]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=TARGETS.parent, capture_output=True, text=True, check=True)
+    night, _, busiest, quietest, last, end = json.loads(done.stdout)
+    assert night is not None
+    assert last is not None
+    assert end is None
+    assert 135 < busiest[0] < 150  # 16:00 UTC, 1.42 times the mean of 100
+    assert 80 < quietest[0] < 95  # 22:00 UTC

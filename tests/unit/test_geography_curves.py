@@ -24,6 +24,7 @@ from stormgate.geography.curves import (
     planned_requests,
     steps,
     streams,
+    world_rate,
 )
 from stormgate.geography.mix import Origin
 
@@ -116,6 +117,9 @@ def test_morning_reaches_one_city_after_the_other() -> None:
     assert rates["tokyo"](0) == pytest.approx(500 * DAY.level(24 + 9))
     assert rates["london"](9 * 3600) == pytest.approx(500 * DAY.level(24 + 9))
     assert added(*rates.values())(0) == pytest.approx(rates["tokyo"](0) + rates["london"](0))
+    for t_s in (0, 1_000, 50_000, 700_000):
+        together = world_rate(cities, DAY, 1000.0, start=start)
+        assert together(t_s) == pytest.approx(rates["tokyo"](t_s) + rates["london"](t_s))
     week_s = 168 * 3600
     assert planned_requests(added(*rates.values()), week_s, step_s=900) == pytest.approx(1000.0 * week_s, rel=1e-4)
 

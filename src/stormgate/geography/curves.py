@@ -140,12 +140,27 @@ def local_rates(
 ) -> dict[str, Rate]:
     """The rate of each origin by its own clock, from an aware start time. Over a week they average `mean_rate_per_s` together.
 
-    `added(*local_rates(...).values())` is the rate of them all: morning reaches one after the other.
+    `world_rate` is the rate of them all: morning reaches one after the other.
     """
     return {
         o.name: day_rate(day, mean_rate_per_s * o.share, start_hour_of_week=hour_of_week(start, o.time_zone), speed=speed)
         for o in origins
     }
+
+
+def world_rate(origins: Iterable[Placed], day: Day, mean_rate_per_s: float, *, start: datetime, speed: float = 1.0) -> Rate:
+    """The rate of all origins together, each by its own clock: `local_rates` added, but cheap enough to ask every tick."""
+    share_at: dict[float, float] = {}
+    for origin in origins:
+        # Origins whose clocks agree have one curve between them, and there are only some forty clocks in the world.
+        clock = hour_of_week(start, origin.time_zone)
+        share_at[clock] = share_at.get(clock, 0.0) + origin.share
+    return added(
+        *(
+            day_rate(day, mean_rate_per_s * share, start_hour_of_week=clock, speed=speed)
+            for clock, share in sorted(share_at.items())
+        )
+    )
 
 
 def constant(rate_per_s: float) -> Rate:
