@@ -57,6 +57,8 @@ def test_asynchronous_promotes_whatever_the_standby_lacks() -> None:
         (GAP, STANDBY, ["eu-west"]),  # it may be reading yesterday's rows
         (DEAD, STANDBY, ["eu-central"]),
         (NodeView(up=True), STANDBY, ["eu-west", "eu-central"]),  # one missed look must not stop reads
+        (GOOD, NodeView(up=True), ["eu-west", "eu-central"]),
+        (GOOD, IMPOSTOR, ["eu-west"]),
         (DEAD, DEAD, []),
     ],
 )

@@ -108,11 +108,17 @@ class Lab:
                 self.fleet.record("toxiproxy", self.toxiproxy.process)
             client = self.toxiproxy.client()
             links = wiring.layout.links
+
+            def lag_ms(link: Link) -> int:
+                # The standby dials, so WAL flows back to it.
+                replicates = "/db-" in link.source and "/db-" in link.destination
+                return wiring.settings.replication_lag_ms if replicates else 0
+
             client.populate(
                 ProxySpec(link.proxy, wiring.address(link.destination), f"{HOST}:{wiring.ports[link.name]}") for link in links
             )
             with ThreadPoolExecutor(max_workers=4) as pool:
-                for job in [pool.submit(_add_distance, client, link) for link in links if link.rtt_ms]:
+                for job in [pool.submit(_add_distance, client, link, lag_ms(link)) for link in links if link.rtt_ms]:
                     job.result()
         except ToxiproxyError as error:
             taken = "address already in use" in str(error)
@@ -139,8 +145,9 @@ class Lab:
         raise LabError(f"the lab is not whole after {_WHOLE_S:g} s: {why}")
 
 
-def _add_distance(client: Client, link: Link) -> None:
+def _add_distance(client: Client, link: Link, lag_ms: int) -> None:
     there_ms, back_ms = link.halves_ms
+    back_ms += lag_ms
     if there_ms:
         client.add_toxic(link.proxy, "latency", {"latency": there_ms}, name="rtt_up", stream="upstream")
     client.add_toxic(link.proxy, "latency", {"latency": back_ms}, name="rtt_down", stream="downstream")

@@ -99,7 +99,7 @@ def _replication(
 def readable(state: ShardState, primary: NodeView, standby: NodeView) -> list[str]:
     """Regions whose node may be read: the primary, and a standby that follows it, or that is all there is for now."""
     regions = [state.primary] if primary.up else []
-    if standby.up and standby.in_recovery and (primary.streams_for_s >= 0 or not primary.up):
+    if standby.up and standby.in_recovery is not False and (primary.streams_for_s >= 0 or not primary.up):
         regions.append(state.standby)
     return regions
 

@@ -11,16 +11,14 @@ from typing import Any
 
 import psycopg
 
-from stormgate.lab import schema
-from stormgate.lab.database import Node
+from stormgate.lab import schema, spill
 from stormgate.lab.health import Health, Probe
 from stormgate.lab.httpclient import Peer
 from stormgate.lab.httpserver import Handler, Request, Response
 from stormgate.lab.resp import Valkey
 from stormgate.lab.serving import every, failure_kind, problem, reply
 from stormgate.lab.settings import Settings
-
-_WARM = 3
+from stormgate.lab.shards import Shard
 
 
 class Cache:
@@ -51,35 +49,6 @@ class Cache:
             return None
         self.health.record(Probe.OK, began_s, time.monotonic())
         return answer
-
-
-class Shard:
-    """One shard as this service sees it: its nodes by distance, and which of them may do what (the steward says)."""
-
-    def __init__(self, entry: dict[str, Any], settings: Settings) -> None:
-        self.name: str = entry["name"]
-        self.regions: list[str] = entry["regions"]
-        self.cacheable: bool = entry["cacheable"]
-        self.nodes = [
-            Node(
-                node["name"],
-                node["region"],
-                (node["host"], node["port"]),
-                Health(settings.route_refused_s, settings.route_silent_s),
-                _WARM,
-            )
-            for node in entry["nodes"]
-        ]
-        self.primary = ""
-        self.readable: frozenset[str] = frozenset()
-
-    def reader(self) -> Node | None:
-        """The nearest node that lives and is current."""
-        return next((node for node in self.nodes if node.health.up and node.region in self.readable), None)
-
-    def writer(self) -> Node | None:
-        """The primary."""
-        return next((node for node in self.nodes if node.region == self.primary), None)
 
 
 class Service:
@@ -153,6 +122,9 @@ class Service:
         parameters = _content(parts, body)
         if parameters is None:
             return problem(400, "an id (UUID), and sphere and title, or body, are needed", self._facts(shard, "none", "none"))
+        if self.settings.spill and len(parts) == 1 and (other := spill.elsewhere(shard, self.shards)) is not None:
+            shard = other
+            await spill.open_to_all(shard, self.settings.service_timeout_s)
         node = shard.writer()
         if node is None:
             return problem(503, f"shard {shard.name} has no primary", self._facts(shard, "none", "none"))

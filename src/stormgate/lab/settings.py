@@ -42,7 +42,8 @@ class Settings:
     invalidate: bool = True
     # Switches that only defects throw.
     errors_as_200: bool = False
-    spill_to: str = ""
+    spill: bool = False
+    replication_lag_ms: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a child's configuration."""

@@ -12,7 +12,6 @@ import contextlib
 import json
 import time
 from collections.abc import Coroutine
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ class _Database:
             row = await self.node.query(_LOOK, {"peer": self.peer}, timeout_s)
         except (OSError, psycopg.Error):
             # Still up in our eyes, perhaps; but what it would say now is unknown.
-            self.view = replace(self.view, up=self.node.health.up, dead=self.node.health.dead, streams_for_s=0.0)
+            self.view = decide.NodeView(up=self.node.health.up, dead=self.node.health.dead)
             return
         assert row is not None  # noqa: S101
         now = time.monotonic()
