@@ -15,7 +15,7 @@ from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.generator import Health, health_of
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.windows import FaultWindow, Window, Windows, fault_windows, select
-from stormgate.model import Finding, Judgement, Plan, Verdict
+from stormgate.model import Finding, Judgement, Objective, Plan, Verdict
 
 
 def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
@@ -51,7 +51,21 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     return conclude(against, findings, checks)
 
 
-def _seat(objective: Any, context: Context) -> tuple[Kind, Accumulator]:
+def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
+    """The finding of one objective over a run by the very path of `judge_run`, without validity, Holm and waivers."""
+    phases = run.phases()
+    measured = _measured(phases, plan)
+    begin = min((w.begin_ns for w in measured.windows), default=0)
+    end = max((w.end_ns for w in measured.windows), default=0)
+    health = health_of(run.generator, plan.validity, begin, end)
+    context = Context(plan, phases, fault_windows(run.timeline, phases, plan.faults), health, run.readings)
+    kind, accumulator = _seat(objective, context)
+    for block in Requests(run.batches()):
+        accumulator.add(block)
+    return _finish(kind, accumulator, context).finding
+
+
+def _seat(objective: Objective, context: Context) -> tuple[Kind, Accumulator]:
     kind = kinds()[objective.kind]
     task = Task(objective, kind.spec_model.model_validate(objective.spec), context)
     return kind, kind.judge(task)

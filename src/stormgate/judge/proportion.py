@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from stormgate.judge import statistics
@@ -35,14 +36,23 @@ class Counted:
 
 
 class BadShare:
-    """Counts bad requests per cell and 1 s block, and bounds their share. `bad` says which rows of a block are bad."""
+    """Counts bad requests per cell and 1 s block, and bounds their share. `bad` says which rows of a block are bad,
+    `counts` which count.
+    """
 
-    def __init__(self, task: Task, bad: Callable[[Block], Array], by: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        task: Task,
+        bad: Callable[[Block], Array],
+        by: Sequence[str] | None = None,
+        counts: Callable[[Block], Array] | None = None,
+    ) -> None:
         self.task = task
         self.spec = task.spec
         self.windows = task.context.windows(self.spec.phases)
         self.cells = task.context.cells(self.spec.by if by is None else by)
         self._bad = bad
+        self._counts = counts
         self._totals = Tally()
         self._blocks = BadBlocks()
 
@@ -53,6 +63,8 @@ class BadShare:
         where = where_mask(block, self.spec.where)
         if where is not None:
             keep &= where[rows]
+        if self._counts is not None:
+            keep &= self._counts(block)[rows]
         if not keep.all():
             rows, seconds = rows[keep], seconds[keep]
         if not len(rows):
@@ -64,11 +76,12 @@ class BadShare:
             self._blocks.add(cells[bad], seconds[bad])
         return Rows(rows, cells, bad)
 
-    def counted(self, allowed: float, alpha: float) -> list[Counted]:
-        """Every cell that had a request, by name."""
+    def counted(self, allowed: float, alpha: float, *, unconditional: bool = False) -> list[Counted]:
+        """Every cell that had a request, by name. An unconditional claim counts 1 s blocks, not requests."""
         totals = self._totals.column(len(self.cells))
         bursts = self._blocks.per_cell()
-        clean = statistics.upper_bound(0.0, totals, alpha)
+        blocks = max(1, self.windows.blocks)
+        clean = statistics.upper_bound(0.0, np.minimum(totals, blocks) if unconditional else totals, alpha)
         found = []
         for number in self.cells.ordered():
             total = int(totals[number])
@@ -79,8 +92,9 @@ class BadShare:
             if counts is None:
                 found.append(Counted(number, name, total, 0, float(clean[number]), 0.0, 1.0, 1.0))
                 continue
-            p, lower = statistics.burst_tail(counts, total, allowed, alpha)
-            upper = statistics.burst_upper_bound(counts, total, self.windows.blocks, alpha)
+            p, lower = statistics.burst_tail(counts, total, self.windows.blocks, allowed, alpha)
+            least = max(1.0, total / blocks) if unconditional else 1.0
+            upper = statistics.burst_upper_bound(counts, total, self.windows.blocks, alpha, least)
             deff = statistics.design_effect(counts, total, self.windows.blocks)
             found.append(Counted(number, name, total, int(counts.sum()), upper, lower, p, deff))
         return found

@@ -17,7 +17,7 @@ _LOWEST, _HIGHEST = 10, 40  # 2^10 ns = 1 us to 2^40 ns = 18 min
 FINE_CELLS = 1024
 
 
-def _edges(bits: int) -> Array:
+def edges_of(bits: int) -> Array:
     """Upper edges in ns, then infinity."""
     buckets = (_HIGHEST - _LOWEST) << bits
     steps = np.arange(1, buckets + 1)
@@ -61,7 +61,14 @@ class Quantiles:
             grown[: len(self._counts)] = self._counts
             self._counts = grown
 
+    def counts(self, size: int) -> Array:
+        """The histograms of the first `size` cells, one row each."""
+        out = np.zeros((size, self.width), np.int64)
+        have = min(size, len(self._counts))
+        out[:have] = self._counts[:have]
+        return out
+
     def at_rank(self, cell: int, rank: int) -> float:
         """The upper edge (ns) of the bucket with the rank-th smallest latency, 1-based; infinite past the failures."""
         cumulated = np.cumsum(self._counts[cell])
-        return float(_edges(self.bits)[int(np.searchsorted(cumulated, rank))])
+        return float(edges_of(self.bits)[int(np.searchsorted(cumulated, rank))])

@@ -70,7 +70,8 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A violation that an objective must notice: how every request of its phases looks, and what probes would read.
+    """A violation that an objective must notice: how every request of its phases looks, and what probes would read,
+    spread over each phase.
 
     `labels` are written over every request's own; `readings` are values per probe.
     """
@@ -78,7 +79,7 @@ class Canary:
     outcome: str = "reset"
     latency_ms: float = 5.0
     labels: Mapping[str, str] = field(default_factory=dict)
-    readings: Mapping[str, float] = field(default_factory=dict)
+    readings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     everywhere: bool = True
 
 

@@ -68,46 +68,52 @@ def _design_effects(k: Array, squares: Array, total: float, blocks: int) -> Arra
     return np.maximum(ratio, 1.0)
 
 
-def burst_upper_bound(counts: Any, total: float, blocks: int, alpha: float) -> float:
+def burst_upper_bound(counts: Any, total: float, blocks: int, alpha: float, least_deff: float = 1.0) -> float:
     """Upper bound for the bad share when bad ones come in bursts: `upper_bound(k / DEFF, n / DEFF)`, made monotone.
 
     DEFF alone can fall when an error is added elsewhere, so a worse run could get a better bound. The worst bound over
-    "only the j worst blocks had happened" cannot: it is the largest over all smaller histories.
+    "only the j worst blocks had happened" cannot: it is the largest over all smaller histories. `least_deff` = total / blocks
+    makes every block one observation, for a claim about seconds that this run did not see.
     """
     if total <= 0:
         return 1.0
     x = np.sort(np.asarray(counts, float))[::-1]
     x = x[x > 0]
     if not x.size:
-        return float(upper_bound(0.0, total, alpha))
+        return float(upper_bound(0.0, total / least_deff, alpha))
     k, squares = np.cumsum(x), np.cumsum(x * x)
     if x.size > 4096:  # neighbours differ by less than the last digit shown: a thinned grid keeps long outages affordable
         keep = np.unique(np.concatenate([np.arange(1024), np.linspace(1024, x.size - 1, 3072).astype(int)]))
         k, squares = k[keep], squares[keep]
-    deff = _design_effects(k, squares, total, blocks)
+    deff = np.maximum(_design_effects(k, squares, total, blocks), least_deff)
     return float(upper_bound(k / deff, total / deff, alpha).max())
 
 
-def burst_caps(largest: float) -> list[float]:
-    """The caps 1, 2, 4, ... at which a block's bad ones are cut off by `burst_tail`; the last one cuts nothing."""
-    return [float(2**i) for i in range(max(0, math.ceil(math.log2(max(largest, 1.0)))) + 1)]
+def burst_caps(largest: float) -> Array:
+    """The caps at which a block's bad ones are cut off by `burst_tail`: 1 to 32, then 3 % steps up to `largest`."""
+    steps = math.ceil(math.log(max(largest, 32.0) / 32.0) / math.log(1.03))
+    caps = np.concatenate([np.arange(1.0, 33.0), np.floor(32.0 * 1.03 ** np.arange(1, steps + 1))])
+    return np.unique(caps[caps <= max(largest, 1.0)])
 
 
-def burst_tail(counts: Any, total: float, allowed: float, alpha: float) -> tuple[float, float]:
-    """(p-value of "worse than allowed", lower bound of the bad share), both valid whatever the bursts, if 1 s blocks are
-    independent.
+def burst_tail(counts: Any, total: float, blocks: int, allowed: float, alpha: float) -> tuple[float, float]:
+    """(p-value of "worse than allowed", lower bound of the bad share), whatever the bursts, if 1 s blocks are independent.
 
-    A block that can lose at most c is at most as erratic as c requests that fail together: with every block cut at c, K_c
-    / c of n / c is binomial or tamer, no DEFF to estimate, and more errors can only make it worse. The best of c = 1, 2,
-    4, ... is taken.
+    Cut every block at c. A block within [0, c] of mean u varies most if it is all or nothing, so DEFF is at most
+    (c - u) / (1 - u / m): nothing about bursts has to be estimated, and for each c more errors can only make it worse. The best
+    c is taken. For scattered errors that is c = 1 with DEFF 1; for a steady share of errors, c just below their usual number.
     """
     x = np.asarray(counts, float)
     if total <= 0 or not x.size or x.max() <= 0:
         return 1.0, 0.0
-    caps = np.array(burst_caps(float(x.max())))
-    capped = np.array([np.minimum(x, c).sum() for c in caps])
-    p = tail_p(capped / caps, total / caps, allowed)
-    low = lower_bound(capped / caps, total / caps, alpha)
+    mean = total / blocks
+    caps = burst_caps(min(float(x.max()), mean))
+    capped = np.minimum(x[None, :], caps[:, None]).sum(axis=1)
+    usual = capped / blocks
+    room = np.maximum(1.0 - usual / mean, 1e-9)
+    deff = np.maximum(1.0, np.minimum(caps, (caps - usual) / room * blocks / max(blocks - 1, 1e-9)))
+    p = tail_p(capped / deff, total / deff, allowed)
+    low = lower_bound(capped / deff, total / deff, alpha)
     return float(p.min()), float(low.max())
 
 
