@@ -119,6 +119,7 @@ def _good_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
     of = f"{bad:,} of {sum(series.total):,} requests were not"
     yield from _pane(top, height, f"Share of good answers ({of})", [(0, "0 %"), (0.5, "50 %"), (1, "100 %")])
     step = PLOT * series.width_s / chart.duration_s
+    bars: list[Markup] = []
     points: list[tuple[float, float] | None] = []
     for index, (total, good) in enumerate(zip(series.total, series.good, strict=True)):
         x = _x(chart, index * series.width_s)
@@ -129,9 +130,10 @@ def _good_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
         points += [(x, top + height * (1 - share)), (x + step, top + height * (1 - share))]
         if good < total:
             title = f"{index * series.width_s:g} s: {total - good} of {total} bad ({percent(1 - share)})"
-            yield _rect(x, top, max(1.5, step), max(1.5, height * (1 - share)), "bad", title)
-            yield _rect(x, top + height + 2, max(1.5, step), 4, "bad", title)
+            bars.append(_rect(x, top, max(1.5, step), max(1.5, height * (1 - share)), "bad", title))
+            bars.append(_rect(x, top + height + 2, max(1.5, step), 4, "bad", title))
     yield from _line(points, "good")
+    yield from bars
 
 
 def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
@@ -141,26 +143,27 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
     low, high = _decades(finite)
 
     def level(ms: float) -> float:
-        return min(1.0, max(0.0, math.log10(max(ms, 1e-9) / low) / math.log10(high / low)))
+        # The top is kept for what never came, so that "failed" and "slow" are not the same line.
+        return 0.9 * min(1.0, max(0.0, math.log10(max(ms, 1e-9) / low) / math.log10(high / low)))
 
     ticks = [(level(ms), amount(ms, "ms")) for ms in _log_ticks(low, high)]
-    yield from _pane(top, height, "Latency from the intended start (a failed request counts as never answered)", ticks)
+    yield from _pane(top, height, "Latency from the intended start", [*ticks, (1.0, "failed")])
     for limit in chart.limits:
         y = top + height * (1 - level(limit.ms))
         yield Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>').format(
             _n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y), limit.name
         )
         yield _text(WIDTH - RIGHT - 4, y - 4, limit.name, "limit-label", "end")
-    step = PLOT * series.width_s / chart.duration_s
+    width_s = series.latency_width_s
     x_key = WIDTH - RIGHT
     for q, css in ((0.99, "p99"), (0.95, "p95"), (0.50, "p50")):
         points: list[tuple[float, float] | None] = []
         for index, value in enumerate(series.quantiles_ms.get(q, [])):
             if value is None:
                 points.append(None)
-            else:
-                at = 1.0 if math.isinf(value) else level(value)
-                points.append((_x(chart, index * series.width_s) + step / 2, top + height * (1 - at)))
+                continue
+            y = top + height * (1 - (1.0 if math.isinf(value) else level(value)))
+            points += [(_x(chart, index * width_s), y), (_x(chart, (index + 1) * width_s), y)]
         yield from _line(points, css)
         yield _text(x_key, top - 5, css, f"key {css}-key", "end")
         x_key -= 34

@@ -37,13 +37,15 @@ def report_html(judgement: Judgement, run: Run | None = None) -> str:
     """The page. Evidence that is missing or torn leaves its section out and is named; it never breaks the page."""
     plan = run.plan if run is not None else None
     folder = f"reports/{run.folder.name}" if run is not None else "reports/latest"
+    drawn, behind = run_sections(run) if run is not None else (Markup(""), Markup(""))
     sections = [
         _banner(judgement, plan),
         _objectives(judgement),
         _next(judgement, folder, plan),
-        *(run_sections(run, judgement) if run is not None else ()),
+        drawn,
         _cells(judgement),
         _validity(judgement),
+        behind,
         _again(judgement, folder, plan),
         _plan(plan),
         _footer(judgement, run),
@@ -178,8 +180,12 @@ def _validity(judgement: Judgement) -> Markup:
     if not judgement.validity:
         return Markup("")
     good = sum(f.verdict is Verdict.PASS for f in judgement.validity)
+    columns = [index for index, (_, kind) in enumerate(FINDING_HEAD) if kind != "number"]
+    if any(f.value is not None or f.limit is not None for f in judgement.validity):
+        columns = list(range(len(FINDING_HEAD)))
+    rows = [[row[index] for index in columns] for row in map(_finding_row, judgement.validity)]
     return Markup("<h2>Can the measurement be trusted? {} of {} rules hold</h2>{}").format(
-        good, len(judgement.validity), table(FINDING_HEAD, [_finding_row(f) for f in judgement.validity])
+        good, len(judgement.validity), table([FINDING_HEAD[index] for index in columns], rows)
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from stormgate.model import Event, Judgement, Plan
+from stormgate.model import Event, Plan
 from stormgate.report.charts import Limit, Span, Timeline, multiple, timeline
 from stormgate.report.html_parts import table
 from stormgate.report.series import FINE_S, Series, Window, collect, span
@@ -23,12 +23,14 @@ MAX_POPULATIONS = 60
 SHADES = {"steady": "steady", "final": "steady", "fault": "trouble", "recovery": "mending"}
 
 
-def run_sections(run: Run, judgement: Judgement) -> Iterator[Markup]:
-    """The sections that the evidence allows, in reading order. Reading never raises: `run.problems` says what was torn."""
+def run_sections(run: Run) -> tuple[Markup, Markup]:
+    """What is drawn from the evidence: first what happened to users, then the figures behind it.
+
+    Reading never raises: `run.problems` says what was missing or torn.
+    """
     ends = span(run.timeline)
     if ends is None:
-        yield Markup("<h2>Timeline</h2><p>The run left no timeline.</p>")
-        return
+        return Markup("<h2>Timeline</h2><p>The run left no timeline.</p>"), Markup("")
     plan = run.plan
     begin_ns, end_ns = ends
     faults = fault_spans(run.timeline, begin_ns, end_ns)
@@ -37,11 +39,9 @@ def run_sections(run: Run, judgement: Judgement) -> Iterator[Markup]:
         for f in _whole(faults)
     ]
     series = collect(run, begin_ns, end_ns, good_within_ms(plan), windows)
-    yield _timeline(run, plan, series, faults, (end_ns - begin_ns) / 1e9)
-    yield _around_faults(series, windows, _whole(faults))
-    yield _populations(series, plan)
-    yield _generator(run)
-    yield _events(run, begin_ns)
+    drawn = (_timeline(run, plan, series, faults, (end_ns - begin_ns) / 1e9), _around_faults(series, windows, _whole(faults)))
+    behind = (_populations(series, plan), _generator(run), _events(run, begin_ns))
+    return Markup("\n").join(drawn), Markup("\n").join(behind)
 
 
 def good_within_ms(plan: Plan | None) -> float | None:

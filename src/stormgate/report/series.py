@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 WIDTHS_S = (0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 900, 3600)
 MAX_BINS = 800
 FINE_S = 0.25
+# A p99 of fewer requests than this is their maximum, and a line of maxima is noise.
+ENOUGH = 300
 # Latency buckets grow by 3 % from 0.1 ms to 120 s: what one pixel of a log axis can show.
 FIRST_MS = 0.1
 GROWTH = 1.03
@@ -39,10 +41,14 @@ class Window:
 
 @dataclass(slots=True)
 class Series:
-    """Counts per bin of `width_s` seconds from `begin_ns`. Quantiles are ms per bin: None: no request, inf: failed."""
+    """Counts per bin of `width_s` seconds from `begin_ns`, latency quantiles, ms, per bin of `latency_width_s` seconds.
+
+    A quantile is None without requests and inf where it fell among failures.
+    """
 
     begin_ns: int
     width_s: float
+    latency_width_s: float = 1.0
     total: list[int] = field(default_factory=list)
     good: list[int] = field(default_factory=list)
     failures: dict[str, int] = field(default_factory=dict)
@@ -137,14 +143,28 @@ class _Counter:
             total += np.bincount(at[mine], minlength=size)
             fine_good += np.bincount(at[mine & good], minlength=size)
 
+    def _bins_with_enough(self) -> int:
+        """How many bins make one for latency, at most 40: the busiest ones then hold ENOUGH requests."""
+        usual = sorted(n for n in self.total.tolist() if n)
+        per_bin = usual[len(usual) // 2] if usual else ENOUGH
+        return max(1, min(40, math.ceil(ENOUGH / per_bin)))
+
     def series(self) -> Series:
+        import numpy as np
+
+        merge = self._bins_with_enough()
+        rows = math.ceil(self.bins / merge)
+        merged = np.zeros((rows * merge, BUCKETS), np.int64)
+        merged[: self.bins] = self.histogram
+        merged = merged.reshape(rows, merge, BUCKETS).sum(axis=1)
         return Series(
             begin_ns=self.begin_ns,
             width_s=self.width_ns / 1e9,
             total=self.total.tolist(),
             good=self.good.tolist(),
             failures=dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
-            quantiles_ms={q: quantiles(self.histogram, q) for q in QUANTILES},
+            latency_width_s=self.width_ns / 1e9 * merge,
+            quantiles_ms={q: quantiles(merged, q) for q in QUANTILES},
             fine={key: (total.tolist(), good.tolist()) for key, (total, good) in sorted(self.fine.items())},
             populations=sorted(self.by_population),
             overall_ms={

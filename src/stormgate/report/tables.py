@@ -102,7 +102,7 @@ def _table(head: str, findings: Sequence[Finding], style: Style) -> RenderableTy
             *(style.figure(value, f.unit) for value in (f.value, f.bound, f.limit)),
             count(f.samples),
         )
-    return Padding(table, (0, 0, 0, 1))
+    return Padding(table, (0, 0, 0, 1), expand=False)
 
 
 def _reasons(findings: Iterable[Finding], style: Style) -> Iterator[RenderableType]:
@@ -116,12 +116,12 @@ def _reasons(findings: Iterable[Finding], style: Style) -> Iterator[RenderableTy
         )
         if f.source:
             text.append(style.safe(f"  {one_line(f.source)}"), "dim")
-        yield Padding(text, (0, 0, 0, 2))
+        yield Padding(text, (0, 0, 0, 2), expand=False)
         if f.waived:
-            yield Padding(Text(style.safe(f"waived: {one_line(f.waived)}"), "dim"), (0, 0, 0, 4))
+            yield Padding(Text(style.safe(f"waived: {one_line(f.waived)}"), "dim"), (0, 0, 0, 4), expand=False)
         bad = [cell for cell in worst_first(f.cells) if cell.verdict is not Verdict.PASS]
         if bad:
-            yield Padding(_cells(bad, f.unit, style), (0, 0, 0, 4))
+            yield Padding(_cells(bad, f.unit, style), (0, 0, 0, 4), expand=False)
 
 
 def _cells(cells: Sequence[Cell], unit: str, style: Style) -> RenderableType:
@@ -145,8 +145,10 @@ def _validity(findings: Sequence[Finding], style: Style) -> Iterator[RenderableT
     if not findings:
         return
     good = [f for f in findings if f.verdict is Verdict.PASS]
-    text = Text.assemble(("  Measured  ", "dim"), f"{len(good)} of {len(findings)} rules of validity hold")
+    text = Text(f"{len(good)} of {len(findings)} rules of validity hold")
     if len(good) == len(findings):
         text.append(style.safe(": " + ", ".join(one_line(f.name) for f in good)), "dim")
-    yield text
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row(Text("Measured", "dim"), text)
+    yield Padding(grid, (0, 0, 0, 2), expand=False)
     yield from _reasons(findings, style)

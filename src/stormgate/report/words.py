@@ -102,27 +102,27 @@ def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> l
     """What to do now, as sentences; commands stand in backticks."""
     folder = folder or "reports/latest"
     gate = plan.source if plan and plan.source else "GATE"
-    again = f"Run it again: `stormgate gate {gate}`."
-    look = f"Look at the outage and its cells: `{folder}/report.html`."
+    again = f"Run it again: `stormgate gate {gate}`"
+    look = f"Look at the outage and its cells: `{folder}/report.html`"
     steps = {
         Verdict.PASS: ["Ship it."],
         Verdict.FAIL: [
             "Do not ship.",
             look,
-            f"Judge the same evidence again: `stormgate judge {folder}`.",
+            f"Judge the same evidence again: `stormgate judge {folder}`",
         ],
         Verdict.INCONCLUSIVE: [
             "Do not ship on this run: it does not show that the release is bad, and not that it is good.",
             "Remove the reason named beside each `INCONCLUSIVE` above.",
-            f"Then see whether the gate can decide at all: `stormgate plan {gate}`.",
+            f"Then see whether the gate can decide at all: `stormgate plan {gate}`",
             again,
         ],
-        Verdict.ERROR: [f"Read the logs: `{folder}/logs/`.", again],
-        Verdict.ABORTED: [f"Read why in `{folder}/timeline.ndjson` (event `abort`).", again],
+        Verdict.ERROR: [f"Read the logs: `{folder}/logs/`", again],
+        Verdict.ABORTED: [f"What stopped it is the `abort` event in `{folder}/timeline.ndjson`", again],
         Verdict.DIRTY: [
             "Page whoever owns the target: it may still be broken.",
-            f"Undo what is left: `stormgate restore {folder}`.",
-            f"What was broken, and its inverse, is in `{folder}/undo.ndjson`.",
+            f"Undo what is left: `stormgate restore {folder}`",
+            f"What was broken, and its inverse, is in `{folder}/undo.ndjson`",
         ],
     }[judgement.verdict]
     if judgement.verdict is Verdict.FAIL and judgement.exit_code == 0:
