@@ -63,6 +63,15 @@ def test_what_a_document_becomes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
+        (
+            "kind: TrafficMix",
+            "kind: TraficMix",
+            "mix.yaml:2: kind 'TraficMix' has no traffic to show; did you mean 'TrafficMix'?",
+        ),
+        ("kind: TrafficMix", "kind: Plan", "has no traffic to show; allowed here: TrafficMix, Target"),
+        ("kind: TrafficMix\n", "", "mix.yaml:1: a document without a kind has no traffic to show"),
+        ("apiVersion: stormgate.dev/v1", "apiVersion: stormgate.dev/v2", "mix.yaml:1: apiVersion: 'stormgate.dev/v2' is unknown"),
+        ("kind: TrafficMix", "kind: TrafficMix\n---\nkind: TrafficMix", "mix.yaml:4: a second TrafficMix in one file"),
         ("75%", "70%", "mix.yaml:8: the shares of groups sum to 0.95"),
         ("[London, Paris]", "[London, Parris]", "mix.yaml:11: no city 'Parris'; did you mean Paris"),
         ("Tokyo: 3", "Tokyo: 0", "mix.yaml:14: 'Tokyo' has weight 0"),

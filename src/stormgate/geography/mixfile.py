@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from stormgate.documents.problems import DocumentErrors, Problems, label
+from stormgate.documents.problems import nearest as nearest_word
 from stormgate.documents.shapes import Ours, Shape, fit
 from stormgate.documents.values import NAME, Name, PositiveSeconds, Share, show, wrong
 from stormgate.documents.yamlfile import Document, read_documents
@@ -26,6 +27,7 @@ from stormgate.geography.places import City, UnknownPlaceError, city
 from stormgate.model import Target
 
 KIND = "TrafficMix"
+KINDS = (KIND, "Target")
 EDGE_COLUMNS = ("name", "city", "country", "group")
 DAYS = {"every-day": EVERY_DAY, "weekdays": WEEKDAYS, "weekend": EVERY_DAY - WEEKDAYS}
 SECONDS_PER_DAY = 86_400
@@ -100,18 +102,23 @@ def read_mix(path: Path) -> TrafficMix:
     """The mix of a TrafficMix document, or of a target with populations. Raises DocumentErrors."""
     problems = Problems()
     documents = read_documents(path, problems)
-    mixes = [d for d in documents if isinstance(d.data, dict) and d.data.get("kind") == KIND]
-    if documents and not mixes:
+    problems.raise_any()
+    kinds = [d.data.get("kind") if isinstance(d.data, dict) else None for d in documents]
+    if "Target" in kinds:
         from stormgate.documents import load_target
 
         return TrafficMix(mix_of_target(load_target(path)))
+    for document, kind in zip(documents, kinds, strict=True):
+        if kind != KIND:
+            what = f"kind {show(kind)}" if kind else "a document without a kind"
+            problems.add(document.file, document.line("kind"), f"{what} has no traffic to show", nearest_word(str(kind), KINDS))
     problems.raise_any()
-    if len(mixes) > 1:
-        problems.add(mixes[1].file, mixes[1].line(), "a second TrafficMix in one file", "keep one in a file")
-    shape = fit(TrafficMixShape, mixes[0], problems)
+    if len(documents) > 1:
+        problems.add(documents[1].file, documents[1].line(), "a second TrafficMix in one file", "keep one in a file")
+    shape = fit(TrafficMixShape, documents[0], problems)
     problems.raise_any()
     assert shape is not None  # noqa: S101 - fit returns None only with a problem noted
-    return _build(shape, mixes[0], problems)
+    return _build(shape, documents[0], problems)
 
 
 def _build(shape: TrafficMixShape, document: Document, problems: Problems) -> TrafficMix:
