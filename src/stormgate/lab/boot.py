@@ -102,7 +102,9 @@ class Lab:
     def _links(self, say: Progress) -> None:
         wiring = self.wiring
         try:
-            choice = server.ensure_binary(say, self.env)
+            # Builds nothing: whoever starts us has had the time to (see `launch.prepare`).
+            choice = server.find_server(self.env)
+            say(f"toxiproxy: {choice.kind} {choice.version} ({choice.why})")
             self.toxiproxy = server.launch(choice, log_path=wiring.log_path("toxiproxy"))
             if self.toxiproxy.process is not None and self.fleet is not None:
                 self.fleet.record("toxiproxy", self.toxiproxy.process)

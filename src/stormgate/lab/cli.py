@@ -158,7 +158,7 @@ def _leave(target: Target, state: Path, defect: str | None) -> Target:
     from stormgate import processes
     from stormgate.lab.launch import await_whole, daemon_argv, prepare
 
-    prepare(target, state)
+    prepare(target, state, os.environ, click.echo)
     with (state / "daemon.log").open("ab") as log:
         process = subprocess.Popen(
             daemon_argv(state, defect), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"

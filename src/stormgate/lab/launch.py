@@ -49,13 +49,15 @@ def launch(
 ) -> RunningLab:
     """Start a lab as a child that dies with this process, and wait until it is whole.
 
-    `state` is a folder for its files (made if need be; one lab at a time). `on_progress` is told, line by line, what it does.
+    `state` is a folder for its files (made if need be; one lab at a time). A first start on a machine builds the Toxiproxy server
+    before the deadline begins to count. `on_progress` is told, line by line, what it does.
     Raises LabError with one line when it does not come up within `deadline_s` seconds; nothing of it is left then.
     """
-    prepare(target, state)
+    env = os.environ if env is None else env
+    prepare(target, state, env, on_progress or (lambda _: None))
     process = processes.spawn(
         daemon_argv(state, defect),
-        env=dict(os.environ if env is None else env),
+        env=dict(env),
         log_path=state / "daemon.log",
         # ctrl-C is for whoever holds the lab: it must outlive the undoing of faults. It tidies up when we die.
         new_session=True,
@@ -68,8 +70,11 @@ def launch(
         raise
 
 
-def prepare(target: Target, state: Path) -> None:
-    """Lay out the state folder. Raises LabError when a lab runs there already, or nothing can be written there."""
+def prepare(target: Target, state: Path, env: Mapping[str, str], say: Callable[[str], object]) -> None:
+    """Lay out the state folder, and build what takes minutes once and is not part of a lab's start: the Toxiproxy server.
+
+    Raises LabError when a lab runs there already, nothing can be written there, or the Toxiproxy asked for does not answer.
+    """
     try:
         state.mkdir(parents=True, exist_ok=True)
         if running_pid(state) is not None:
@@ -80,6 +85,14 @@ def prepare(target: Target, state: Path) -> None:
         (state / "target.json").write_text(json.dumps(to_json(target)))
     except OSError as error:
         raise LabError(f"cannot write to {state}: {error.strerror}") from error
+    from stormgate.toxiproxy import server
+    from stormgate.toxiproxy.errors import ToxiproxyError
+
+    try:
+        if server.find_server(env).kind == "embedded":
+            server.ensure_binary(say, env)
+    except ToxiproxyError as error:
+        raise LabError(str(error)) from error
 
 
 def daemon_argv(state: Path, defect: str | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a service with the defect `eu-spill` does: rows go to a shard on which they have no business. Unused in the healthy lab."""
+"""What a service with the defect `eu-spill` does: rows go to a shard where they have no business. Unused in the healthy lab."""
 
 from __future__ import annotations
 
