@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from stormgate.documents import load_target
-from stormgate.documents.experiments import check_experiment
+from stormgate.documents.experiments import Given, check_experiment
 from stormgate.documents.problems import Problems
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,14 +30,19 @@ WANTED = {
 }
 
 
+@pytest.fixture(scope="module")
+def lab():
+    return load_target(ROOT / "targets/lab.yaml")
+
+
 def test_all_are_there():
     assert {path.stem for path in EXPERIMENTS} >= WANTED
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_valid_against_the_lab(path):
+def test_valid_against_the_lab(path, lab):
     problems = Problems()
-    check_experiment(path, {}, ROOT, load_target(ROOT / "targets/lab.yaml"), problems)
+    check_experiment(path, Given(), ROOT, lab, problems)
     problems.raise_any()
 
 
