@@ -20,6 +20,7 @@ from stormgate.load.labels import connection_classes
 from stormgate.load.message import ends_at_close
 from stormgate.load.pool import Pool
 from stormgate.load.recorder import CODE, Recorder
+from stormgate.load.redirect import redirected
 from stormgate.load.task import Task
 from stormgate.model import Outcome
 
@@ -272,7 +273,7 @@ class Exchange:
         reply = Reply(request, outcome, status, raw, task.intended_ns, now)
         if outcome is Outcome.OK and request.check is not None and not _checked(request.check, reply):
             reply.outcome = outcome = Outcome.WRONG_BODY
-        code = request.codes.get(task.stream.place.index)
+        code = request.codes.get(task.stream.place)
         if code is None:
             code = self._series(task)
         size = len(raw) - raw.find(b"\r\n\r\n") - 4
@@ -294,7 +295,7 @@ class Exchange:
     def _series(self, task: Task) -> int:
         request, place = task.request, task.stream.place
         code = self.recorder.series_code(place.name, request.name, request.method, request.op)
-        request.codes[place.index] = code
+        request.codes[place] = code
         return code
 
     def lost(self, connection: Connection) -> None:
@@ -312,7 +313,7 @@ class Exchange:
     def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
         now = clock()
         request = task.request
-        code = request.codes.get(task.stream.place.index)
+        code = request.codes.get(task.stream.place)
         if code is None:
             code = self._series(task)
         sent = -1 if outcome is Outcome.NOT_SENT else task.sent_ns
@@ -336,6 +337,14 @@ class Exchange:
             return
         self.in_flight -= 1
         counters.completed += 1
+        if task.request.redirects > task.redirects and not self.stopping:
+            target = redirected(task.request, reply, task.pool)
+            if target is not None:
+                task.redirects += 1
+                task.request, task.intended_ns = target, reply.done_ns
+                self.submit(task)
+                return
+        task.redirects = 0
         self.after(task, reply)
 
     # --- connections between requests

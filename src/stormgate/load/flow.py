@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stormgate.model import Outcome
 
 if TYPE_CHECKING:
-    from stormgate.load.pool import Pool
+    from stormgate.load.pool import Place, Pool
 
 DEFAULT_TIMEOUT_S = 10.0
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -108,7 +108,16 @@ class Request:
         self.extra = _extra_headers(headers, self.body, content_type, method, decode)
         # Per pool: the request line and headers, ready to send. Per population: the code of its row in the recorder.
         self.heads: dict[Pool, bytes] = {}
-        self.codes: dict[int, int] = {}
+        self.codes: dict[Place, int] = {}
+
+    def moved(self, path: str, *, keep_method: bool) -> Request:
+        """The same request for another path; as a GET without a body unless `keep_method`. Raises ValueError for the path."""
+        copy = Request(self.method if keep_method else "GET", path)
+        for slot in ("name", "op", "timeout_ns", "connect_timeout_ns", "expect", "check", "retry", "redirects", "decode"):
+            setattr(copy, slot, getattr(self, slot))
+        if keep_method:
+            copy.body, copy.extra = self.body, self.extra
+        return copy
 
     def head_for(self, pool: Pool) -> bytes:
         """The request line and headers for a pool, without the session's headers and the final empty line."""

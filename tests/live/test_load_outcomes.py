@@ -1,0 +1,286 @@
+"""Every way a request can end, against a real server with bad manners, plus what flows can do."""
+
+import socket
+import time
+
+import gevent
+import pytest
+from tests.live.load_engine import Bench, counts, server
+
+from stormgate.load import Retry, get, post, request, think
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with server(tmp_path_factory.mktemp("server")) as address:
+        yield address
+
+
+def ask(path, **options):
+    def flow(_session):
+        return (yield get(path, timeout_s=options.pop("timeout_s", 5), **options))
+
+    return flow
+
+
+@pytest.mark.parametrize(
+    ("path", "outcome", "status", "body"),
+    [
+        ("/ok", "ok", 200, b'{"id": 1}'),
+        ("/bytes", "ok", 200, b"slowly"),
+        ("/close", "ok", 200, b"bye"),
+        ("/chunked", "ok", 200, b"wikipedia"),
+        ("/continue", "ok", 200, b"done"),
+        ("/huge", "ok", 200, b"x"),
+        ("/old", "ok", 200, b"until the end"),
+        ("/503", "bad_status", 503, b"down"),
+        ("/nothing", "bad_status", 404, b"no such path"),
+        ("/garbage", "malformed", 0, b""),
+        ("/twice", "malformed", 0, b""),
+        ("/surplus", "malformed", 0, b""),
+        ("/early", "reset", 0, b""),
+        ("/silent", "reset", 0, b""),
+        ("/reset", "reset", 0, b""),
+    ],
+)
+def test_outcomes_and_bodies(url, path, outcome, status, body):
+    with Bench(url) as bench:
+        rows, reply = bench.play(ask(path))
+        again, _ = bench.play(ask("/ok"))  # whatever happened, the next request is served
+    assert [(r["outcome"], r["status"], r["attempt"]) for r in rows] == [(outcome, status, 1)]
+    assert rows[0]["intended_ns"] <= rows[0]["sent_ns"] <= rows[0]["done_ns"]
+    assert (reply.outcome, reply.status, reply.body) == (outcome, status, body)
+    assert [r["outcome"] for r in again] == ["ok"]
+
+
+@pytest.mark.parametrize(("path", "outcome"), [("/never", "first_byte_timeout"), ("/stuck", "body_timeout")])
+def test_deadlines_say_where_it_stopped(url, path, outcome):
+    with Bench(url) as bench:
+        rows, reply = bench.play(ask(path, timeout_s=0.3))
+    assert [r["outcome"] for r in rows] == [outcome]
+    assert 0.3 <= (rows[0]["done_ns"] - rows[0]["sent_ns"]) / 1e9 < 2
+    assert not reply.ok
+
+
+def test_nobody_there_is_refused_and_a_silent_listener_is_a_connect_timeout():
+    with Bench(f"http://127.0.0.1:{_closed_port()}") as bench:
+        rows, _ = bench.play(ask("/ok"))
+    assert [(r["outcome"], r["sent_ns"]) for r in rows] == [("refused", None)]
+    with socket.socket() as full, Bench(f"http://127.0.0.1:{_overflow(full)}") as bench:
+        blockers = [_begin_connecting(full.getsockname()) for _ in range(4)]
+        rows, _ = bench.play(ask("/ok", timeout_s=0.4))
+        for blocker in blockers:
+            blocker.close()
+    assert [(r["outcome"], r["sent_ns"]) for r in rows] == [("connect_timeout", None)]
+
+
+def _closed_port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def _overflow(listener):
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    return listener.getsockname()[1]
+
+
+def _begin_connecting(address):
+    sock = socket.socket()
+    sock.setblocking(False)
+    sock.connect_ex(address)
+    return sock
+
+
+def test_a_wrong_body_and_a_wrong_status_are_said_by_the_flow(url):
+    def flow(_session):
+        yield get("/ok", name="wrong", check=lambda reply: reply.json()["id"] == 2)
+        yield get("/ok", name="broken check", check=lambda reply: reply.json()["no such"])
+        yield get("/ok", name="right", check=lambda reply: reply.json()["id"] == 1)
+        yield get("/503", name="expected", expect=(503,))
+        yield get("/ok", name="unexpected", expect=(201,))
+
+    with Bench(url) as bench:
+        rows, _ = bench.play(flow)
+    assert [(r["route"], r["outcome"]) for r in rows] == [
+        ("wrong", "wrong_body"),
+        ("broken check", "wrong_body"),
+        ("right", "ok"),
+        ("expected", "ok"),
+        ("unexpected", "bad_status"),
+    ]
+
+
+def test_head_answers_have_no_body_and_keep_the_connection(url):
+    def flow(_session):
+        yield request("HEAD", "/head")
+        yield get("/ok")
+        yield request("HEAD", "/head")
+
+    with Bench(url) as bench:
+        rows, _ = bench.play(flow)
+        assert bench.engine.counters.new_connections == 1
+    assert [(r["outcome"], r["bytes_in"]) for r in rows] == [("ok", 0), ("ok", 9), ("ok", 0)]
+
+
+def test_a_big_body_goes_out_whole(url):
+    before = counts(url).get("/ok", 0)
+    with Bench(url) as bench:
+        rows, _ = bench.play(lambda _s: (yield post("/ok", data=b"x" * 5_000_000)))
+    assert [(r["outcome"], r["op"]) for r in rows] == [("ok", "write")]
+    assert counts(url)["/ok"] == before + 1
+
+
+def test_idle_connections_closed_by_the_peer_are_no_error(url):
+    def flow(_session):
+        for _ in range(5):
+            yield get("/hasty")
+            yield think(0.08)
+
+    with Bench(url) as bench:
+        rows, _ = bench.play(flow)
+        assert bench.engine.counters.new_connections == 5
+    assert [r["outcome"] for r in rows] == ["ok"] * 5
+
+
+def test_think_time_moves_the_next_intended_start(url):
+    def flow(_session):
+        first = yield get("/ok")
+        yield think(0.2)
+        second = yield get("/ok")
+        third = yield get("/ok")
+        return first, second, third
+
+    with Bench(url) as bench:
+        rows, (first, second, third) = bench.play(flow)
+    assert second.intended_ns == first.done_ns + 200_000_000
+    assert third.intended_ns == second.done_ns
+    assert len({r["request"] for r in rows}) == 3
+
+
+def test_retries_are_explicit_rows_of_one_request_at_the_next_edge(url):
+    with Bench(f"http://127.0.0.1:{_closed_port()}", url) as bench:
+        none, _ = bench.play(ask("/ok"))
+        retried, reply = bench.play(ask("/ok", retry=Retry(attempts=3)))
+        given_up, _ = bench.play(ask("/ok", retry=Retry(attempts=3, next_edge=False)))
+    assert [(r["outcome"], r["attempt"]) for r in none] == [("refused", 1)]
+    assert [(r["outcome"], r["attempt"]) for r in retried] == [("refused", 1), ("ok", 2)]
+    assert len({r["request"] for r in retried}) == 1
+    assert len({r["intended_ns"] for r in retried}) == 1
+    assert reply.ok
+    assert [(r["outcome"], r["attempt"]) for r in given_up] == [("refused", 1), ("refused", 2), ("refused", 3)]
+
+
+def test_redirects_only_when_asked_and_never_to_another_host(url):
+    with Bench(url) as bench:
+        unasked, first = bench.play(ask("/moved", name="m"))
+        followed, second = bench.play(ask("/moved", name="m", redirects=2))
+        looping, third = bench.play(ask("/loop", name="l", redirects=3))
+        away, fourth = bench.play(ask("/away", name="a", redirects=3))
+    assert ([r["status"] for r in unasked], first.status) == ([302], 302)
+    assert ([r["status"] for r in followed], second.json()) == ([302, 200], {"id": 1})
+    assert ([r["status"] for r in looping], third.status) == ([302] * 4, 302)
+    assert ([r["status"] for r in away], fourth.status) == ([302], 302)
+
+
+def test_labels_come_from_response_headers(url):
+    with Bench(url, observe={"served_by": "x-region", "shard": "X-Shard", "cost": "x-cost"}) as bench:
+        rows = bench.play(ask("/labels"))[0] + bench.play(ask("/bytes"))[0] + bench.play(ask("/ok"))[0]
+    assert [(r["served_by"], r["shard"], r["cost"]) for r in rows] == [("eu-west", "eu", None), ("slow", None, None), (None,) * 3]
+
+
+def test_a_flow_that_raises_is_reported_once_and_the_rest_goes_on(url):
+    def flow(session):
+        reply = yield get("/ok")
+        if session.random.random() < 0.5:
+            raise KeyError(reply.status)
+
+    with Bench(url) as bench:
+        bench.stream(flow, rate=200)
+        bench.wait(lambda: bench.engine.counters.flow_errors > 20)
+        bench.finish()
+        assert bench.engine.counters.completed > bench.engine.counters.flow_errors
+    assert len(bench.errors) == 1
+    assert "KeyError: 200" in bench.errors[0][1]
+
+
+def test_what_a_flow_must_not_yield_is_its_own_error(url):
+    with Bench(url) as bench:
+        bench.play(lambda _s: (yield "/ok"))
+    assert len(bench.errors) == 1
+    assert "a flow yields requests" in bench.errors[0][1]
+
+
+def test_login_comes_first_and_once(url):
+    order = []
+
+    def login(session):
+        yield get("/ok", name="login")
+        order.append("login")
+        session.set_header("X-Token", "1")
+
+    def flow(_session):
+        order.append("flow")
+        yield get("/ok", name="flow")
+
+    with Bench(url) as bench:
+        bench.stream(flow, rate=50, login=login)
+        bench.wait(lambda: len(order) > 10)
+        bench.finish()
+    assert order[0] == "login"
+    assert order.count("login") == 1
+
+
+def test_steering_closes_idle_connections_and_moves_new_requests(url, tmp_path):
+    with server(tmp_path) as other, Bench(url, other) as bench:
+        bench.stream(lambda _s: (yield get("/ok")), rate=300)
+        bench.wait(lambda: bench.engine.counters.completed > 100)
+        moved = bench.place.steer(("edge-1", "edge-0"))
+        bench.engine.drop_idle(moved)
+        bench.wait(lambda: not any(c.pool is moved for c in bench.engine.connections.values()))
+        left = counts(url)["/ok"]
+        bench.wait(lambda: counts(other).get("/ok", 0) > 50)
+        assert counts(url)["/ok"] == left
+        rows = bench.finish()
+    assert {r["outcome"] for r in rows} == {"ok"}
+
+
+def test_a_connection_cap_is_dropped_work_not_forgotten_work(url):
+    with Bench(url, max_connections=3) as bench:
+        bench.stream(lambda _s: (yield get("/never", timeout_s=0.5)), rate=100)
+        gevent.sleep(2)
+        rows = bench.finish(grace_s=0.6)
+        counters = bench.engine.counters
+        assert len(bench.engine.connections) == 0
+    unsent = [r for r in rows if r["outcome"] == "not_sent"]
+    assert all(r["sent_ns"] is None for r in unsent)
+    assert len(unsent) > 100
+    assert len(rows) == counters.planned == counters.sent + counters.not_sent
+    assert len({r["request"] for r in rows}) == len(rows)
+
+
+def test_the_end_records_what_was_in_flight(url):
+    with Bench(url) as bench:
+        bench.stream(lambda _s: (yield get("/never", timeout_s=20)), rate=50)
+        bench.wait(lambda: bench.engine.in_flight > 10)
+        begun = time.monotonic()
+        rows = bench.finish(grace_s=0.2)
+        assert time.monotonic() - begun < 2
+    assert {r["outcome"] for r in rows} == {"first_byte_timeout"}
+    assert len(rows) == bench.engine.counters.planned
+
+
+def test_dropped_requests_are_counted_and_never_sent_twice(url):
+    before = counts(url)
+    with Bench(url) as bench:
+        bench.stream(lambda _s: (yield get("/drop30", timeout_s=2)), rate=1000)
+        bench.wait(lambda: bench.engine.counters.planned > 3000, within=30)
+        rows = bench.finish()
+    after = counts(url)
+    failed = [r for r in rows if r["outcome"] != "ok"]
+    assert {r["outcome"] for r in failed} == {"reset"}
+    assert len(failed) == after["dropped"] - before.get("dropped", 0)
+    assert len(rows) == after["/drop30"] - before.get("/drop30", 0)
