@@ -90,6 +90,8 @@ class Nursery:
 
     def stop(self) -> None:
         """End it, and with it whatever child is left."""
+        if self._line is not None:
+            self._line.close()
         processes.stop(self.process, 0.0)
 
     def _ask(self, request: Mapping[str, str]) -> dict[str, Any]:

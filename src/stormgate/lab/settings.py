@@ -19,7 +19,8 @@ class Settings:
     database_probe_s: float = 0.2
     database_refused_s: float = 0.8
     database_silent_s: float = 2.4
-    standby_gone_s: float = 0.6
+    # Longer than a dying primary takes to be held dead: commits that stop waiting while it dies would bar its standby from taking over.
+    standby_gone_s: float = 2.5
     synchronous: bool = True
     # Steward: steering.
     edge_probe_s: float = 0.4
