@@ -1,5 +1,7 @@
 """Judgements of every verdict, and a synthetic run folder to draw: what the golden tests and a person at a terminal look at."""
 
+# ruff: noqa: E501 - figures read row by row
+
 from __future__ import annotations
 
 import json

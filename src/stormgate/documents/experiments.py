@@ -14,7 +14,8 @@ from typing import Any
 from stormgate import model
 from stormgate.documents.components import CHOOSING, Components
 from stormgate.documents.problems import Problems, nearest
-from stormgate.documents.signatures import functions
+from stormgate.documents.signatures import module as module_of
+from stormgate.documents.signatures import signature as signature_of
 from stormgate.documents.yamlfile import Document, Loc, read_documents
 
 KEYS = [
@@ -184,18 +185,18 @@ def _check_activity(activity: Any, loc: Loc, check: _Check) -> None:
 
 def _check_python(provider: Mapping[str, Any], loc: Loc, check: _Check) -> None:
     module, func = str(provider.get("module", "")), str(provider.get("func", ""))
-    known = functions(module, check.root)
+    known = module_of(module, check.root)
     if known is None:
         # Drivers such as chaosk8s are extras that may be installed only where the gate runs; ours and the suite's must be there.
         if module.startswith(OURS) or (check.root / module.split(".", maxsplit=1)[0]).is_dir():
             check.note(f"there is no module {module!r}", "check its name", *loc, "module")
         return
-    if func not in known:
-        check.note(f"module {module} has no function {func!r}", nearest(func, known, what="it has"), *loc, "func")
+    signature = signature_of(func, known, check.root)
+    if signature is None:
+        check.note(f"module {module} has no function {func!r}", nearest(func, known.names, what="it has"), *loc, "func")
         return
     arguments = provider.get("arguments")
     given = arguments if isinstance(arguments, dict) else {}
-    signature = known[func]
     for key in given:
         if key not in signature.arguments and not signature.open_ended:
             check.note(

@@ -49,8 +49,10 @@ class Surroundings:
 
 
 def written_keys(spec: type[BaseModel]) -> dict[str, str]:
-    """Document key -> field of a kind's spec."""
-    return {to_camel(re.sub(r"_(ms|s)$", "", name)): name for name in spec.model_fields}
+    """Document key -> field of a kind's spec. Fields that differ in their unit alone keep it in their keys."""
+    short = {name: to_camel(re.sub(r"_(ms|s)$", "", name)) for name in spec.model_fields}
+    shared = [key for key in short.values() if list(short.values()).count(key) > 1]
+    return {to_camel(name) if key in shared else key: name for name, key in short.items()}
 
 
 def read_objective(

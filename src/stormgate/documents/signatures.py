@@ -6,6 +6,7 @@ Experiments are checked before anything starts, and importing their modules woul
 from __future__ import annotations
 
 import ast
+import functools
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -41,36 +42,55 @@ def module_source(name: str, root: Path) -> Path | None:
     return Path(spec.origin)
 
 
-def functions(name: str, root: Path, depth: int = 4) -> dict[str, Signature] | None:
-    """The public functions of a module, those it re-exports included. None where its source cannot be found or read."""
+@dataclass(frozen=True, slots=True)
+class Module:
+    """What a module's source defines, and what it takes from where: name -> (module, name there)."""
+
+    defined: dict[str, Signature]
+    imported: dict[str, tuple[str, str]]
+
+    @property
+    def names(self) -> list[str]:
+        """The functions an experiment may call."""
+        return [name for name in self.defined if not name.startswith("_")]
+
+
+def module(name: str, root: Path) -> Module | None:
+    """A module as its source reads. None where there is no source, or none that can be read."""
     source = module_source(name, root)
     if source is None:
         return None
     try:
-        tree = ast.parse(source.read_bytes())
+        return _parsed(source, source.stat().st_mtime_ns, name if source.name == "__init__.py" else name.rpartition(".")[0])
     except (OSError, SyntaxError, ValueError):
         return None
-    package = name if source.name == "__init__.py" else name.rpartition(".")[0]
-    found: dict[str, Signature] = {}
-    for node in tree.body:
+
+
+def signature(func: str, found: Module, root: Path, depth: int = 4) -> Signature | None:
+    """The signature of a module's function, looked up through re-exports; None where there is none."""
+    if func in found.defined:
+        return found.defined[func]
+    if func not in found.imported or depth == 0:
+        return None
+    base, original = found.imported[func]
+    there = module(base, root)
+    return signature(original, there, root, depth - 1) if there is not None else None
+
+
+@functools.lru_cache(maxsize=64)
+def _parsed(source: Path, modified_ns: int, package: str) -> Module:
+    defined: dict[str, Signature] = {}
+    imported: dict[str, tuple[str, str]] = {}
+    for node in ast.parse(source.read_bytes()).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            found[node.name] = _signature(node)
-        elif isinstance(node, ast.ImportFrom) and depth > 0:
-            found |= _imported(node, package, root, depth)
-    return {key: value for key, value in found.items() if not key.startswith("_")}
-
-
-def _imported(node: ast.ImportFrom, package: str, root: Path, depth: int) -> dict[str, Signature]:
-    base = node.module or ""
-    if node.level:
-        parent = package.split(".")[: len(package.split(".")) - node.level + 1]
-        base = ".".join([*parent, *([base] if base else [])])
-    if base.split(".")[0] != package.split(".", maxsplit=1)[0]:
-        return {}
-    there = functions(base, root, depth - 1) or {}
-    if any(alias.name == "*" for alias in node.names):
-        return there
-    return {alias.asname or alias.name: there[alias.name] for alias in node.names if alias.name in there}
+            defined[node.name] = _signature(node)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parent = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*parent, *([base] if base else [])])
+            imported |= {alias.asname or alias.name: (base, alias.name) for alias in node.names}
+    return Module(defined, imported)
 
 
 def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Signature:

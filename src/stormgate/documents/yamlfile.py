@@ -14,6 +14,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from stormgate.documents.problems import Problems, label
@@ -102,8 +103,13 @@ def _text(path: Path, problems: Problems) -> str | None:
 
 
 def _compose(text: str) -> Iterator[Node | None]:
-    reader = YAML(typ="rt")
-    yield from reader.compose_all(text)
+    # The scanner's time grows with the square of the nesting: a page of brackets would keep it busy for minutes.
+    depth = 0
+    for event in YAML(typ="rt").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise RecursionError
+    yield from YAML(typ="rt").compose_all(text)
 
 
 def _hint(text: str, line: int) -> str:

@@ -17,6 +17,7 @@ from stormgate.report.tables import Style, judgement_parts
 from stormgate.report.words import DASH, amount, count, one_line, seconds
 
 HEARTBEAT_S = 30.0
+FRESH_S = 5.0
 PREPARING = ("target", "load")
 
 
@@ -49,6 +50,7 @@ class RunScreen:
         self._past: dict[str, float] = {}
         self._stats: Mapping[str, Any] = {}
         self._last_said = self._began
+        self._last_figures = self._began
         self._last_event = ""
         self._live: Live | None = None
         self._open()
@@ -81,7 +83,7 @@ class RunScreen:
         self._stats = stats
         now = self._clock()
         if self._live is None and now - self._last_said >= HEARTBEAT_S and self._figures():
-            self._last_said = now
+            self._last_said = self._last_figures = now
             self._line(f"  {self._figures()}")
         self._refresh()
 
@@ -107,7 +109,8 @@ class RunScreen:
         name, _, began = self._phase
         self._past[name] = now - began
         self._phase = None
-        if self._live is None and self._figures() and name not in PREPARING:
+        fresh = now - self._last_figures < FRESH_S
+        if self._live is None and self._figures() and name not in PREPARING and not fresh:
             self._line(f"  {self._figures()}", now)
 
     def _line(self, text: str, now: float | None = None) -> None:

@@ -54,7 +54,7 @@ def _case(finding: Finding, group: str) -> ElementTree.Element:
     if file and line.isdigit():
         attributes |= {"file": one_line(file), "line": line}
     case = ElementTree.Element("testcase", attributes)
-    text = "\n".join(_lines(finding))
+    text = printable("\n".join(_lines(finding)))
     _outcome(case, finding.verdict, verdict_word(finding), one_line(finding.why), text)
     if finding.verdict is Verdict.PASS:
         ElementTree.SubElement(case, "system-out").text = text

@@ -1,0 +1,241 @@
+"""What every output must hold: each objective, the verdict, no green where there is none, and nothing that executes."""
+
+# ruff: noqa: E501, RUF001 - tables read row by row; the dash is what is shown
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+from tests.golden.report_cases import CASES, HOSTILE, WAIVED, finding, hostile, plan, write_run
+
+from stormgate.evidence import open_run
+from stormgate.model import Cell, Finding, Judgement, Verdict, from_json, worst
+from stormgate.report import initial, junit_xml, report_html, summary_md, verdict_json
+from stormgate.report.console import print_judgement
+from stormgate.report.summary import MAX_BYTES
+from stormgate.report.words import amount, percent, seconds
+
+VERDICTS = list(Verdict)
+
+
+def printed(judgement: Judgement, width: int = 80, encoding: str = "utf-8", **console: object) -> str:
+    raw = io.BytesIO()
+    out = io.TextIOWrapper(raw, encoding=encoding)
+    print_judgement(judgement, Path("reports/x"), Console(file=out, width=width, highlight=False, **console))  # type: ignore[arg-type]
+    out.flush()
+    return raw.getvalue().decode(encoding)
+
+
+names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30)
+numbers = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, 1.0, math.inf]))
+cells = st.builds(
+    Cell, name=names, verdict=st.sampled_from(VERDICTS), value=numbers, bound=numbers, samples=st.integers(0, 10**9), why=names
+)
+findings = st.builds(
+    Finding, name=st.from_regex(r"[a-z]{3,12}-[0-9]{1,4}", fullmatch=True), kind=st.sampled_from(["availability", "failover", "latency"]),
+    verdict=st.sampled_from(VERDICTS), value=numbers, bound=numbers, limit=numbers, unit=st.sampled_from(["share", "ms", "s", "", "x"]),
+    samples=st.integers(0, 10**9), why=names, cells=st.lists(cells, max_size=3).map(tuple), waived=st.sampled_from(["", "ops until 2030"]),
+    source=st.sampled_from(["", "slas/x.yaml:3"]),
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None)
+@given(objectives=st.lists(findings, max_size=5, unique_by=lambda f: f.name), validity=st.lists(findings, max_size=3))
+def test_every_objective_and_its_verdict_is_in_every_output(objectives: list[Finding], validity: list[Finding]) -> None:
+    verdict = worst(f.verdict for f in objectives)
+    judgement = Judgement(
+        gate="g",
+        verdict=verdict,
+        exit_code=verdict.exit_code,
+        plan_digest="d",
+        objectives=tuple(objectives),
+        validity=tuple(validity),
+    )
+    texts = [junit_xml(judgement), summary_md(judgement), report_html(judgement), printed(judgement, 120)]
+    data = json.loads(verdict_json(judgement))
+    assert [o["name"] for o in data["objectives"]] == [f.name for f in objectives]
+    for text in texts:
+        assert verdict.value in text
+        for one in objectives:
+            assert one.name in re.sub(r"\\(.)", r"\1", text)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_verdict_json_reads_back(verdict: Verdict) -> None:
+    data = json.loads(verdict_json(CASES[verdict]))
+    assert from_json(Judgement, data) == CASES[verdict]
+    assert {"schema", "verdict", "exit_code", "gate", "plan_digest", "objectives"} <= set(data)
+    keys = {"name", "kind", "verdict", "value", "bound", "limit", "unit", "samples", "why"}
+    assert all(keys <= set(objective) for objective in data["objectives"])
+
+
+def test_infinity_is_null_in_json() -> None:
+    infinite = replace(
+        CASES[Verdict.FAIL], objectives=(finding("p", "latency", Verdict.FAIL, "never", value=math.inf, bound=math.nan),)
+    )
+    data = json.loads(verdict_json(infinite), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert (data["objectives"][0]["value"], data["objectives"][0]["bound"]) == (None, None)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_junit_is_green_only_for_pass(verdict: Verdict) -> None:
+    root = ElementTree.fromstring(junit_xml(CASES[verdict]))
+    cases = root.findall(".//testcase")
+    assert root.get("tests") == str(len(cases)) == str(1 + len(CASES[verdict].objectives) + len(CASES[verdict].validity))
+    assert int(root.get("failures", "")) == len(root.findall(".//failure"))
+    assert int(root.get("errors", "")) == len(root.findall(".//error"))
+    assert root.findall(".//skipped") == []
+    red = len(root.findall(".//failure")) + len(root.findall(".//error"))
+    assert (red == 0) == (verdict is Verdict.PASS)
+    gate = cases[0]
+    wanted = {Verdict.PASS: None, Verdict.FAIL: "failure", Verdict.DIRTY: "failure"}.get(verdict, "error")
+    assert [child.tag for child in gate] == ([] if wanted is None else [wanted])
+
+
+def test_a_waived_failure_stays_a_failure_and_says_that_it_is_waived() -> None:
+    root = ElementTree.fromstring(junit_xml(WAIVED))
+    assert [f.get("type") for f in root.findall(".//failure")][-1] == "FAIL (waived)"
+    assert "FAIL (waived)" in printed(WAIVED)
+    assert "# ✘ FAIL (waived)" in summary_md(WAIVED)
+
+
+def test_before_the_end_everything_says_inconclusive() -> None:
+    texts = initial(plan())
+    data = json.loads(texts["verdict.json"])
+    assert (data["verdict"], data["exit_code"], data["plan_digest"]) == ("INCONCLUSIVE", 3, plan().digest)
+    assert [o["verdict"] for o in data["objectives"]] == ["INCONCLUSIVE"] * 3
+    root = ElementTree.fromstring(texts["junit.xml"])
+    assert len(root.findall(".//error")) == 4
+    assert texts["summary.md"].startswith("# ? INCONCLUSIVE: chenu-release")
+
+
+class _Tags(HTMLParser):
+    """What a browser would see: tags, and attributes that load or run something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.bad: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.bad += [(k, v) for k, v in attrs if k.startswith("on") or k in {"src", "href", "xlink:href", "action", "style"}]
+
+
+def assert_harmless(page: str) -> None:
+    tags = _Tags()
+    tags.feed(page)
+    assert not tags.tags & {"script", "img", "a", "link", "iframe", "object", "embed", "form"}
+    assert tags.bad == []
+    assert "http" not in page.replace("http-equiv", "").replace(HOSTILE, "") or "http://evil" in page
+    assert "\x1b" not in page
+    assert "\u202e" not in page
+    assert "default-src 'none'" in page
+
+
+def test_hostile_words_stay_words_on_the_page(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "run", words=HOSTILE.replace("\x00", ""), seconds=42)
+    page = report_html(hostile(), open_run(folder))
+    assert_harmless(page)
+    assert "&lt;script&gt;alert(1)" in page
+
+
+def test_hostile_words_stay_words_elsewhere() -> None:
+    ElementTree.fromstring(junit_xml(hostile()))
+    markdown = summary_md(hostile())
+    assert "<script" not in markdown
+    assert "](http" not in markdown
+    assert "\x1b" not in markdown
+    rows = [line for line in markdown.splitlines() if line.startswith("| ✘")]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 7 for row in rows)
+    screen = printed(hostile(), 100)
+    assert "\x1b" not in screen
+    assert "\u202e" not in screen
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_the_page_of_each_verdict_loads_nothing(tmp_path: Path, verdict: Verdict) -> None:
+    page = report_html(CASES[verdict], open_run(write_run(tmp_path / "run", seconds=42)))
+    assert_harmless(page)
+    assert page.count("<svg") == page.count("</svg>") > 0
+
+
+def test_the_page_survives_any_missing_evidence(tmp_path: Path) -> None:
+    for missing in ("plan.json", "timeline.ndjson", "generator.ndjson", "samples/w0.arrow"):
+        folder = write_run(tmp_path / missing.replace("/", "-"), seconds=42)
+        (folder / missing).unlink()
+        assert "FAIL" in report_html(CASES[Verdict.FAIL], open_run(folder))
+    folder = write_run(tmp_path / "torn", seconds=42)
+    path = folder / "samples" / "w0.arrow"
+    path.write_bytes(path.read_bytes()[:-5000])
+    assert "torn after" in report_html(CASES[Verdict.FAIL], open_run(folder))
+    (tmp_path / "empty").mkdir()
+    assert "The run left no timeline" in report_html(CASES[Verdict.ERROR], open_run(tmp_path / "empty"))
+
+
+def test_a_summary_fits_githubs_limit_with_every_objective_in_it() -> None:
+    cells = tuple(Cell(name=f"cell {i} " + "x" * 200, verdict=Verdict.FAIL, why="y" * 300) for i in range(200))
+    many = tuple(finding(f"objective-{i:04}", "latency", Verdict.FAIL, "z" * 900, cells=cells) for i in range(900))
+    text = summary_md(replace(CASES[Verdict.FAIL], objectives=many))
+    assert len(text.encode()) <= MAX_BYTES
+    assert all(f.name in re.sub(r"\\(.)", r"\1", text) for f in many)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+@pytest.mark.parametrize("width", [40, 80, 120])
+def test_the_console_fits_its_width_and_its_encoding(width: int, encoding: str) -> None:
+    for judgement in (*CASES.values(), WAIVED):
+        text = printed(judgement, width, encoding)
+        assert judgement.verdict.value in text
+        # Paths and commands stay whole, so that they can be copied; everything else wraps.
+        long = [line for line in text.splitlines() if len(line.rstrip()) > width]
+        assert all(re.match(r"  (Evidence|Report|Next|        )  ", line) for line in long), long
+
+
+def test_no_colour_means_no_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "\x1b[" in printed(CASES[Verdict.FAIL], force_terminal=True)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not re.search(r"\x1b\[[0-9;]*3[0-9]m", printed(CASES[Verdict.FAIL], force_terminal=True))
+    assert "\x1b" not in printed(CASES[Verdict.FAIL])
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "text"),
+    [
+        (None, "ms", "–"), (1.0, "share", "100 %"), (0.99992119, "share", "99.9921 %"), (0.99999999, "share", "99.999999 %"),
+        (0.0, "share", "0 %"), (0.0000788, "share", "0.0079 %"), (0.5, "share", "50 %"), (21.4, "ms", "21.4 ms"), (0.043, "s", "43 ms"),
+        (8.204, "s", "8.2 s"), (math.inf, "ms", "never"), (math.inf, "share", "∞"), (math.nan, "ms", "–"), (38012, "", "38,012"),
+        (1234.5, "requests", "1,234 requests"), (-0.02, "share", "-2 %"),
+    ],
+)  # fmt: skip
+def test_amounts(value: float | None, unit: str, text: str) -> None:
+    assert amount(value, unit) == text
+
+
+@given(st.floats(0, 1))
+def test_a_share_is_never_rounded_to_all_or_nothing(value: float) -> None:
+    assert (percent(value) == "100 %") == (value == 1)
+    assert float(percent(value).rstrip(" %")) <= 100
+
+
+def test_stretches_of_time() -> None:
+    assert [seconds(s) for s in (0, 4.4, 99, 125, 3600, 3780, 7200)] == [
+        "0 s",
+        "4 s",
+        "99 s",
+        "2 min 5 s",
+        "60 min",
+        "63 min",
+        "2 h",
+    ]
