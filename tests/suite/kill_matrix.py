@@ -3,9 +3,9 @@
     python -m tests.suite.kill_matrix [--runs 60] [--seed 1] [--report matrix.ndjson]
 
 One standing lab, that nobody writes off, goes through all runs: gate after gate is started on it, and the gate, its chaos
-process, its load or the lab's Toxiproxy is killed. Then `stormgate restore` without arguments, from a fresh process. A run counts as
-"whole" when no ledger is open, the target says so and nothing of the run lives on; as "dirty" when the gate or the restore exited
-with 6; anything else is a broken promise, and the exit code is 1.
+process, its load or the lab's Toxiproxy is killed. Then `stormgate restore` without arguments, from a fresh process. A run
+counts as "whole" when no ledger is open, the target says so and nothing of the run lives on; as "dirty" when the gate or the
+restore exited with 6; anything else is a broken promise, and the exit code is 1.
 """
 
 from __future__ import annotations

@@ -1,0 +1,95 @@
+"""The command backend: somebody's own scripts, believed only as far as they can be observed."""
+
+import stat
+import sys
+
+import pytest
+
+from stormgate.chaos.context import make_context
+from stormgate.chaos.errors import CannotBreak, NotApplied, NotWhole, UndoFailed, Unproven
+from stormgate.chaos.inject import inject
+from stormgate.chaos.ledger import open_entries
+from stormgate.chaos.undo import undo_all
+from stormgate.model import Component, Target
+
+pytestmark = pytest.mark.live
+
+SCRIPT = """#!{python}
+import os, pathlib, sys
+flag, step = pathlib.Path(sys.argv[1]), sys.argv[2]
+if step == "apply":
+    flag.write_text(" ".join(os.environ["STORMGATE_" + name] for name in ("COMPONENT", "MODE", "PARAM_LATENCY_MS")))
+elif step == "undo":
+    flag.unlink(missing_ok=True)
+elif step == "fail":
+    print("no permission"); sys.exit(7)
+elif step == "observe":
+    sys.exit(0 if flag.exists() else 1)
+"""
+
+
+@pytest.fixture
+def script(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    path = tmp_path / "break.py"
+    path.write_text(SCRIPT.format(python=sys.executable))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "run").mkdir()
+
+    def context(**steps):
+        argv = {step: [str(path), str(tmp_path / "flag"), verb] for step, verb in steps.items()}
+        handle = {"apply": {"slow": argv["apply"]}, "undo": {"slow": argv["undo"]}}
+        handle |= {"observe": argv["observe"]} if "observe" in argv else {}
+        component = Component(name="db", kind="database", backend="command", handle=handle)
+        return make_context(Target(name="t", components=(component,)), tmp_path / "run", fault="f", seed=1), component
+
+    return context
+
+
+def test_applied_with_its_parameters_proven_and_undone(script, tmp_path):
+    context, component = script(apply="apply", undo="undo", observe="observe")
+    inject(context, [component], "slow", {"latency_ms": 30})
+    assert (tmp_path / "flag").read_text() == "db slow 30"
+    undo_all(context)
+    assert not (tmp_path / "flag").exists()
+    assert open_entries(context.folder) == []
+
+
+def test_an_apply_that_fails_is_taken_back(script):
+    context, component = script(apply="fail", undo="undo", observe="observe")
+    with pytest.raises(NotApplied, match="ended with 7: no permission"):
+        inject(context, [component], "slow", {"latency_ms": 30})
+    assert open_entries(context.folder) == []
+
+
+def test_an_apply_without_effect_is_unproven(script):
+    context, component = script(apply="undo", undo="undo", observe="observe")
+    with pytest.raises(Unproven):
+        inject(context, [component], "slow", {"latency_ms": 30}, proof_s=0.2)
+    assert open_entries(context.folder) == []
+
+
+def test_an_undo_that_only_says_so_is_not_believed(script):
+    context, component = script(apply="apply", undo="observe", observe="observe")
+    inject(context, [component], "slow", {"latency_ms": 30})
+    with pytest.raises(UndoFailed, match="not seen to be"):
+        undo_all(context, deadline_s=0.3)
+    assert len(open_entries(context.folder)) == 1
+
+
+def test_a_broken_observer_proves_neither_fault_nor_health(script, tmp_path):
+    context, component = script(apply="apply", undo="undo", observe="fail")
+    with pytest.raises(UndoFailed, match="ended with 7"):
+        inject(context, [component], "slow", {"latency_ms": 30}, proof_s=0.2)
+    context, component = script(apply="apply", undo="undo")
+    with pytest.raises(CannotBreak, match="no `observe`"):
+        inject(context, [component], "slow", {"latency_ms": 30})
+    with pytest.raises(CannotBreak, match="no `apply` for freeze"):
+        inject(context, [component], "freeze")
+
+
+def test_a_fault_that_was_there_before_is_not_ours(script, tmp_path):
+    (tmp_path / "flag").touch()
+    context, component = script(apply="apply", undo="undo", observe="observe")
+    with pytest.raises(NotWhole, match="before it was made"):
+        inject(context, [component], "slow", {"latency_ms": 30})
