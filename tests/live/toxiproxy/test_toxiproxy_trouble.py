@@ -114,7 +114,7 @@ def test_a_slicer_of_size_zero(own, echo):
             assert sock.recv(100)
             assert client.version()
             return
-        assert wait_until(lambda: own.running.process.poll() is not None), "the real server dies of it"
+        assert wait_until(lambda: own.running.process.poll() is not None, 60), "the real server dies of it"
     with pytest.raises(ServerUnreachable):
         client.ensure_no_toxic("web", "slicer_downstream")
 
