@@ -138,6 +138,14 @@ def test_overload_ends_only_when_the_engine_has_caught_up():
     assert not pressure.judge(4 * MS)
 
 
+def test_restraint_never_keeps_itself_up():
+    pressure = Backpressure()
+    pressure.share = 1.0
+    assert pressure.judge(900 * MS)
+    pressure.share = 0.3
+    assert not pressure.judge(900 * MS)
+
+
 def test_a_saturated_engine_opens_connections_slowly_but_always_some():
     pressure = Backpressure()
     opened = sum(pressure.may_open(1_000 * MS + now * MS) for now in range(0, 2000))

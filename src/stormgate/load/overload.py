@@ -10,6 +10,7 @@ from __future__ import annotations
 LATE_NS = 20_000_000
 CALM_NS = 5_000_000
 BUSY_SHARE = 0.85
+IDLE_SHARE = 0.7
 WINDOW_NS = 50_000_000
 OPEN_PER_S = 100
 STARTS_PER_TICK = 64
@@ -37,7 +38,8 @@ class Backpressure:
     def judge(self, late_ns: int) -> bool:
         """Update and return `saturated`, given how late the arrival to be started next is."""
         if self.saturated:
-            self.saturated = late_ns > CALM_NS
+            # Late, but not working: then it is this very restraint that keeps it late.
+            self.saturated = late_ns > CALM_NS and self.share > IDLE_SHARE
         else:
             self.saturated = late_ns > LATE_NS and self.share > BUSY_SHARE
         return self.saturated

@@ -1,0 +1,281 @@
+"""Stormgate's streams under the real `locust` command: evidence, statistics, workers that die, and the end of a run."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+
+import pyarrow as pa
+import pytest
+from tests.live.load_engine import counts, server
+
+from stormgate.evidence.check import check_run
+from stormgate.evidence.read import Run
+from stormgate.model import Load, Plan, Population, Steering, Target, to_json
+from stormgate.processes import spawn
+
+pytestmark = pytest.mark.live
+
+FILE = """
+from locust import constant, HttpUser, tag, task
+from stormgate.load import GeoUser, get, post
+
+class Reader(GeoUser):
+    rate_per_s = 10
+    def flow(self, session):
+        reply = yield get("/ok", name="list", timeout_s=5)
+        if reply.status == 200 and reply.json():
+            yield get("/labels", name="open", timeout_s=5)
+"""
+TASKS = """
+from locust import tag, task
+from stormgate.load import GeoUser, get, post
+
+class Both(GeoUser):
+    rate_per_s = 20
+    @tag("read")
+    @task(3)
+    def read(self, session):
+        yield get("/ok", name="read")
+    @tag("write")
+    @task
+    def write(self, session):
+        yield post("/ok", name="write", json={})
+    """
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@contextlib.contextmanager
+def locust(tmp_path, *arguments, source=FILE, env=None):
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    log = tmp_path / "locust.log"
+    argv = [sys.executable, "-m", "locust", "-f", file, "--only-summary", "--evidence", tmp_path / "run", *arguments]
+    process = spawn(list(map(str, argv)), env={**os.environ, **(env or {})}, log_path=log, cwd=tmp_path)
+    try:
+        yield process, log
+    finally:
+        process.kill()
+        process.wait()
+
+
+def distributed(workers):
+    port = str(free_port())
+    return [
+        "--processes", str(workers), "--expect-workers-max-wait", "60", "--master-host", "127.0.0.1", "--master-port", port,
+        "--master-bind-host", "127.0.0.1", "--master-bind-port", port,
+    ]  # fmt: skip
+
+
+def timeline(tmp_path):
+    path = tmp_path / "run" / "timeline.ndjson"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def wait_for(process, log, condition, within=90.0):
+    deadline = time.monotonic() + within
+    while not condition():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
+
+
+def ready(tmp_path):
+    return any(row["event"] == "load.ready" for row in timeline(tmp_path))
+
+
+def end(process, log):
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(timeout=40)
+    except subprocess.TimeoutExpired:
+        pytest.fail(log.read_text())
+
+
+def problems(run):
+    return [p for p in check_run(run) if not p.startswith(("manifest.json", "plan.json"))]
+
+
+def plan_env(tmp_path, populations, *, workers=1, users=20, rate=200.0, steering=None, allow=("127.0.0.0/8",)):
+    target = Target(
+        name="t", populations=populations, allow=allow, observe={"served_by": "x-region"}, steering=steering or Steering()
+    )
+    plan = Plan(
+        gate="t", seed=11, confidence=0.95, target=target, faults=(), objectives=(), warmup_s=1, steady_s=1, final_s=1,
+        load=Load(locustfile="mine.py", rate_per_s=rate, users=users, workers=workers),
+    ).sealed()  # fmt: skip
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(to_json(plan)))
+    return {"STORMGATE_PLAN": str(path)}
+
+
+def population(name, share, *urls, **more):
+    links = {f"edge-{number}": url for number, url in enumerate(urls)}
+    return Population(name=name, share=share, latitude=0, longitude=0, edges=tuple(links), links=links, **more)
+
+
+def test_a_users_file_needs_nothing_else(tmp_path):
+    with (
+        server(tmp_path) as url,
+        locust(tmp_path, "-H", url, "--headless", "-u", "20", "-r", "20", "-t", "4s", "--json-file", str(tmp_path / "s")) as (
+            process,
+            log,
+        ),
+    ):
+        assert process.wait(timeout=90) == 0, log.read_text()
+        served = counts(url)
+    run = Run(tmp_path / "run")
+    samples = run.samples()
+    assert problems(run.folder) == []
+    assert len(samples) == served["/ok"] + served["/labels"] > 300
+    assert set(samples["population"]) == {"default"}
+    assert sum(row["planned"] for row in run.generator) == len(samples)
+    entries = json.loads(next(tmp_path.glob("s*.json")).read_text())
+    assert sum(entry["num_requests"] for entry in entries) == len(samples)
+    latency_ms = (samples["done_ns"] - samples["intended_ns"]) / 1e6
+    assert max(entry["max_response_time"] for entry in entries) == pytest.approx(latency_ms.max(), abs=0.01)
+    assert sum(entry["total_response_time"] for entry in entries) == pytest.approx(latency_ms.sum(), rel=0.001)
+    assert [row["event"] for row in timeline(tmp_path)] == ["load.step", "load.ready", "load.end"]
+
+
+def test_tasks_have_weights_and_tags(tmp_path):
+    base = ["--headless", "-u", "10", "-r", "10", "-t", "3s"]
+    with server(tmp_path) as url, locust(tmp_path, "-H", url, *base, source=TASKS) as (process, log):
+        assert process.wait(timeout=90) == 0, log.read_text()
+    names = Run(tmp_path / "run").samples()["route"].value_counts()
+    assert 1.8 < names["read"] / names["write"] < 5
+    other = tmp_path / "tagged"
+    other.mkdir()
+    with server(tmp_path) as url, locust(other, "-H", url, *base, "--tags", "write", source=TASKS) as (process, log):
+        assert process.wait(timeout=90) == 0, log.read_text()
+    assert set(Run(other / "run").samples()["route"]) == {"write"}
+
+
+def test_two_workers_deal_one_plan_and_end_whole(tmp_path):
+    with server(tmp_path) as url:
+        people = (population("a", 0.7, url, labels={"shard": "eu"}), population("b", 0.3, url))
+        env = plan_env(tmp_path, people, workers=2)
+        with locust(tmp_path, "--headless", "-u", "20", "-r", "20", *distributed(2), env=env) as (process, log):
+            wait_for(process, log, lambda: ready(tmp_path))
+            time.sleep(3)
+            assert end(process, log) == 0, log.read_text()
+        served = counts(url)
+    run = Run(tmp_path / "run")
+    samples = run.samples()
+    assert problems(run.folder) == []
+    assert sorted(run.sample_files) == ["worker-0", "worker-1"]
+    assert len(samples) == served["/ok"] + served["/labels"]
+    assert 0.6 < (samples["population"] == "a").mean() < 0.8
+    assert set(samples["shard"][samples["population"] == "a"]) == {"eu"}
+    assert next(row for row in timeline(tmp_path) if row["event"] == "load.ready")["workers"] == 2
+    streams = [row["streams"] for row in run.generator if not row["final"]]
+    assert max(streams) == 10
+
+
+def test_a_killed_worker_is_named_within_five_seconds(tmp_path):
+    with (
+        server(tmp_path) as url,
+        locust(tmp_path, "-H", url, "--headless", "-u", "20", "-r", "20", *distributed(2)) as (process, log),
+    ):
+        wait_for(process, log, lambda: ready(tmp_path))
+        time.sleep(1.5)
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
+        killed_ns = time.monotonic_ns()
+        os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
+        wait_for(process, log, lambda: any(row["event"] == "load.lost" for row in timeline(tmp_path)), within=20)
+        time.sleep(1)
+        end(process, log)
+    lost = [row for row in timeline(tmp_path) if row["event"] == "load.lost"]
+    assert len(lost) == 1
+    assert 0 < lost[0]["at_ns"] - killed_ns < 5e9
+    run = Run(tmp_path / "run")
+    found = problems(run.folder)
+    assert any(lost[0]["worker"] in problem and "no final row" in problem for problem in found)
+    survivor = ({"worker-0", "worker-1"} - {lost[0]["worker"]}).pop()
+    assert not any(survivor in problem for problem in found)
+    # Up to its last block the dead worker's samples are there.
+    with pa.OSFile(str(tmp_path / "run" / "samples" / f"{lost[0]['worker']}.arrow")) as source:
+        assert pa.ipc.open_stream(source).schema.names[0] == "intended_ns"
+    assert sum(batch.num_rows for worker, batch in run.batches() if worker == lost[0]["worker"]) > 50
+
+
+def test_the_plan_steers_by_table_and_a_refused_host_gets_no_packet(tmp_path):
+    table = tmp_path / "www"
+    table.mkdir()
+    port = free_port()
+    (table / "t.json").write_text(json.dumps({"version": 1, "populations": {"a": ["edge-0", "edge-1"]}}))
+    web = spawn([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(table)])
+    try:
+        with server(tmp_path) as one, server(tmp_path) as two:
+            steering = Steering(mode="table", url=f"http://127.0.0.1:{port}/t.json", interval_ms=100)
+            env = plan_env(tmp_path, (population("a", 1, one, two),), steering=steering)
+            with locust(tmp_path, "--headless", "-u", "20", "-r", "20", env=env) as (process, log):
+                wait_for(process, log, lambda: ready(tmp_path))
+                wait_for(process, log, lambda: counts(one).get("/ok", 0) > 50)
+                assert "/ok" not in counts(two)
+                (table / "t.json").write_text(json.dumps({"version": 2, "populations": {"a": ["edge-1"]}}))
+                wait_for(process, log, lambda: counts(two).get("/ok", 0) > 50)
+                left = counts(one)["/ok"]
+                time.sleep(0.5)
+                assert counts(one)["/ok"] == left
+                end(process, log)
+    finally:
+        web.kill()
+        web.wait()
+    moves = [row for row in timeline(tmp_path) if row["event"] == "load.step" and row.get("steering")]
+    assert [(row["steering"], row["version"]) for row in moves] == [({"a": "edge-1"}, 2)]
+    assert set(Run(tmp_path / "run").samples()["outcome"]) == {"ok"}
+
+
+def test_a_host_outside_the_allow_list_is_refused_before_a_packet_leaves(tmp_path):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.1)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        env = plan_env(tmp_path, (population("a", 1, url),), allow=("192.0.2.0/24",))
+        with locust(tmp_path, "--headless", "-u", "1", env=env) as (process, log):
+            assert process.wait(timeout=60) == 2
+            assert "127.0.0.1) is not in the target's allow list: nothing was sent" in log.read_text()
+        with pytest.raises(TimeoutError):
+            listener.accept()
+
+
+def test_the_web_ui_starts_stops_and_starts_again(tmp_path):
+    port = free_port()
+    with (
+        server(tmp_path) as url,
+        locust(tmp_path, "-H", url, "--web-host", "127.0.0.1", "--web-port", str(port)) as (process, log),
+    ):
+        base = f"http://127.0.0.1:{port}"
+
+        def call(path, **form):
+            data = urllib.parse.urlencode(form).encode() if form else None
+            try:
+                with urllib.request.urlopen(base + path, data, timeout=10) as reply:
+                    return json.load(reply)
+            except OSError:
+                return {}
+
+        for _ in range(2):
+            wait_for(process, log, lambda: call("/swarm", user_count=10, spawn_rate=10, host=url).get("success"))
+            wait_for(process, log, lambda: call("/stats/requests").get("total_rps", 0) > 20)
+            stats = {entry["name"]: entry for entry in call("/stats/requests")["stats"]}
+            assert {"list", "open", "Aggregated"} <= stats.keys()
+            call("/stop", now="1")
+            wait_for(process, log, lambda: call("/stats/requests").get("state") == "stopped")
+        end(process, log)
+    run = Run(tmp_path / "run")
+    assert sorted(path.stem for path in run.sample_paths()) == ["worker-0", "worker-0-2"]
+    assert problems(run.folder) == []
