@@ -66,7 +66,9 @@ def decide(
     state: ShardState, primary: NodeView, standby: NodeView, *, gone_s: float, want_synchronous: bool
 ) -> tuple[ShardState, Action | None]:
     """The next state and what to do for it, or no action. At most one action at a time: the next look decides the next."""
-    if not primary.up and not primary.dead:
+    if not primary.dead and (not primary.up or primary.in_recovery is None):
+        # Not seen this time, and not yet held dead. Reading its silence as "commits do not wait" would bar its standby from taking
+        # over at the very moment it is needed.
         return state, None
     if primary.dead:
         # Without the standby's word on every acknowledged write, taking over would lose some: better no shard than that.
