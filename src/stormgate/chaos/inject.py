@@ -115,7 +115,13 @@ def _apply(entries: Sequence[Entry]) -> None:
             return str(error)
         return None
 
-    problems = [problem for problem in in_parallel(apply, entries) if problem is not None]
+    # Processes before links, the reverse of undoing. A region that loses its links first and its processes half a second later is
+    # another fault: its databases have told their peers goodbye before they die.
+    stages = sorted({backends.get(entry.part.backend).undo_stage for entry in entries}, reverse=True)
+    problems = []
+    for stage in stages:
+        together = [entry for entry in entries if backends.get(entry.part.backend).undo_stage == stage]
+        problems += [problem for problem in in_parallel(apply, together) if problem is not None]
     if problems:
         raise NotApplied("; ".join(problems))
 
