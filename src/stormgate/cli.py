@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from stormgate import __version__
-from stormgate.model import EXIT_USAGE
+from stormgate.model import EXIT_USAGE, Verdict
 
 # name -> (module:attribute, one line for the overview)
 _COMMANDS: dict[str, tuple[str, str]] = {
@@ -72,6 +72,13 @@ def main(argv: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
+    except Exception as error:
+        # Python's own exit code for this is 1, which would read as FAIL: a defect of ours is never a verdict on the release.
+        import traceback
+
+        traceback.print_exc()
+        click.echo(f"stormgate: internal error: {type(error).__name__}: {error}", err=True)
+        sys.exit(Verdict.ERROR.exit_code)
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -19,13 +19,13 @@ def refuse(why: str, fix: str) -> NoReturn:
 def load_plan(gate: Path, *, allow_production: bool = False) -> Plan:
     """The plan of a gate document, its rules proven able to fail. Wrong documents: exit code 2 and every problem at once."""
     from stormgate.documents import DocumentErrors, load_gate
-    from stormgate.judge.canary import blind_rules
+    from stormgate.judge.canary import canary_problems
 
     try:
         plan = load_gate(gate, allow_production=allow_production)
     except DocumentErrors as errors:
         raise click.ClickException(str(errors)) from None
-    if blind := blind_rules(plan):
+    if blind := canary_problems(plan):
         # A rule that stays green when shown a violation, or nothing at all, would pass any release.
         raise click.ClickException("\n".join(blind))
     return plan
