@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -154,4 +155,5 @@ def _md(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return "`" + one_line(text).replace("`", "'").replace("|", "/") + "`"
+    """A path or a digest as code; what does not look like one is shown as text, escaped."""
+    return f"`{text}`" if re.fullmatch(r"[\w./:+-]+", text) else _md(text)

@@ -51,6 +51,8 @@ def percent(value: float) -> str:
     distance = min(abs(value), abs(1 - value))
     digits = min(8, max(2, 1 - math.floor(math.log10(distance * 100)))) if distance > 0 else 2
     shown = math.floor(value * 100 * 10**digits + 1e-6) / 10**digits if 0.5 < value < 1 else value * 100
+    if 0 < value < 1:
+        shown = min(100 - 10.0**-digits, max(10.0**-digits, shown))
     text = f"{shown:.{digits}f}".rstrip("0").rstrip(".")
     return f"{text} %"
 
