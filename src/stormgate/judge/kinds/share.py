@@ -78,13 +78,14 @@ class LabelShare:
                 bound=self._share(c.lower if v is Verdict.FAIL else c.upper),
                 samples=c.total,
                 why=why_cell(c, v, allowed, alpha, self.test.windows.blocks),
+                detail={"bad": c.bad, "design_effect": c.deff},
             )
             for c, v in zip(counted, verdicts, strict=True)
         ]
         at = decisive(counted, verdicts)
         wanted = f"{self.spec.label} in {', '.join(self.spec.values)}"
         why = f"{wanted}: {cells[at].name}: {cells[at].why}" if self.spec.by else f"{wanted}: {cells[at].why}"
-        detail = {"cells": verdict_counts(verdicts)}
+        detail = {"cells": verdict_counts(verdicts), "bad": sum(c.bad for c in counted)}
         finding = task.finding(
             worst(verdicts), why, value=cells[at].value, bound=cells[at].bound, cells=shown(cells), detail=detail, **base
         )

@@ -1,0 +1,66 @@
+"""`stormgate compare`: two runs, objective by objective."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from stormgate.judge.compare import Comparison
+
+
+@click.command(name="compare", short_help="Compare two runs, objective by objective.")
+@click.argument("run_a", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run_b", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
+def compare_command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
+    """Judge RUN_A and RUN_B again, both against RUN_B's plan, and show what changed from A to B, with its interval.
+
+    Informs and never decides: the exit code is 0. To gate on a difference, use an objective of kind nonInferiority.
+    """
+    import json
+
+    from stormgate.evidence import open_run
+    from stormgate.judge import judge
+    from stormgate.judge.compare import compare
+
+    a, b = open_run(run_a), open_run(run_b)
+    if b.plan is None:
+        raise click.ClickException(f"{run_b}: {'; '.join(b.problems)}\n  fix: name a run folder with its plan.json")
+    same_faults = a.plan is not None and {f.name for f in a.plan.faults} == {f.name for f in b.plan.faults}
+    comparison = compare(judge(a, b.plan if same_faults else None), judge(b), confidence)
+    if as_json:
+        click.echo(json.dumps(comparison.to_json(), indent=1))
+    else:
+        from rich.console import Console
+
+        Console().print(render(comparison, (run_a.name, run_b.name)))
+    return 0
+
+
+def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
+    """The comparison as a person reads it."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    head = f"A {names[0]}: {comparison.verdicts[0]}\nB {names[1]}: {comparison.verdicts[1]}"
+    if not comparison.same_plan:
+        head += "\nnot judged against the same plan: objectives of the same name may not measure the same"
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("objective", "unit", "limit", "A", "B", "B - A", f"interval at {comparison.confidence:g}", ""):
+        table.add_column(name, justify="left" if name in ("objective", "unit", "") else "right", overflow="fold")
+    for row in comparison.rows:
+        interval = "" if row.low is None or row.high is None else f"{row.low:+.4g} to {row.high:+.4g}"
+        cells = (row.name, row.unit, _number(row.limit), _number(row.values[0]), _number(row.values[1]))
+        table.add_row(*cells, "" if row.difference is None else f"{row.difference:+.4g}", interval, row.telling)
+    return Group(Text(head), Text(""), table)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"
