@@ -90,6 +90,15 @@ def test_every_population_reads_and_writes_at_home(target: Target, population: s
         )
 
 
+def test_a_write_is_in_its_own_regions_next_read(target: Target) -> None:
+    user = client.User(target, "london", "eu-18")
+    user.call("GET", "/threads?sphere=personal")
+    identity = user.write()
+    reply = user.call("GET", "/threads?sphere=personal")
+    assert identity in {thread["id"] for thread in reply.body["threads"]}
+    assert reply.headers["x-chenu-cache"] == "miss"
+
+
 def test_profiles_and_spheres_come_from_the_edge_the_second_time(target: Target) -> None:
     user = client.User(target, "london", "eu-21")
     for path in ("/profile", "/spheres/creative"):

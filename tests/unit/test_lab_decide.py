@@ -19,6 +19,7 @@ STANDBY = NodeView(up=True, in_recovery=True)
 IMPOSTOR = NodeView(up=True, in_recovery=False)
 DEAD = NodeView(up=False, dead=True)
 UNSEEN = NodeView(up=False)
+MISSED = NodeView(up=True)
 SILENT = NodeView(up=True)
 
 
@@ -31,6 +32,7 @@ SILENT = NodeView(up=True)
         pytest.param(STATE, DEAD, DEAD, STATE, None, id="both dead"),
         pytest.param(STATE, UNSEEN, STANDBY, STATE, None, id="primary not seen yet: it may be starting"),
         pytest.param(STATE, SILENT, STANDBY, STATE, None, id="primary missed one look: nothing is known, nothing changes"),
+        pytest.param(STATE, MISSED, STANDBY, STATE, None, id="primary missed one look: what was known still holds"),
         pytest.param(STATE, GAP, DEAD, STATE, None, id="standby just went: wait a little"),
         pytest.param(STATE, ALONE, DEAD, STALE, Await("eu-west", False), id="standby gone: stop waiting for it"),
         pytest.param(STALE, FREE, STANDBY, STALE, Await("eu-west", True), id="standby back: wait for it again"),

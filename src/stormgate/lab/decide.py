@@ -77,6 +77,9 @@ def decide(
             after = replace(state, primary=state.standby, standby=state.primary, synchronous=False, epoch=state.epoch + 1)
             return after, Promote(state.standby)
         return state, None
+    if primary.in_recovery is None:
+        # It did not answer this time. Nothing is decided on what it might have said.
+        return state, None
     if primary.in_recovery:
         # Decided and written, but the promotion itself did not get through.
         return state, Promote(state.primary)
