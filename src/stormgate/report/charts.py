@@ -153,7 +153,7 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
         yield Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>').format(
             _n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y), limit.name
         )
-        yield _text(WIDTH - RIGHT - 4, y - 4, limit.name, "limit-label", "end")
+        yield _text(LEFT + 4, y - 4, limit.name, "limit-label", "start")
     width_s = series.latency_width_s
     x_key = WIDTH - RIGHT
     for q, css in ((0.99, "p99"), (0.95, "p95"), (0.50, "p50")):
@@ -172,8 +172,9 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
 def _rate_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
     series = chart.series
     rates = [total / series.width_s for total in series.total]
-    # Of the last bin only a part was filled.
-    high = _nice(max([*rates[:-1], chart.planned_rate_per_s or 0, 1]))
+    # One burst at the start would flatten everything else: the highest fiftieth of the bins may leave the pane.
+    usual = sorted(rates)[: max(1, math.ceil(len(rates) * 0.98))]
+    high = _nice(max(usual[-1], (chart.planned_rate_per_s or 0) * 1.2, 1))
     yield from _pane(
         top, height, "Requests per second, by intended start", [(0, "0"), (0.5, f"{high / 2:,g}"), (1, f"{high:,g}")]
     )
@@ -186,7 +187,7 @@ def _rate_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
     if chart.planned_rate_per_s:
         y = top + height * (1 - chart.planned_rate_per_s / high)
         yield Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y))
-        yield _text(WIDTH - RIGHT - 4, y - 4, f"planned {chart.planned_rate_per_s:g}/s", "limit-label", "end")
+        yield _text(LEFT + 4, y - 4, f"planned {chart.planned_rate_per_s:g}/s", "limit-label", "start")
 
 
 def _axis(chart: Timeline, top: float, bottom: float) -> Iterable[Markup]:
@@ -228,7 +229,8 @@ def multiple(name: str, counts: tuple[Sequence[int], Sequence[int]], fault: tupl
             parts.append(_rect(x, top + failed, step * 0.86, height - top - failed, "ok", at))
         if n > ok:
             parts.append(_rect(x, top, step * 0.86, max(1.5, failed), "bad", at))
-    for at_s in range(math.ceil((begin_s - fault[0]) / 5) * 5, math.floor(begin_s - fault[0] + length) + 1, 5):
+    step_s = int(max(5, _nice(length / 5)))
+    for at_s in range(math.ceil((begin_s - fault[0]) / step_s) * step_s, math.floor(begin_s - fault[0] + length) + 1, step_s):
         x = left + plot * (fault[0] + at_s - begin_s) / length
         parts.append(_text(x, height + 13, f"{at_s:+d} s" if at_s else "0", "tick", "middle"))
     chart = _svg(width, height + bottom, f"{name}: {bad} of {sum(total)} requests bad around the fault", parts, "multiple")

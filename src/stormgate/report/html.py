@@ -18,6 +18,7 @@ from stormgate.report.words import (
     MEANING,
     amount,
     count,
+    gate_file,
     headline,
     next_steps,
     one_line,
@@ -190,7 +191,7 @@ def _validity(judgement: Judgement) -> Markup:
 
 
 def _again(judgement: Judgement, folder: str, plan: Plan | None) -> Markup:
-    gate = plan.source if plan and plan.source else "GATE"
+    gate = gate_file(judgement, plan)
     seed = f" --seed {plan.seed}" if plan else ""
     lines = (
         f"stormgate judge {folder}            # the same evidence, judged again: the same verdict, byte for byte",

@@ -103,7 +103,7 @@ def headline(judgement: Judgement) -> str:
 def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> list[str]:
     """What to do now, as sentences; commands stand in backticks."""
     folder = folder or "reports/latest"
-    gate = plan.source if plan and plan.source else "GATE"
+    gate = gate_file(judgement, plan)
     again = f"Run it again: `stormgate gate {gate}`"
     look = f"Look at the outage and its cells: `{folder}/report.html`"
     steps = {
@@ -131,6 +131,14 @@ def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> l
         waived = ", ".join(f"{f.name} ({one_line(f.waived)})" for f in judgement.objectives if f.waived)
         return [f"The failure is waived, so the exit code is 0: {waived}.", *steps[1:]]
     return steps
+
+
+def gate_file(judgement: Judgement, plan: Plan | None = None) -> str:
+    """The gate's file as a command names it: the plan's, else the one the objectives came from."""
+    if plan is not None and plan.source:
+        return one_line(plan.source)
+    files = [file for f in judgement.objectives if (file := f.source.rpartition(":")[0])]
+    return one_line(files[0]) if files else "GATE"
 
 
 def one_line(text: str) -> str:
