@@ -67,8 +67,8 @@ def decide(
 ) -> tuple[ShardState, Action | None]:
     """The next state and what to do for it, or no action. At most one action at a time: the next look decides the next."""
     if not primary.dead and (not primary.up or primary.in_recovery is None):
-        # Not seen this time, and not yet held dead. Reading its silence as "commits do not wait" would bar its standby from taking
-        # over at the very moment it is needed.
+        # Not seen this time, and not yet held dead. Reading its silence as "commits do not wait" would bar its standby from
+        # taking over at the very moment it is needed.
         return state, None
     if primary.dead:
         # Without the standby's word on every acknowledged write, taking over would lose some: better no shard than that.
@@ -76,9 +76,6 @@ def decide(
         if standby.up and standby.in_recovery and may_promote:
             after = replace(state, primary=state.standby, standby=state.primary, synchronous=False, epoch=state.epoch + 1)
             return after, Promote(state.standby)
-        return state, None
-    if primary.in_recovery is None:
-        # It did not answer this time. Nothing is decided on what it might have said.
         return state, None
     if primary.in_recovery:
         # Decided and written, but the promotion itself did not get through.

@@ -19,7 +19,8 @@ class Settings:
     database_probe_s: float = 0.2
     database_refused_s: float = 0.8
     database_silent_s: float = 2.4
-    # Longer than a dying primary takes to be held dead: commits that stopped waiting meanwhile would bar its standby from taking over.
+    # Longer than a dying primary takes to be held dead: commits that stopped waiting meanwhile would bar its standby from
+    # taking over.
     standby_gone_s: float = 2.5
     synchronous: bool = True
     # Steward: steering.
