@@ -89,6 +89,7 @@ class Exchange:
         task.sent_ns = -1
         task.started_ns = clock()
         if pool.address is None:
+            self.counters.sent += task.attempt == 1
             self.deferred.append((task, Outcome.DNS))
         elif self.open_allowance > 0 and len(self.connections) < self.max_connections:
             self._open(task)
@@ -116,6 +117,8 @@ class Exchange:
         connection.task = task
         task.connection = connection
         code = connection.connect()
+        # Counted when the engine acts, not when the request ends: requests held up by a silent target are no shortfall of ours.
+        self.counters.sent += task.attempt == 1 and code not in OWN_LIMITS
         if code in (0, errno.EINPROGRESS):
             self.counters.new_connections += 1
             self.connections[connection.fd] = connection
@@ -137,6 +140,7 @@ class Exchange:
         task.sent_ns = now = clock()
         if task.attempt == 1 and not connection.tick:
             self._lag(now - task.intended_ns)
+            self.counters.sent += 1
         connection.tick = 0
         try:
             sent = connection.send(payload)
@@ -325,11 +329,8 @@ class Exchange:
         retry = task.request.retry
         counters = self.counters
         unsent = reply.outcome is Outcome.NOT_SENT
-        if task.attempt == 1:
-            if unsent:
-                counters.not_sent += 1
-            else:
-                counters.sent += 1
+        if task.attempt == 1 and unsent:
+            counters.not_sent += 1
         if retry is not None and not unsent and reply.outcome in retry.on and task.attempt < retry.attempts and not self.stopping:
             task.attempt += 1
             place = task.stream.place
