@@ -40,6 +40,8 @@ def test_five_thousand_connections(tmp_path):
         bench.rows()  # opening thousands at once may have cost an arrival or two on a busy machine
         opened = bench.engine.counters.new_connections
         assert opened >= 5000
+        # Not one has been answered, and all have been sent: that the target is silent is no shortfall of the generator.
+        assert bench.engine.counters.sent >= 5000
         urllib.request.urlopen(url + "/release", timeout=60).close()
         bench.wait(lambda: bench.engine.in_flight == 0, within=60)
         bench.stream(lambda _s: (yield get("/ok", timeout_s=30)), rate=500)
