@@ -322,6 +322,22 @@ def test_the_restore_command_finds_it_without_being_told(here):
     assert "nothing to restore" in done.output
 
 
+def test_the_restore_command_leaves_a_live_run_alone(here):
+    process = here.chaos(write(here, [KILL, HOLD]))
+    try:
+        assert wait_until(lambda: "fault.observed" in here.events(), 60)
+        for arguments in ([], [str(here.folder)]):
+            done = CliRunner().invoke(restore_command, arguments, standalone_mode=False)
+            assert done.return_value == Verdict.DIRTY.exit_code
+            assert f"process {process.pid}" in done.output
+        assert len(open_entries(here.folder)) == 1
+        assert CliRunner().invoke(restore_command, ["--force"], standalone_mode=False).return_value == 0
+        assert whole(here)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
 def test_a_restore_that_cannot_is_dirty_and_says_what_and_why(here):
     killed(here)
     ledger = here.folder / "undo.ndjson"

@@ -3,9 +3,11 @@
     python -m tests.suite.kill_matrix [--runs 60] [--seed 1] [--report matrix.ndjson]
 
 One standing lab, that nobody writes off, goes through all runs: gate after gate is started on it, and the gate, its chaos
-process, its load or the lab's Toxiproxy is killed. Then `stormgate restore` without arguments, from a fresh process. A run
-counts as "whole" when no ledger is open, the target says so and nothing of the run lives on; as "dirty" when the gate or the
-restore exited with 6; anything else is a broken promise, and the exit code is 1.
+process, its load or the lab's Toxiproxy is killed. Then `stormgate restore` without arguments, from a fresh process. Outcomes:
+whole       no ledger is open, the target says that it is whole, and nothing of the run lives on
+dirty       the gate or the restore exited with 6
+untouched   Toxiproxy died before the run had broken anything, and the gate did not pass
+Anything else is a broken promise, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,9 @@ from stormgate.processes import alive, pid_start_ticks, signal_if_same
 ROOT = Path(__file__).resolve().parents[2]
 VICTIMS = ("chaos", "gate", "load", "toxiproxy")
 EXPERIMENTS = ("region-loss", "region-freeze", "shard-primary-freeze", "cache-node-slow", "region-blackhole", "edge-loss")
-# From the start of a gate to where its fault is over; the other victims are killed some time after they appear.
-GATE_S, CHAOS_S, LOAD_S = 20.0, 8.0, 14.0
+# Three of four kills fall within so many seconds of the chaos process's appearance, when faults are open or being made or undone;
+# the rest within so many of the gate's start.
+CHAOS_S, GATE_S = 8.0, 20.0
 DIRTY = 6
 
 
@@ -46,7 +49,7 @@ class Result:
     run: int
     victim: str
     experiment: str
-    after_s: float
+    moment: str
     open_at_kill: list[str]
     gate_exit: int | None
     open_at_restore: list[str]
@@ -70,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
                 with arguments.report.open("a") as file:
                     file.write(json.dumps(asdict(result)) + "\n")
     print(table(results))
-    return 1 if any(result.outcome not in {"whole", "dirty"} for result in results) else 0
+    return 1 if any(result.outcome not in {"whole", "dirty", "untouched"} for result in results) else 0
 
 
 def table(results: list[Result]) -> str:
@@ -105,7 +108,8 @@ def matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
 def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Random) -> Result:
     """One gate, one kill, one restore."""
     experiment = draw.choice(EXPERIMENTS)
-    after_s = draw.uniform(0, {"gate": GATE_S, "toxiproxy": GATE_S, "chaos": CHAOS_S, "load": LOAD_S}[victim])
+    during_chaos = victim == "chaos" or draw.random() < 0.75
+    after_s = draw.uniform(0, CHAOS_S if during_chaos else GATE_S)
     gate_file = documents(lab.target, place, experiment)
     # All that lives below a gate dies or ends with it; the state folder is the run's own, so that runs do not see each other's.
     env = {**os.environ, "XDG_STATE_HOME": str(place / "xdg"), "PYTHONPATH": str(ROOT)}
@@ -113,7 +117,7 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
     gate = start([sys.executable, "-m", "stormgate.cli", "gate", str(gate_file), "--reports", str(place / "reports")], env, place)
     family: dict[int, int] = {}
     try:
-        hit = strike(gate, lab, victim, after_s, family)
+        hit = strike(gate, lab, victim, (during_chaos, after_s), family)
         open_at_kill = open_faults(place)
         gate_exit = None if victim == "gate" and hit else wait_exit(gate, 120, family)
         end_of_family(family, 20)
@@ -131,13 +135,13 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
         timeout=120,
         check=False,
     )
-    outcome = judge(lab, place, gate_exit, restored.returncode, family)
+    outcome = judge(lab, place, victim if hit else "", (gate_exit, restored.returncode), family)
     said = (restored.stdout + restored.stderr).strip().splitlines()
     return Result(
         run=run,
         victim=victim,
         experiment=experiment,
-        after_s=round(after_s, 2),
+        moment=f"{'chaos' if during_chaos else 'gate'} + {after_s:.2f} s",
         open_at_kill=open_at_kill if hit else ["(the gate had ended before)"],
         gate_exit=gate_exit,
         open_at_restore=broken,
@@ -147,13 +151,15 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
     )
 
 
-def judge(lab: RunningLab, place: Path, gate_exit: int | None, restore_exit: int, family: dict[int, int]) -> str:
-    """ "whole", "dirty", or which promise was broken."""
+def judge(lab: RunningLab, place: Path, victim: str, exits: tuple[int | None, int], family: dict[int, int]) -> str:
+    """The outcome; see the module."""
     left = [pid for pid, ticks in family.items() if alive(pid, ticks)]
     if left:
         return f"processes left: {left}"
-    if DIRTY in {gate_exit, restore_exit}:
+    if DIRTY in exits:
         return "dirty"
+    if victim == "toxiproxy" and not list(place.glob("reports/2*/undo.ndjson")):
+        return "untouched" if exits[0] != 0 else "green on a dead target"
     still = open_faults(place)
     if still:
         return f"silently open: {still}"
@@ -185,27 +191,31 @@ def start(argv: list[str], env: dict[str, str], place: Path) -> subprocess.Popen
         return subprocess.Popen(argv, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
 
 
-def strike(gate: subprocess.Popen[bytes], lab: RunningLab, victim: str, after_s: float, family: dict[int, int]) -> bool:
-    """Kill -9 the victim `after_s` seconds after it appeared; False when the gate had ended before."""
-    needle = {"chaos": "stormgate.chaos.run", "load": "locust"}.get(victim)
-    below = lab.process.pid if victim == "toxiproxy" else gate.pid
-    find: Callable[[], int | None]
-    if victim == "gate":
-        find = lambda: gate.pid if gate.poll() is None else None  # noqa: E731
-    else:
-        find = lambda: descendant(below, needle or "toxiproxy")  # noqa: E731
+def strike(
+    gate: subprocess.Popen[bytes], lab: RunningLab, victim: str, moment: tuple[bool, float], family: dict[int, int]
+) -> bool:
+    """Kill -9 the victim some seconds after the chaos process (or the gate) began; False when it had ended before."""
+    during_chaos, after_s = moment
     end = time.monotonic() + 90
-    while (pid := find()) is None:
+    while during_chaos and descendant(gate.pid, "stormgate.chaos.run") is None:
         if gate.poll() is not None or time.monotonic() > end:
             return False
         remember(gate.pid, family)
         time.sleep(0.02)
-    moment = time.monotonic() + after_s
-    while time.monotonic() < moment and gate.poll() is None:
+    end = time.monotonic() + after_s
+    while time.monotonic() < end and gate.poll() is None:
         remember(gate.pid, family)
         time.sleep(0.02)
-    ticks = pid_start_ticks(pid)
-    return ticks is not None and signal_if_same(pid, ticks, signal.SIGKILL)
+    pid = gate.pid if victim == "gate" else descendant(*where(gate, lab, victim))
+    ticks = pid_start_ticks(pid) if pid is not None and (victim == "toxiproxy" or gate.poll() is None) else None
+    return pid is not None and ticks is not None and signal_if_same(pid, ticks, signal.SIGKILL)
+
+
+def where(gate: subprocess.Popen[bytes], lab: RunningLab, victim: str) -> tuple[int, str]:
+    """Below which process the victim is, and how its command line tells it."""
+    if victim == "toxiproxy":
+        return lab.process.pid, "toxiproxy"
+    return gate.pid, {"chaos": "stormgate.chaos.run", "load": "locust"}[victim]
 
 
 def wait_exit(gate: subprocess.Popen[bytes], deadline_s: float, family: dict[int, int]) -> int | None:

@@ -143,9 +143,19 @@ def test_open_ledgers_are_found_by_target_and_forgotten_when_closed(tmp_path):
     assert [(found.target, found.folder) for found in open_ledgers("t")] == [("t", book.folder)]
     assert open_ledgers("another") == []
     assert open_ledgers()[0].open == ("x (crash)",)
+    assert open_ledgers()[0].owner == os.getpid()
     book.undone(entry("1"), "seen")
     assert open_ledgers() == []
+    assert len(ledgers.pointers()) == 1, "while its owner lives it may break something again"
+    orphan(tmp_path)
+    assert open_ledgers() == []
     assert ledgers.pointers() == []
+
+
+def orphan(tmp_path):
+    """As if the process that wrote the pointers had died."""
+    for path in (tmp_path / "xdg").rglob("open/*/*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "start_ticks": 1}))
 
 
 def test_a_run_folder_that_was_deleted_with_faults_open_is_lost_not_clean(tmp_path):
@@ -163,6 +173,7 @@ def test_killed_between_pointer_and_first_intent_is_nothing(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     ledgers.register("t", folder)
+    orphan(tmp_path)
     assert open_ledgers("t") == []
     assert ledgers.pointers() == []
 

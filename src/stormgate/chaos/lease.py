@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from stormgate.chaos.errors import LeaseHeld
-from stormgate.chaos.state import read_json, slug, state_dir, sync_folder, write_durably
+from stormgate.chaos.state import boot_id, read_json, slug, state_dir, sync_folder, write_durably
 from stormgate.processes import alive, pid_start_ticks
 
 DEFAULT_TTL_S = 4 * 3600.0
@@ -81,13 +81,6 @@ def holder(target_name: str) -> Lease | None:
     """The live lease on this target, if any."""
     held = _read(_path(target_name))
     return None if held is None or _stale(held) else held
-
-
-def boot_id() -> str:
-    """This boot of this machine: pids and start ticks mean nothing beyond it."""
-    with contextlib.suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return platform.node()
 
 
 def _same_owner(one: Lease, other: Lease) -> bool:

@@ -21,10 +21,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stormgate.chaos.state import slug, state_dir, sync_folder, write_durably
+from stormgate.chaos.state import boot_id, read_json, slug, state_dir, sync_folder, write_durably
 from stormgate.evidence.read import read_ndjson
 from stormgate.evidence.write import UNDO
 from stormgate.model import Component, Target, from_json, to_json
+from stormgate.processes import alive, pid_start_ticks
 
 SCHEMA = "stormgate.undo/1"
 
@@ -46,6 +47,15 @@ class Entry:
     part: Component
     mode: str
     record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A run of this machine that broke something. `owner` is the process that did, while it lives."""
+
+    target: str
+    folder: Path
+    owner: int | None
 
 
 class Ledger:
@@ -134,10 +144,9 @@ def ledger_target(folder: Path) -> Target | None:
 
 
 def register(target_name: str, folder: Path) -> None:
-    """Remember on this machine that this run is about to break this target."""
-    path = _pointer(target_name, folder)
-    if not path.exists():
-        write_durably(path, {"target": target_name, "folder": str(folder), "utc": _utc()})
+    """Remember on this machine that this process is about to break this target for this run."""
+    owner = {"pid": os.getpid(), "start_ticks": pid_start_ticks(os.getpid()), "boot": boot_id()}
+    write_durably(_pointer(target_name, folder), {"target": target_name, "folder": str(folder), "utc": _utc(), **owner})
 
 
 def unregister(target_name: str, folder: Path) -> None:
@@ -147,15 +156,16 @@ def unregister(target_name: str, folder: Path) -> None:
         sync_folder(path.parent)
 
 
-def pointers() -> list[tuple[Path, str, Path]]:
-    """(pointer file, target name, run folder) of every run that had open entries when last seen."""
-    from stormgate.chaos.state import read_json
-
+def pointers() -> list[Pointer]:
+    """Every run that had open entries when last seen."""
     found = []
     for path in sorted((state_dir() / "open").glob("*/*.json")):
         data = read_json(path)
         if data is not None and isinstance(data.get("target"), str) and isinstance(data.get("folder"), str):
-            found.append((path, data["target"], Path(data["folder"])))
+            same_boot = data.get("boot") == boot_id()
+            pid, ticks = data.get("pid"), data.get("start_ticks")
+            owner = pid if same_boot and isinstance(pid, int) and isinstance(ticks, int) and alive(pid, ticks) else None
+            found.append(Pointer(data["target"], Path(data["folder"]), owner))
     return found
 
 

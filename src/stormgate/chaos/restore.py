@@ -44,12 +44,16 @@ class RestoreReport:
 
 @dataclass(frozen=True, slots=True)
 class OpenLedger:
-    """A run on this machine whose faults are not all undone. `lost`: its ledger is gone or unreadable, and why."""
+    """A run on this machine whose faults are not all undone.
+
+    `lost`: its ledger is gone or unreadable, and why. `owner`: the process that broke them, while it lives and may yet undo them.
+    """
 
     target: str
     folder: Path
     open: tuple[str, ...]
     lost: str = ""
+    owner: int | None = None
 
 
 def restore(folder: Path, deadline_s: float = 30.0, *, whole_s: float | None = None) -> RestoreReport:
@@ -83,12 +87,14 @@ def restore(folder: Path, deadline_s: float = 30.0, *, whole_s: float | None = N
 def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
     """Every run on this machine with open entries (for this target). A pointer whose run is all undone is forgotten."""
     found = []
-    for _, name, folder in pointers():
+    for pointer in pointers():
+        name, folder = pointer.target, pointer.folder
         if target_name is not None and name != target_name:
             continue
         if not (folder / UNDO).exists():
-            if folder.is_dir():  # registered, then killed before the first intent: nothing was broken
-                unregister(name, folder)
+            if folder.is_dir():  # registered, and then killed before the first intent (or not there yet): nothing was broken
+                if pointer.owner is None:
+                    unregister(name, folder)
             else:
                 found.append(
                     OpenLedger(name, folder, (), lost=f"the run folder {folder} is gone, and with it what it had broken")
@@ -100,8 +106,9 @@ def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
             found.append(OpenLedger(name, folder, (), lost=str(error)))
             continue
         if entries:
-            found.append(OpenLedger(name, folder, tuple(f"{entry.part.name} ({entry.mode})" for entry in entries)))
-        else:
+            broken = tuple(f"{entry.part.name} ({entry.mode})" for entry in entries)
+            found.append(OpenLedger(name, folder, broken, owner=pointer.owner))
+        elif pointer.owner is None:
             unregister(name, folder)
     return found
 

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import tempfile
 from collections.abc import Mapping
@@ -70,6 +71,13 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def boot_id() -> str:
+    """This boot of this machine: pids and start ticks mean nothing beyond it."""
+    with contextlib.suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return platform.node()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
