@@ -86,9 +86,13 @@ def read_objective(
             problems.add(document.file, line, f"{key}: {context['what']}", context["fix"])
             continue
         fields[keys[key]] = {**fields.get("where", {}), **read} if key == "where" and isinstance(read, dict) else read
-    _check_references(fields, loc, document, around, problems)
     # What an SLO that cannot be used would have said is not missing here.
     spec = _fit(spec_type, fields, keys, loc, document, problems, complete=said is not None)
+    _check_references(fields if spec is None else spec, loc, document, around, problems)
+    if "fault" in spec_type.model_fields and not around.faults:
+        problems.add(
+            document.file, document.line(*loc, "kind"), f"{shape.kind!r} judges faults, but the gate has none", "add a fault"
+        )
     if spec is None or len(problems) > before:
         return None
     return model.Objective(name=shape.name, kind=shape.kind, spec=spec, source=f"{around.source}:{document.line(*loc)}")
@@ -155,6 +159,7 @@ def _fit(
     except ValidationError as error:
         for one in error.errors(include_url=False):
             where, message, fix = explain(spec_type, one)
+            message = message if where else f"objective {document.data['spec']['objectives'][loc[-1]].get('name')!r}: {message}"
             if one["type"] == "missing" and len(one["loc"]) == 1:
                 if not complete:
                     continue
@@ -175,14 +180,15 @@ def phase_names(faults: Iterable[str]) -> list[str]:
 
 def _check_references(fields: dict[str, Any], loc: Loc, document: Document, around: Surroundings, problems: Problems) -> None:
     allowed = phase_names(around.faults)
-    for at, phase in enumerate(_listed(fields.get("phases"))):
-        line = document.line(*loc, "phases", at)
-        if phase == "warmup":
-            problems.add(document.file, line, "warmup is never judged", f"phases: {', '.join(allowed)}")
-        elif phase not in allowed:
-            problems.add(document.file, line, f"unknown phase {phase!r}", nearest(str(phase), allowed, what="phases"))
-        elif phase in FAULT_PHASES and not around.faults:
-            problems.add(document.file, line, f"phase {phase!r}, but the gate has no fault", "add a fault, or judge 'steady'")
+    for key in ("phases", "versus"):
+        for at, phase in enumerate(_listed(fields.get(key))):
+            line = document.line(*loc, key, at)
+            if phase == "warmup":
+                problems.add(document.file, line, "warmup is never judged", f"phases: {', '.join(allowed)}")
+            elif phase not in allowed:
+                problems.add(document.file, line, f"unknown phase {phase!r}", nearest(str(phase), allowed, what="phases"))
+            elif phase in FAULT_PHASES and not around.faults:
+                problems.add(document.file, line, f"phase {phase!r}, but the gate has no fault", "add a fault, or judge 'steady'")
     fault = fields.get("fault")
     if isinstance(fault, str) and fault not in around.faults:
         fix = nearest(fault, around.faults, what="faults")
@@ -190,10 +196,12 @@ def _check_references(fields: dict[str, Any], loc: Loc, document: Document, arou
     if around.target is None:
         return
     columns = columns_of(around.target)
-    for at, column in enumerate(_listed(fields.get("by"))):
-        if column not in columns:
-            line = document.line(*loc, "by", at)
-            problems.add(document.file, line, f"samples have no column {column!r}", nearest(str(column), columns, what="columns"))
+    for key in ("by", "label", "labels"):
+        for at, column in enumerate(_listed(fields.get(key))):
+            if column not in columns:
+                line = document.line(*loc, key, at)
+                fix = nearest(str(column), columns, what="columns")
+                problems.add(document.file, line, f"samples have no column {column!r}", fix)
     _check_where(fields.get("where"), columns, loc, document, around, problems)
 
 

@@ -69,6 +69,8 @@ def explain(shape: type[BaseModel], error: Mapping[str, Any]) -> tuple[Loc, str,
         return loc, f"unknown key {last!r}{_inside(loc[:-1])}", nearest(last, allowed_keys(shape, loc[:-1]))
     if kind == "missing":
         return loc[:-1], f"{last!r} is missing{_inside(loc[:-1])}", f"add {last!r}"
+    if kind in ("value_error", "assertion_error"):
+        return loc, f"{_path(loc)}{_lower(str(context.get('error', error['msg'])))}", "change it to fit"
     if kind == "literal_error":
         words = [word.strip().strip("'") for word in context["expected"].replace(" or ", ",").split(",")]
         return loc, f"{_path(loc)}{show(error['input'])} is unknown", nearest(str(error["input"]), words)
