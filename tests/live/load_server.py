@@ -15,6 +15,7 @@ import time
 COUNTS = collections.Counter()
 RANDOM = random.Random(5)
 STALLS = [float(number) for number in sys.argv[1:3]]  # seconds after the start: begin and end of a stall of everything
+RELEASED = asyncio.Event()
 BEGUN = time.monotonic()
 
 
@@ -57,6 +58,15 @@ async def answer(path, writer):  # noqa: PLR0912 - one case per bad manner
         case "/reset":
             writer.transport.abort()
             return False
+        case "/held":
+            await RELEASED.wait()
+            writer.write(ANSWERS["/ok"])
+        case "/release":
+            RELEASED.set()
+            writer.write(ANSWERS["/close"])
+        case "/slow":
+            await asyncio.sleep(1.5)
+            writer.write(ANSWERS["/ok"])
         case "/never":
             await asyncio.sleep(30)
         case "/stuck":

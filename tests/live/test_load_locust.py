@@ -210,6 +210,91 @@ def test_a_killed_worker_is_named_within_five_seconds(tmp_path):
     assert sum(batch.num_rows for worker, batch in run.batches() if worker == lost[0]["worker"]) > 50
 
 
+SLOW = """
+from stormgate.load import GeoUser, get
+
+class Reader(GeoUser):
+    rate_per_s = 10
+    def flow(self, session):
+        yield get("/slow", name="slow", timeout_s=10)
+"""
+
+
+def test_the_end_waits_for_what_is_in_flight_on_every_worker(tmp_path):
+    """Locust's own end loses requests that are answered more than half a second after it (50 of 300 when measured)."""
+    options = ["--headless", "-u", "20", "-r", "20", "-t", "4s", "--json-file", tmp_path / "s", *distributed(2)]
+    with server(tmp_path) as url, locust(tmp_path, "-H", url, *options, source=SLOW) as (process, log):
+        assert process.wait(timeout=90) == 0, log.read_text()
+        served = counts(url)["/slow"]
+    run = Run(tmp_path / "run")
+    samples = run.samples()
+    assert problems(run.folder) == []
+    assert set(samples["outcome"]) == {"ok"}
+    entries = json.loads(next(tmp_path.glob("s*.json")).read_text())
+    assert served == len(samples) == sum(entry["num_requests"] for entry in entries) > 300
+
+
+def test_workers_without_the_folder_send_their_evidence_by_message(tmp_path):
+    port = free_port()
+    master = ["--master", "--headless", "-u", "20", "-r", "20", "--expect-workers", "2", "--master-bind-host", "127.0.0.1"]
+    worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port, "--evidence-by-message"]
+    with server(tmp_path) as url, contextlib.ExitStack() as stack:
+        process, log = stack.enter_context(locust(tmp_path, "-H", url, *master, "--master-bind-port", port))
+        for number in range(2):
+            elsewhere = tmp_path / f"machine-{number}"
+            elsewhere.mkdir()
+            stack.enter_context(locust(elsewhere, *worker))
+        wait_for(process, log, lambda: ready(tmp_path))
+        time.sleep(2.5)
+        assert end(process, log) == 0, log.read_text()
+        served = counts(url)
+    assert not (tmp_path / "machine-0" / "run" / "samples").exists()
+    run = Run(tmp_path / "run")
+    samples = run.samples()
+    assert problems(run.folder) == []
+    assert sorted(run.sample_files) == ["worker-0", "worker-1"]
+    assert len(samples) == served["/ok"] + served["/labels"] > 200
+    # Here both clocks are one: what the pings measured must say so, within the error they state.
+    assert all(abs(row["clock_offset_ns"]) <= row["clock_error_ms"] * 1e6 for row in run.generator)
+    assert not list((tmp_path / "run").glob(".shared-*"))
+
+
+CLOSED = """
+from locust import FastHttpUser, HttpUser, constant_throughput, task
+
+class Fast(FastHttpUser):
+    wait_time = constant_throughput(5)
+    @task
+    def a(self):
+        self.client.get("/ok", name="fast")
+        self.client.post("/503", name="broken", json={})
+
+class Plain(HttpUser):
+    wait_time = constant_throughput(5)
+    @task
+    def a(self):
+        self.client.get("/ok", name="plain")
+"""
+
+
+def test_a_plain_locust_file_is_recorded_as_closed_loop(tmp_path):
+    file = tmp_path / "plain.py"
+    file.write_text(CLOSED)
+    argv = [sys.executable, "-m", "stormgate.load", "-f", file, "--headless", "-u", "6", "-r", "6", "-t", "4s", "--only-summary"]
+    with server(tmp_path) as url:
+        env = {**os.environ, "STORMGATE_EVIDENCE": str(tmp_path / "run")}
+        done = subprocess.run([*map(str, argv), "-H", url], env=env, capture_output=True, text=True, timeout=90, check=False)
+        served = counts(url)
+    run = Run(tmp_path / "run")
+    samples = run.samples()
+    assert problems(run.folder) == [], done.stderr
+    assert {row["model"] for row in run.generator} == {"closed"}
+    assert len(samples) == served["/ok"] + served["/503"] > 40
+    outcomes = samples.groupby("route", observed=True)["outcome"].agg(set)
+    assert outcomes.to_dict() == {"fast": {"ok"}, "plain": {"ok"}, "broken": {"bad_status"}}
+    assert set(samples["op"][samples["route"] == "broken"]) == {"write"}
+
+
 def test_the_plan_steers_by_table_and_a_refused_host_gets_no_packet(tmp_path):
     table = tmp_path / "www"
     table.mkdir()

@@ -23,6 +23,17 @@ class Counters:
         self.loop_lag_ns = 0
         self.lags: list[int] = []
 
+    def totals(self) -> dict[str, int]:
+        """The cumulative counts a row of generator truth has the increase of."""
+        return {
+            "planned": self.planned,
+            "sent": self.sent,
+            "completed": self.completed,
+            "not_sent": self.not_sent,
+            "new_connections": self.new_connections,
+            "flow_errors": self.flow_errors,
+        }
+
     def take_lags(self) -> tuple[list[int], int]:
         """Send lags and the longest loop lag since the last call."""
         lags, loop_lag = list(self.lags), self.loop_lag_ns

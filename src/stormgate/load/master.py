@@ -14,6 +14,7 @@ import gevent
 
 from stormgate.evidence.write import Timeline
 from stormgate.load.lost import why_lost
+from stormgate.load.messages import ClockMeter, answer_pings
 from stormgate.model import Event
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ _POLL_S = 0.25
 class Conductor:
     """Follows a run from the runner that starts it. Without a folder it only keeps the barrier at the end."""
 
-    def __init__(self, environment: Any, folder: Path | None) -> None:
+    def __init__(self, environment: Any, folder: Path | None, *, open_loop: bool = True) -> None:
         self._environment = environment
         self._runner = environment.runner
         self._timeline: Timeline | None = None
@@ -44,6 +45,8 @@ class Conductor:
         self._ready_users = 0
         self._running = False
         environment.events.test_start.add_listener(self._on_start)
+        if not open_loop:
+            environment.events.spawning_complete.add_listener(self._on_spawned)
         environment.events.test_stop.add_listener(self._on_stop)
 
     def lead(self) -> None:
@@ -51,6 +54,7 @@ class Conductor:
         self._runner.register_message(HELLO, self._on_hello)
         self._runner.register_message(FINISHED, self._on_finished)
         self._runner.register_message(STREAMS, lambda msg, **_: self.streams(msg.node_id, msg.data["streams"]))
+        answer_pings(self._runner)
         events = self._environment.events
         events.heartbeat_sent.add_listener(self._on_beat)
         events.test_stopping.add_listener(self._on_stopping)
@@ -66,6 +70,9 @@ class Conductor:
         self._streams = {}
         self._ready_users = 0
         self.write(Event.LOAD_STEP, users=self._runner.target_user_count)
+
+    def _on_spawned(self, user_count: int, **_: Any) -> None:
+        self.write(Event.LOAD_READY, users=user_count, workers=max(1, len(self._workers) - len(self._lost)))
 
     def streams(self, client: str, count: int) -> None:
         """A worker says how many streams have begun (logged in). The load is ready when they are as many as Locust aims for."""
@@ -128,6 +135,10 @@ class Follower:
         self._runner = environment.runner
         self._finish = finish
         self._runner.register_message(FINISH, self._on_finish, concurrent=True)
+        self.tests = 0
+        self.by_message = False
+        self.meter = ClockMeter(self._runner)
+        gevent.spawn(self.meter.begin)
 
     def hello(self, name: str) -> None:
         """Tell the master who this is; call when the worker's name is known."""

@@ -47,9 +47,9 @@ class GeoUser(User):  # type: ignore[misc]
 
     def run(self) -> None:
         """Locust's greenlet of this user: it only holds the stream open until Locust kills it."""
-        worker = worker_of(self.environment)
+        worker: Any = worker_of(self.environment)
         self.on_start()
-        stream: Any = worker.join(self)
+        stream = worker.join(self)
         try:
             Event().wait()
         finally:

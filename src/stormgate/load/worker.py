@@ -14,15 +14,15 @@ from typing import Any
 import gevent
 from locust.stats import RequestStats
 
-from stormgate.load import stats_bridge, steering
+from stormgate.load import steering
 from stormgate.load.deal import Dealer, stream_key
 from stormgate.load.engine import Engine
 from stormgate.load.pool import NotAllowedError, Pool
-from stormgate.load.recorder import BlockStream, Recorder
+from stormgate.load.recorder import Recorder
 from stormgate.load.settings import Settings, SettingsError
 from stormgate.load.sink import Sink
 from stormgate.load.stream import Session, Stream, pick_flow
-from stormgate.load.truth import Truth
+from stormgate.load.writer import Clock, Writer
 from stormgate.model import Event
 
 logger = logging.getLogger(__name__)
@@ -48,16 +48,24 @@ def descriptor_limit() -> int:
 class Worker:
     """Streams of one process. `index` of `count` workers decides which positions of the deal are its own."""
 
-    def __init__(self, settings: Settings, sink: Sink, stats: RequestStats, *, name: str, index: int, count: int,
-        on_streams: Callable[[int], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        stats: RequestStats,
+        *,
+        name: str,
+        index: int,
+        count: int,
+        clock: Clock,
+        on_streams: Callable[[int], None],
+    ) -> None:
         """`on_streams` is told how many streams have begun whenever that changed.
 
         Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before anything is sent.
         """
         self.name = name
         self._settings = settings
-        self._sink = sink
-        self._stats = stats
         self._index, self._count = index, max(count, index + 1)
         self._dealers: dict[tuple[str, str | None], Dealer] = {}
         self._finished = False
@@ -69,9 +77,7 @@ class Worker:
         self.recorder = Recorder(name, tuple(settings.observe))
         for population in settings.populations:
             self.recorder.know(population.name, population.labels)
-        self._stream = BlockStream(self.recorder.schema)
-        self._blocks = 0
-        self._rows = 0
+        self._writer = Writer(self.recorder, sink, stats, model="open", clock=clock)
         self.engine = Engine(
             self.recorder,
             self.places.values(),
@@ -80,7 +86,6 @@ class Worker:
             observe=settings.observe,
             on_flow_error=self._on_flow_error,
         )
-        self._truth = Truth(name, "open", time.monotonic_ns())
         # What is alive now stays alive: keeping it out of collections keeps their pauses out of the send lag.
         gc.collect()
         gc.freeze()
@@ -131,10 +136,10 @@ class Worker:
         begin = time.monotonic()
         for number in range(1, 1 << 62):
             gevent.sleep(max(0.0, begin + number * BLOCK_S - time.monotonic()))
-            self._flush()
+            self._writer.flush()
             self._tell_streams()
             if number % round(ROW_S / BLOCK_S) == 0:
-                self._report(final=False)
+                self._writer.report(self.engine.counters, self._gauges())
 
     def _tell_streams(self) -> None:
         streams = len(self.engine.arrivals.streams)
@@ -142,47 +147,17 @@ class Worker:
             self._streams = streams
             self._on_streams(streams)
 
-    def _flush(self) -> None:
-        rows = self.recorder.take()
-        if len(rows):
-            self._blocks += 1
-            self._rows += len(rows)
-            self._sink.block(self._stream.block(self.recorder.batch(rows)))
-            stats_bridge.feed(self._stats, self.recorder, rows)
-
-    def _report(self, *, final: bool) -> None:
-        engine, counters = self.engine, self.engine.counters
-        lags, loop_lag = counters.take_lags()
-        row = self._truth.row(
-            time.monotonic_ns(),
-            totals={
-                "planned": counters.planned,
-                "sent": counters.sent,
-                "completed": counters.completed,
-                "not_sent": counters.not_sent,
-                "new_connections": counters.new_connections,
-                "flow_errors": counters.flow_errors,
-            },
-            lags_ns=lags,
-            loop_lag_ns=loop_lag,
-            gauges={
-                "rows": self._rows,
-                "blocks": self._blocks,
-                "open_connections": len(engine.connections),
-                "in_flight": engine.in_flight,
-                "streams": len(engine.arrivals.streams),
-            },
-            final=final,
-        )
-        self._sink.generator(row)
-
-    def event(self, name: str, **fields: Any) -> None:
-        """A row of the timeline, stamped now."""
-        self._sink.event(name, {"at_ns": time.monotonic_ns(), **fields})
+    def _gauges(self) -> dict[str, int]:
+        engine = self.engine
+        return {
+            "open_connections": len(engine.connections),
+            "in_flight": engine.in_flight,
+            "streams": len(engine.arrivals.streams),
+        }
 
     def _on_flow_error(self, flow: str, text: str) -> None:
         logger.error("flow of %s raised (reported once per place):\n%s", flow, text)
-        self.event(FLOW_ERROR, worker=self.name, flow=flow, traceback=text)
+        self._writer.event(FLOW_ERROR, flow=flow, traceback=text)
 
     # --- where requests go
 
@@ -220,10 +195,10 @@ class Worker:
     def _on_steered(self, version: Any, moved: dict[str, str], left: list[Pool]) -> None:
         for pool in left:
             self.engine.drop_idle(pool)
-        self.event(Event.LOAD_STEP, worker=self.name, steering=moved, version=version)
+        self._writer.event(Event.LOAD_STEP, steering=moved, version=version)
 
     def _on_steering_error(self, why: str) -> None:
-        self.event(Event.LOAD_STEP, worker=self.name, steering_error=why)
+        self._writer.event(Event.LOAD_STEP, steering_error=why)
 
     def _follow_dns(self, interval_s: float) -> None:
         while True:
@@ -254,9 +229,6 @@ class Worker:
             gevent.sleep(0.01)
         gevent.killall(self._greenlets)
         self.engine.end_in_flight()
-        self._flush()
-        self._sink.block(self._stream.end())
-        self._report(final=True)
+        self._writer.end(self.engine.counters, self._gauges())
         self.engine.close()
-        self._sink.close()
         gc.unfreeze()

@@ -1,0 +1,11 @@
+"""`python -m stormgate.load -f any.py ...`: Locust with Stormgate's recording, also for files that know nothing of Stormgate."""
+
+from __future__ import annotations
+
+from locust.main import main
+
+from stormgate.load.hooks import install
+
+if __name__ == "__main__":
+    install()
+    main()
