@@ -82,13 +82,12 @@ def decide(
         return state, Promote(state.primary)
     if standby.up and standby.in_recovery is False:
         return replace(state, synchronous=False), Rejoin(state.standby)
-    return _replication(state, primary, gone_s=gone_s, want_synchronous=want_synchronous)
+    # A standby that is dead itself is gone for certain; one that is only not heard of may be the first sign of a dying primary.
+    gone = primary.streams_for_s < 0 and (standby.dead or primary.streams_for_s <= -gone_s)
+    return _replication(state, primary, gone=gone, want_synchronous=want_synchronous)
 
 
-def _replication(
-    state: ShardState, primary: NodeView, *, gone_s: float, want_synchronous: bool
-) -> tuple[ShardState, Action | None]:
-    gone = primary.streams_for_s <= -gone_s
+def _replication(state: ShardState, primary: NodeView, *, gone: bool, want_synchronous: bool) -> tuple[ShardState, Action | None]:
     caught_up = primary.streams_for_s > 0 and primary.lag_bytes is not None and primary.lag_bytes <= _CAUGHT_UP_BYTES
     if primary.awaits and (gone or not want_synchronous):
         return replace(state, synchronous=False), Await(state.primary, False)
