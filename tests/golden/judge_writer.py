@@ -153,6 +153,7 @@ def synthetic(
         timeline=timeline_of(plan, phases),
         generator=generator_of(ORIGIN_NS, end, planned),
         journals={f.name: clean_journal(f.name) for f in plan.faults},
+        undo=[{"step": step, "id": f"{f.name}-1"} for f in plan.faults for step in ("intent", "applied", "undone")],
         blocks=blocks,
     )
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.golden.judge_writer import BAD, RESET, Rows, S, objective, phase_window, plan_of, rows_of, synthetic, write_folder
 
 from stormgate.evidence import open_run
-from stormgate.evidence.write import Journal
+from stormgate.evidence.manifest import write_manifest
 from stormgate.judge import judge
 from stormgate.judge.synthetic import MemoryRun
 from stormgate.model import Event, Judgement, Plan, Verdict, to_json
@@ -108,14 +108,10 @@ def test_the_same_evidence_gives_the_same_bytes(tmp_path: Path) -> None:
 
 def test_removing_any_file_never_gives_pass(tmp_path: Path) -> None:
     folder = write_folder(synthetic(PLAN, HEALTHY, fault_s=10), tmp_path / "run")
-    # A healthy run with everything in it passes ...
-    with Journal(folder / "undo.ndjson") as undo:
-        undo.append({"step": "intent", "id": "a"})
-        undo.append({"step": "undone", "id": "a"})
     assert judge(open_run(folder)).verdict is Verdict.PASS
-    # ... and without any one of its files does not. (No reading is judged here, and what was undone says the timeline as well.)
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name not in ("readings.ndjson", "undo.ndjson"))
-    assert len(files) == 6
+    # Nothing is judged by readings here: not even the want of them is noticed, unless a sealed manifest lists them.
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "readings.ndjson")
+    assert len(files) == 7
     for path in files:
         without = shutil.copytree(folder, tmp_path / "without")
         (without / path.relative_to(folder)).unlink()
@@ -132,6 +128,17 @@ def test_cutting_any_file_never_gives_pass(tmp_path: Path, kept: float) -> None:
         assert judge(open_run(folder)).verdict is not Verdict.PASS, path
         path.write_bytes(data)
     assert judge(open_run(folder)).verdict is Verdict.PASS
+
+
+def test_what_a_manifest_lists_must_be_there(tmp_path: Path) -> None:
+    folder = write_folder(synthetic(PLAN, HEALTHY, fault_s=10), tmp_path)
+    unsealed = canonical(judge(open_run(folder)))
+    write_manifest(folder)
+    assert canonical(judge(open_run(folder))) == unsealed
+    (folder / "readings.ndjson").unlink()
+    assert judge(open_run(folder)).verdict is Verdict.INCONCLUSIVE
+    (folder / "manifest.json").write_text("[]")
+    assert judge(open_run(folder)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_a_stream_cut_exactly_between_blocks_is_missed(tmp_path: Path) -> None:

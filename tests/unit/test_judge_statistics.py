@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -179,3 +182,13 @@ def test_a_steady_share_of_errors_fails_without_an_order_of_magnitude() -> None:
     p, low = s.burst_tail(x, 40_000, 100, 0.6, 0.05)
     assert p < 1e-6
     assert low > 0.63
+
+
+def test_scipy_is_imported_without_a_fortran_compiler_driver() -> None:
+    code = (
+        "import sys; from stormgate.judge import statistics as s; assert 'scipy' not in sys.modules;"
+        "assert round(float(s.upper_bound(0, 29956, 0.05)), 6) == 1e-4; assert 'numpy.f2py' not in sys.modules;"
+        "assert 'scipy.stats' not in sys.modules; assert 'pandas' not in sys.modules;"
+        "import numpy; assert callable(numpy.f2py.main); import numpy.f2py; assert callable(numpy.f2py.main)"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)

@@ -155,7 +155,7 @@ def test_what_the_timeline_says_overrules_the_numbers(plan: Plan, rows: Rows, ro
 
 def test_an_open_undo_is_dirty(plan: Plan, rows: Rows) -> None:
     run = synthetic(plan, rows)
-    run.undo = [{"step": "intent", "id": "a"}, {"step": "intent", "id": "b"}, {"step": "undone", "id": "a"}]
+    run.undo += [{"step": "intent", "id": "a"}, {"step": "intent", "id": "b"}, {"step": "undone", "id": "a"}]
     judgement = judge(run)
     assert (judgement.verdict, judgement.exit_code) == (Verdict.DIRTY, 6)
     assert "b" in judgement.why

@@ -128,7 +128,7 @@ def _validity(
         v.check_faults(faults),
         v.check_journals(run, plan),
         v.check_generator(health, measured.windows),
-        v.check_samples(run, stream.rows, [*problems, *cut]),
+        v.check_samples(run, stream.rows, [*problems, *cut, *v.sealed_problems(getattr(run, "folder", None))]),
     ]
     if not health.closed_loop:
         checks.append(v.check_load(plan, measured, arrivals))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.judge import statistics
 from stormgate.judge.quantiles import Quantiles, edges_of
 
 Array = NDArray[Any]
@@ -92,20 +93,16 @@ def _log_quantile(counts: Array, edges: Array, quantile: float) -> float | None:
 
 def ratio_bounds(one: Estimate, base: Estimate, alpha: float) -> tuple[float, float, float]:
     """(ratio, lower, upper) of two independent quantiles, each bound one-sided at alpha: Welch's interval on the logarithms."""
-    from scipy.special import stdtrit
-
     difference = one.log_ms - base.log_ms
     variance = one.error**2 + base.error**2
     freedom = variance**2 / (one.error**4 / one.freedom + base.error**4 / base.freedom)
-    margin = float(stdtrit(freedom, 1.0 - alpha)) * math.sqrt(variance)
+    margin = float(statistics.special().stdtrit(freedom, 1.0 - alpha)) * math.sqrt(variance)
     return math.exp(difference), math.exp(difference - margin), math.exp(difference + margin)
 
 
 def ratio_p(one: Estimate, base: Estimate, limit: float) -> float:
     """The p-value of "the ratio is above the limit"."""
-    from scipy.special import stdtr
-
     variance = one.error**2 + base.error**2
     freedom = variance**2 / (one.error**4 / one.freedom + base.error**4 / base.freedom)
     t = (one.log_ms - base.log_ms - math.log(limit)) / math.sqrt(variance)
-    return float(stdtr(freedom, -t))
+    return float(statistics.special().stdtr(freedom, -t))

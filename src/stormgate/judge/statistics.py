@@ -5,7 +5,10 @@ Shares and confidences are fractions of one, `alpha` is 1 - confidence, every bo
 
 from __future__ import annotations
 
+import functools
 import math
+import sys
+import types
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,35 +18,50 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 
+@functools.cache
+def special() -> Any:
+    """scipy.special, imported on first use and without numpy.f2py.
+
+    Importing it clones numpy's whole namespace, of which f2py (a Fortran compiler driver, 0.2 s) is a lazy member: more
+    than a third of the time to judge a small run. An empty module stands in for it meanwhile.
+    """
+    name = "numpy.f2py"
+    stand_in = None if name in sys.modules else types.ModuleType(name)
+    if stand_in is not None:
+        sys.modules[name] = stand_in
+        setattr(np, "f2py", stand_in)  # noqa: B010 - not an attribute that numpy declares
+    try:
+        import scipy.special
+    finally:
+        if stand_in is not None:
+            del sys.modules[name]
+            delattr(np, "f2py")
+    return scipy.special
+
+
 def upper_bound(bad: Any, total: Any, alpha: float) -> Array:
     """Clopper-Pearson upper bound for the share of bad ones: Beta^-1(1 - alpha; k + 1, n - k). Counts may be fractional (k/DEFF).
 
     1.0 where nothing was counted. Source: Clopper and Pearson 1934, in the Beta form.
     """
-    from scipy.special import betaincinv
-
     k, n = np.broadcast_arrays(np.asarray(bad, float), np.asarray(total, float))
     room = n - k
     safe = np.where(room > 0, room, 1.0)
-    return np.where(room > 0, betaincinv(k + 1.0, safe, 1.0 - alpha), 1.0)
+    return np.where(room > 0, special().betaincinv(k + 1.0, safe, 1.0 - alpha), 1.0)
 
 
 def lower_bound(bad: Any, total: Any, alpha: float) -> Array:
     """Clopper-Pearson lower bound for the share of bad ones: Beta^-1(alpha; k, n - k + 1). 0.0 where none was bad."""
-    from scipy.special import betaincinv
-
     k, n = np.broadcast_arrays(np.asarray(bad, float), np.asarray(total, float))
     safe = np.where(k > 0, k, 1.0)
-    return np.where(k > 0, betaincinv(safe, np.maximum(n - k, 0.0) + 1.0, alpha), 0.0)
+    return np.where(k > 0, special().betaincinv(safe, np.maximum(n - k, 0.0) + 1.0, alpha), 0.0)
 
 
 def tail_p(bad: Any, total: Any, allowed: float) -> Array:
     """P(at least `bad` of `total` | share = allowed): the p-value of "worse than allowed". 1.0 where none was bad."""
-    from scipy.special import betainc
-
     k, n = np.broadcast_arrays(np.asarray(bad, float), np.asarray(total, float))
     safe = np.where(k > 0, k, 1.0)
-    return np.where(k > 0, betainc(safe, np.maximum(n - k, 0.0) + 1.0, allowed), 1.0)
+    return np.where(k > 0, special().betainc(safe, np.maximum(n - k, 0.0) + 1.0, allowed), 1.0)
 
 
 def design_effect(counts: Any, total: float, blocks: int) -> float:
@@ -133,8 +151,6 @@ def quantile_ranks(n: int, quantile: float, alpha: float) -> tuple[int | None, i
 
     s = min{s : P(Bin(n, q) <= s - 1) >= 1 - alpha}; r = max{r : P(Bin(n, q) >= r) >= 1 - alpha}. Source: Conover 1999, 3.2.
     """
-    from scipy.special import bdtr
-
     if n <= 0:
         return None, None
 
@@ -142,7 +158,7 @@ def quantile_ranks(n: int, quantile: float, alpha: float) -> tuple[int | None, i
         low, high = 0, n
         while low < high:
             middle = (low + high) // 2
-            if float(bdtr(middle, n, quantile)) >= level:
+            if float(special().bdtr(middle, n, quantile)) >= level:
                 high = middle
             else:
                 low = middle + 1
@@ -150,7 +166,7 @@ def quantile_ranks(n: int, quantile: float, alpha: float) -> tuple[int | None, i
 
     upper = first(1.0 - alpha) + 1
     lower = first(alpha)
-    if lower >= 1 and float(bdtr(lower - 1, n, quantile)) > alpha:
+    if lower >= 1 and float(special().bdtr(lower - 1, n, quantile)) > alpha:
         lower -= 1
     return (lower if lower >= 1 else None), (upper if upper <= n else None)
 
@@ -163,12 +179,10 @@ def requests_needed(allowed: float, alpha: float, bad: int = 0) -> int:
         return bad + 1
     if bad == 0:
         return max(1, math.ceil(math.log(alpha) / math.log1p(-allowed)))
-    from scipy.special import bdtr
-
     low, high = bad + 1, max(2 * (bad + 1), math.ceil((bad + 20) * 4 / allowed))
     while low < high:
         middle = (low + high) // 2
-        if float(bdtr(bad, middle, allowed)) <= alpha:
+        if float(special().bdtr(bad, middle, allowed)) <= alpha:
             high = middle
         else:
             low = middle + 1
@@ -201,12 +215,10 @@ def fail_limit(total: int, allowed: float, alpha: float) -> int:
 
 def pass_probability(total: int, truth: float, allowed: float, alpha: float) -> float:
     """P(PASS) of a service whose bad share truly is `truth`, for `total` independent requests."""
-    from scipy.special import bdtr
-
     limit = pass_limit(total, allowed, alpha)
     if limit < 0:
         return 0.0
-    return float(bdtr(limit, total, truth))
+    return float(special().bdtr(limit, total, truth))
 
 
 def requests_for_power(allowed: float, truth: float, alpha: float, power: float = 0.8) -> int:
@@ -216,12 +228,10 @@ def requests_for_power(allowed: float, truth: float, alpha: float, power: float 
     """
     if not 0 <= truth < allowed:
         raise ValueError(f"no number of requests lets a bad share of {truth} pass a limit of {allowed} reliably")
-    from scipy.special import bdtr
-
     bad = 0
     while True:
         n = requests_needed(allowed, alpha, bad)
-        if truth == 0 or float(bdtr(bad, n, truth)) >= power:
+        if truth == 0 or float(special().bdtr(bad, n, truth)) >= power:
             return n
         bad += 1 + bad // 50
 

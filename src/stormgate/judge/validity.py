@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from stormgate.judge.context import RunLike
 from stormgate.judge.generator import Health
 from stormgate.judge.windows import FaultWindow, Window, Windows
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
+
+_JUDGED = ("plan.json", "timeline.ndjson", "generator.ndjson", "readings.ndjson", "undo.ndjson", "journals/", "samples/")
 
 
 def finding(name: str, problems: Sequence[str], bad: Verdict = Verdict.INCONCLUSIVE, ok: str = "", **fields: Any) -> Finding:
@@ -64,6 +68,8 @@ def check_undo(run: RunLike, faults: Sequence[FaultWindow]) -> Finding:
     stray = [r for r in run.timeline if r.get("event") == Event.FAULT_UNDO_FAILED and str(r.get("fault")) not in known]
     problems += [f"undo failed: {r.get('why') or r.get('component')}" for r in stray]
     problems += [f"undo.ndjson: {name} is still open" for name in open_undos(run.undo)]
+    if not problems and any(f.requested_ns is not None for f in faults) and not any(r.get("step") == "intent" for r in run.undo):
+        return finding("undo", ["undo.ndjson holds no intent, but a fault was requested: what was broken cannot be verified"])
     return finding("undo", problems, Verdict.DIRTY, ok=f"{len(faults)} faults taken back" if faults else "nothing was broken")
 
 
@@ -132,6 +138,28 @@ def check_samples(run: RunLike, rows: Mapping[str, int], broken: Sequence[str]) 
         problems.append("no samples at all")
     problems += [p for p in broken if p not in problems]
     return finding("samples", problems, ok="every worker's last block is here", samples=sum(rows.values()))
+
+
+def sealed_problems(folder: Path | None) -> list[str]:
+    """Evidence that manifest.json lists and that is gone or has shrunk since; none without a manifest, which is written last.
+
+    Hashes are `stormgate evidence check`'s business: they cost more than judging.
+    """
+    if folder is None or not (folder / "manifest.json").exists():
+        return []
+    try:
+        listed = json.loads((folder / "manifest.json").read_bytes())["files"]
+        expected = {str(name): int(entry["bytes"]) for name, entry in listed.items() if str(name).startswith(_JUDGED)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ["manifest.json: not a manifest"]
+    problems = []
+    for name, size in sorted(expected.items()):
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name}: listed in manifest.json but missing")
+        elif path.stat().st_size < size:
+            problems.append(f"{name}: {path.stat().st_size:,} bytes, manifest.json says {size:,}")
+    return problems
 
 
 def check_load(plan: Plan, windows: Windows, arrivals: Mapping[str, int]) -> Finding:

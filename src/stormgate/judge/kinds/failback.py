@@ -214,9 +214,7 @@ def _canaries(spec: FailbackSpec) -> Sequence[Canary]:
 def _need(spec: FailbackSpec, plan: Plan) -> Need:
     alpha = (1.0 - plan.confidence) / 2
     # Both shares near a half are the hardest: the sum of two half-widths must stay within the tolerance.
-    from scipy.special import ndtri
-
-    half = float(ndtri(1 - alpha)) / min(spec.tolerance, 2 * spec.error_tolerance)
+    half = float(statistics.special().ndtri(1 - alpha)) / min(spec.tolerance, 2 * spec.error_tolerance)
     return Need(max(spec.min_samples, int(np.ceil(half * half))), None, "per cell, before and after the fault")
 
 
