@@ -245,7 +245,8 @@ def test_steering_closes_idle_connections_and_moves_new_requests(url, tmp_path):
         bench.wait(lambda: counts(other).get("/ok", 0) > 50)
         assert counts(url)["/ok"] == left
         rows = bench.finish()
-    assert {r["outcome"] for r in rows} == {"ok"}
+    # Asking the server for its counts holds this process up, so an arrival may have come too late to be sent.
+    assert {r["outcome"] for r in rows} - {"not_sent"} == {"ok"}
 
 
 def test_a_connection_cap_is_dropped_work_not_forgotten_work(url):
@@ -280,7 +281,8 @@ def test_dropped_requests_are_counted_and_never_sent_twice(url):
         bench.wait(lambda: bench.engine.counters.planned > 3000, within=30)
         rows = bench.finish()
     after = counts(url)
-    failed = [r for r in rows if r["outcome"] != "ok"]
+    sent = [r for r in rows if r["outcome"] != "not_sent"]  # a busy machine may have held the engine up
+    failed = [r for r in sent if r["outcome"] != "ok"]
     assert {r["outcome"] for r in failed} == {"reset"}
     assert len(failed) == after["dropped"] - before.get("dropped", 0)
-    assert len(rows) == after["/drop30"] - before.get("/drop30", 0)
+    assert len(sent) == after["/drop30"] - before.get("/drop30", 0) > 2000
