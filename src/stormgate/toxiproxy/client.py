@@ -40,6 +40,10 @@ from stormgate.toxiproxy.types import (
     with_defaults,
 )
 
+# The real server writes new attributes under the feet of the connections that read them: a bandwidth whose rate rises
+# while it holds data cuts out of range, a slicer whose variation falls to 0 draws from nothing. Both kill the server.
+_DEADLY_TO_UPDATE = frozenset({"bandwidth", "slicer"})
+
 
 class Client:
     """One Toxiproxy server at `url`. Thread-safe; holds no connection.
@@ -181,14 +185,20 @@ class Client:
     ) -> Toxic:
         """Change some attributes, the toxicity, or both; what is not given stays.
 
-        Raises InvalidRequest (nothing was sent), ProxyNotFound, ToxicNotFound, NotApplied.
+        A bandwidth or slicer is removed and added again, at the end of the chain: should that be cut off in between, the
+        fault is gone, never stuck. Raises InvalidRequest (nothing was sent), ProxyNotFound, ToxicNotFound, NotApplied.
         """
         now = self.get_toxic(proxy, name)
         share = now.toxicity if toxicity is None else toxicity
         merged = {**now.attributes, **(attributes or {})}
         check_toxic(now.type, merged, now.stream, share)
-        self._transport.call("PATCH", _toxic_path(proxy, name), {"attributes": merged, "toxicity": share})
-        return self._read_back(proxy, Toxic(name, now.type, now.stream, share, merged))
+        wanted = Toxic(name, now.type, now.stream, share, merged)
+        if now.type in _DEADLY_TO_UPDATE:
+            self.ensure_no_toxic(proxy, name)
+            self._transport.call("POST", f"{_proxy_path(proxy)}/toxics", _toxic_json(wanted))
+        else:
+            self._transport.call("PATCH", _toxic_path(proxy, name), {"attributes": merged, "toxicity": share})
+        return self._read_back(proxy, wanted)
 
     def remove_toxic(self, proxy: str, name: str) -> None:
         """Raises ProxyNotFound, ToxicNotFound, NotApplied."""
@@ -221,15 +231,21 @@ class Client:
         stream: Stream = "downstream",
         toxicity: float = 1.0,
     ) -> Toxic:
-        """Add the toxic, or bring the one of this name to these values (replacing one of another type or stream)."""
+        """Add the toxic, or bring the one of this name to these values (replacing one of another type or stream).
+
+        One that has them already is left alone: an update would draw its toxicity anew.
+        """
         check_toxic(type, attributes, stream, toxicity)
         name = name or f"{type}_{stream}"
+        wanted = with_defaults(type, attributes)
         try:
             found = self.get_toxic(proxy, name)
         except ToxicNotFound:
             found = None
         if found is not None and (found.type, found.stream) == (type, stream):
-            return self.update_toxic(proxy, name, with_defaults(type, attributes), toxicity=toxicity)
+            if dict(found.attributes) == wanted and same_toxicity(found.toxicity, toxicity):
+                return found
+            return self.update_toxic(proxy, name, wanted, toxicity=toxicity)
         if found is not None:
             self.ensure_no_toxic(proxy, name)
         return self.add_toxic(proxy, type, attributes, name=name, stream=stream, toxicity=toxicity)

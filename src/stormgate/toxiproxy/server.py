@@ -26,7 +26,8 @@ URL_VARIABLE = "STORMGATE_TOXIPROXY_URL"
 EMBEDDED_VERSION = f"{build.VERSION}-stormgate"
 # 2.6.0 brought PATCH, 2.7.0 a /version that is JSON.
 _OLDEST = (2, 7, 0)
-_START_S = 10.0
+# Python needs 0.2 s to start; twenty processes starting on two cores need patience.
+_START_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
