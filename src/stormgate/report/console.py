@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -65,8 +66,10 @@ class RunScreen:
         rest = f"  {plan.load.rate_per_s:g} requests/s, {faults}, over {seconds(least)}, seed {plan.seed}"
         self._console.print(title.append(rest, "dim"), soft_wrap=True)
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(self._view(), console=self._console, auto_refresh=False, transient=False, redirect_stderr=False)
+            self._live = Live(self._view(), console=self._console, auto_refresh=False, transient=False)
             self._live.start()
+            # Whatever ends the process, the cursor comes back.
+            atexit.register(self._stop)
 
     def phase(self, name: str, seconds: float | None) -> None:
         """A phase begins, planned for so many seconds (None: until it is over). The one before has ended."""
@@ -97,11 +100,15 @@ class RunScreen:
     def done(self, judgement: Judgement, folder: Path) -> None:
         """The run is over and judged: the live view stays as it ended, the verdict follows."""
         self._end_phase(self._clock())
+        self._refresh()
+        self._stop()
+        print_judgement(judgement, folder, self._console, self._plan)
+
+    def _stop(self) -> None:
         if self._live is not None:
-            self._live.update(self._view(), refresh=True)
             self._live.stop()
             self._live = None
-        print_judgement(judgement, folder, self._console, self._plan)
+            atexit.unregister(self._stop)
 
     def _end_phase(self, now: float) -> None:
         if self._phase is None:
@@ -151,9 +158,9 @@ class RunScreen:
             _, length, began = self._phase
             spent = now - began
             if length is None:
-                bar = ProgressBar(total=None, width=24, pulse=True, animation_time=now)
+                bar = ProgressBar(total=None, width=24, pulse=True, animation_time=now, pulse_style="cyan")
                 return self._style.running(), shown, bar, Text(seconds(spent))
-            bar = ProgressBar(total=max(length, 0.001), completed=min(spent, length), width=24)
+            bar = ProgressBar(total=max(length, 0.001), completed=min(spent, length), width=24, complete_style="cyan")
             left = f"{seconds(length - spent)} left" if spent < length else f"{seconds(spent - length)} over"
             return self._style.running(), shown, bar, Text(left)
         if name in self._past:

@@ -62,13 +62,24 @@ def judgement_parts(
     else:
         yield Text("  No objective was judged.", "dim"), False
     yield from ((line, False) for line in _reasons(judgement.objectives, style))
+    if any(f.verdict is not Verdict.PASS for f in judgement.objectives):
+        yield Text(""), False
     yield from ((line, False) for line in _validity(judgement.validity, style))
     yield Text(""), False
     yield Text.assemble(("  Evidence  ", "dim"), style.safe(folder)), True
     yield Text.assemble(("  Report    ", "dim"), style.safe(f"{folder}/report.html")), True
     for number, step in enumerate(next_steps(judgement, folder, plan)):
-        label = "  Next      " if number == 0 else "            "
-        yield Text.assemble((label, "dim"), style.safe(step.replace("`", ""))), True
+        yield from _step("Next" if number == 0 else "", style.safe(step))
+
+
+def _step(label: str, step: str) -> Iterator[tuple[RenderableType, bool]]:
+    if "`" in step:
+        yield Text.assemble((f"  {label:<8}  ", "dim"), step.replace("`", "")), True
+        return
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(width=8)
+    grid.add_row(Text(label, "dim"), Text(step))
+    yield Padding(grid, (0, 0, 0, 2), expand=False), False
 
 
 def _banner(judgement: Judgement, style: Style) -> RenderableType:
@@ -110,17 +121,17 @@ def _reasons(findings: Iterable[Finding], style: Style) -> Iterator[RenderableTy
     for f in findings:
         if f.verdict is Verdict.PASS:
             continue
-        colour = COLOURS[f.verdict]
-        text = Text.assemble(
-            (style.safe(f"{style.mark(f.verdict)}{one_line(f.name)}"), colour), style.safe(f": {one_line(f.why)}")
-        )
+        text = Text.assemble((style.safe(one_line(f.name)), COLOURS[f.verdict]), style.safe(f": {one_line(f.why)}"))
         if f.source:
             text.append(style.safe(f"  {one_line(f.source)}"), "dim")
-        yield Padding(text, (0, 0, 0, 2), expand=False)
         if f.waived:
-            yield Padding(Text(style.safe(f"waived: {one_line(f.waived)}"), "dim"), (0, 0, 0, 4), expand=False)
+            text.append(style.safe(f"\nwaived: {one_line(f.waived)}"), "dim")
+        grid = Table.grid(padding=(0, 1))
+        grid.add_row(Text(style.mark(f.verdict).strip() or "-", COLOURS[f.verdict]), text)
+        yield Padding(grid, (0, 0, 0, 2), expand=False)
         bad = [cell for cell in worst_first(f.cells) if cell.verdict is not Verdict.PASS]
-        if bad:
+        # A single cell whose reason is the objective's own would only say it twice.
+        if len(bad) > 1 or any(cell.why not in f.why for cell in bad):
             yield Padding(_cells(bad, f.unit, style), (0, 0, 0, 4), expand=False)
 
 

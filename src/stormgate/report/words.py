@@ -41,7 +41,7 @@ def amount(value: float | None, unit: str) -> str:
     if unit == "s" and abs(value) < 1 and value:
         return f"{_plain(value * 1000)} ms"
     text = f"{value:,.0f}" if float(value).is_integer() else _plain(value)
-    return f"{text} {unit}".rstrip()
+    return f"{text} {one_line(unit)}".rstrip()
 
 
 def percent(value: float) -> str:
