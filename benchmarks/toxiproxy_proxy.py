@@ -22,6 +22,7 @@ from pathlib import Path
 
 from stormgate.toxiproxy import server
 from stormgate.toxiproxy.server import RunningServer, ServerChoice
+from stormgate.toxiproxy.types import STREAMS
 
 PAYLOAD = b"x" * 100
 
@@ -122,12 +123,23 @@ def measure(running: RunningServer, upstream: tuple[str, int], seconds: float) -
     before = cpu_s(pid)
     rate = rate_per_s(proxy.address, seconds)
     busy_s = cpu_s(pid) - before
+    connects = connects_per_s(proxy.address, seconds / 2)
+    for stream in STREAMS:
+        running.client().add_toxic("bench", "latency", {"latency": 5}, stream=stream)
+    before = cpu_s(pid)
+    slow_rate = rate_per_s(proxy.address, seconds, connections=128)
+    slow_busy_s = cpu_s(pid) - before
+    with connect(proxy.address) as sock:
+        slow_ms = statistics.median(round_trip_ms(sock) for _ in range(50))
     return {
         "requests/s": rate,
         "CPU us/request": busy_s / (rate * seconds) * 1e6,
         "added p50 ms": proxied_ms - direct_ms,
         "proxied p99 ms": p99_ms,
-        "connections/s": connects_per_s(proxy.address, seconds / 2),
+        "connections/s": connects,
+        "2 x 5 ms: requests/s": slow_rate,
+        "2 x 5 ms: CPU us/request": slow_busy_s / (slow_rate * seconds) * 1e6,
+        "2 x 5 ms: round trip p50 ms": slow_ms,
     }
 
 
