@@ -43,7 +43,7 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
             broken = ledger.lost or f"{', '.join(ledger.open)} of {ledger.folder}"
             refuse(f"target {plan.target.name!r} still carries faults: {broken}", f"stormgate restore {ledger.folder}")
         try:
-            held = lease.acquire(plan.target.name)
+            held = lease.acquire(plan.target.name, folder=reports or root / "reports")
         except LeaseHeld as error:
             refuse(str(error), "wait for that run to end, or stop it")
     try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from stormgate.evidence.write import UNDO
 from stormgate.model import Fault, Plan, Target
 
 _PINNED = (
@@ -67,9 +68,11 @@ def environment(folder: Path, root: Path) -> dict[str, str]:
 
 
 def load_argv(plan: Plan, folder: Path, root: Path) -> Sequence[str]:
-    """Locust, headless, with as many users as the plan has streams; all of them at once, ramps belong to the workload."""
+    """Locust through our entry (which records closed-loop files too), with as many users as the plan has streams, all at once:
+    ramps belong to the workload.
+    """
     load = plan.load
-    argv = [sys.executable, "-m", "locust", "-f", str(root / load.locustfile), "--headless", "--only-summary"]
+    argv = [sys.executable, "-m", "stormgate.load", "-f", str(root / load.locustfile), "--headless", "--only-summary"]
     argv += ["--users", str(load.users), "--spawn-rate", str(load.users), "--evidence", str(folder)]
     if load.workers > 1:
         # A master on a port of its own, so that two runs on one machine never share workers.
@@ -133,9 +136,14 @@ def _keep_log(state: Path, folder: Path) -> None:
         shutil.copyfile(state / "daemon.log", folder / "logs" / "lab.log")
 
 
+def has_ledger(folder: Path) -> bool:
+    """Whether this run has meant to break anything."""
+    return (folder / UNDO).exists()
+
+
 def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
     """Replay the undo ledger for whatever is still open. Returns what could not be undone or verified."""
-    if not (folder / "undo.ndjson").exists():
+    if not has_ledger(folder):
         return []
     from stormgate.chaos.restore import restore
 

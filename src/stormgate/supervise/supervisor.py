@@ -35,6 +35,7 @@ LOAD_FLUSH_S = 15.0
 CHAOS_UNDO_S = 10.0
 REPLAY_S = 20.0
 WHOLE_S = 30.0
+WHOLE_AT_END_S = 5.0
 
 
 class Stopped(Exception):  # noqa: N818 - it is how a run ends, often rightly
@@ -163,7 +164,8 @@ class Supervisor:
             cwd=self._options.root,
             log_path=self.folder / "logs" / f"chaos-{fault.name}.log",
             new_session=True,
-            death_signal=signal.SIGTERM,
+            # If we are killed, faults on somebody's target must be undone; a lab of our own dies with us, faults and all.
+            death_signal=signal.SIGTERM if self._plan.target.provision is None else signal.SIGKILL,
         )
         recovering = False
         while self._chaos.poll() is None or not recovering:
@@ -267,13 +269,19 @@ class Supervisor:
     def _note_end(self, stopped: Stopped) -> None:
         self._stopping = True
         self._screen.event(stopped.why)
+        if stopped.event is Event.ABORT:
+            with contextlib.suppress(OSError):
+                self._end_phase()
+        # What was seen while the harness or the generator came apart is no evidence against the target: the phase stays open, and
+        # what is not whole is not judged.
+        self._phase = None
         if stopped.event is not None:
             with contextlib.suppress(OSError):
                 self._timeline.write(stopped.event, why=stopped.why, by="supervisor")
 
     def _tear_down(self) -> None:
         """Faults first, then load, then the target; each step is tried even when the one before failed."""
-        steps = (self._withdraw_faults, self._stop_load, self._write_end, self._stop_target)
+        steps = (self._withdraw_faults, self._stop_load, self._stop_target, self._write_end)
         for step in steps:
             try:
                 step()
@@ -285,6 +293,11 @@ class Supervisor:
             stop(self._chaos, CHAOS_UNDO_S, group=True)
             self._chaos = None
         self._undo_leftovers()
+        if self._plan.target.provision is not None or not children.has_ledger(self.folder):
+            return
+        # Everything may be undone and the target broken all the same (a link server that died): that is for a person to see.
+        if (why := wait_whole(self._plan.target, WHOLE_AT_END_S, tick=self._tick)) is not None:
+            self._timeline.write(Event.FAULT_UNDO_FAILED, why=f"the target is not whole: {why}")
 
     def _undo_leftovers(self) -> None:
         """Replay what the chaos process did not undo itself. A fault that stays is DIRTY, and the timeline says so."""
@@ -305,5 +318,9 @@ class Supervisor:
 
     def _stop_target(self) -> None:
         if self._target is not None:
+            ours = self._plan.target.provision is not None
             self._target.stop()
             self._target = None
+            if ours:
+                # What could not be undone in a lab of our own has just gone with it; the ledger and the timeline should say so.
+                self._undo_leftovers()
