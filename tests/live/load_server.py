@@ -9,12 +9,18 @@ import contextlib
 import gzip
 import json
 import random
+import ssl
 import sys
 import time
 
 COUNTS = collections.Counter()
 RANDOM = random.Random(5)
-STALLS = [float(number) for number in sys.argv[1:3]]  # seconds after the start: begin and end of a stall of everything
+TLS = None
+if sys.argv[1:2] == ["tls"]:
+    TLS = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    TLS.load_cert_chain(*sys.argv[2:4])
+# Seconds after the start: begin and end of a stall of everything.
+STALLS = [] if TLS else [float(number) for number in sys.argv[1:3]]
 RELEASED = asyncio.Event()
 BEGUN = time.monotonic()
 
@@ -110,7 +116,7 @@ async def serve(reader, writer):
 
 
 async def main():
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=4096, limit=2**20)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=4096, limit=2**20, ssl=TLS)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 

@@ -29,6 +29,7 @@ class Connection:
         "address",
         "chunks",
         "complete",
+        "ended",
         "fd",
         "feed",
         "idle_ns",
@@ -61,6 +62,7 @@ class Connection:
         self.complete = 0
         self.status = 0
         self.keep = True
+        self.ended = False  # the peer has said that nothing more will come
         self.idle_ns = 0
         family = pool.address[0]
         self.sock: Any = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
@@ -188,11 +190,15 @@ class TlsConnection(Connection):
         while True:
             try:
                 part = self._tls.read(65_536)
-            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            except ssl.SSLWantReadError:
                 break
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                part = b""
             if not part:
+                # A close_notify may come long before the connection's own end.
+                self.ended = True
                 break
             plain.append(part)
-        if plain or not data:
+        if plain or self.ended:
             return b"".join(plain)
         raise BlockingIOError(errno.EAGAIN, "no whole TLS record yet")

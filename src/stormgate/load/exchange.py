@@ -240,6 +240,8 @@ class Exchange:
                 connection.chunks = [data]
             else:
                 chunks.append(data)
+            if connection.ended:
+                self._at_end(connection)
         elif connection.complete > 1:
             self.failed(connection, Outcome.MALFORMED)
         elif chunks is None:
@@ -287,7 +289,7 @@ class Exchange:
         connection.task = None
         connection.complete = 0
         connection.chunks = None
-        if connection.keep and not connection.pending:
+        if connection.keep and not connection.pending and not connection.ended:
             if request.is_head:
                 connection.reset_parser()
             connection.idle_ns = now

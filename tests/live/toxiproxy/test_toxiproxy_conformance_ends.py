@@ -142,10 +142,10 @@ def test_removing_slow_close_lets_the_end_through(toxi, sender):
 
 
 def test_what_is_under_way_arrives_after_the_other_side_has_ended(toxi, echo):
-    name = toxi.proxy(echo.address, type="latency", latency=200)
+    name = toxi.proxy(echo.address, type="latency", latency=700)
     with toxi.connect(name) as sock:
         sock.sendall(b"answer")
-        time.sleep(0.08)
+        time.sleep(0.3)
         sock.shutdown(socket.SHUT_WR)
         assert read_all(sock) == b"answer"
 
@@ -162,10 +162,10 @@ def test_updating_slow_close_while_it_holds_the_end(toxi, sender):
 
 def test_a_limit_removed_after_it_was_reached_opens_nothing(toxi, echo):
     name = toxi.proxy(echo.address, type="limit_data", bytes=4)
-    toxi.toxic(name, "latency", latency=250)
+    toxi.toxic(name, "latency", latency=800)
     with toxi.connect(name) as sock:
         sock.sendall(b"12345678")
-        time.sleep(0.08)
+        time.sleep(0.3)
         toxi.drop(name, "limit_data_downstream")
         sock.sendall(b"more")
         assert read_all(sock) == b"1234"

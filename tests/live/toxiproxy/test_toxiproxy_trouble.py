@@ -46,7 +46,7 @@ def own(request, tmp_path):
 def test_a_black_holed_upstream(own, echo):
     """The real server wedges: the call returns in bounded time, typed, and a restart is the way out. Ours does not."""
     with black_hole() as hole:
-        client = Client(own.running.url, timeout_s=0.7)
+        client = Client(own.running.url, timeout_s=1.5)
         client.create("hole", hole)
         client.create("fine", echo.address)
         client.add_toxic("fine", "latency", {"latency": 1})
@@ -66,21 +66,21 @@ def test_a_black_holed_upstream(own, echo):
             client.delete("hole")
             client.create("another", echo.address)
             assert set(client.reset()) == {"fine", "another"}
-        assert time.monotonic() - begin < 6
+        assert time.monotonic() - begin < 10
         begin = time.monotonic()
         own.running.stop(0.3)
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 4
         waiting.close()
 
 
 def test_a_reset_that_meets_a_wedged_proxy_still_frees_the_others(own, echo):
     with black_hole() as hole:
-        client = Client(own.running.url, timeout_s=0.7)
+        client = Client(own.running.url, timeout_s=1.5)
         client.create("hole", hole)
         client.add_toxic("hole", "latency", {"latency": 1})
         for index in range(12):
             client.create(f"fine{index}", echo.address)
-            client.add_toxic(f"fine{index}", "latency", {"latency": 60})
+            client.add_toxic(f"fine{index}", "latency", {"latency": 150})
         waiting = socket.create_connection(client.get("hole").address)
         time.sleep(0.2)
         if own.real:
@@ -95,7 +95,7 @@ def test_a_reset_that_meets_a_wedged_proxy_still_frees_the_others(own, echo):
         for index in range(12):
             assert client.toxics(f"fine{index}") == []
         with own.connect("fine3") as sock:
-            assert ping(sock) < 50
+            assert min(ping(sock) for _ in range(3)) < 100
         waiting.close()
 
 
