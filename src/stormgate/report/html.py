@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,8 @@ def _cells_of(finding: Finding) -> Markup:
     cells = worst_first(finding.cells)
     shown = cells[:MAX_CELLS]
     timed = finding.kind == "failover"
-    longest = max((v for c in shown for v in (c.value, c.bound, finding.limit) if v is not None), default=0.0)
+    figures_s = [v for c in shown for v in (c.value, c.bound, finding.limit) if v is not None and math.isfinite(v)]
+    longest = max(figures_s, default=0.0)
     head = [("Verdict", ""), ("Cell", "name")]
     head += (
         [("At least", "number"), ("At most", "number"), ("Outage", "")] if timed else [("Value", "number"), ("Bound", "number")]
@@ -172,9 +174,10 @@ def _high(cell: Cell, finding: Finding) -> str:
 
 
 def _bar(cell: Cell, limit: float | None, longest: float) -> Markup | str:
-    if cell.value is None:
+    if cell.value is None or not math.isfinite(cell.value):
         return ""
-    return interval(cell.value, longest if cell.bound is None else cell.bound, limit, longest)
+    high = longest if cell.bound is None or not math.isfinite(cell.bound) else cell.bound
+    return interval(cell.value, high, limit if limit is not None and math.isfinite(limit) else None, longest)
 
 
 def _validity(judgement: Judgement) -> Markup:

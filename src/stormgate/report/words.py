@@ -48,6 +48,8 @@ def percent(value: float) -> str:
     """A share in percent with as many digits as its distance from 0 % or 100 % needs."""
     if value in {0.0, 1.0}:
         return f"{value * 100:.0f} %"
+    if not -1 < value < 2:
+        return f"{value * 100:.3g} %"
     distance = min(abs(value), abs(1 - value))
     digits = min(8, max(2, 1 - math.floor(math.log10(distance * 100)))) if distance > 0 else 2
     shown = math.floor(value * 100 * 10**digits + 1e-6) / 10**digits if 0.5 < value < 1 else value * 100
