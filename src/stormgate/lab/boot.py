@@ -28,6 +28,8 @@ from stormgate.toxiproxy.errors import ToxiproxyError
 from stormgate.toxiproxy.types import ProxySpec
 
 _WHOLE_S = 45.0
+# For one exchange. It takes a millisecond, unless the machine is busy beyond reason.
+_TOXIPROXY_S = 20.0
 Progress = Callable[[str], object]
 
 
@@ -108,7 +110,7 @@ class Lab:
             self.toxiproxy = server.launch(choice, log_path=wiring.log_path("toxiproxy"))
             if self.toxiproxy.process is not None and self.fleet is not None:
                 self.fleet.record("toxiproxy", self.toxiproxy.process)
-            client = self.toxiproxy.client()
+            client = self.toxiproxy.client(_TOXIPROXY_S)
             links = wiring.layout.links
 
             def lag_ms(link: Link) -> int:

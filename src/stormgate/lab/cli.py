@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -18,10 +18,10 @@ _DOWN_S = 15.0
 _UP_S = 60.0
 
 
-class _Failed(click.ClickException):
-    """The lab itself failed: not the same as a wrong command line."""
-
-    exit_code = Verdict.ERROR.exit_code
+def _fail(why: str) -> NoReturn:
+    """The lab itself failed, which is not the same as a wrong command line."""
+    click.echo(f"Error: {why}", err=True)
+    raise SystemExit(Verdict.ERROR.exit_code)
 
 
 def default_state(env: Mapping[str, str]) -> Path:
@@ -66,7 +66,7 @@ def up(defect: str | None, foreground: bool, target_path: Path, state: Path | No
             return
         resolved = _leave(target, state, defect)
     except LabError as error:
-        raise _Failed(str(error)) from None
+        _fail(str(error))
     click.echo(f"up: {len(resolved.components)} components; steering {resolved.steering.url}; files in {state}")
 
 
@@ -117,7 +117,7 @@ def down(state: Path | None) -> None:
             if time.monotonic() > end:
                 # Its janitor does the rest.
                 processes.signal_if_same(pid, ticks, signal.SIGKILL)
-                raise _Failed(f"the lab did not end within {_DOWN_S:g} s and was killed")
+                _fail(f"the lab did not end within {_DOWN_S:g} s and was killed")
             time.sleep(0.05)
     click.echo("down")
 
@@ -137,7 +137,7 @@ def _running(state: Path | None) -> tuple[Path, int]:
     state = (state or default_state(os.environ)).resolve()
     pid = running_pid(state)
     if pid is None:
-        raise _Failed(f"no lab runs in {state}")
+        _fail(f"no lab runs in {state}")
     return state, pid
 
 
@@ -148,7 +148,7 @@ def _ask(state: Path, request: dict[str, Any]) -> dict[str, Any]:
     try:
         return control.ask(Path(json.loads((state / "daemon.json").read_text())["control"]), request, 5.0)
     except LabError as error:
-        raise _Failed(str(error)) from None
+        _fail(str(error))
 
 
 def _leave(target: Target, state: Path, defect: str | None) -> Target:

@@ -94,9 +94,7 @@ class _Connection(asyncio.Protocol):
             self._refuse(400)
         except (httptools.HttpParserError, UnicodeDecodeError):
             self._refuse(400)
-        if self._body_bytes > _MAX_BODY_BYTES:
-            self._refuse(413)
-        elif len(self._waiting) > _MAX_PIPELINED:
+        if len(self._waiting) > _MAX_PIPELINED:
             self._refuse(400)
 
     def on_url(self, url: bytes) -> None:
@@ -111,6 +109,10 @@ class _Connection(asyncio.Protocol):
             self._body.append(body)
 
     def on_message_complete(self) -> None:
+        if self._body_bytes > _MAX_BODY_BYTES:
+            # Only now: an answer while the client still sends would reach it as a reset.
+            self._refuse(413)
+            return
         method = self._parser.get_method().decode("ascii")
         request = Request(method, self._target.decode("ascii"), self._headers, b"".join(self._body))
         keep = bool(self._parser.should_keep_alive())
