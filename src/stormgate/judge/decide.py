@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from datetime import date
+from typing import Any, TypeVar
 
 from stormgate.judge.registry import Result
 from stormgate.judge.statistics import fail_limit, holm, pass_limit
-from stormgate.model import Finding, Judgement, Plan, Verdict, Waiver, worst
+from stormgate.model import Cell, Finding, Judgement, Plan, Verdict, Waiver, worst
 
 
 def holm_across(results: Sequence[Result], alpha: float) -> list[Finding]:
@@ -82,10 +83,29 @@ def conclude(plan: Plan, objectives: Sequence[Finding], validity: Sequence[Findi
         verdict=verdict,
         exit_code=exit_code,
         plan_digest=plan.digest,
-        objectives=tuple(objectives),
-        validity=tuple(validity),
+        objectives=tuple(rounded(f) for f in objectives),
+        validity=tuple(rounded(f) for f in validity),
         why=why,
     )
+
+
+_T = TypeVar("_T")
+
+
+def rounded(value: _T) -> _T:
+    """The same with every float cut to 12 significant digits: mathematical libraries differ in the last ones,
+    verdict.json must not.
+    """
+    result: Any = value
+    if isinstance(value, float):
+        result = float(f"{value:.12g}")
+    elif isinstance(value, Finding | Cell):
+        result = replace(value, **{f.name: rounded(getattr(value, f.name)) for f in fields(value)})
+    elif isinstance(value, Mapping):
+        result = {k: rounded(v) for k, v in value.items()}
+    elif isinstance(value, tuple | list):
+        result = type(value)(rounded(v) for v in value)
+    return result  # type: ignore[no-any-return]
 
 
 def certain(planned: int, allowed: float, alpha: float, *, seen: int, bad: int) -> Verdict | None:

@@ -5,6 +5,7 @@ Only what is shown comes from here. Whether a quantile keeps its limit is decide
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ _LOWEST, _HIGHEST = 10, 40  # 2^10 ns = 1 us to 2^40 ns = 18 min
 FINE_CELLS = 1024
 
 
+@functools.cache
 def edges_of(bits: int) -> Array:
     """Upper edges in ns, then infinity."""
     buckets = (_HIGHEST - _LOWEST) << bits
@@ -38,7 +40,7 @@ class Quantiles:
 
     def add(self, cells: Array, latency_ns: Array, failed: Array, size: int) -> None:
         """Count latencies (ns) of cells below `size`; failed ones count as infinite."""
-        self._grow(size)
+        self.settle(size)
         # The top bits of a double are its exponent and leading digits: a logarithmic bucket number without a logarithm.
         bits = np.maximum(latency_ns, 1 << _LOWEST).astype(np.float64).view(np.int64)
         bucket = (bits >> (_MANTISSA - self.bits)) - ((1023 + _LOWEST) << self.bits)
@@ -50,11 +52,16 @@ class Quantiles:
         else:
             np.add.at(flat, index, 1)
 
-    def _grow(self, size: int) -> None:
+    def settle(self, size: int) -> None:
+        """Make room for `size` cells, and buckets coarser if they are many.
+
+        Called once more at the end, the buckets depend on how many cells there are, not on when they appeared.
+        """
         if size > FINE_CELLS and self.bits == _FINE_BITS:
             fold = 1 << (_FINE_BITS - _COARSE_BITS)
-            kept = self._counts[:, :-1].reshape(len(self._counts), -1, fold).sum(axis=2)
-            self._counts = np.concatenate([kept, self._counts[:, -1:]], axis=1)
+            rows, kept = len(self._counts), self._counts[:, :-1]
+            folded = kept.reshape(rows, kept.shape[1] // fold, fold).sum(axis=2)
+            self._counts = np.concatenate([folded, self._counts[:, -1:]], axis=1)
             self.bits = _COARSE_BITS
         if size > len(self._counts):
             grown = np.zeros((max(size, min(2 * len(self._counts), 1 << 14)), self.width), np.int64)

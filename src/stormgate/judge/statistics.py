@@ -146,6 +146,7 @@ def holm(p_values: Sequence[float], alpha: float) -> list[bool]:
     return rejected
 
 
+@functools.lru_cache(maxsize=65536)
 def quantile_ranks(n: int, quantile: float, alpha: float) -> tuple[int | None, int | None]:
     """Ranks (1-based, r <= s) of the order statistics that bound a quantile from below and above; None: n is too small.
 

@@ -52,6 +52,7 @@ class Latency:
     def finish(self) -> Result:
         task, spec = self.task, self.spec
         alpha = task.alpha
+        self.quantiles.settle(len(self.test.cells))
         # With coverage below 1 a wrong PASS needs only a few lucky cells: each must then pass at a smaller alpha.
         weights = self._weights()
         pass_alpha = alpha / conjunction_factor(list(weights.values()), spec.coverage) if spec.coverage < 1 and weights else alpha
