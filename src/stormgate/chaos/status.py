@@ -6,6 +6,7 @@ import json
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stormgate.model import Target
@@ -45,11 +46,14 @@ def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
         return Status(False, False, f"{target.status_url}: {error or type(error).__name__}")
 
 
-def wait_whole(target: Target, deadline_s: float, stop: threading.Event | None = None) -> Status:
-    """Wait until the target says it is whole; the last status when it did not in time, or when `stop` was set."""
+def wait_whole(
+    target: Target, deadline_s: float, stop: threading.Event | None = None, lost: Callable[[], bool] = lambda: False
+) -> Status:
+    """Wait until the target says it is whole; the last status when it did not in time, when `stop` was set, or when it does not
+    answer and is `lost` for good."""
     end = time.monotonic() + deadline_s
     waiter = stop or threading.Event()
     while True:
         status = read_status(target)
-        if status.whole or time.monotonic() >= end or waiter.wait(0.1):
+        if status.whole or time.monotonic() >= end or waiter.wait(0.1) or (not status.reached and lost()):
             return status

@@ -20,6 +20,7 @@ from stormgate.chaos.proof import wait_for
 from stormgate.model import Event
 
 UNDO_S = 30.0
+_STRETCH_S = 2.0
 _THREADS = 24
 
 
@@ -131,9 +132,15 @@ def _undo_one(context: Context, entry: Entry, end: float) -> _Result:
             if time.monotonic() >= end or waiter.wait(0.2):
                 return _Result(problem=f"{entry.part.name} ({entry.mode}): {error}")
             continue
-        seen, _ = wait_for(lambda: backend.is_whole(entry.part, entry.record), max(end - time.monotonic(), 0.0))
-        if seen.seen:
-            return _Result(saw=seen.saw)
-        if is_gone(context.target):
-            return _Result(void=True)
+        while True:
+            # In short stretches: a lab that dies meanwhile will never be whole again, and is not worth the whole wait.
+            seen, _ = wait_for(
+                lambda: backend.is_whole(entry.part, entry.record), min(max(end - time.monotonic(), 0.0), _STRETCH_S)
+            )
+            if seen.seen:
+                return _Result(saw=seen.saw)
+            if is_gone(context.target):
+                return _Result(void=True)
+            if time.monotonic() >= end:
+                break
         return _Result(problem=f"{entry.part.name} ({entry.mode}): undone, but not seen to be: {seen.saw}")
