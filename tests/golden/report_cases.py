@@ -61,7 +61,8 @@ def plan() -> Plan:
         ),
         source="slas/x.yaml",
         started_utc="2026-11-24T21:30:00+00:00",
-    ).sealed()
+        digest="5eed" * 16,  # not the real one, which changes with every field the model gains
+    )
 
 
 def finding(name: str, kind: str, verdict: Verdict, why: str, **more: Any) -> Finding:

@@ -60,6 +60,13 @@ def test_our_documents_fit_the_schema(path: Path) -> None:
             assert [error.message for error in validator.iter_errors(document)] == []
 
 
+def test_the_starter_set_fits_the_schema(starter: Path) -> None:
+    validator = Draft202012Validator(combined())
+    for name in ("slas/release.yaml", "targets/shop.yaml"):
+        for document in loaded(starter / name):
+            assert [error.message for error in validator.iter_errors(document)] == []
+
+
 def test_the_schemas_refuse_what_the_reader_refuses() -> None:
     gate = next(d for d in loaded(ROOT / "slas" / "chenu-release.yaml") if d["kind"] == "ReleaseGate")
     validator = Draft202012Validator(schemas()["ReleaseGate"])

@@ -58,9 +58,11 @@ def _lines(judgement: Judgement, plan: Plan | None, folder: str, max_cells: int)
         good = sum(f.verdict is Verdict.PASS for f in judgement.validity)
         yield f"## Can the measurement be trusted? {good} of {len(judgement.validity)} rules hold"
         yield ""
-        yield from _table(judgement.validity)
+        yield "| | rule | why |"
+        yield "|:--|:--|:--|"
+        for f in judgement.validity:
+            yield f"| {MARKS[f.verdict]} {verdict_word(f)} | {_md(f.name)} | {_md(f.why)} |"
         yield ""
-        yield from _reasons(judgement.validity)
     yield from _cells(judgement.objectives, max_cells)
     yield "## What to do next"
     yield ""
