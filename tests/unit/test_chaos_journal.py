@@ -147,6 +147,8 @@ def test_waiting_for_whole_is_made_up_for_only_by_being_whole(whole, severity):
     journal = changed(["rollbacks"], [run(UNDO), run(THEIRS)])
     journal[OURS] = {"open": [], "whole": whole}
     assert {problem.severity for problem in problems(journal)} == {severity}
+    journal[OURS]["gone"] = True
+    assert {problem.severity for problem in problems(journal)} == {Verdict.ERROR}
 
 
 def test_background_activities_recorded_in_another_order_are_all_there():

@@ -15,7 +15,7 @@ from typing import Any
 from stormgate.chaos import parts
 from stormgate.chaos.context import Context, current
 from stormgate.chaos.errors import CannotBreak, EmptySelection, NoTarget, Stopped, UndoFailed
-from stormgate.chaos.gone import is_gone
+from stormgate.chaos.gone import WHY, is_gone
 from stormgate.chaos.inject import PROOF_S, inject
 from stormgate.chaos.selection import Selector, select
 from stormgate.chaos.status import read_status, wait_whole
@@ -144,9 +144,11 @@ def wait_until_whole(deadline_s: float = 60.0) -> str:
     if context.target.status_url is None:
         raise CannotBreak(f"target {context.target.name!r} has no status_url, so nobody can say whether it is whole")
     status = wait_whole(context.target, deadline_s, lost=lambda: is_gone(context.target))
-    if not status.whole:
-        raise UndoFailed(f"not whole within {deadline_s:g} s: {status.why}")
-    return "whole"
+    if status.whole:
+        return "whole"
+    if not status.reached and is_gone(context.target):
+        return WHY
+    raise UndoFailed(f"not whole within {deadline_s:g} s: {status.why}")
 
 
 def _break(selection: Selection, mode: str, proof_s: float, params: Mapping[str, Any]) -> Rows:

@@ -159,7 +159,9 @@ def _made_up_for(activity: Mapping[str, Any], ours: Mapping[str, Any] | None) ->
     provider = activity.get("provider") or {}
     if ours is None or not str(provider.get("module", "")).startswith(_OUR_ACTIONS) or ours.get("open") != []:
         return False
-    return provider.get("func") == _UNDO or (provider.get("func") == _WAIT and ours.get("whole") is True)
+    return provider.get("func") == _UNDO or (
+        provider.get("func") == _WAIT and (ours.get("whole") is True or ours.get("gone") is True)
+    )
 
 
 def _not_run(planned: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

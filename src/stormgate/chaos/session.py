@@ -18,6 +18,7 @@ from typing import Any
 
 from stormgate.chaos.context import Context
 from stormgate.chaos.errors import UndoFailed
+from stormgate.chaos.gone import is_gone
 from stormgate.chaos.journal import OURS
 from stormgate.chaos.status import wait_whole
 from stormgate.chaos.undo import still_open, undo_all
@@ -93,6 +94,7 @@ class Session:
             "fault": self.context.fault,
             "open": left,
             "whole": wait_whole(target, whole_s).whole if target.status_url is not None else None,
+            "gone": is_gone(target),
             "undo_failed": self._failed,
             "stopped": self.context.stopping.is_set(),
             "folder": str(self.context.folder),
