@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from tests.live.toxiproxy.kit import black_hole, choice_for, ping, read_exactly, running, wait_until
@@ -294,6 +295,9 @@ def test_silence_and_absence_are_bounded():
 def test_a_server_killed_between_write_and_read_back(own):
     own.client.create("web", NOWHERE)
     own.running.process.send_signal(signal.SIGSTOP)
+    # The other threads of a process run on until each is scheduled and sees that it is to stop.
+    tasks = Path(f"/proc/{own.running.pid}/task")
+    assert wait_until(lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in tasks.glob("*/stat")))
     with pytest.raises(ServerWedged):
         Client(own.running.url, 0.3).set_enabled("web", False)
     own.running.process.kill()
