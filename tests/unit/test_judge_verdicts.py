@@ -281,6 +281,12 @@ def test_coverage_lets_the_promised_share_be_slow() -> None:
     rows.latency_ms[rows.population == 2] = 90.0  # a fifth of the users
     judgement = judge(synthetic(plan, rows))
     assert [f.verdict for f in judgement.objectives] == [Verdict.PASS, Verdict.FAIL]
+    # What is shown is the latency of the promised share: 75 % are fast, 85 % are not.
+    fast, slow = judgement.objectives
+    assert fast.value == pytest.approx(20, rel=0.01)
+    assert slow.value == pytest.approx(90, rel=0.01)
+    assert fast.bound is not None
+    assert fast.bound <= 50
 
 
 def test_phases_that_are_not_there() -> None:

@@ -77,6 +77,7 @@ class Latency:
         if spec.coverage < 1:
             verdict, why, covered, p = self._covered(counted, verdicts)
             detail["covered"] = covered
+            at = self._covering(cells)
         finding = task.finding(
             verdict, why, value=cells[at].value, bound=cells[at].bound, cells=shown(cells), detail=detail, **base
         )
@@ -116,6 +117,22 @@ class Latency:
         if holm([p_needed], self.task.alpha)[0]:
             return Verdict.FAIL, f"{told}; more than {1 - coverage:.1%} are certainly not", passed, p_needed
         return Verdict.INCONCLUSIVE, told, passed, p_needed
+
+    def _covering(self, cells: Sequence[Cell]) -> int:
+        """The cell at which the promised share of the users is reached, from the fastest on."""
+        weights = self._weights()
+        whole = math.fsum(weights.values()) or 1.0
+
+        def slowness(i: int) -> tuple[float, float, str]:
+            upper, value = cells[i].detail["upper_ms"], cells[i].value
+            return (math.inf if upper is None else upper, math.inf if value is None else value, cells[i].name)
+
+        order, reached = sorted(range(len(cells)), key=slowness), 0.0
+        for i in order:
+            reached += weights[cells[i].name] / whole
+            if reached >= self.spec.coverage - 1e-12:
+                return i
+        return order[-1]
 
     def _cell(self, counted: Counted, verdict: Verdict, alpha: float) -> Cell:
         n, spec = counted.total, self.spec
