@@ -41,9 +41,16 @@ class Components:
         """Every name known before the run."""
         return [component.name for component in self.known]
 
-    def region_of(self, name: str) -> str | None:
-        """The region a component stands in; None for one in none, or between two."""
-        return next((c.region for c in self.known if c.name == name), None)
+    def regions_of(self, name: str, depth: int = 8) -> set[str]:
+        """The regions that breaking a component touches: its own, those at a link's two ends, those of a group's parts."""
+        if name in self.regions:
+            return {name}
+        found = next((c for c in self.known if c.name == name), None)
+        if found is None or depth == 0:
+            return set()
+        ends = [found.attributes[end] for end in ("source", "destination") if end in found.attributes]
+        touched = {region for other in (*ends, *found.parts) for region in self.regions_of(other, depth - 1)}
+        return touched | ({found.region} if found.region else set())
 
     def selected(self, argument: str, value: Any) -> Selection:
         """What an action's argument selects in this target."""

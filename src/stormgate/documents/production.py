@@ -49,9 +49,11 @@ def reach(touched: Touched, target: model.Target) -> tuple[set[str], float]:
     A population whose edges are known only at run time counts in full: unknown is not safe.
     """
     components = Components(target)
-    regions = {region for name in touched.components if (region := components.region_of(name))}
+    regions = {region for name in touched.components for region in components.regions_of(name)}
     hit = regions | touched.components
-    users = math.fsum(
-        p.share for p in target.populations if not p.edges or p.edges[0] in hit or components.region_of(p.edges[0]) in hit
-    )
+
+    def reached(edge: str) -> bool:
+        return edge in hit or bool(components.regions_of(edge) & hit)
+
+    users = math.fsum(p.share for p in target.populations if not p.edges or reached(p.edges[0]))
     return regions, users if touched.components else 0.0
