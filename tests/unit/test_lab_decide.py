@@ -60,7 +60,8 @@ def test_asynchronous_promotes_whatever_the_standby_lacks() -> None:
     [
         (GOOD, STANDBY, ["eu-west", "eu-central"]),
         (GOOD, DEAD, ["eu-west"]),
-        (GAP, STANDBY, ["eu-west"]),  # it may be reading yesterday's rows
+        (GAP, STANDBY, ["eu-west", "eu-central"]),  # perhaps the primary is dying: reads go on
+        (ALONE, STANDBY, ["eu-west"]),  # it may hold yesterday's rows
         (DEAD, STANDBY, ["eu-central"]),
         (NodeView(up=True), STANDBY, ["eu-west", "eu-central"]),  # one missed look must not stop reads
         (GOOD, NodeView(up=True), ["eu-west", "eu-central"]),

@@ -58,6 +58,9 @@ class Rejoin:
 
 Action = Promote | Await | Rejoin
 
+# So long a standby that stopped following may still be read: a dying primary often loses its standby a moment before it is seen
+# to die itself, and reads should go on through both.
+_STALE_S = 1.0
 # A standby this close behind, in bytes of WAL, will not hold a commit up for long when commits begin to wait for it.
 _CAUGHT_UP_BYTES = 4 * 1024 * 1024
 
@@ -100,7 +103,7 @@ def _replication(state: ShardState, primary: NodeView, *, gone: bool, want_synch
 def readable(state: ShardState, primary: NodeView, standby: NodeView) -> list[str]:
     """Regions whose node may be read: the primary, and a standby that follows it, or that is all there is for now."""
     regions = [state.primary] if primary.up else []
-    if standby.up and standby.in_recovery is not False and (primary.streams_for_s >= 0 or not primary.up):
+    if standby.up and standby.in_recovery is not False and (primary.streams_for_s > -_STALE_S or not primary.up):
         regions.append(state.standby)
     return regions
 

@@ -154,8 +154,12 @@ class Edge:
         self._cache[key] = (time.monotonic() + self.settings.edge_ttl_s, response.body, shard)
 
 
+def _settled(route: _Route) -> bool:
+    return bool(route.shards)
+
+
 def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:
     """The handler and loops of an edge process."""
     edge = Edge(config)
     interval_s = edge.settings.route_probe_s
-    return edge.handle, [every(interval_s, partial(edge.probe, route)) for route in edge.routes]
+    return edge.handle, [every(interval_s, partial(edge.probe, route), partial(_settled, route)) for route in edge.routes]

@@ -200,12 +200,19 @@ def _uuid(text: Any) -> str | None:
         return None
 
 
+def _seen(health: Health) -> bool:
+    return health.seen
+
+
 def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:
     """The handler and loops of a service process."""
     service = Service(config)
     settings = service.settings
     nodes = [node for shard in service.shards.values() for node in shard.nodes]
-    loops = [every(settings.route_probe_s, partial(node.probe, settings.probe_timeout_s)) for node in nodes]
-    loops.append(every(settings.route_probe_s, service.cache.probe))
+    loops = [
+        every(settings.route_probe_s, partial(node.probe, settings.probe_timeout_s), partial(_seen, node.health))
+        for node in nodes
+    ]
+    loops.append(every(settings.route_probe_s, service.cache.probe, partial(_seen, service.cache.health)))
     loops.append(every(settings.database_probe_s, service.follow_steward))
     return service.handle, loops

@@ -14,6 +14,8 @@ from stormgate.lab import httpserver
 from stormgate.lab.health import Probe
 from stormgate.lab.httpserver import Handler, Response
 
+# How often what has just been started looks about, until it has found its peers.
+_EAGER_S = 0.1
 Start = Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]
 
 
@@ -60,13 +62,13 @@ def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> 
     return reply(status, {"error": why}, headers)
 
 
-async def every(interval_s: float, step: Callable[[], Awaitable[None]]) -> None:
-    """Call `step` each `interval_s`, never two at once, and without piling up after a stall."""
+async def every(interval_s: float, step: Callable[[], Awaitable[None]], settled: Callable[[], bool] = lambda: True) -> None:
+    """Call `step` each `interval_s`, never two at once, and without piling up after a stall; more often until it is `settled`."""
     loop = asyncio.get_running_loop()
     due = loop.time()
     while True:
         await step()
-        due = max(due + interval_s, loop.time())
+        due = max(due + (interval_s if settled() else min(interval_s, _EAGER_S)), loop.time())
         await asyncio.sleep(due - loop.time())
 
 

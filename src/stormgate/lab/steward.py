@@ -35,6 +35,7 @@ _LOOK = (
 )
 _STATUS_PROBE_S = 0.5
 _ACT_S = 2.0
+_SETTLED_S = 10.0
 
 
 class _Database:
@@ -116,6 +117,7 @@ class Steward:
         self.caches = {name: (host, port, Health(0.0, 1.5)) for name, (host, port) in config["caches"].items()}
         self.table = {population: list(order) for population, order in self.orders.items()}
         self.version = 1
+        self.was_whole = False
 
     async def handle(self, request: Request) -> Response:
         """Answer one request."""
@@ -209,6 +211,7 @@ class Steward:
                 role = "primary" if region == self.states[shard].primary else "standby"
                 components[node.name] = {"state": _word(node.view.up), "role": role}
         why = self._why_not_whole(components)
+        self.was_whole = self.was_whole or not why
         return {"whole": not why, "why": why, "components": components}
 
     def _why_not_whole(self, components: dict[str, dict[str, Any]]) -> str:
@@ -244,9 +247,15 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
     steward = Steward(config)
     settings = steward.settings
     timeout_s = settings.probe_timeout_s
+
+    began_s = time.monotonic()
+
+    def settled() -> bool:
+        return steward.was_whole or time.monotonic() - began_s > _SETTLED_S
+
     loops = [every(settings.database_probe_s, partial(steward.tend, shard)) for shard in steward.databases]
-    loops += [every(settings.edge_probe_s, partial(way.look, timeout_s)) for way in steward.ways.values()]
-    loops += [every(_STATUS_PROBE_S, partial(process.look, timeout_s)) for process in steward.processes.values()]
-    loops += [every(_STATUS_PROBE_S, partial(steward.look_at_cache, name)) for name in steward.caches]
+    loops += [every(settings.edge_probe_s, partial(way.look, timeout_s), settled) for way in steward.ways.values()]
+    loops += [every(_STATUS_PROBE_S, partial(process.look, timeout_s), settled) for process in steward.processes.values()]
+    loops += [every(_STATUS_PROBE_S, partial(steward.look_at_cache, name), settled) for name in steward.caches]
     loops.append(every(0.1, steward.steer))
     return steward.handle, loops
