@@ -212,9 +212,10 @@ def stop(world, method, number, at=lambda world: "fault.observed" in world.event
     return undone_s, code
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP], ids=lambda n: n.name
-)
+SLOW_SIGNALS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGUSR1, signal.SIGHUP)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, *SLOW_SIGNALS], ids=lambda n: n.name)
 def test_any_signal_in_the_middle_of_somebodys_activity_undoes_everything(here, number):
     undone_s, code = stop(here, [KILL, SLEEP], number)
     assert undone_s < UNDONE_S + SLACK_S

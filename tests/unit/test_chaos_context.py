@@ -1,6 +1,7 @@
 """What the chaos side acts on: one clear message when there is nothing, and no packet to a stranger."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -60,6 +61,15 @@ def test_only_what_the_target_allows_may_be_contacted(tmp_path, given, stranger)
         return
     with pytest.raises(NoTarget, match=stranger):
         make_context(given, tmp_path, fault="f", seed=1)
+
+
+def test_production_is_not_broken_by_hand_without_saying_so(tmp_path):
+    path = tmp_path / "target.json"
+    path.write_text(json.dumps(to_json(replace(target(), environment="production"))))
+    env = {"STORMGATE_TARGET": str(path), "STORMGATE_EVIDENCE": str(tmp_path)}
+    with pytest.raises(NoTarget, match="STORMGATE_ALLOW_PRODUCTION"):
+        from_environment(env)
+    assert from_environment({**env, "STORMGATE_ALLOW_PRODUCTION": "1"}).target.environment == "production"
 
 
 def test_backends_are_found_by_being_there():

@@ -72,6 +72,11 @@ def from_environment(env: Mapping[str, str]) -> Context:
         target, seed = plan.target, plan.seed
     elif target_path:
         target = _read(Target, Path(target_path), "STORMGATE_TARGET")
+        if target.environment == "production" and env.get("STORMGATE_ALLOW_PRODUCTION") != "1":
+            # A plan was admitted by the gate, with its limits and its abort rule; a bare target was not.
+            raise NoTarget(
+                f"target {target.name!r} is production: set STORMGATE_ALLOW_PRODUCTION=1, or better run it through a gate"
+            )
     else:
         raise NoTarget(HOW_TO_GET_A_TARGET)
     fault = env.get("STORMGATE_FAULT", "chaos")
