@@ -23,6 +23,7 @@ from stormgate.evidence import open_run
 from stormgate.model import Cell, Finding, Judgement, Verdict, from_json, worst
 from stormgate.report import initial, junit_xml, report_html, summary_md, verdict_json
 from stormgate.report.console import print_judgement
+from stormgate.report.html_run import short
 from stormgate.report.summary import MAX_BYTES
 from stormgate.report.words import amount, percent, seconds
 
@@ -229,6 +230,12 @@ def test_amounts(value: float | None, unit: str, text: str) -> None:
 def test_a_share_is_never_rounded_to_all_or_nothing(value: float) -> None:
     assert (percent(value) == "100 %") == (value == 1)
     assert float(percent(value).rstrip(" %")) <= 100
+
+
+def test_a_proof_of_many_parts_is_told_in_few_words() -> None:
+    proof = [{"component": f"c{i}", "saw": "refused", "at_ns": 123} for i in range(28)]
+    assert short(proof) == "c0 refused; c1 refused and 26 more"
+    assert short("plain") == "plain"
 
 
 def test_stretches_of_time() -> None:

@@ -61,7 +61,7 @@ def fault_spans(timeline_rows: Iterable[Mapping[str, Any]], begin_ns: int, end_n
         if event == Event.FAULT_REQUESTED and isinstance(at, int):
             opened.setdefault(key, {"begin": at, "mode": str(row.get("mode", ""))})
         elif key in opened and event == Event.FAULT_OBSERVED:
-            opened[key]["proof"] = str(row.get("proof", "seen"))
+            opened[key]["proof"] = short(row.get("proof", "seen"))
         elif key in opened and event == Event.FAULT_CLEARED and isinstance(at, int):
             opened[key].setdefault("end", at)
     spans = []
@@ -72,6 +72,16 @@ def fault_spans(timeline_rows: Iterable[Mapping[str, Any]], begin_ns: int, end_n
         begin_s, end_s = (one["begin"] - begin_ns) / 1e9, (one.get("end", end_ns) - begin_ns) / 1e9
         spans.append(Span(one_line(name), begin_s, end_s, "proven" if "proof" in one else "unproven", title))
     return spans
+
+
+def short(value: Any) -> str:
+    """A timeline row's field in a few words: of a list the first two and how many more, of a mapping its words."""
+    if isinstance(value, Mapping):
+        return " ".join(str(one) for one in value.values() if isinstance(one, str))
+    if isinstance(value, list):
+        more = f" and {len(value) - 2} more" if len(value) > 2 else ""
+        return "; ".join(short(one) for one in value[:2]) + more
+    return str(value)
 
 
 def _whole(spans: Sequence[Span]) -> list[Span]:
@@ -216,7 +226,7 @@ def _events(run: Run, begin_ns: int) -> Markup:
     for row in run.timeline[:MAX_EVENTS]:
         at = row.get("at_ns")
         rest = ", ".join(
-            f"{key} {value}" for key, value in row.items() if key not in {"at_ns", "event"} and value not in (None, "")
+            f"{key} {short(value)}" for key, value in row.items() if key not in {"at_ns", "event"} and value not in (None, "")
         )
         at_text = f"{(at - begin_ns) / 1e9:.2f} s" if isinstance(at, int) else ""
         rows.append((at_text, one_line(str(row.get("event", ""))), one_line(rest)))
