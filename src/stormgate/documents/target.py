@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from stormgate import model
 from stormgate.documents.problems import Problems, nearest
+from stormgate.documents.references import REFERENCE
 from stormgate.documents.shapes import Ours, Shape, fit
 from stormgate.documents.values import PositiveMilliseconds, Share, wrong
 from stormgate.documents.yamlfile import Document, Loc, read_documents
@@ -22,7 +23,6 @@ BACKENDS = ("process", "toxiproxy", "command", "kubernetes", "aws", "group")
 PROVISIONERS = ("lab",)
 SHARE_TOLERANCE = 1e-6
 SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
-REFERENCE = re.compile(r"\$\{[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 class Place(Shape):
