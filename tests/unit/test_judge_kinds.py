@@ -249,7 +249,7 @@ def test_deploy_loss_is_a_count() -> None:
 
 def _failback(**spec: Any) -> Plan:
     return plan_of(
-        [objective("failback", within_s=5, labels=["shard"], **spec)], faults=["kill"], recovery_s=40, steady_s=60, rate=1000
+        [objective("failback", settle_s=5, labels=["shard"], **spec)], faults=["kill"], recovery_s=40, steady_s=60, rate=1000
     )
 
 
@@ -284,7 +284,7 @@ def test_failback_without_enough_to_see_or_a_fault_unseen() -> None:
         run.timeline = [r for r in run.timeline if r["event"] != Event.FAULT_OBSERVED]
 
     assert judged(plan, rows_of(plan), unproven).verdict is INCONCLUSIVE
-    missing = replace(plan, objectives=(objective("failback", within_s=5),)).sealed()
+    missing = replace(plan, objectives=(objective("failback", settle_s=5),)).sealed()
     assert "served_by" in judged(missing, rows_of(missing)).why
 
 
@@ -294,7 +294,7 @@ EVERY = [
     objective("latency", quantile=0.95, lte_ms=50, by=["population", "op"]),
     objective("latency", "covered", quantile=0.95, lte_ms=50, coverage=0.9),
     objective("failover", lte_s=5, by=["population", "shard", "op"]),
-    objective("failback", within_s=5),
+    objective("failback", settle_s=5),
     objective("budgetSpend", target=0.9999, lte=0.02),
     objective("projectedAvailability", target=0.999),
     objective("share", label="cache", values=["hit"], gte=0.9),

@@ -12,11 +12,11 @@ import pytest
 from click.testing import CliRunner
 from tests.golden.judge_writer import BAD, objective, plan_of, rows_of, synthetic, write_folder
 
+from stormgate.commands.plan import render
 from stormgate.judge import judge
 from stormgate.judge.compare import compare
 from stormgate.judge.compare_cli import compare_command
 from stormgate.judge.decide import certain
-from stormgate.judge.plan_cli import render
 from stormgate.judge.planning import ObjectivePlan, assess, cell_shares
 from stormgate.model import Objective, Plan, Verdict
 
@@ -67,7 +67,7 @@ def test_an_outage_that_is_allowed_and_an_availability_that_forbids_it() -> None
         (objective("failover", lte_s=5), {}, "does not exist"),
         (objective("availability", target=0.9, phases=["fault"]), {}, "does not exist"),
         (objective("failover", lte_s=60), {"faults": ["kill"], "rate": 4000}, "cannot fail"),
-        (objective("failback", within_s=30), {"faults": ["kill"]}, "recovery is over"),
+        (objective("failback", settle_s=30), {"faults": ["kill"]}, "recovery is over"),
         (objective("projectedAvailability", target=0.99999, cap_s=30), {"faults": ["kill"]}, "so few trials"),
     ],
 )

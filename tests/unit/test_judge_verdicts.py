@@ -153,6 +153,30 @@ def test_what_the_timeline_says_overrules_the_numbers(plan: Plan, rows: Rows, ro
     assert judge(run).verdict is verdict
 
 
+def test_a_later_clearing_makes_a_failed_undo_good(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    cleared = next(r for r in run.timeline if r["event"] == Event.FAULT_CLEARED)
+    failed = {**cleared, "event": "fault.undo_failed", "why": "no answer", "at_ns": cleared["at_ns"] - 1}
+    run.timeline.insert(0, failed)
+    assert judge(run).verdict is Verdict.PASS
+    run.timeline[0] = {**failed, "at_ns": cleared["at_ns"] + 1}
+    assert judge(run).verdict is Verdict.DIRTY
+    run.timeline[0] = {**failed, "id": "another"}
+    assert judge(run).verdict is Verdict.DIRTY
+
+
+def test_requests_sent_in_the_next_second_are_no_shortfall(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    mine = [r for r in run.generator if r["worker"] == "worker-0"]
+    for late, made_up in zip(mine[10:40:2], mine[11:41:2], strict=True):
+        late["sent"] -= 8
+        made_up["sent"] += 8
+    assert judge(run).verdict is Verdict.PASS
+    for row in mine[10:40]:
+        row["sent"] = row["planned"] - 8
+    assert judge(run).why.startswith("generator saturated")
+
+
 def test_an_open_undo_is_dirty(plan: Plan, rows: Rows) -> None:
     run = synthetic(plan, rows)
     run.undo += [{"step": "intent", "id": "a"}, {"step": "intent", "id": "b"}, {"step": "undone", "id": "a"}]

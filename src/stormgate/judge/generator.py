@@ -10,11 +10,19 @@ from typing import Any
 from stormgate.judge.windows import SECOND_NS, Window
 from stormgate.model import Validity
 
+# Over how many rows a shortfall must show: requests that wait for a connection at one row's end are sent in the next.
+_RECENT = 5
 
-def saturation(row: Mapping[str, Any], rules: Validity) -> str | None:
-    """Why one second of one worker is saturated; None: it was fit. Missing numbers are no proof of fitness."""
+
+def saturation(row: Mapping[str, Any], rules: Validity, recent: Sequence[Mapping[str, Any]] = ()) -> str | None:
+    """Why one second of one worker is saturated; None: it was fit. Missing numbers are no proof of fitness.
+
+    `recent` are the rows just before it: a second sent too little only if those together did, or its neighbour made up for it.
+    """
     try:
         planned, sent, not_sent = int(row["planned"]), int(row["sent"]), int(row["not_sent"])
+        near = [*recent, row]
+        planned_near, sent_near = sum(int(r["planned"]) for r in near), sum(int(r["sent"]) for r in near)
         lag, cpu, window_s = float(row["send_lag_p99_ms"] or 0.0), float(row["cpu"] or 0.0), float(row["window_s"])
     except (KeyError, TypeError, ValueError):
         return "its row lacks a number"
@@ -26,7 +34,7 @@ def saturation(row: Mapping[str, Any], rules: Validity) -> str | None:
         return f"CPU {cpu:.2f} > {rules.max_cpu:g} of a core"
     # Arrivals planned at the very end of a window go out in the next one; that much, at the allowed lag, is no shortfall.
     edge = math.ceil(planned * rules.max_send_lag_p99_ms / 1000.0 / max(window_s, 0.001)) + 1
-    if sent + edge < rules.min_achieved * planned:
+    if sent + edge < rules.min_achieved * planned and sent_near + edge < rules.min_achieved * planned_near:
         return f"sent {sent} of {planned} planned"
     clock = row.get("clock_error_ms")
     if clock is not None and abs(float(clock)) > rules.max_clock_error_ms:
@@ -82,12 +90,12 @@ def health_of(rows: Sequence[Mapping[str, Any]], rules: Validity, begin_ns: int,
     for worker, mine in sorted(by_worker.items()):
         mine.sort(key=lambda row: int(row["at_ns"]))
         covered = min(begin_ns, int(mine[0]["at_ns"]))
-        for row in mine:
+        for i, row in enumerate(mine):
             at = int(row["at_ns"])
             begin = at - round(float(row.get("window_s") or 1.0) * 1e9)
             if covered and begin - covered > SECOND_NS:
                 spans.append((covered, begin, f"{worker} did not report"))
-            why = None if closed else saturation(row, rules)
+            why = None if closed else saturation(row, rules, mine[max(0, i - _RECENT + 1) : i])
             if why is not None:
                 spans.append((begin, at, f"{worker}: {why}"))
             covered = max(covered, at)

@@ -234,8 +234,8 @@ def _course(objective: Objective, spec: Any, plan: Plan, names: Sequence[str], l
             ]
     if objective.kind == "projectedAvailability":
         return _projection(spec, plan)
-    if objective.kind == "failback" and any(f.recovery_s <= spec.within_s for f in plan.faults):
-        return [f"recovery is over before the {spec.within_s:g} s after which users must be home"]
+    if objective.kind == "failback" and any(f.recovery_s <= spec.settle_s for f in plan.faults):
+        return [f"recovery is over before the {spec.settle_s:g} s after which users must be home"]
     return []
 
 

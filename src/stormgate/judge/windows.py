@@ -123,7 +123,7 @@ class _Seen:
     observed: dict[str, int] = field(default_factory=dict)
     cleared: dict[str, int] = field(default_factory=dict)
     unproven: str | None = None
-    undo_failed: str | None = None
+    undo_failed: dict[str, tuple[int, str]] = field(default_factory=dict)
     rollback_ns: int | None = None
 
 
@@ -161,7 +161,7 @@ def _note(one: _Seen, row: Mapping[str, Any]) -> None:
     elif event == Event.FAULT_UNPROVEN:
         one.unproven = str(row.get("why") or "no proof of effect within its deadline")
     elif event == Event.FAULT_UNDO_FAILED:
-        one.undo_failed = str(row.get("why") or "no reason given")
+        one.undo_failed[_part(row)] = (at, str(row.get("why") or "no reason given"))
     elif event == Event.CHAOS_ROLLBACK:
         one.rollback_ns = at
 
@@ -173,6 +173,8 @@ def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWind
     if rollback is None and fault_phase is not None:
         rollback = fault_phase.end_ns
     parts = set(one.requested)
+    # A failed undo is made good by a later clearing of the same part (`stormgate restore`), and by nothing else.
+    failed = [why for part, (at, why) in sorted(one.undo_failed.items()) if one.cleared.get(part, -1) < at]
     return FaultWindow(
         name=name,
         requested_ns=min(one.requested.values(), default=None),
@@ -182,7 +184,7 @@ def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWind
         cleared_ns=max(one.cleared.values(), default=None),
         end_ns=max(ends, default=None),
         unproven=one.unproven,
-        undo_failed=one.undo_failed,
+        undo_failed="; ".join(failed) if failed else None,
         open_ids=tuple(sorted(parts - set(one.cleared))),
         unobserved_ids=tuple(sorted(parts - set(one.observed))),
         unacknowledged_ids=tuple(sorted(parts - set(one.acknowledged))),

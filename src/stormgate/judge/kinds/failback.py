@@ -1,4 +1,4 @@
-"""failback: `within_s` after a fault was cleared the users are where they were: same regions, same shards, same
+"""failback: `settle_s` after a fault was cleared the users are where they were: same regions, same shards, same
 share of errors.
 """
 
@@ -29,12 +29,12 @@ ERRORS = "errors"
 
 
 class FailbackSpec(Spec):
-    """From `within_s` after the clearing to the end of the recovery, no value of a label may have gained or lost more
+    """From `settle_s` after the clearing to the end of the recovery, no value of a label may have gained or lost more
     than `tolerance` of a cell's answered requests against `versus`, nor may its share of bad requests have grown by more
     than `error_tolerance`.
     """
 
-    within_s: Positive
+    settle_s: Positive
     labels: Names = Field(default=("served_by", "shard"), min_length=1)
     by: Names = ("population",)
     versus: Names = Field(default=("steady",), min_length=1)
@@ -75,7 +75,7 @@ class Failback:
     def _after(self, fault: FaultWindow) -> Windows | None:
         if fault.cleared_ns is None or fault.end_ns is None:
             return None
-        begin = fault.cleared_ns + round(self.spec.within_s * SECOND_NS)
+        begin = fault.cleared_ns + round(self.spec.settle_s * SECOND_NS)
         return Windows((Window(fault.name, begin, fault.end_ns, 0),), ()) if begin < fault.end_ns else None
 
     def add(self, block: Block) -> None:
@@ -137,7 +137,7 @@ class Failback:
             return f"phase {', '.join(self.base.missing)} is not in the evidence whole"
         absent = [f.name for f in self.faults if f.name not in self.after]
         if absent:
-            return f"nothing was watched {self.spec.within_s:g} s after {', '.join(absent)} was cleared"
+            return f"nothing was watched {self.spec.settle_s:g} s after {', '.join(absent)} was cleared"
         silent = [label for label, tally in self._labelled.items() if not tally.column(len(self.joint[label])).any()]
         if silent:
             return f"no sample of {', '.join(self.spec.versus)} has a value in {', '.join(silent)}"

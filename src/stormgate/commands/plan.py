@@ -1,0 +1,96 @@
+"""`stormgate plan`: what a gate can decide, before it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stormgate.model import Verdict
+
+if TYPE_CHECKING:
+    from rich.console import ConsoleRenderable, RenderableType
+
+    from stormgate.judge.planning import Assessment, ObjectivePlan
+    from stormgate.model import Plan
+
+
+@click.command(short_help="Say whether a gate can decide its objectives at all, before it runs.")
+@click.argument("gate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print the assessment and the resolved plan as JSON.")
+@click.option(
+    "--fault-s", type=click.FloatRange(min=1), default=20.0, show_default=True, help="How long a fault phase is assumed to last."
+)
+@click.option("--allow-production", is_flag=True, help="Read a gate whose target is production.")
+def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -> int:
+    """Per objective of GATE: the requests needed and expected, the chances to pass, and what contradicts itself.
+
+    Exit code 0 if every objective can pass and can fail, 3 if one cannot be decided as planned, 2 if a rule stays green.
+    """
+    import json
+
+    from stormgate.documents import DocumentErrors, load_gate
+    from stormgate.judge.planning import assess
+    from stormgate.model import EXIT_USAGE, to_json
+
+    try:
+        plan = load_gate(gate, allow_production=allow_production)
+    except DocumentErrors as errors:
+        raise click.ClickException(str(errors)) from None
+    assessment = assess(plan, fault_s)
+    if as_json:
+        click.echo(json.dumps({"assessment": assessment.to_json(), "plan": to_json(plan)}, indent=1))
+    else:
+        from rich.console import Console
+
+        Console().print(render(plan, assessment))
+    if assessment.green:
+        return EXIT_USAGE
+    return 0 if assessment.decidable else Verdict.INCONCLUSIVE.exit_code
+
+
+def render(plan: Plan, assessment: Assessment) -> RenderableType:
+    """The assessment as a person reads it."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    head = (
+        f"{assessment.gate}: {len(plan.target.populations)} populations, {len(plan.faults)} faults, "
+        f"{plan.load.rate_per_s:g} requests/s, confidence {plan.confidence:.4g}, seed {plan.seed}\n"
+        f"about {assessment.seconds:,.0f} s and {assessment.requests:,} requests, if a fault phase lasts {assessment.fault_s:g} s"
+    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("objective", "kind", "needed", "expected", "cells", "P(PASS) at limit / half / twice", "resolves", "violation"):
+        left = name in ("objective", "kind")
+        table.add_column(name, justify="left" if left else "right", no_wrap=left, overflow="fold")
+    for o in assessment.objectives:
+        table.add_row(*_row(o))
+    lines: list[ConsoleRenderable] = [Text(head), Text(""), table]
+    for o in assessment.objectives:
+        for contradiction in o.contradictions:
+            lines.append(Text(f"{o.source or 'gate'}: {o.name}: {contradiction}", style="red"))
+        if o.note:
+            lines.append(Text(f"{o.name}: {o.note}", style="dim"))
+    lines.append(
+        Text("every objective can pass and can fail" if assessment.decidable else "not decidable as planned", style="bold")
+    )
+    return Group(*lines)
+
+
+def _row(o: ObjectivePlan) -> tuple[str, ...]:
+    chances = "" if o.chances is None else f"{o.chances.at_target:.1%} / {o.chances.half:.1%} / {o.chances.twice:.1%}"
+    resolves = ""
+    if o.resolution_s is not None and o.widest_outage_s is not None:
+        resolves = f"{o.resolution_s:.2f} to {o.widest_outage_s:.0f} s"
+    return (
+        o.name,
+        o.kind,
+        f"{o.requests_needed:,}",
+        f"{o.requests_expected:,}",
+        f"{o.cells}",
+        chances,
+        resolves,
+        o.shown_violation,
+    )
