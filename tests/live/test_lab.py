@@ -166,6 +166,8 @@ def test_a_dead_service_is_routed_around(target: Target) -> None:
 def test_a_dead_cache_only_makes_reads_misses(target: Target) -> None:
     user = client.User(target, "new-york", "us-32")
     cache = target.component("us-east/cache")
+    # The test before may have sent this edge's requests elsewhere.
+    client.until(lambda: user.call("GET", "/threads").headers["x-chenu-region"] == "us-east", 10.0, "served at home")
     client.kill(cache)
     try:
         replies = [user.call("GET", "/threads?sphere=creative") for _ in range(3)]

@@ -76,9 +76,10 @@ class _Database:
 
 
 class _Watched:
-    """Something that answers GET /healthz: its health and what it last said."""
+    """Something that answers GET /healthz: its health and what it last said. Without the shard it is `needed` for it refuses."""
 
-    def __init__(self, address: tuple[str, int], health: Health) -> None:
+    def __init__(self, address: tuple[str, int], health: Health, needed: str | None = None) -> None:
+        self.needed = needed
         self.peer = Peer(*address)
         self.health = health
         self.said: dict[str, Any] = {}
@@ -88,6 +89,8 @@ class _Watched:
         result, body = await self.peer.probe("/healthz", timeout_s=timeout_s)
         if result is Probe.OK:
             self.said = json.loads(body)
+            if self.needed in self.said.get("missing", ()):
+                result = Probe.REFUSED
         if self.health.record(result, began_s, time.monotonic()) and not self.health.up:
             self.peer.close()
 
@@ -100,7 +103,6 @@ class Steward:
         self.control = Path(config["control"])
         self.state_path = Path(config["state"])
         self.states = steward_state.load(self.state_path)
-        self.homes: dict[str, str] = config["homes"]
         self.orders: dict[str, list[str]] = config["orders"]
         self.databases: dict[str, dict[str, _Database]] = {}
         for name, entries in config["databases"].items():
@@ -109,7 +111,9 @@ class Steward:
             self.databases[name] = {node.region: node for node in pair}
         self.ways = {
             (way["population"], way["edge"]): _Watched(
-                (way["host"], way["port"]), Health(settings.edge_refused_s, settings.edge_silent_s, settings.edge_back_s)
+                (way["host"], way["port"]),
+                Health(settings.edge_refused_s, settings.edge_silent_s, settings.edge_back_s),
+                needed=config["homes"].get(way["population"]),
             )
             for way in config["ways"]
         }
@@ -174,10 +178,7 @@ class Steward:
 
     async def steer(self) -> None:
         """Publish a new table when what users can reach has changed."""
-        reachable = {
-            (population, edge): way.health.up and self.homes.get(population) not in way.said.get("missing", ())
-            for (population, edge), way in self.ways.items()
-        }
+        reachable = {(population, edge): way.health.up for (population, edge), way in self.ways.items()}
         table = decide.steer(self.orders, reachable)
         if table != self.table:
             self.table = table
