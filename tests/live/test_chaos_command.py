@@ -2,6 +2,8 @@
 
 import stat
 import sys
+import threading
+import time
 
 import pytest
 
@@ -19,6 +21,8 @@ import os, pathlib, sys
 flag, step = pathlib.Path(sys.argv[1]), sys.argv[2]
 if step == "apply":
     flag.write_text(" ".join(os.environ["STORMGATE_" + name] for name in ("COMPONENT", "MODE", "PARAM_LATENCY_MS")))
+elif step == "dawdle":
+    import time; time.sleep(60)
 elif step == "undo":
     flag.unlink(missing_ok=True)
 elif step == "fail":
@@ -93,3 +97,13 @@ def test_a_fault_that_was_there_before_is_not_ours(script, tmp_path):
     context, component = script(apply="apply", undo="undo", observe="observe")
     with pytest.raises(NotWhole, match="before it was made"):
         inject(context, [component], "slow", {"latency_ms": 30})
+
+
+def test_a_command_that_dawdles_is_ended_when_the_run_is_stopped(script):
+    context, component = script(apply="dawdle", undo="undo", observe="observe")
+    threading.Timer(0.5, context.stopping.set).start()
+    begun = time.monotonic()
+    with pytest.raises(NotApplied, match="was stopped"):
+        inject(context, [component], "slow", {"latency_ms": 30})
+    assert time.monotonic() - begun < 30
+    assert open_entries(context.folder) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,7 +62,7 @@ def inject(
             context.ledger.intend(entries)
             requested_ns = time.monotonic_ns()
             _say(context, Event.FAULT_REQUESTED, instances, mode, at_ns=requested_ns)
-            _apply(entries)
+            _apply(entries, context.stopping)
             acknowledged_ns = time.monotonic_ns()
             context.ledger.applied(entries)
             _say(context, Event.FAULT_ACKNOWLEDGED, instances, mode, at_ns=acknowledged_ns)
@@ -107,10 +108,10 @@ def _plan(context: Context, wanted: Sequence[tuple[str, Component]], mode: str, 
     return [instance for instance in found if instance.entries]
 
 
-def _apply(entries: Sequence[Entry]) -> None:
+def _apply(entries: Sequence[Entry], stop: threading.Event) -> None:
     def apply(entry: Entry) -> str | None:
         try:
-            backends.get(entry.part.backend).apply(entry.part, entry.record)
+            backends.get(entry.part.backend).apply(entry.part, entry.record, stop)
         except NotApplied as error:
             return str(error)
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,8 +55,8 @@ class Backend(Protocol):
         Raises CannotBreak (not this way), NotWhole (its state before could not be told from the fault).
         """
 
-    def apply(self, part: Component, record: Record) -> None:
-        """Break it. Raises NotApplied; then it may or may not be broken."""
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
+        """Break it; when `stop` is set, end early one way or the other. Raises NotApplied; then it may or may not be broken."""
 
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
         """Take it back. Idempotent; also right for a record that was planned but never applied. Raises UndoFailed."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,8 +49,8 @@ class CommandBackend:
             raise NotWhole(f"{part.name}: `{' '.join(observe)}` says the fault is there before it was made")
         return record
 
-    def apply(self, part: Component, record: Record) -> None:
-        code, said = _run(_argv(part, "apply", str(record["mode"])), record["environment"], _APPLY_S)
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
+        code, said = _run(_argv(part, "apply", str(record["mode"])), record["environment"], _APPLY_S, stop)
         if code != 0:
             raise NotApplied(f"{part.name}: apply ended with {code}: {said}")
 
@@ -80,27 +82,35 @@ def _argv(part: Component, step: str, mode: str) -> list[str]:
     return [str(word) for word in commands[mode]]
 
 
-def _run(argv: list[str], environment: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
-    """Exit code (-1: could not run, or did not end in time) and the last line said."""
+def _run(
+    argv: list[str], environment: Mapping[str, str], timeout_s: float, stop: threading.Event | None = None
+) -> tuple[int, str]:
+    """Exit code (-1: could not run, did not end in time, or was stopped) and the last line said."""
+    end = time.monotonic() + timeout_s
+    waiter = stop or threading.Event()
     with tempfile.TemporaryFile() as output:
         try:
-            code = subprocess.run(
+            process = subprocess.Popen(
                 argv,
                 env={**os.environ, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                timeout=timeout_s,
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired:
-            return -1, f"`{argv[0]}` did not end within {timeout_s:.0f} s"
+            )
         except OSError as error:
             return -1, f"`{argv[0]}` cannot be run: {error.strerror}"
+        try:
+            while process.poll() is None:
+                if time.monotonic() >= end or waiter.wait(0.005):
+                    return -1, f"`{argv[0]}` {'was stopped' if waiter.is_set() else f'did not end within {timeout_s:.0f} s'}"
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
         output.seek(0)
         lines = output.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-    return code, lines[-1] if lines else "(no output)"
+    return process.returncode, lines[-1] if lines else "(no output)"
 
 
 BACKEND = CommandBackend()

@@ -10,6 +10,7 @@ import json
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from stormgate.model import Component
 from stormgate.processes import alive, pid_start_ticks, signal_if_same
 
 _LOOK_S = 1.0
+# Before a fault there is time: a slow answer on a busy machine is an answer.
+_BEFORE_S = 3.0
 _DEATH_S = 2.0
 
 
@@ -41,7 +44,7 @@ class ProcessBackend:
             raise NotWhole(f"{part.name}: no running process behind {part.handle.get('pid_file')}")
         before_ms = 0.0
         if part.observe is not None:
-            before = look(part.observe, _LOOK_S)
+            before = look(part.observe, _BEFORE_S)
             if not before.healthy:
                 raise NotWhole(f"{part.name}: before the fault it was already {before} at {part.observe.address}")
             before_ms = before.latency_ms
@@ -54,13 +57,13 @@ class ProcessBackend:
             "before_ms": before_ms,
         }
 
-    def apply(self, part: Component, record: Record) -> None:
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
         pid, ticks = int(record["pid"]), int(record["start_ticks"])
         if not alive(pid, ticks):
             raise NotApplied(f"{part.name}: process {pid} ended before it was broken")
         try:
             if record["mode"] == "stop":
-                _end_politely(pid, ticks, float(record["grace_s"]))
+                _end_politely(pid, ticks, float(record["grace_s"]), stop)
                 return
             members = _stop_tree(pid, ticks)
             if record["mode"] == "crash":
@@ -157,22 +160,21 @@ def _stop_tree(pid: int, ticks: int) -> list[tuple[int, int]]:
             stopped.append(member)
 
 
-def _end_politely(pid: int, ticks: int, grace_s: float) -> None:
+def _end_politely(pid: int, ticks: int, grace_s: float, stop: threading.Event) -> None:
     members = _tree(pid, ticks)
     signal_if_same(pid, ticks, signal.SIGTERM)
     signal_if_same(pid, ticks, signal.SIGCONT)
-    if not _gone(pid, ticks, grace_s):
+    if not _gone(pid, ticks, grace_s, stop):
         for member in members:
             signal_if_same(*member, signal.SIGKILL)
-        _gone(pid, ticks, _DEATH_S)
+        _gone(pid, ticks, _DEATH_S, threading.Event())
 
 
-def _gone(pid: int, ticks: int, within_s: float) -> bool:
+def _gone(pid: int, ticks: int, within_s: float, stop: threading.Event) -> bool:
     end = time.monotonic() + within_s
     while alive(pid, ticks):
-        if time.monotonic() >= end:
+        if time.monotonic() >= end or stop.wait(0.005):
             return False
-        time.sleep(0.005)
     return True
 
 

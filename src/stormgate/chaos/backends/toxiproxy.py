@@ -6,6 +6,7 @@ handshake, and "lossy" ends a share of the connections instead of dropping packe
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,7 +77,7 @@ class ToxiproxyBackend:
                 raise NotWhole(f"{part.name}: before the fault it was already {before} through {probe.address}")
         return min(before.latency_ms for before in looks)
 
-    def apply(self, part: Component, record: Record) -> None:
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
         client = Client(str(record["url"]), _TIMEOUT_S)
         try:
             if record["mode"] == "refuse":
