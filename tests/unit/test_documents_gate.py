@@ -95,6 +95,8 @@ WRONG = [
     (GATE, "slo: shop-availability", "slo: shop-availability\n      target: 90%", "'target' is already said by SLO 'shop-availability'"),
     (GATE, "sloRefs: [shop-availability]", "sloRefs: []", "SLO 'shop-availability' is not in sloRefs; add 'shop-availability'"),
     (GATE, "target: 0.999 #", "target: 1.0 #", "1.0 is not a target of OpenSLO; write a number from 0 up to, but not, 1"),
+    (GATE, "service: shop", "service: shop.example", "spec.service: 'shop.example' is not a name of OpenSLO; write a DNS label"),
+    (GATE, "            spec: {}\n", "", "'spec' is missing in spec.indicator.spec.ratioMetric.total.metricSource"),
     (GATE, "duration: 30d", "duration: 30s", "spec.timeWindow[0].duration: '30s' does not fit"),
     (GATE, "type: stormgate\n            spec: {outcome", "type: prometheus\n            spec: {outcome", "'prometheus' is unknown; "),
     (GATE, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices", "'Timeslices' is unknown; allowed here: Occurrences"),

@@ -5,6 +5,7 @@ The parts OpenSLO leaves free (`metricSource.spec`) say what Stormgate counts: w
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +13,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from stormgate.documents.problems import Problems
 from stormgate.documents.shapes import Shape, fit
-from stormgate.documents.values import NAME, OPENSLO_DURATION, Name, PositiveMilliseconds, openslo_window_s, show, wrong
+from stormgate.documents.values import OPENSLO_DURATION, PositiveMilliseconds, openslo_window_s, show, wrong
 from stormgate.documents.yamlfile import Document
 
 API_VERSION = "openslo/v1"
@@ -26,13 +27,23 @@ def _target(value: Any) -> Any:
     return float(value)
 
 
+LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+def _label(value: Any) -> Any:
+    if not isinstance(value, str) or not re.fullmatch(LABEL, value):
+        raise wrong(f"{show(value)} is not a name of OpenSLO", "write a DNS label: lower-case letters, digits, dashes")
+    return value
+
+
+Label = Annotated[str, BeforeValidator(_label), WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$"})]
 Target = Annotated[float, BeforeValidator(_target), WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximum": 1})]
 
 
 class SloMetadata(Shape):
     """OpenSLO's metadata."""
 
-    name: Name
+    name: Label
     display_name: str | None = None
     labels: dict[str, str | list[str]] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
@@ -64,7 +75,7 @@ class TotalSource(Shape):
 
     metric_source_ref: str | None = None
     type: Literal["stormgate"]
-    spec: TotalSpec = Field(default_factory=TotalSpec)
+    spec: TotalSpec
 
 
 class Good(Shape):
@@ -119,7 +130,7 @@ class SloSpec(Shape):
     """An SLO as OpenSLO writes it, with what a run cannot decide left out."""
 
     description: str | None = Field(default=None, max_length=1050)
-    service: str = Field(pattern=f"^{NAME}$")
+    service: Label
     indicator: Indicator | None = None
     indicator_ref: str | None = None
     time_window: list[TimeWindow] = Field(min_length=1, max_length=1)
