@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from stormgate.evidence.read import Run
 
 MAX_CELLS = 400
+FEW_CELLS = 24
 
 
 def report_html(judgement: Judgement, run: Run | None = None) -> str:
@@ -135,9 +136,10 @@ def _cells(judgement: Judgement) -> Markup:
 
 def _cells_of(finding: Finding) -> Markup:
     """The cells of one objective: open where they decide against the release."""
-    cells = worst_first(finding.cells)
-    shown = cells[:MAX_CELLS]
     timed = finding.kind == "failover"
+    cells = worst_first(sorted(finding.cells, key=_slowest) if timed else finding.cells)
+    bad = finding.verdict is not Verdict.PASS and any(c.verdict is not Verdict.PASS for c in cells)
+    shown = cells[:MAX_CELLS]
     figures_s = [v for c in shown for v in (c.value, c.bound, finding.limit) if v is not None and math.isfinite(v)]
     longest = max(figures_s, default=0.0)
     head = [("Verdict", ""), ("Cell", "name")]
@@ -158,7 +160,7 @@ def _cells_of(finding: Finding) -> Markup:
     good = sum(c.verdict is Verdict.PASS for c in cells)
     limit = f", limit {amount(finding.limit, finding.unit)}" if finding.limit is not None else ""
     return Markup("<details{}><summary>{} {}: {} of {} cells hold{}</summary>{}<p>{}</p></details>").format(
-        Markup(" open") if finding.verdict is not Verdict.PASS or timed else "",
+        Markup(" open") if bad or (timed and len(cells) <= FEW_CELLS) else "",
         chip(finding.verdict, verdict_word(finding)),
         one_line(finding.name),
         good,
@@ -167,6 +169,10 @@ def _cells_of(finding: Finding) -> Markup:
         table(head, rows),
         more,
     )
+
+
+def _slowest(cell: Cell) -> float:
+    return -(math.inf if cell.bound is None else cell.bound)
 
 
 def _high(cell: Cell, finding: Finding) -> str:
