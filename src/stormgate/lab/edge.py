@@ -75,11 +75,15 @@ class Edge:
         return self._said(response)
 
     def healthz(self) -> Response:
-        """200 when some service lives; `missing` lists the shards that none of them can serve."""
+        """200 when some service lives. `services` says which can serve everything, `missing` which shards none of them can."""
         served = {shard for route in self.routes if route.health.up for shard in route.shards}
         missing = [shard for shard in self.shards if shard not in served]
-        services = {route.region: route.health.up for route in self.routes}
-        return reply(200 if any(services.values()) else 503, {"services": services, "missing": missing})
+        services = {route.region: self.serves_all(route) for route in self.routes}
+        return reply(200 if any(route.health.up for route in self.routes) else 503, {"services": services, "missing": missing})
+
+    def serves_all(self, route: _Route) -> bool:
+        """Whether that service lives and can serve every shard."""
+        return route.health.up and route.shards.issuperset(self.shards)
 
     def login(self, body: bytes) -> Response:
         """A token for a user that exists; no trip to the core."""
@@ -156,12 +160,8 @@ class Edge:
         self._cache[key] = (time.monotonic() + self.settings.edge_ttl_s, response.body, shard)
 
 
-def _settled(route: _Route) -> bool:
-    return bool(route.shards)
-
-
 def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:
     """The handler and loops of an edge process."""
     edge = Edge(config)
     interval_s = edge.settings.route_probe_s
-    return edge.handle, [every(interval_s, partial(edge.probe, route), partial(_settled, route)) for route in edge.routes]
+    return edge.handle, [every(interval_s, partial(edge.probe, route), partial(edge.serves_all, route)) for route in edge.routes]
