@@ -31,6 +31,8 @@ class Rows:
     attempt: np.ndarray
     worker: np.ndarray
     shard: np.ndarray
+    served_by: np.ndarray
+    cache: np.ndarray
 
     def select(self, index: np.ndarray) -> Rows:
         return Rows(**{k: v[index] for k, v in vars(self).items()})
@@ -94,6 +96,8 @@ def rows_of(plan: Plan, seed: int = 7, workers: int = 2, fault_s: float = 20.0) 
         attempt=np.ones(n, np.uint8),
         worker=(np.arange(n) % workers).astype(np.int32),
         shard=rng.integers(0, 3, n).astype(np.int32),
+        served_by=np.full(n, -1, np.int32),
+        cache=np.full(n, -1, np.int32),
     )
 
 
@@ -145,7 +149,12 @@ def synthetic(
                 "status": np.where(r.outcome == OK, 200, 0),
                 "outcome": (r.outcome, OUTCOMES),
             }
-            blocks.append((worker, batch_of(worker, columns, {"shard": (r.shard, ["s0", "s1", "s2"])})))
+            labels = {
+                "shard": (r.shard, ["s0", "s1", "s2"]),
+                "served_by": (r.served_by, ["eu", "us"]),
+                "cache": (r.cache, ["hit", "miss"]),
+            }
+            blocks.append((worker, batch_of(worker, columns, labels)))
     end = phases[-1].end_ns or 0
     return MemoryRun(
         plan=plan,

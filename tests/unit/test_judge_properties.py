@@ -189,7 +189,7 @@ def test_scaling_time_scales_outages_and_keeps_their_verdict(seed: int, factor: 
     slow.latency_ms = rows.latency_ms * factor
     second = judge(synthetic(wide, slow, fault_s=10 * factor)).objectives[0]
     assert first.verdict is second.verdict
-    assert second.value == pytest.approx((first.value or 0) * factor, abs=1e-6)
+    assert second.value == pytest.approx((first.value or 0) * factor, abs=0.005)  # the send lag is not scaled
 
 
 def test_judging_leaves_the_run_untouched() -> None:

@@ -92,6 +92,44 @@ def test_late_answers_are_an_outage_too(plan: Plan, rows: Rows) -> None:
     assert found(judge(synthetic(plan, rows)), "failover").verdict is Verdict.FAIL
 
 
+def test_a_busy_generator_widens_an_outage_by_how_late_it_was(plan: Plan, rows: Rows) -> None:
+    rows.outcome[fault_rows(plan, rows, 0.5, 4.5, population=1)] = RESET
+    run = synthetic(plan, rows)
+    quiet = found(judge(run), "failover")
+    begin, _ = phase_window(run, "recovery[kill]")
+    for row in run.generator:
+        if begin < row["at_ns"] <= begin + 4 * S:
+            row.update(send_lag_p99_ms=100.0, send_lag_max_ms=600.0)
+    busy = judge(run)
+    assert quiet.verdict is Verdict.PASS
+    assert found(busy, "failover").verdict is Verdict.INCONCLUSIVE
+    assert found(busy, "failover").bound == pytest.approx(quiet.bound + 0.599)
+    assert found(busy, "failover").value == pytest.approx(quiet.value - 0.599)
+    assert found(busy, "availability").verdict is Verdict.PASS  # no objective rests its timing on the recovery
+    assert found(busy, "generator").detail["saturated_s"]
+    run.generator = [r for r in run.generator if not begin < r["at_ns"] <= begin + 4 * S]
+    assert "generator not observed" in found(judge(run), "failover").why
+
+
+def test_the_stages_of_a_failover(plan: Plan, rows: Rows) -> None:
+    rng = np.random.default_rng(9)
+    rows.served_by[:] = rows.population == 1  # tokyo at home in us, the others in eu
+    rows.cache[:] = rng.random(len(rows.cache)) < 0.1
+    down = fault_rows(plan, rows, 0.5, 3.0, population=1)
+    rows.outcome[down] = RESET
+    rows.served_by[fault_rows(plan, rows, 0.5, 1e3, population=1)] = 0
+    rows.cache[fault_rows(plan, rows, 0.5, 6.2)] = 1
+    rows.served_by[down], rows.cache[down] = -1, -1
+    stages = found(judge(synthetic(plan, rows)), "failover").detail["stages"]["kill"]
+    assert stages["noticed_s"] == pytest.approx(0.5, abs=0.05)
+    assert stages["rerouted_s"] == pytest.approx(3.5, abs=0.05)
+    assert stages["recovered_s"] == pytest.approx(3.5, abs=0.15)
+    assert stages["warm_s"] == 8.0
+    rows.served_by[:] = -1
+    rows.cache[:] = -1
+    assert set(found(judge(synthetic(plan, rows)), "failover").detail["stages"]["kill"]) == {"noticed_s", "recovered_s"}
+
+
 def test_a_cell_that_never_recovers_fails(plan: Plan, rows: Rows) -> None:
     rows.outcome[fault_rows(plan, rows, 1.0, 1e3, population=2)] = RESET
     finding = found(judge(synthetic(plan, rows)), "failover")

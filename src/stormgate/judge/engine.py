@@ -47,7 +47,8 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
             accumulator.add(block)
     results = [_finish(kind, accumulator, context) for kind, accumulator in seats]
     findings = apply_waivers(holm_across(results, 1.0 - against.confidence), against)
-    checks = _validity(run, against, faults, health, measured, stream, arrivals)
+    timed = [w for kind, accumulator in seats if kind.timing for w in _windows_of(accumulator, context)]
+    checks = _validity(run, against, faults, health, measured, stream, arrivals, timed)
     return conclude(against, findings, checks)
 
 
@@ -117,6 +118,7 @@ def _validity(
     measured: Windows,
     stream: Requests,
     arrivals: dict[str, int],
+    timed: Sequence[Window],
 ) -> list[Finding]:
     problems = [*run.problems, *stream.problems]
     phases = {p.name: p for p in run.phases()}
@@ -127,7 +129,7 @@ def _validity(
         v.check_undo(run, faults),
         v.check_faults(faults),
         v.check_journals(run, plan),
-        v.check_generator(health, measured.windows),
+        v.check_generator(health, measured.windows, timed),
         v.check_samples(run, stream.rows, [*problems, *cut, *v.sealed_problems(getattr(run, "folder", None))]),
     ]
     if not health.closed_loop:

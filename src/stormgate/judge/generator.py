@@ -29,7 +29,7 @@ def saturation(row: Mapping[str, Any], rules: Validity, recent: Sequence[Mapping
     if not_sent > 0:
         return f"{not_sent} arrivals were never sent"
     if lag > rules.max_send_lag_p99_ms:
-        return f"send lag p99 {lag:.1f} ms > {rules.max_send_lag_p99_ms:g} ms"
+        return f"send lag p99 {lag:.2f} ms > {rules.max_send_lag_p99_ms:g} ms"
     if cpu > rules.max_cpu:
         return f"CPU {cpu:.2f} > {rules.max_cpu:g} of a core"
     # Arrivals planned at the very end of a window go out in the next one; that much, at the allowed lag, is no shortfall.
@@ -50,6 +50,14 @@ class Health:
     rows: int
     closed_loop: bool
     allowed_share: float
+    lags: tuple[tuple[int, int, float], ...] = ()
+    silences: tuple[tuple[int, int], ...] = ()
+
+    def lag_s(self, begin_ns: int, end_ns: int) -> float:
+        """The latest that anything was sent after its intended start in this time; infinite if a worker did not say."""
+        if not self.rows or any(low < end_ns and high > begin_ns for low, high in self.silences):
+            return math.inf
+        return max((lag for low, high, lag in self.lags if low < end_ns and high > begin_ns), default=math.inf)
 
     def bad_seconds(self, window: Window) -> list[tuple[int, str]]:
         """(second since the window's begin, why) of every saturated second that touches a window; fractions of a second are left
@@ -83,6 +91,8 @@ class Health:
 def health_of(rows: Sequence[Mapping[str, Any]], rules: Validity, begin_ns: int, end_ns: int) -> Health:
     """The health of all workers between begin and end. A second in which a worker wrote nothing counts as saturated."""
     spans: list[tuple[int, int, str]] = []
+    lags: list[tuple[int, int, float]] = []
+    silences: list[tuple[int, int]] = []
     by_worker: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_worker.setdefault(str(row.get("worker")), []).append(row)
@@ -94,11 +104,25 @@ def health_of(rows: Sequence[Mapping[str, Any]], rules: Validity, begin_ns: int,
             at = int(row["at_ns"])
             begin = at - round(float(row.get("window_s") or 1.0) * 1e9)
             if covered and begin - covered > SECOND_NS:
+                silences.append((covered, begin))
                 spans.append((covered, begin, f"{worker} did not report"))
+            lags.append((begin, at, _lag_s(row)))
             why = None if closed else saturation(row, rules, mine[max(0, i - _RECENT + 1) : i])
             if why is not None:
                 spans.append((begin, at, f"{worker}: {why}"))
             covered = max(covered, at)
         if end_ns - covered > SECOND_NS:
+            silences.append((covered, end_ns))
             spans.append((covered, end_ns, f"{worker} did not report"))
-    return Health(tuple(sorted(spans)), len(rows), closed, rules.max_saturated_share)
+    return Health(
+        tuple(sorted(spans)), len(rows), closed, rules.max_saturated_share, tuple(sorted(lags)), tuple(sorted(silences))
+    )
+
+
+def _lag_s(row: Mapping[str, Any]) -> float:
+    """The row's greatest send lag in seconds; infinite where it says none although something was sent."""
+    try:
+        lag = row["send_lag_max_ms"]
+        return float(lag) / 1000.0 if lag is not None else (0.0 if not int(row["sent"]) else math.inf)
+    except (KeyError, TypeError, ValueError):
+        return math.inf

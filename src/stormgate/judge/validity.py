@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,9 @@ def check_journals(run: RunLike, plan: Plan) -> Finding:
     return finding("journals", told, severity, ok=f"{len(plan.faults)} clean" if plan.faults else "no fault planned")
 
 
-def check_generator(health: Health, windows: Sequence[Window]) -> Finding:
-    """The generator was fit in every phase that is judged."""
-    why = health.verdict(windows)
+def check_generator(health: Health, windows: Sequence[Window], timed: Sequence[Window]) -> Finding:
+    """The generator was fit in every phase that an objective rests its timing on; what happened in the others is told beside."""
+    why = health.verdict(list(dict.fromkeys(replace(w, first_block=0) for w in timed)))
     seconds = {w.name: [s for s, _ in bad] for w in windows if (bad := health.bad_seconds(w))}
     reasons = {w.name: bad[0][1] for w in windows if (bad := health.bad_seconds(w))}
     fields: dict[str, Any] = {"saturated_s": seconds, "reasons": reasons} if seconds else {}

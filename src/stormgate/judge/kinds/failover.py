@@ -15,6 +15,7 @@ from stormgate.judge.failover import CellTrace, Series, traces
 from stormgate.judge.proportion import shown, verdict_counts
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
+from stormgate.judge.stages import Stages
 from stormgate.judge.statistics import exceed_probability_bound
 from stormgate.judge.windows import SECOND_NS, FaultWindow
 from stormgate.model import Cell, Plan, Verdict, worst
@@ -42,7 +43,10 @@ class FailoverSpec(Spec):
 
 
 class Failover:
-    """PASS if D_hi <= T in every cell and the fault is proven; FAIL if D_lo > T in one; else INCONCLUSIVE."""
+    """PASS if D_hi <= T in every cell and the fault is proven; FAIL if D_lo > T in one; else INCONCLUSIVE.
+
+    A saturated generator is no veto here: what it did not send, and how late it was, widen [D_lo, D_hi].
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -50,25 +54,31 @@ class Failover:
         self.faults = [f for f in task.context.faults if self.spec.fault in (None, f.name)]
         self.cells = task.context.cells(self.spec.by)
         self.series: dict[str, Series] = {}
+        self.stages: dict[str, Stages] = {}
+        self.seen_stages: dict[str, dict[str, float]] = {}
         for fault in self.faults:
             if fault.requested_ns is not None and fault.end_ns is not None and fault.end_ns > fault.requested_ns:
-                self.series[fault.name] = Series(fault.requested_ns - LOOK_BACK_NS, fault.end_ns)
+                begin = fault.requested_ns - LOOK_BACK_NS
+                self.series[fault.name] = Series(begin, fault.end_ns)
+                self.stages[fault.name] = Stages(task.context, begin, fault.requested_ns, fault.end_ns)
 
     def add(self, block: Block) -> None:
         low, high = int(block.intended_ns.min()), int(block.intended_ns.max())
-        wanted = [s for s in self.series.values() if s.begin_ns <= high and low < s.end_ns]
+        wanted = [(s, self.stages[name]) for name, s in self.series.items() if s.begin_ns <= high and low < s.end_ns]
         if not wanted:
             return
         keep = ~block.not_sent
         where = where_mask(block, self.spec.where)
         if where is not None:
             keep &= where
+        answered = np.flatnonzero(keep & block.good(self.spec.within_ms))
         cells, good, intended = self.cells.of(block), block.good(self.spec.within_ms), block.intended_ns
         if not keep.all():
             cells, good, intended = cells[keep], good[keep], intended[keep]
-        if len(cells):
-            for series in wanted:
+        for series, stages in wanted:
+            if len(cells):
                 series.add(cells, intended, good)
+            stages.add(block, answered)
 
     def finish(self) -> Result:
         task, limit = self.task, self.spec.lte_s
@@ -95,6 +105,7 @@ class Failover:
             "trials": len(self.faults),
             "p_exceed_at_most": exceed_probability_bound(len(self.faults), task.alpha),
             "cells": verdict_counts(verdicts),
+            "stages": self.seen_stages,
         }
         finding = task.finding(
             worst(verdicts),
@@ -114,8 +125,11 @@ class Failover:
         high = max(fault.rollback_ns or fault.requested_ns, fault.requested_ns)
         sustained_ns = round(self.spec.sustained_s * SECOND_NS)
         spread = self._spread()
+        lag_s = self.task.context.health.lag_s(fault.requested_ns, series.end_ns)
         found = traces(series, (fault.requested_ns, high), sustained_ns, self.spec.sustained_good, spread)
-        rows = [self._row(fault, trace, series.begin_ns) for trace in found]
+        rows = [self._row(fault, trace, series.begin_ns, lag_s) for trace in found]
+        labels = [self.cells.labels(trace.cell) for trace in found]
+        self.seen_stages[fault.name] = self.stages[fault.name].found(found, labels, series.begin_ns)
         seen = {self.cells.labels(trace.cell).get("population") for trace in found}
         if "population" in self.spec.by and "population" not in self.spec.where:
             for population in self.task.context.plan.target.populations:
@@ -138,12 +152,15 @@ class Failover:
                     spread[n] = others
         return spread
 
-    def _row(self, fault: FaultWindow, trace: CellTrace, origin_ns: int) -> tuple[Cell, float, float]:
+    def _row(self, fault: FaultWindow, trace: CellTrace, origin_ns: int, lag_s: float) -> tuple[Cell, float, float]:
         limit = self.spec.lte_s
-        low, high = trace.d_lo_s, trace.d_hi_s
+        # What was sent late saw the target later than its intended start says: a busy generator widens, it does not veto.
+        low, high = max(0.0, trace.d_lo_s - lag_s), trace.d_hi_s + lag_s
         longest = trace.longest
         told = f"down for {low:.3f} to {high:.3f} s" if math.isfinite(high) else f"down for at least {low:.3f} s"
-        if longest is None:
+        if math.isinf(lag_s):
+            told = "generator not observed: how late it sent is not known"
+        elif longest is None:
             told = f"no bad request; no outage longer than {high:.3f} s fits between its good ones"
         if low > limit:
             verdict, why = Verdict.FAIL, f"{told}, allowed {limit:g} s"
@@ -161,6 +178,7 @@ class Failover:
             if longest is not None and longest.good_ns is None:
                 why = f"{told} and not recovered by the end of what was watched"
         detail: dict[str, Any] = {"flaps": max(0, len(trace.outages) - 1), "widest_gap_s": trace.widest_gap_s}
+        detail["send_lag_s"] = None if math.isinf(lag_s) else lag_s
         if longest is not None and fault.requested_ns is not None:
             end = None if longest.good_ns is None else (longest.good_ns + origin_ns - fault.requested_ns) / 1e9
             last_bad = longest.last_bad_ns + origin_ns - (fault.acknowledged_ns or fault.requested_ns)
@@ -192,4 +210,4 @@ def _need(spec: FailoverSpec, plan: Plan) -> Need:
     )
 
 
-KIND = Kind("failover", FailoverSpec, Failover, _canaries, _need)
+KIND = Kind("failover", FailoverSpec, Failover, _canaries, _need, timing=False)
