@@ -104,6 +104,7 @@ def test_an_unmet_baseline_breaks_nothing_and_is_not_green(here):
     )
     assert severities(found) == {Verdict.INCONCLUSIVE}
     assert "fault.requested" not in here.events()
+    assert [run["output"] for run in here.journal()["rollbacks"]] == [[], "nothing was broken"]
 
 
 def test_a_baseline_probe_that_raises_breaks_nothing_and_is_an_error(here):

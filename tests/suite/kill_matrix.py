@@ -125,7 +125,7 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
     try:
         hit = strike(gate, lab, victim, (during_chaos, after_s), family)
         open_at_kill = open_faults(place)
-        gate_exit = None if victim == "gate" and hit else wait_exit(gate, 120, family)
+        gate_exit = None if victim == "gate" and hit else wait_exit(gate, 200, family)
         end_of_family(family, 20)
     finally:
         with contextlib.suppress(ProcessLookupError):
@@ -162,6 +162,8 @@ def judge(lab: RunningLab, place: Path, victim: str, exits: tuple[int | None, in
     left = [pid for pid, ticks in family.items() if alive(pid, ticks)]
     if left:
         return f"processes left: {left}"
+    if exits[0] is None and victim != "gate":
+        return "the gate hangs"
     if DIRTY in exits:
         return "dirty"
     if victim == "toxiproxy" and not list(place.glob("reports/2*/undo.ndjson")):

@@ -17,6 +17,7 @@ from stormgate.chaos.context import Context, current
 from stormgate.chaos.errors import CannotBreak, EmptySelection, NoTarget, Stopped, UndoFailed
 from stormgate.chaos.gone import WHY, is_gone
 from stormgate.chaos.inject import PROOF_S, inject
+from stormgate.chaos.ledger import ever_broken
 from stormgate.chaos.selection import Selector, select
 from stormgate.chaos.status import read_status, wait_whole
 from stormgate.chaos.undo import undo_all, undo_instances
@@ -136,11 +137,16 @@ def undo(deadline_s: float = 30.0) -> list[str]:
 
 
 def wait_until_whole(deadline_s: float = 60.0) -> str:
-    """Wait until the target says that it is whole. Raises UndoFailed when it does not within `deadline_s`."""
+    """Wait until the target says that it is whole; at once when this trial broke nothing.
+
+    Raises UndoFailed when it does not within `deadline_s`.
+    """
     try:
         context = current()
     except NoTarget:
         return "there is no target"
+    if not ever_broken(context.folder, context.fault):
+        return "nothing was broken"
     if context.target.status_url is None:
         raise CannotBreak(f"target {context.target.name!r} has no status_url, so nobody can say whether it is whole")
     status = wait_whole(context.target, deadline_s, lost=lambda: is_gone(context.target))

@@ -134,6 +134,12 @@ def open_entries(folder: Path) -> list[Entry]:
         raise ValueError(f"{folder / UNDO}: not an undo ledger ({error})") from error
 
 
+def ever_broken(folder: Path, fault: str) -> bool:
+    """Whether this trial ever meant to break anything, undone or not."""
+    rows, _ = read_ndjson(folder / UNDO)
+    return any(row.get("step") == "intent" and row["entry"].get("fault") == fault for row in rows)
+
+
 def ledger_target(folder: Path) -> Target | None:
     """The target a ledger was written for; None when nothing was ever intended."""
     rows, _ = read_ndjson(folder / UNDO)
