@@ -60,8 +60,9 @@ class Stages:
             self._cache_after.add(cells[now], seconds[now], len(self._caches))
 
     def found(self, traces: Sequence[CellTrace], names: Sequence[dict[str, str]], origin_ns: int) -> dict[str, float]:
-        """Seconds since the request, only of what was seen: `noticed_s` first bad request, `rerouted_s` first good answer from elsewhere
-        for the last population that lost its home, `recovered_s` the slowest cell's recovery, `warm_s` the caches' mix as before.
+        """Seconds since the request, only of what was seen: `noticed_s` first bad request, `rerouted_s` first good
+        answer from elsewhere for the last population that lost its home, `recovered_s` the slowest cell's recovery,
+        `warm_s` the caches' mix as before.
         """
         struck = [(t, labels) for t, labels in zip(traces, names, strict=True) if t.outages]
         if not struck:
