@@ -410,6 +410,19 @@ def test_plain_chaos_run_with_our_control_undoes_even_when_told_not_to(here):
     assert journal["stormgate"]["open"] == []
 
 
+def test_plain_chaos_run_that_fails_fast_leaves_no_fault(here):
+    """Chaos Toolkit plays no rollback then, and says so nowhere: our control undoes."""
+    control = {"name": "stormgate", "provider": {"type": "python", "module": "stormgate.chaos.control"}}
+    up = activity("probe", "up", PROBES, "component_answers", {"component": "a/edge"}, tolerance=True)
+    write(here, [KILL, activity("action", "wait", DRIVERS, "sleep", {"seconds": 2})], controls=[control], hypothesis=[up])
+    fast = ("--hypothesis-strategy", "during-method-only", "--hypothesis-frequency", "0.2", "--fail-fast")
+    done = chaos_cli(here, *fast, "experiment.yaml")
+    assert done.returncode == 1, done.stderr
+    journal = json.loads((here.folder / "journals/chaos.json").read_bytes())
+    assert (journal["status"], journal["rollbacks"]) == ("failed", [])
+    assert whole(here)
+
+
 def test_plain_chaos_run_without_a_target_touches_nothing_and_says_how_to_get_one(here):
     experiment = ROOT / "experiments/region-loss.yaml"
     done = chaos_cli(here, str(experiment), STORMGATE_TARGET="", STORMGATE_EVIDENCE="")
