@@ -14,7 +14,7 @@ from stormgate.model import EXIT_USAGE, Verdict
 # name -> (module:attribute, one line for the overview)
 _COMMANDS: dict[str, tuple[str, str]] = {
     "gate": ("stormgate.commands.gate:command", "Put a target on trial and say whether the release may ship."),
-    "plan": ("stormgate.judge.plan_cli:command", "Say whether a gate can decide its objectives at all, before it runs."),
+    "plan": ("stormgate.commands.plan:command", "Say whether a gate can decide its objectives at all, before it runs."),
     "judge": ("stormgate.commands.judge:command", "Judge a run folder again, or against another gate."),
     "compare": ("stormgate.judge.compare_cli:compare_command", "Compare two runs, objective by objective."),
     "restore": ("stormgate.chaos.cli:restore_command", "Undo every fault that a killed run left behind."),

@@ -20,16 +20,17 @@ MODULES = sorted(SRC.rglob("*.py"))
 MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
     "processes": set(),
+    "references": {"model"},
     "evidence": {"model"},
     "geography": {"model", "documents"},
     "toxiproxy": {"model", "processes"},
     "judge": {"model", "evidence", "chaos.journal", "report.words"},
-    "documents": {"model", "judge", "chaos.selection", "chaos.errors"},
+    "documents": {"model", "judge", "chaos.selection", "chaos.errors", "references"},
     "report": {"model", "evidence"},
-    "load": {"model", "evidence", "geography", "processes"},
-    "chaos": {"model", "evidence", "processes", "toxiproxy"},
+    "load": {"model", "evidence", "geography", "processes", "references"},
+    "chaos": {"model", "evidence", "processes", "toxiproxy", "references"},
     "lab": {"model", "processes", "toxiproxy", "geography", "evidence", "documents"},
-    "supervise": {"model", "evidence", "processes", "judge", "report", "lab.launch", "lab.errors", "chaos.restore"},
+    "supervise": {"model", "evidence", "processes", "judge", "report", "lab.launch", "lab.errors", "chaos.restore", "references"},
 }
 IMPURE = {"socket", "asyncio", "time", "random", "secrets", "subprocess", "http", "urllib", "requests", "aiohttp", "threading"}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 import urllib.request
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stormgate.model import Target
+from stormgate.references import resolved
 
 _TIMEOUT_S = 2.0
 # No proxy from the environment: the target is contacted directly or not at all.
@@ -32,7 +34,7 @@ def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
     if target.status_url is None:
         return Status(False, False, f"target {target.name!r} has no status_url")
     try:
-        with _OPENER.open(target.status_url, timeout=timeout_s) as answer:
+        with _OPENER.open(resolved(target.status_url, os.environ), timeout=timeout_s) as answer:
             data = json.loads(answer.read())
         components = data.get("components") or {}
         return Status(

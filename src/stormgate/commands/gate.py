@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -27,10 +28,13 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
     from stormgate.chaos import lease, restore
     from stormgate.chaos.errors import LeaseHeld
     from stormgate.documents import suite_root
+    from stormgate.references import unset_references
     from stormgate.report.console import RunScreen
     from stormgate.supervise.supervisor import Options, Supervisor
 
     plan = load_plan(gate, allow_production=allow_production)
+    if unset := unset_references(plan.target, os.environ):
+        refuse(f"target {plan.target.name!r} refers to variables that are not set: {', '.join(unset)}", "export them")
     if seed is not None:
         plan = replace(plan, seed=seed)
     if lab_defect is not None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from stormgate.load.pool import AllowList, Place
 from stormgate.model import Plan, Population, Steering, from_json
+from stormgate.references import with_secrets
 
 DEFAULT_POPULATION = "default"
 
@@ -62,7 +64,10 @@ def settings_from_plan(path: Path) -> Settings:
         raise SettingsError(f"{path}: cannot be read ({error.strerror}); STORMGATE_PLAN must name a plan.json") from None
     except ValueError as error:
         raise SettingsError(f"{path}: not a plan ({str(error).splitlines()[0]})") from None
-    target = plan.target
+    try:
+        target = with_secrets(plan.target, os.environ)
+    except KeyError as error:
+        raise SettingsError(f"{path}: the target refers to ${{{error.args[0]}}}, which is not set") from None
     if not target.populations:
         raise SettingsError(f"{path}: the target has no populations: nobody to send requests as")
     return Settings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ipaddress
 import json
+import os
 import time
 import urllib.parse
 import urllib.request
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from stormgate.model import Target
+from stormgate.references import resolved
 
 
 def allowed(url: str, allow: Sequence[str]) -> bool:
@@ -34,10 +36,11 @@ def why_not_whole(target: Target) -> str | None:
     """None when the target says it is whole (or has no status document), else why it is not."""
     if target.status_url is None:
         return None
-    if not allowed(target.status_url, target.allow):
+    url = resolved(target.status_url, os.environ)
+    if not allowed(url, target.allow):
         return f"its status at {target.status_url} may not be contacted (allow: {', '.join(target.allow)})"
     try:
-        with urllib.request.urlopen(target.status_url, timeout=1.0) as answer:  # noqa: S310 - host checked above
+        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310 - host checked above
             status: Any = json.load(answer)
     except (OSError, ValueError, http.client.HTTPException) as error:
         return f"its status cannot be read ({error})"

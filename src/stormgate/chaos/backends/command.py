@@ -19,6 +19,7 @@ from stormgate.chaos.backends import Observation, Record, Request
 from stormgate.chaos.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.chaos.observe import look
 from stormgate.model import Component
+from stormgate.references import resolved
 
 _APPLY_S = 30.0
 _OBSERVE_S = 5.0
@@ -79,7 +80,10 @@ def _argv(part: Component, step: str, mode: str) -> list[str]:
     if not isinstance(commands, Mapping) or not commands.get(mode):
         has = ", ".join(commands) if isinstance(commands, Mapping) and commands else "nothing"
         raise CannotBreak(f"{part.name}: its handle has no `{step}` for {mode} (it has {has})")
-    return [str(word) for word in commands[mode]]
+    try:
+        return [resolved(str(word), os.environ) for word in commands[mode]]
+    except KeyError as error:
+        raise CannotBreak(f"{part.name}: `{step}` refers to ${{{error.args[0]}}}, which is not set") from None
 
 
 def _run(
