@@ -289,7 +289,8 @@ def test_a_plain_locust_file_is_recorded_as_closed_loop(tmp_path):
     samples = run.samples()
     assert problems(run.folder) == [], done.stderr
     assert {row["model"] for row in run.generator} == {"closed"}
-    assert len(samples) == served["/ok"] + served["/503"] > 40
+    # Locust kills its own users in mid-request at the end: what they were asking then is not reported by anyone.
+    assert 40 < len(samples) <= served["/ok"] + served["/503"] <= len(samples) + 6
     outcomes = samples.groupby("route", observed=True)["outcome"].agg(set)
     assert outcomes.to_dict() == {"fast": {"ok"}, "plain": {"ok"}, "broken": {"bad_status"}}
     assert set(samples["op"][samples["route"] == "broken"]) == {"write"}

@@ -34,16 +34,13 @@ class Arrivals:
 
     def __init__(self) -> None:
         self.streams: list[Any] = []
+        self.rate_per_s = 0.0  # of all streams together
         self._slots: dict[int, int] = {}
         self._key = np.empty(0, np.uint64)
         self._count = np.empty(0, np.uint64)
         self._last = np.empty(0, np.int64)
         self._gap = np.empty(0, np.float64)
         self._poisson = np.empty(0, np.bool_)
-
-    @property
-    def rate_per_s(self) -> float:
-        return float((1e9 / self._gap).sum())
 
     def add(self, stream: Any, key: int, rate_per_s: float, *, poisson: bool, begin_ns: int) -> None:
         """A stream whose first arrival is one gap (constant rate: a seeded part of one) after `begin_ns`.
@@ -52,6 +49,7 @@ class Arrivals:
         """
         if not rate_per_s > 0:
             raise ValueError(f"a stream's rate_per_s must be above zero, not {rate_per_s}")
+        self.rate_per_s += rate_per_s
         self._slots[id(stream)] = len(self.streams)
         self.streams.append(stream)
         self._key = np.append(self._key, np.uint64(key))
@@ -65,6 +63,7 @@ class Arrivals:
         slot = self._slots.pop(id(stream), None)
         if slot is None:
             return
+        self.rate_per_s = max(0.0, self.rate_per_s - 1e9 / float(self._gap[slot])) if len(self.streams) > 1 else 0.0
         last = len(self.streams) - 1
         moved = self.streams.pop()
         for array in (self._key, self._count, self._last, self._gap, self._poisson):

@@ -6,28 +6,28 @@ from __future__ import annotations
 class Counters:
     """Cumulative counts, and the lags (ns) since they were last taken.
 
-    planned: requests whose intended start has come. sent: those the engine acted on in time to matter (also when the connection
-    was then refused). not_sent: those it never could. completed: requests that ended, whatever their outcome.
+    completed: requests that ended, whatever their outcome. not_sent: those of them the engine never could begin.
     """
 
-    __slots__ = ("completed", "flow_errors", "flows", "lags", "loop_lag_ns", "new_connections", "not_sent", "planned", "sent")
+    __slots__ = ("completed", "flow_errors", "lags", "loop_lag_ns", "new_connections", "not_sent")
 
     def __init__(self) -> None:
-        self.planned = 0
-        self.sent = 0
         self.completed = 0
         self.not_sent = 0
-        self.flows = 0
         self.flow_errors = 0
         self.new_connections = 0
         self.loop_lag_ns = 0
         self.lags: list[int] = []
 
-    def totals(self) -> dict[str, int]:
-        """The cumulative counts a row of generator truth has the increase of."""
+    def totals(self, planned: int, waiting: int = 0) -> dict[str, int]:
+        """The cumulative counts a row of generator truth has the increase of.
+
+        `planned`: requests whose intended start has come; `waiting`: those of them the engine has not acted on yet. A request is
+        sent when the engine acts, not when it ends: those held up by a silent target are no shortfall of ours.
+        """
         return {
-            "planned": self.planned,
-            "sent": self.sent,
+            "planned": planned,
+            "sent": planned - self.not_sent - waiting,
             "completed": self.completed,
             "not_sent": self.not_sent,
             "new_connections": self.new_connections,

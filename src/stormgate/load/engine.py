@@ -11,15 +11,13 @@ import heapq
 import itertools
 import select
 import traceback
-from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
+from stormgate.load.agenda import NEVER, WINDOW_NS, Agenda
 from stormgate.load.arrivals import Arrivals
 from stormgate.load.connection import READY
-from stormgate.load.exchange import Exchange, clock
+from stormgate.load.exchange import IDLE_CHECK_NS, Exchange, clock
 from stormgate.load.flow import Reply, Request, Think
 from stormgate.load.overload import STARTS_PER_TICK, Backpressure
 from stormgate.load.pool import Place
@@ -29,13 +27,12 @@ from stormgate.load.task import Flow, Task
 from stormgate.load.timer import Timer
 from stormgate.model import Outcome
 
-_NEVER = (1 << 63) - 1
-_WINDOW_NS = 100_000_000
 # Arrivals closer together than this are started by one wake-up. A wake-up costs as much as several requests, so this is what
 # a high rate costs least with while the send lag stays under a millisecond.
 _BATCH_NS = 500_000
 _SLICE_NS = 4_000_000  # the hub's other greenlets run at least this often
 _SWEEP_NS = 10_000_000
+_TICKING_PER_S = 2_000
 _READ = select.POLLIN
 OnFlowError = Callable[[str, str], None]
 
@@ -70,13 +67,11 @@ class Engine(Exchange):
         self._max_late_ns = max_late_ns
         self._on_flow_error = on_flow_error
         self._flow_errors: set[tuple[str, str]] = set()
-        self._times: list[int] = [_NEVER]
-        self._due: list[Stream] = []
-        self._next = 0
-        self._horizon_ns = _NEVER
+        self.agenda = Agenda(self.arrivals)
         self._waking: list[tuple[int, int, Task, Request | None]] = []
         self._order = itertools.count()
         self._sweep_ns = 0
+        self._expected_ns = 0
         self.timer = Timer()
         self.epoll.register(self.timer.fd, _READ)
         self._watcher = hub.loop.io(self.epoll.fileno(), 1)
@@ -93,6 +88,7 @@ class Engine(Exchange):
         delay = stream.session.random.random() * min(1.0, 1 / stream.rate_per_s)
         task = Task(_nothing(), stream, now)  # the login itself is made when its time comes
         task.is_login = True
+        task.number = 0
         self._wake_later(now + int(delay * 1e9), task, None)
         self._arm(now)
 
@@ -100,13 +96,8 @@ class Engine(Exchange):
         if not stream.alive or self.stopping:
             return
         self.arrivals.add(stream, stream.key, stream.rate_per_s, poisson=stream.poisson, begin_ns=now)
-        if self._horizon_ns == _NEVER:
-            self._horizon_ns = now
-        else:
-            for at_ns in self.arrivals.until(self._horizon_ns, only=stream)[0].tolist():
-                index = bisect_right(self._times, at_ns, lo=self._next)
-                self._times.insert(index, at_ns)
-                self._due.insert(index, stream)
+        self.agenda.begin(now)
+        self.agenda.join(stream)
         self._arm(now)
 
     def remove_stream(self, stream: Stream) -> None:
@@ -118,21 +109,27 @@ class Engine(Exchange):
 
     def _wake(self) -> None:
         begin = clock()
-        if self.timer.at_ns and begin > self.timer.at_ns:
-            self.counters.loop_lag_ns = max(self.counters.loop_lag_ns, begin - self.timer.at_ns)
+        if self._expected_ns and begin > self._expected_ns:
+            self.counters.loop_lag_ns = max(self.counters.loop_lag_ns, begin - self._expected_ns)
         connections = self.connections
+        poll = self.epoll.poll
+        on_readable = self.on_readable
+        timer = self.timer
         while True:
             self.tick += 1
-            events = self.epoll.poll(0, 256)
+            events = poll(0, 256)
             for fd, event in events:
                 connection = connections.get(fd)
                 if connection is None:
-                    continue  # the timer, or a connection closed earlier in this batch
+                    if fd == timer.fd:
+                        timer.acknowledge()
+                    continue  # or a connection closed earlier in this batch
                 if event == _READ and connection.state == READY:
-                    self.on_readable(connection)
+                    on_readable(connection)
                 else:
                     self.on_event(connection, event)
             now = clock()
+            self.fresh_ns = now - IDLE_CHECK_NS
             started = self._start_due(now)
             if now >= self._sweep_ns:
                 self._sweep(now)
@@ -146,49 +143,56 @@ class Engine(Exchange):
         self._arm(now)
 
     def _arm(self, now: int) -> None:
-        at_ns = min(self._times[self._next], self._horizon_ns)
+        """Set the timer to what is next, at least a batch away. At high rates it just ticks, which saves a call each time."""
+        if self.arrivals.rate_per_s > _TICKING_PER_S:
+            self._expected_ns = now + _BATCH_NS
+            self.timer.tick(_BATCH_NS)
+            return
+        at_ns = self.agenda.next_ns
         if self._waking:
             at_ns = min(at_ns, self._waking[0][0])
         if self.in_flight:
             at_ns = min(at_ns, self._sweep_ns)
-        if at_ns == _NEVER:
-            at_ns = now + 1_000_000_000
-        self.timer.set(max(at_ns, now + _BATCH_NS))
+        self._expected_ns = at_ns = max(min(at_ns, now + 1_000_000_000), now + _BATCH_NS)
+        self.timer.set(at_ns)
 
     def _start_due(self, now: int) -> int:
-        """Start what is due; returns how much was started."""
+        """Start what is due, no more than a few before the answers are looked at again; returns how much was started."""
         started = 0
         while self._waking and self._waking[0][0] <= now:
             at_ns, _, task, request = heapq.heappop(self._waking)
             self._resume_waking(task, request, at_ns)
             started += 1
-        if now >= self._times[self._next]:
-            late = now - self._times[self._next]
-            if self.pressure.judge(late):
-                return started + self._start_arrivals(now, STARTS_PER_TICK, self.pressure.may_open(now))
-            started += self._start_arrivals(now, 1 << 30, self.max_connections)
-        if now >= self._horizon_ns and self._times[self._next] == _NEVER:
-            self._plan(now)
+        agenda = self.agenda
+        first_ns = agenda.times[agenda.next]
+        if now >= first_ns:
+            allowance = self.pressure.may_open(now) if self.pressure.judge(now - first_ns) else STARTS_PER_TICK
+            if now - first_ns > self._max_late_ns:
+                # A whole window at once: dropping must cost next to nothing just when there is no time.
+                self._drop(now - self._max_late_ns + WINDOW_NS, now)
+            started += self._start_arrivals(now, allowance)
+        elif first_ns == NEVER and not agenda.refill() and now >= agenda.horizon_ns:
+            agenda.plan()
             started += 1
         return started
 
-    def _start_arrivals(self, now: int, limit: int, allowance: int) -> int:
-        times, due, index = self._times, self._due, self._next
-        if now - times[index] > self._max_late_ns:
-            index = self._drop_late(now)
+    def _start_arrivals(self, now: int, allowance: int) -> int:
+        agenda = self.agenda
         self.open_allowance = allowance
-        first = index
         saturated = self.pressure.saturated
-        counters = self.counters
-        while times[index] <= now and index - first < limit:
-            stream = due[index]
+        count = 0
+        while count < STARTS_PER_TICK:
+            # A flow may add or remove streams, so the agenda is looked at anew each time.
+            index = agenda.next
+            at_ns = agenda.times[index]
+            if at_ns > now:
+                break
+            stream = agenda.due[index]
             if saturated and self.open_allowance <= 0 and not stream.place.current.idle:
                 break
-            at_ns = times[index]
-            index += 1
-            self._next = index  # a flow may add or remove streams
+            agenda.next = index + 1
+            count += 1
             if stream.alive:
-                counters.flows += 1
                 try:
                     flow = stream.begin(stream.session)
                     item = next(flow)
@@ -203,44 +207,22 @@ class Engine(Exchange):
                     self.submit(task)
                 else:
                     self._follow(Task(flow, stream, at_ns), item, at_ns)
-        self.open_allowance = self.max_connections if not saturated else self.open_allowance
-        return index - first
+        if not saturated:
+            self.open_allowance = self.max_connections
+        return count
 
-    def _plan(self, now: int) -> None:
-        """Plan the next window of arrivals."""
-        if self.stopping or not self.arrivals.streams:
-            self._times, self._due, self._next, self._horizon_ns = [_NEVER], [], 0, _NEVER
+    def _drop(self, before_ns: int, now: int) -> None:
+        """Record arrivals that are too late to start as not sent."""
+        times, series = self.agenda.drop(before_ns, self._unsent_series)
+        if not len(times):
             return
-        self._horizon_ns += _WINDOW_NS
-        times, owners = self.arrivals.until(self._horizon_ns)
-        streams = self.arrivals.streams
-        self._times = [*times.tolist(), _NEVER]
-        self._due = [streams[slot] for slot in owners.tolist()]
-        self._next = 0
-
-    def _drop_late(self, now: int) -> int:
-        """Record arrivals that are too late to start as not sent; the index of the first that is not."""
-        end = bisect_right(self._times, now - self._max_late_ns, lo=self._next)
-        self._drop(self._next, end, now)
-        self._next = end
-        return end
-
-    def _drop(self, begin: int, end: int, now: int) -> None:
-        late = [
-            (at_ns, stream) for at_ns, stream in zip(self._times[begin:end], self._due[begin:end], strict=True) if stream.alive
-        ]
-        if not late:
-            return
-        codes = {
-            key: self.recorder.series_code(key[1], key[0], "GET", "read")
-            for key in {(stream.name, stream.place.name) for _, stream in late}
-        }
-        series = np.fromiter((codes[stream.name, stream.place.name] for _, stream in late), np.uint32, len(late))
-        times = np.fromiter((at_ns for at_ns, _ in late), np.int64, len(late))
         self.recorder.add_unsent(times, series, self._next_request + 1, now)
-        self._next_request += len(late)
-        self.counters.planned += len(late)
-        self.counters.not_sent += len(late)
+        self._next_request += len(times)
+        self.counters.completed += len(times)
+        self.counters.not_sent += len(times)
+
+    def _unsent_series(self, stream: Stream) -> int:
+        return self.recorder.series_code(stream.place.name, stream.name, "GET", "read")
 
     # --- flows
 
@@ -311,6 +293,11 @@ class Engine(Exchange):
 
     # --- deadlines and the end
 
+    def totals(self) -> dict[str, int]:
+        """Cumulative counts for generator truth."""
+        waiting = sum(len(pool.waiting) for place in self.places for pool in place.pools.values())
+        return self.counters.totals(self.planned, waiting)
+
     def _sweep(self, now: int) -> None:
         self._sweep_ns = now + max(_SWEEP_NS, 20_000 * len(self.connections))
         if not self.in_flight:
@@ -329,8 +316,9 @@ class Engine(Exchange):
         while self._start_due(now) and not self.pressure.saturated:
             pass
         self.stopping = True
-        self._drop(self._next, min(bisect_right(self._times, now, lo=self._next), len(self._due)), now)
-        self._times, self._due, self._next, self._horizon_ns = [_NEVER], [], 0, _NEVER
+        while self.agenda.times[self.agenda.next] <= now:
+            self._drop(now, now)
+        self.agenda.clear()
         self._waking.clear()
         for stream in list(self.arrivals.streams):
             self.remove_stream(stream)

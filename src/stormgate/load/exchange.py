@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import errno
 import select
 import ssl
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any
 
-import httptools
-from gevent import monkey
-
-from stormgate.load.connection import CLOSED, CONNECTING, HANDSHAKE, OWN_LIMITS, READY, Connection, expect_head
-from stormgate.load.counters import Counters
+from stormgate.load.connection import READY, Connection, expect_head
 from stormgate.load.flow import Reply
-from stormgate.load.labels import connection_classes
-from stormgate.load.message import ends_at_close
 from stormgate.load.pool import Pool
 from stormgate.load.recorder import CODE, Recorder
 from stormgate.load.redirect import redirected
 from stormgate.load.task import Task
+from stormgate.load.wire import Wire
 from stormgate.model import Outcome
 
 IDLE_CHECK_NS = 1_000_000_000
-# Locust's monkey-patching takes epoll out of `select`, since gevent's own greenlets cannot wait on it.
-_epoll = monkey.get_original("select", "epoll")
-_PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
+_OK, _BAD_STATUS, _NOT_SENT = Outcome.OK, Outcome.BAD_STATUS, Outcome.NOT_SENT
+_OK_CODE, _BAD_STATUS_CODE = CODE[_OK], CODE[_BAD_STATUS]
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
 clock = time.monotonic_ns
@@ -40,27 +31,28 @@ def _checked(check: Callable[[Reply], bool], reply: Reply) -> bool:
         return False
 
 
-class Exchange:
-    """Connections, and what happens on them. A subclass decides what follows a reply (`after`)."""
+class Exchange(Wire):
+    """Requests over connections. A subclass decides what follows a reply (`after`)."""
 
     def __init__(self, recorder: Recorder, *, max_connections: int, observe: Mapping[str, str]) -> None:
+        super().__init__(recorder, max_connections=max_connections, observe=observe)
         self.recorder = recorder
-        self.counters = Counters()
-        self.max_connections = max_connections
-        self.connections: dict[int, Connection] = {}
-        self.epoll = _epoll()
-        self.tick = 0
-        self.open_allowance = max_connections  # how many connections this tick may still open
-        self.in_flight = 0
+        self.fresh_ns = 0  # a connection used since needs no second look
         self.stopping = False
-        self.deferred: deque[tuple[Task, Outcome]] = deque()
         self._next_request = 0
         self._record = recorder.rows.append
         self._pack = recorder.pack
-        self._lag = self.counters.lags.append
-        self._observed = len(recorder.observed)
         self._no_labels = (0,) * self._observed
-        self._plain, self._tls = connection_classes(recorder, observe)
+
+    @property
+    def planned(self) -> int:
+        """Requests whose intended start has come."""
+        return self._next_request
+
+    @property
+    def in_flight(self) -> int:
+        """Requests submitted and not ended."""
+        return self._next_request - self.counters.completed
 
     def after(self, task: Task, reply: Reply) -> None:
         """What follows a request's end."""
@@ -73,8 +65,6 @@ class Exchange:
         self._next_request += 1
         task.number = self._next_request
         task.attempt = 1
-        self.counters.planned += 1
-        self.in_flight += 1
         self.attempt(task, task.stream.place.current)
 
     def attempt(self, task: Task, pool: Pool) -> None:
@@ -83,49 +73,23 @@ class Exchange:
         idle = pool.idle
         while idle:
             connection = idle.pop()
-            if connection.state == READY and self._usable(connection):
+            if connection.state == READY:
+                # The read watcher saw every close up to this wake-up; after a long idle time the gap since is shut, too.
+                if connection.idle_ns < self.fresh_ns:
+                    self.on_readable(connection)
+                    if connection.state != READY:
+                        continue
                 self.transmit(connection, task)
                 return
         task.sent_ns = -1
         task.started_ns = clock()
         if pool.address is None:
-            self.counters.sent += task.attempt == 1
             self.deferred.append((task, Outcome.DNS))
         elif self.open_allowance > 0 and len(self.connections) < self.max_connections:
-            self._open(task)
+            self.open(task)
         else:
             task.connection = None
             pool.waiting.append(task)
-
-    def _usable(self, connection: Connection) -> bool:
-        # The read watcher saw every close up to this wake-up; after a long idle time the gap since is shut, too.
-        if clock() - connection.idle_ns < IDLE_CHECK_NS:
-            return True
-        self.on_readable(connection)
-        return connection.state == READY
-
-    def _open(self, task: Task) -> None:
-        self._lag(task.started_ns - task.intended_ns if task.attempt == 1 else 0)
-        self.open_allowance -= 1
-        try:
-            connection = (self._plain if task.pool.tls is None else self._tls)(task.pool, self.tick)
-        except OSError:
-            self.deferred.append((task, Outcome.NOT_SENT))
-            return
-        if self._observed:
-            connection.labels = [0] * self._observed
-        connection.task = task
-        task.connection = connection
-        code = connection.connect()
-        # Counted when the engine acts, not when the request ends: requests held up by a silent target are no shortfall of ours.
-        self.counters.sent += task.attempt == 1 and code not in OWN_LIMITS
-        if code in (0, errno.EINPROGRESS):
-            self.counters.new_connections += 1
-            self.connections[connection.fd] = connection
-            self.epoll.register(connection.fd, _READ | _WRITE)
-        else:
-            connection.close()
-            self.deferred.append((task, Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED))
 
     def transmit(self, connection: Connection, task: Task) -> None:
         """Write the request on a ready connection that has none."""
@@ -140,7 +104,6 @@ class Exchange:
         task.sent_ns = now = clock()
         if task.attempt == 1 and not connection.tick:
             self._lag(now - task.intended_ns)
-            self.counters.sent += 1
         connection.tick = 0
         try:
             sent = connection.send(payload)
@@ -157,135 +120,31 @@ class Exchange:
         if connection.pending:
             self.epoll.modify(connection.fd, _READ | _WRITE)
 
-    # --- what the sockets say
-
-    def on_event(self, connection: Connection, event: int) -> None:
-        """Anything but plain data on a ready connection."""
-        if connection.tick == self.tick:
-            return  # an event of this descriptor's previous owner, in the same batch
-        if connection.state == CONNECTING:
-            self._on_connected(connection)
-        elif connection.state == HANDSHAKE:
-            self._on_handshake(connection)
-        else:
-            if event & _WRITE and connection.pending:
-                self._flush(connection)
-            if event & ~_WRITE and connection.state == READY:
-                self.on_readable(connection)
-
-    def _on_connected(self, connection: Connection) -> None:
-        code = connection.connect_error()
-        if code:
-            outcome = Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED
-            self.failed(connection, Outcome.CONNECT_TIMEOUT if code == errno.ETIMEDOUT else outcome)
-            return
-        connection.state = HANDSHAKE
-        self.epoll.modify(connection.fd, _READ)
-        self._on_handshake(connection)
-
-    def _on_handshake(self, connection: Connection) -> None:
-        try:
-            done = connection.handshake()
-        except (ssl.SSLError, ssl.CertificateError):
-            self.failed(connection, Outcome.TLS)
-            return
-        except OSError:
-            self.failed(connection, Outcome.RESET)
-            return
-        if not done:
-            return
-        connection.state = READY
-        task = connection.task
-        if task is None:
-            self.release(connection)
-        else:
-            self.transmit(connection, task)
-
-    def _flush(self, connection: Connection) -> None:
-        try:
-            sent = connection.sock.send(connection.pending)
-        except BlockingIOError:
-            return
-        except OSError:
-            self.lost(connection)
-            return
-        connection.pending = connection.pending[sent:]
-        if not connection.pending:
-            self.epoll.modify(connection.fd, _READ)
-
-    def on_readable(self, connection: Connection) -> None:
-        try:
-            data = connection.recv(65_536)
-        except BlockingIOError:
-            return
-        except (OSError, ssl.SSLError):
-            self.lost(connection)
-            return
-        task = connection.task
-        if task is None:
-            # Idle: the peer closed it, or sent what nobody asked for. Neither is any request's failure.
-            self.drop(connection)
-            return
-        if not data:
-            self._at_end(connection)
-            return
-        try:
-            connection.feed(data)
-        except _PARSER_ERRORS:
-            self.failed(connection, Outcome.MALFORMED)
-            return
-        chunks = connection.chunks
-        if not connection.complete:
-            if chunks is None:
-                connection.chunks = [data]
-            else:
-                chunks.append(data)
-            if connection.ended:
-                self._at_end(connection)
-        elif connection.complete > 1:
-            self.failed(connection, Outcome.MALFORMED)
-        elif chunks is None:
-            self._finish(connection, task, data)
-        else:
-            chunks.append(data)
-            self._finish(connection, task, b"".join(chunks))
-
-    def _at_end(self, connection: Connection) -> None:
-        raw = b"".join(connection.chunks or ())
-        task = connection.task
-        if task is not None and raw and ends_at_close(raw):
-            connection.keep = False
-            connection.status = connection.parser.get_status_code()
-            self._finish(connection, task, raw)
-        else:
-            self.lost(connection)
-
     # --- how requests end
 
-    def _finish(self, connection: Connection, task: Task, raw: bytes) -> None:
-        """A whole response came."""
+    def answered(self, connection: Connection, task: Task, raw: bytes) -> None:
+        """Record a whole response, keep or close its connection, and go on."""
         now = clock()
         request = task.request
         status = connection.status
-        labels: Any = connection.labels
-        if labels is None:
-            labels = self._no_labels
-        else:
-            connection.labels = [0] * self._observed
         if (200 <= status < 400) if request.expect is None else status in request.expect:
-            outcome = Outcome.OK
+            outcome, outcome_code = _OK, _OK_CODE
         else:
-            outcome = Outcome.BAD_STATUS
+            outcome, outcome_code = _BAD_STATUS, _BAD_STATUS_CODE
         reply = Reply(request, outcome, status, raw, task.intended_ns, now)
-        if outcome is Outcome.OK and request.check is not None and not _checked(request.check, reply):
-            reply.outcome = outcome = Outcome.WRONG_BODY
+        if request.check is not None and outcome is _OK and not _checked(request.check, reply):
+            reply.outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
         code = request.codes.get(task.stream.place)
         if code is None:
             code = self._series(task)
         size = len(raw) - raw.find(b"\r\n\r\n") - 4
-        self._record(
-            self._pack(task.intended_ns, task.sent_ns, now, task.number, code, size, status, task.attempt, CODE[outcome], *labels)
-        )
+        sent, number, attempt = task.sent_ns, task.number, task.attempt
+        labels = connection.labels
+        if labels is None:
+            self._record(self._pack(task.intended_ns, sent, now, number, code, size, status, attempt, outcome_code))
+        else:
+            self._record(self._pack(task.intended_ns, sent, now, number, code, size, status, attempt, outcome_code, *labels))
+            connection.labels = [0] * self._observed
         connection.task = None
         connection.complete = 0
         connection.chunks = None
@@ -296,25 +155,17 @@ class Exchange:
             self.release(connection)
         else:
             self.drop(connection)
-        self._ended(task, reply)
+        if request.retry is None and not request.redirects:
+            self.counters.completed += 1
+            self.after(task, reply)
+        else:
+            self._ended(task, reply)
 
     def _series(self, task: Task) -> int:
         request, place = task.request, task.stream.place
         code = self.recorder.series_code(place.name, request.name, request.method, request.op)
         request.codes[place] = code
         return code
-
-    def lost(self, connection: Connection) -> None:
-        """The peer ended the connection."""
-        self.failed(connection, Outcome.RESET)
-
-    def failed(self, connection: Connection, outcome: Outcome) -> None:
-        """The request on a connection ended without a whole response; the connection is of no use any more."""
-        task = connection.task
-        connection.task = None
-        self.drop(connection)
-        if task is not None:
-            self.ended_without_reply(task, outcome)
 
     def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
         now = clock()
@@ -338,8 +189,9 @@ class Exchange:
             place = task.stream.place
             self.attempt(task, place.next_after(task.pool) if retry.next_edge else place.current)
             return
-        self.in_flight -= 1
-        counters.completed += 1
+        self.counters.completed += 1
+        if unsent and task.attempt == 1:
+            self.counters.not_sent += 1
         if task.request.redirects > task.redirects and not self.stopping:
             target = redirected(task.request, reply, task.pool)
             if target is not None:
@@ -349,50 +201,3 @@ class Exchange:
                 return
         task.redirects = 0
         self.after(task, reply)
-
-    # --- connections between requests
-
-    def release(self, connection: Connection) -> None:
-        """Hand a ready connection to the next waiting request, or keep it; one to an edge users were steered from is closed."""
-        pool = connection.pool
-        if pool.waiting:
-            task = pool.waiting.popleft()
-            self.transmit(connection, task)
-        elif pool.wanted:
-            pool.idle.append(connection)
-        else:
-            self.drop(connection)
-
-    def drop(self, connection: Connection) -> None:
-        """Close a connection; a request waiting for its place gets a new one."""
-        if connection.state != CLOSED:
-            self.connections.pop(connection.fd, None)
-            connection.close()
-        pool = connection.pool
-        if pool.waiting and len(self.connections) < self.max_connections:
-            self.attempt(pool.waiting.popleft(), pool)
-
-    def drop_idle(self, pool: Pool) -> None:
-        """Close a pool's idle connections: its users go elsewhere now."""
-        idle, pool.idle = pool.idle, []
-        for connection in idle:
-            self.drop(connection)
-
-    def sweep(self, now: int) -> None:
-        """End the requests whose deadline has passed."""
-        for connection in list(self.connections.values()):
-            task = connection.task
-            if task is None:
-                continue
-            since = task.started_ns if task.sent_ns < 0 else task.sent_ns
-            if connection.state != READY:
-                if now - task.started_ns > task.request.connect_timeout_ns:
-                    self.failed(connection, Outcome.CONNECT_TIMEOUT)
-            elif now - since > task.request.timeout_ns:
-                self.failed(connection, Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT)
-
-    def close_all(self) -> None:
-        for connection in list(self.connections.values()):
-            connection.task = None
-            self.connections.pop(connection.fd, None)
-            connection.close()

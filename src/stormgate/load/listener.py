@@ -86,12 +86,10 @@ class ClosedWorker:
         method = str(request_type).upper()
         recorder, counters = self._recorder, self._counters
         code = recorder.series_code(DEFAULT_POPULATION, str(name), method, "read" if method in _READS else "write")
-        counters.planned += 1
-        counters.sent += 1
         counters.completed += 1
         outcome = CODE[outcome_of(exception, status)]
         recorder.rows.append(
-            recorder.pack(begin, begin, done, counters.planned, code, int(response_length or 0), status, 1, outcome)
+            recorder.pack(begin, begin, done, counters.completed, code, int(response_length or 0), status, 1, outcome)
         )
 
     def _housekeeping(self) -> None:
@@ -101,7 +99,10 @@ class ClosedWorker:
             number += 1
             self._writer.flush()
             if number % 4 == 0:
-                self._writer.report(self._counters, self._gauges())
+                self._writer.report(self._totals(), ([], 0), self._gauges())
+
+    def _totals(self) -> dict[str, int]:
+        return self._counters.totals(self._counters.completed)
 
     def _gauges(self) -> dict[str, int]:
         return {"open_connections": 0, "in_flight": 0, "streams": self._environment.runner.user_count}
@@ -112,4 +113,4 @@ class ClosedWorker:
             self._finished = True
             self._greenlet.kill()
             self._environment.events.request.remove_listener(self._on_request)
-            self._writer.end(self._counters, self._gauges())
+            self._writer.end(self._totals(), ([], 0), self._gauges())

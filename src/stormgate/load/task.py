@@ -35,14 +35,15 @@ class Task:
     request: Request
     pool: Pool
     connection: Connection | None
+    # Set by the exchange when the request is submitted.
+    attempt: int
+    number: int
+    sent_ns: int
+    started_ns: int
 
     def __init__(self, flow: Flow, stream: Stream, intended_ns: int) -> None:
         self.flow = flow
         self.stream = stream
         self.intended_ns = intended_ns
-        self.sent_ns = -1
-        self.attempt = 1
-        self.number = 0
-        self.started_ns = 0
         self.redirects = 0
         self.is_login = False

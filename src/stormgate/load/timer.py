@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 
@@ -20,7 +21,7 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Timer:
-    """A timerfd on CLOCK_MONOTONIC (Linux). `fd` is readable once the time set has come, until it is set again."""
+    """A timerfd on CLOCK_MONOTONIC (Linux). `fd` is readable once it has fired, until acknowledged."""
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -31,14 +32,28 @@ class Timer:
             raise OSError(code, os.strerror(code))
         self._spec = _Itimerspec()
         self._pointer = ctypes.byref(self._spec)
-        self.at_ns = 0
+        self._interval_ns = 0
 
     def set(self, at_ns: int) -> None:
         """Fire once at `at_ns`; a time past fires at once."""
-        self.at_ns = at_ns
+        self._interval_ns = 0
+        self._spec.interval.nanoseconds = 0
         value = self._spec.value
         value.seconds, value.nanoseconds = divmod(max(1, at_ns), _NS)
         self._settime(self.fd, _TFD_TIMER_ABSTIME, self._pointer, None)
+
+    def tick(self, interval_ns: int) -> None:
+        """Fire every `interval_ns` (under a second) from now on; no system call when it already does."""
+        if self._interval_ns != interval_ns:
+            self._interval_ns = interval_ns
+            self._spec.interval.nanoseconds = interval_ns
+            self._spec.value.seconds, self._spec.value.nanoseconds = 0, interval_ns
+            self._settime(self.fd, 0, self._pointer, None)
+
+    def acknowledge(self) -> None:
+        """Take note that it fired; a ticking timer only goes on then."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.fd, 8)
 
     def close(self) -> None:
         if self.fd >= 0:

@@ -139,7 +139,7 @@ class Worker:
             self._writer.flush()
             self._tell_streams()
             if number % round(ROW_S / BLOCK_S) == 0:
-                self._writer.report(self.engine.counters, self._gauges())
+                self._writer.report(self.engine.totals(), self.engine.counters.take_lags(), self._gauges())
 
     def _tell_streams(self) -> None:
         streams = len(self.engine.arrivals.streams)
@@ -229,6 +229,6 @@ class Worker:
             gevent.sleep(0.01)
         gevent.killall(self._greenlets)
         self.engine.end_in_flight()
-        self._writer.end(self.engine.counters, self._gauges())
+        self._writer.end(self.engine.totals(), self.engine.counters.take_lags(), self._gauges())
         self.engine.close()
         gc.unfreeze()

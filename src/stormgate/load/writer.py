@@ -9,7 +9,6 @@ from typing import Any
 from locust.stats import RequestStats
 
 from stormgate.load import stats_bridge
-from stormgate.load.counters import Counters
 from stormgate.load.recorder import BlockStream, Recorder
 from stormgate.load.sink import Sink
 from stormgate.load.truth import Truth
@@ -56,14 +55,13 @@ class Writer:
         self.rows += len(rows)
         self._sink.block(self._stream.block(self.recorder.batch(rows)))
 
-    def report(self, counters: Counters, gauges: dict[str, int], *, final: bool = False) -> None:
-        """Write a row of generator truth."""
-        lags, loop_lag = counters.take_lags()
+    def report(self, totals: dict[str, int], lags: tuple[list[int], int], gauges: dict[str, int], *, final: bool = False) -> None:
+        """Write a row of generator truth: cumulative `totals`, and `Counters.take_lags`."""
         row = self._truth.row(
             self._clock.now(),
-            totals=counters.totals(),
-            lags_ns=lags,
-            loop_lag_ns=loop_lag,
+            totals=totals,
+            lags_ns=lags[0],
+            loop_lag_ns=lags[1],
             gauges={"rows": self.rows, "blocks": self.blocks, **gauges},
             final=final,
         )
@@ -75,9 +73,9 @@ class Writer:
         """Write a row of the timeline, stamped now."""
         self._sink.event(str(name), {"at_ns": self._clock.now(), "worker": self.recorder.worker, **fields})
 
-    def end(self, counters: Counters, gauges: dict[str, int]) -> None:
+    def end(self, totals: dict[str, int], lags: tuple[list[int], int], gauges: dict[str, int]) -> None:
         """The last block, the end of the stream and the final row."""
         self.flush()
         self._sink.block(self._stream.end())
-        self.report(counters, gauges, final=True)
+        self.report(totals, lags, gauges, final=True)
         self._sink.close()
