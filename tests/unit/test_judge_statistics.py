@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -184,11 +185,28 @@ def test_a_steady_share_of_errors_fails_without_an_order_of_magnitude() -> None:
     assert low > 0.63
 
 
-def test_scipy_is_imported_without_a_fortran_compiler_driver() -> None:
+def test_only_what_is_needed_of_scipy_is_imported_and_the_rest_still_can_be() -> None:
     code = (
         "import sys; from stormgate.judge import statistics as s; assert 'scipy' not in sys.modules;"
-        "assert round(float(s.upper_bound(0, 29956, 0.05)), 6) == 1e-4; assert 'numpy.f2py' not in sys.modules;"
-        "assert 'scipy.stats' not in sys.modules; assert 'pandas' not in sys.modules;"
-        "import numpy; assert callable(numpy.f2py.main); import numpy.f2py; assert callable(numpy.f2py.main)"
+        "assert round(float(s.upper_bound(0, 29956, 0.05)), 6) == 1e-4;"
+        "assert s.quantile_ranks(10_000, 0.99, 0.05) == (9883, 9917);"
+        "loaded = set(sys.modules); assert not loaded & {'scipy.special', 'scipy.stats', 'numpy.f2py', 'pandas'}, loaded;"
+        "import scipy.special, scipy.stats; assert scipy.special.betaincinv is s.special().betaincinv;"
+        "assert scipy.special.__init__ and abs(scipy.stats.norm.ppf(0.95) - 1.644854) < 1e-6"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+
+
+def test_a_scipy_that_does_not_allow_it_is_imported_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    import scipy.special
+
+    real = importlib.import_module
+
+    def refusing(name: str) -> object:
+        if name == "scipy.special._ufuncs":
+            raise ImportError(name)
+        return real(name)
+
+    monkeypatch.delitem(sys.modules, "scipy.special")
+    monkeypatch.setattr(s.importlib, "import_module", refusing)
+    assert s.special.__wrapped__().betainc is scipy.special.betainc

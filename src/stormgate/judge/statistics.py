@@ -6,6 +6,7 @@ Shares and confidences are fractions of one, `alpha` is 1 - confidence, every bo
 from __future__ import annotations
 
 import functools
+import importlib
 import math
 import sys
 import types
@@ -20,23 +21,26 @@ Array = NDArray[Any]
 
 @functools.cache
 def special() -> Any:
-    """scipy.special, imported on first use and without numpy.f2py.
+    """The compiled functions of scipy.special, on first use and without the package around them.
 
-    Importing it clones numpy's whole namespace, of which f2py (a Fortran compiler driver, 0.2 s) is a lazy member: more
-    than a third of the time to judge a small run. An empty module stands in for it meanwhile.
+    Its __init__ wraps each function for other array libraries and rewrites their docstrings: 0.15 s, a third of the time
+    to judge a small run. The functions are the same objects either way, and `import scipy.special` elsewhere still does
+    all of it. Should a release of scipy not allow this, the whole package is imported.
     """
-    name = "numpy.f2py"
-    stand_in = None if name in sys.modules else types.ModuleType(name)
-    if stand_in is not None:
+    name = "scipy.special"
+    if name not in sys.modules:
+        import scipy
+
+        stand_in = types.ModuleType(name)
+        stand_in.__path__ = [f"{path}/special" for path in scipy.__path__]
         sys.modules[name] = stand_in
-        setattr(np, "f2py", stand_in)  # noqa: B010 - not an attribute that numpy declares
-    try:
-        import scipy.special
-    finally:
-        if stand_in is not None:
+        try:
+            return importlib.import_module(f"{name}._ufuncs")
+        except ImportError:
+            pass
+        finally:
             del sys.modules[name]
-            delattr(np, "f2py")
-    return scipy.special
+    return importlib.import_module(name)
 
 
 def upper_bound(bad: Any, total: Any, alpha: float) -> Array:
