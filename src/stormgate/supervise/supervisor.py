@@ -143,6 +143,7 @@ class Supervisor:
             new_session=True,
             death_signal=signal.SIGTERM,
         )
+        children.prefer(self._load.pid)
         self._screen.phase("load", None)
         deadline = time.monotonic() + LOAD_READY_S
         while not self._load_ready:
