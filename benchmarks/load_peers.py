@@ -132,7 +132,10 @@ def measure(argv: list[str], port: int, seconds: float, warm_up: float, env: dic
     )
     try:
         asleep = served(port)
+        deadline = time.monotonic() + 120
         while served(port) - asleep < 1000:
+            if time.monotonic() > deadline or process.poll() is not None:
+                raise SystemExit(f"{' '.join(argv[:4])}: asked for nothing")
             time.sleep(0.25)
         time.sleep(warm_up)
         before = time.monotonic(), served(port), cpu_s(process.pid)
@@ -175,7 +178,8 @@ def peers(folder: Path, url: str) -> dict[str, list[str]]:
         (folder / f"{user}.py").write_text(FAST.format(user=user))
     (folder / "k6.js").write_text(K6)
     (folder / "target.txt").write_text(f"GET {url}\n")
-    locust = [sys.executable, "-m", "locust", "-H", url, "--headless", "-u", "50", "-r", "50", "--only-summary", "-f"]
+    # A host that ends in a slash makes FastHttpUser raise on every request ("//").
+    locust = [sys.executable, "-m", "locust", "-H", url.rstrip("/"), "--headless", "-u", "50", "-r", "50", "--only-summary", "-f"]
     vegeta = ["vegeta", "attack", "-rate=0", "-max-workers=50", "-duration=600s", "-output=/dev/null"]
     commands = {
         "Locust FastHttpUser": [*locust, str(folder / "FastHttpUser.py")],
