@@ -13,25 +13,10 @@ from stormgate.model import Plan, Population, Steering, from_json
 from stormgate.references import with_secrets
 
 DEFAULT_POPULATION = "default"
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class SettingsError(ValueError):
     """The plan or the options do not say where to send what; the message says what to change."""
-
-
-def filled_in(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with each `${NAME}` replaced from `environ`: secrets stay out of plan.json and reach only the wire.
-
-    Raises SettingsError naming the one that is not set.
-    """
-
-    def value(match: re.Match[str]) -> str:
-        if match[1] not in environ:
-            raise SettingsError(f"${{{match[1]}}} is not set in the environment, and the target's document uses it")
-        return environ[match[1]]
-
-    return _REFERENCE.sub(value, text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +41,11 @@ class Settings:
     def shares(self) -> dict[str, float]:
         return {population.name: population.share for population in self.populations}
 
-    def places(self, environ: Mapping[str, str] = os.environ) -> dict[str, Place]:
-        """A fresh `Place` per population, with `${NAME}` in its links and headers taken from the environment.
-
-        Raises SettingsError for an edge without a link, a link that is no URL, or a name the environment does not have.
-        """
+    def places(self) -> dict[str, Place]:
+        """A fresh `Place` per population. Raises SettingsError for an edge without a link, or a link that is no URL."""
         found = {}
-        for index, kept in enumerate(self.populations):
-            links = {edge: filled_in(url, environ) for edge, url in kept.links.items()}
-            headers = {name: filled_in(value, environ) for name, value in kept.headers.items()}
-            population = replace(kept, links=links, headers=headers)
-            urls = {edge: links[edge] for edge in population.edges if edge in links}
+        for index, population in enumerate(self.populations):
+            urls = {edge: population.links[edge] for edge in population.edges if edge in population.links}
             try:
                 found[population.name] = Place(population, index, urls)
             except ValueError as error:
