@@ -101,7 +101,14 @@ def test_a_fault_that_was_there_before_is_not_ours(script, tmp_path):
 
 def test_a_command_that_dawdles_is_ended_when_the_run_is_stopped(script):
     context, component = script(apply="dawdle", undo="undo", observe="observe")
-    threading.Timer(0.5, context.stopping.set).start()
+
+    def stop_when_begun():
+        while not open_entries(context.folder):
+            time.sleep(0.02)
+        time.sleep(0.2)
+        context.stopping.set()
+
+    threading.Thread(target=stop_when_begun, daemon=True).start()
     begun = time.monotonic()
     with pytest.raises(NotApplied, match="was stopped"):
         inject(context, [component], "slow", {"latency_ms": 30})

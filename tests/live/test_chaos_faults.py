@@ -11,7 +11,7 @@ import pytest
 from tests.live.chaos_fixture import wait_until, world
 
 from stormgate import processes
-from stormgate.chaos import observe
+from stormgate.chaos import backends, observe
 from stormgate.chaos.errors import CannotBreak, EmptySelection, NotWhole, Stopped, UndoFailed, Unproven
 from stormgate.chaos.inject import inject
 from stormgate.chaos.ledger import open_entries
@@ -325,3 +325,45 @@ def test_a_rolling_restart_takes_one_after_the_other_and_only_its_own(here, monk
     assert all(here.pid(name) != pid for name, pid in before.items())
     assert here.events() == FOUR[:3] + FOUR + FOUR
     assert [entry.part.name for entry in open_entries(here.folder)] == [LINK]
+
+
+def test_a_full_disk_keeps_nothing_from_being_undone(here, monkeypatch):
+    context = here.context()
+    inject(context, [here.target.component("a/edge"), here.target.component(LINK)], "crash")
+    with monkeypatch.context() as full:
+        full.setattr(context.ledger, "undone", lambda entry, saw: no_space())
+        full.setattr(context.timeline, "append", lambda row: no_space())
+        with pytest.raises(UndoFailed, match="the ledger cannot say so"):
+            undo_all(context)
+    assert look(here, "a/edge", 2) == observe.State.ANSWERS
+    assert through(here).state == observe.State.ANSWERS
+    assert len(open_entries(here.folder)) == 2, "what is not written down is not closed"
+    assert len(undo_all(context)) == 2
+
+
+def no_space():
+    raise OSError(28, "No space left on device")
+
+
+def test_what_cannot_be_undone_keeps_no_other_down(here, monkeypatch):
+    """Links are undone before processes; a server of links that is dead, or a bug, must not eat the time of the others."""
+    context = here.context()
+    inject(context, [here.target.component("a/edge"), here.target.component(LINK)], "crash")
+    with monkeypatch.context() as broken_down:
+        broken_down.setattr(backends.get("toxiproxy"), "undo", lambda *_: 1 / 0)
+        with pytest.raises(UndoFailed, match="ZeroDivisionError"):
+            undo_all(context, deadline_s=6)
+    assert look(here, "a/edge", 2) == observe.State.ANSWERS
+    assert [entry.part.name for entry in open_entries(here.folder)] == [LINK]
+    assert here.events()[-2:] == ["fault.cleared", "fault.undo_failed"]
+    assert undo_all(context) == [f"{LINK} (crash)"]
+
+
+def test_an_error_nobody_thought_of_while_breaking_is_taken_back(here, monkeypatch):
+    context = here.context()
+    with monkeypatch.context() as broken_down:
+        broken_down.setattr(backends.get("process"), "in_effect", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            inject(context, [here.target.component("a/edge")], "crash")
+    assert open_entries(here.folder) == []
+    assert look(here, "a/edge", 2) == observe.State.ANSWERS

@@ -14,7 +14,7 @@ from typing import Any
 
 from stormgate.chaos import parts
 from stormgate.chaos.context import Context, current
-from stormgate.chaos.errors import CannotBreak, EmptySelection, NoTarget, Stopped, UndoFailed
+from stormgate.chaos.errors import CannotBreak, EmptySelection, NoTarget, NotWhole, Stopped, UndoFailed
 from stormgate.chaos.gone import WHY, is_gone
 from stormgate.chaos.inject import PROOF_S, inject
 from stormgate.chaos.ledger import ever_broken
@@ -99,11 +99,14 @@ def partition(
     return inject(context, cut, mode, {}, proof_s=proof_s, as_one=name)
 
 
-def rolling_restart(component: Selection, pause_s: float = 1.0, grace_s: float = 5.0, proof_s: float = 10.0) -> Rows:
+def rolling_restart(
+    component: Selection, pause_s: float = 1.0, grace_s: float = 5.0, proof_s: float = 10.0, whole_s: float = 30.0
+) -> Rows:
     """As a deploy does: one after the other is asked to end, seen to be down, started again and seen to answer.
 
-    `grace_s` is how long each may take to end before it is killed; `pause_s` lies between two. Raises at the first that does not
-    come back.
+    `grace_s` is how long each may take to end before it is killed; `pause_s` lies between two, and the target has to be whole
+    again within `whole_s`. Raises at the first that does not come back, or when the target is not whole (NotWhole): a deploy
+    would stop, too.
     """
     context = current()
     rows: Rows = []
@@ -113,7 +116,9 @@ def rolling_restart(component: Selection, pause_s: float = 1.0, grace_s: float =
         rows += inject(context, [chosen], "stop", {"grace_s": grace_s}, proof_s=proof_s)
         undo_instances(context, [str(rows[-1]["id"])])
         if context.target.status_url is not None:
-            wait_whole(context.target, proof_s, context.stopping)
+            status = wait_whole(context.target, whole_s, context.stopping)
+            if not status.whole:
+                raise NotWhole(f"not whole within {whole_s:g} s of restarting {chosen.name}: {status.why}")
     return rows
 
 

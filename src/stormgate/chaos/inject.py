@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from stormgate.chaos import backends
 from stormgate.chaos.backends import Request
 from stormgate.chaos.context import Context
-from stormgate.chaos.errors import CannotBreak, ChaosError, NotApplied, Stopped, Unproven
+from stormgate.chaos.errors import CannotBreak, NotApplied, Stopped, Unproven
 from stormgate.chaos.ledger import Entry
 from stormgate.chaos.parts import Part, parts_of
 from stormgate.chaos.proof import wait_for
@@ -67,7 +67,7 @@ def inject(
             context.ledger.applied(entries)
             _say(context, Event.FAULT_ACKNOWLEDGED, instances, mode, at_ns=acknowledged_ns)
         return _prove(context, instances, mode, proof_s, requested_ns)
-    except ChaosError:
+    except Exception:  # also one nobody thought of: what was begun is taken back
         undo_entries(context, entries)
         raise
 

@@ -7,6 +7,7 @@ Later signals change nothing, so that a rollback under way is never cut short.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -61,7 +62,8 @@ class Session:
         """The method is over and undoing begins: say so once."""
         if not self._rolling_back:
             self._rolling_back = True
-            self.context.timeline.write(Event.CHAOS_ROLLBACK, fault=self.context.fault)
+            with contextlib.suppress(OSError):  # a full disk must not keep anything from being undone
+                self.context.timeline.write(Event.CHAOS_ROLLBACK, fault=self.context.fault)
 
     def unwound(self) -> None:
         """Chaos Toolkit is past the method and plays the rollbacks; they have deadlines of their own."""
@@ -105,10 +107,10 @@ class Session:
         if self._over or self.context.stopping.is_set():
             return
         self.context.stopping.set()
-        rolling_back = self._rolling_back
+        undoing_already = self._rolling_back or self._unwound.is_set()
         self._undoing = threading.Thread(target=self._undo_now, name="undo", daemon=True)
         self._undoing.start()
-        if not rolling_back:
+        if not undoing_already:
             raise SystemExit(STOP_CODE)
 
     def _undo_now(self) -> None:
@@ -116,10 +118,12 @@ class Session:
         self._undo()
         if not self._unwound.wait(UNWIND_S):
             # Somebody's activity holds the main thread. Everything of ours is undone; say so and go.
-            self.journal["status"] = "interrupted"
-            self.seal(whole_s=UNWIND_S)
-            write_journal(self.context.folder, self.context.fault, self.journal)
-            os._exit(STOP_CODE)
+            try:
+                self.journal["status"] = "interrupted"
+                self.seal(whole_s=UNWIND_S)
+                write_journal(self.context.folder, self.context.fault, self.journal)
+            finally:
+                os._exit(STOP_CODE)
 
     def _undo(self) -> None:
         try:

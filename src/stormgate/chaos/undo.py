@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
+import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -20,25 +20,32 @@ from stormgate.chaos.proof import wait_for
 from stormgate.model import Event
 
 UNDO_S = 30.0
-_STRETCH_S = 2.0
+_LOOK_S = 2.0
+_AGAIN_S = 0.2
 _THREADS = 24
 
 
 def undo_entries(context: Context, entries: Sequence[Entry], deadline_s: float = UNDO_S) -> list[str]:
     """Undo these entries, those of them that are still open. Returns what was undone, in words.
 
-    Every one is tried, whatever happens to the others. Raises UndoFailed listing all that could not be undone or verified;
-    they stay in the ledger. Idempotent, and safe beside another undo of the same entries.
+    In passes, newest first, until `deadline_s`: what cannot be undone at once is tried again after everything else has had its
+    turn, so that a dead server of links keeps no process down. Raises UndoFailed listing all that could not be undone or seen to
+    be; they stay in the ledger. Idempotent, and safe beside another undo of the same entries.
     """
     wanted = {entry.id for entry in entries}
-    done, failed = [], []
+    done: list[str] = []
+    failed: list[str] = []
     end = time.monotonic() + deadline_s
     with context.lock:
-        still_open = [entry for entry in open_entries(context.folder) if entry.id in wanted]
-        for batch in _newest_first(still_open):
-            for name, problems in _undo_batch(context, batch, end):
-                failed += problems
-                done += [] if problems else [name]
+        pending = _newest_first(entry for entry in open_entries(context.folder) if entry.id in wanted)
+        while pending:
+            results = {result.entry.id: result for batch in pending for result in _try_batch(context, batch, end)}
+            last = time.monotonic() + _AGAIN_S >= end
+            pending = [left for batch in pending if (left := _settle(context, batch, results, done, failed if last else None))]
+            if last:
+                break
+            if pending:
+                time.sleep(_AGAIN_S)
         context.ledger.close_if_empty()
     if failed:
         raise UndoFailed("; ".join(failed))
@@ -72,75 +79,93 @@ def void_entries(context: Context, entries: Sequence[Entry]) -> None:
     with context.lock:
         context.ledger.void(entries, WHY)
         for instance in dict.fromkeys(entry.instance for entry in entries):
-            context.timeline.write(Event.FAULT_CLEARED, **_about(entries, instance), void=True, why=WHY)
+            first = next(entry for entry in entries if entry.instance == instance)
+            _tell(context, Event.FAULT_CLEARED, first, void=True, why=WHY)
         context.ledger.close_if_empty()
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What came of undoing one entry: seen to be whole (`saw`), `problem`, or void because the target itself is gone."""
+    """What came of one try at an entry: seen to be whole (`saw`), `problem`, or void because the target itself is gone."""
 
+    entry: Entry
     saw: str = ""
     problem: str | None = None
     void: bool = False
 
 
-def _undo_batch(context: Context, batch: Sequence[Entry], end: float) -> list[tuple[str, list[str]]]:
-    """Undo all of a batch at once, stage by stage; per fault in it, its name and what went wrong."""
-    results: dict[str, _Result] = {}
-    for stage in sorted({backends.get(entry.part.backend).undo_stage for entry in batch}):
-        own = [entry for entry in batch if backends.get(entry.part.backend).undo_stage == stage]
-        with ThreadPoolExecutor(max_workers=min(_THREADS, len(own))) as pool:
-            for entry, result in zip(own, pool.map(lambda entry: _undo_one(context, entry, end), own), strict=True):
-                results[entry.id] = result
-                if result.void:
-                    context.ledger.void([entry], WHY)
-                elif result.problem is None:
-                    context.ledger.undone(entry, result.saw)
+def _try_batch(context: Context, batch: Sequence[Entry], end: float) -> list[_Result]:
+    """One try at all of a batch, stage by stage, at once within a stage."""
     found = []
-    for instance in dict.fromkeys(entry.instance for entry in batch):
-        entries = [entry for entry in batch if entry.instance == instance]
-        problems = [problem for entry in entries if (problem := results[entry.id].problem) is not None]
-        about = _about(batch, instance)
-        if problems:
-            context.timeline.write(Event.FAULT_UNDO_FAILED, **about, why="; ".join(problems))
-        elif any(results[entry.id].void for entry in entries):
-            context.timeline.write(Event.FAULT_CLEARED, **about, void=True, why=WHY)
-        else:
-            seen = [{"component": entry.part.name, "saw": results[entry.id].saw} for entry in entries]
-            context.timeline.write(Event.FAULT_CLEARED, **about, proof=seen)
-        found.append((f"{entries[0].component} ({entries[0].asked})", problems))
+    for stage in sorted({_stage(entry) for entry in batch}):
+        own = [entry for entry in batch if _stage(entry) == stage]
+        with ThreadPoolExecutor(max_workers=min(_THREADS, len(own))) as pool:
+            found += [_recorded(context, result) for result in pool.map(lambda entry: _try(context, entry, end), own)]
     return found
 
 
-def _about(entries: Sequence[Entry], instance: str) -> dict[str, Any]:
-    first = next(entry for entry in entries if entry.instance == instance)
-    return {"fault": first.fault, "component": first.component, "mode": first.asked, "id": instance}
+def _settle(
+    context: Context, batch: Sequence[Entry], results: Mapping[str, _Result], done: list[str], failed: list[str] | None
+) -> list[Entry]:
+    """Tell which faults of a batch are over, and return the entries of those that are not; with `failed`, give those up."""
+    left: list[Entry] = []
+    for instance in dict.fromkeys(entry.instance for entry in batch):
+        own = [results[entry.id] for entry in batch if entry.instance == instance]
+        first = own[0].entry
+        problems = [result.problem for result in own if result.problem is not None]
+        if not problems:
+            void = any(result.void for result in own)
+            proof = [{"component": result.entry.part.name, "saw": result.saw} for result in own]
+            _tell(context, Event.FAULT_CLEARED, first, **({"void": True, "why": WHY} if void else {"proof": proof}))
+            done.append(f"{first.component} ({first.asked})")
+        elif failed is not None:
+            _tell(context, Event.FAULT_UNDO_FAILED, first, why="; ".join(problems))
+            failed += problems
+        left += [result.entry for result in own if result.problem is not None]
+    return left
 
 
-def _undo_one(context: Context, entry: Entry, end: float) -> _Result:
-    """Tried again until `end`: a server may be busy dying or starting."""
-    backend = backends.get(entry.part.backend)
-    waiter = threading.Event()
-    while True:
-        left = max(end - time.monotonic(), 0.1)
-        try:
-            backend.undo(entry.part, entry.record, left)
-        except ChaosError as error:
-            if is_gone(context.target):
-                return _Result(void=True)
-            if time.monotonic() >= end or waiter.wait(0.2):
-                return _Result(problem=f"{entry.part.name} ({entry.mode}): {error}")
-            continue
-        while True:
-            # In short stretches: a lab that dies meanwhile will never be whole again, and is not worth the whole wait.
-            seen, _ = wait_for(
-                lambda: backend.is_whole(entry.part, entry.record), min(max(end - time.monotonic(), 0.0), _STRETCH_S)
-            )
-            if seen.seen:
-                return _Result(saw=seen.saw)
-            if is_gone(context.target):
-                return _Result(void=True)
-            if time.monotonic() >= end:
-                break
-        return _Result(problem=f"{entry.part.name} ({entry.mode}): undone, but not seen to be: {seen.saw}")
+def _recorded(context: Context, result: _Result) -> _Result:
+    """Close the entry. A ledger that cannot be written (a full disk) must not keep the rest from being undone."""
+    entry = result.entry
+    try:
+        if result.void:
+            context.ledger.void([entry], WHY)
+        elif result.problem is None:
+            context.ledger.undone(entry, result.saw)
+    except OSError as error:
+        return _Result(entry, problem=f"{entry.part.name} ({entry.mode}): undone, but the ledger cannot say so: {error}")
+    return result
+
+
+def _tell(context: Context, event: Event, first: Entry, **more: Any) -> None:
+    """A row about one fault. Undoing goes on when it cannot be written; the ledger is what counts."""
+    about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.asked, "id": first.instance}
+    with contextlib.suppress(OSError):
+        context.timeline.write(event, **about, **more)
+
+
+def _stage(entry: Entry) -> int:
+    try:
+        return backends.get(entry.part.backend).undo_stage
+    except ChaosError:
+        return 0  # written by a version that had this backend; undoing it will say so
+
+
+def _try(context: Context, entry: Entry, end: float) -> _Result:
+    """Never raises: the others have to be undone, too."""
+    name = f"{entry.part.name} ({entry.mode})"
+    try:
+        backend = backends.get(entry.part.backend)
+        backend.undo(entry.part, entry.record, max(end - time.monotonic(), 0.1))
+        look_s = min(max(end - time.monotonic(), 0.0), _LOOK_S)
+        seen, _ = wait_for(lambda: backend.is_whole(entry.part, entry.record), look_s)
+    except Exception as error:
+        kind = "" if isinstance(error, ChaosError) else f"{type(error).__name__}: "
+        problem = f"{name}: {kind}{error}"
+    else:
+        if seen.seen:
+            return _Result(entry, saw=seen.saw)
+        problem = f"{name}: undone, but not seen to be: {seen.saw}"
+    # A lab that has died meanwhile will never be whole again, and is not worth the whole wait.
+    return _Result(entry, void=True) if is_gone(context.target) else _Result(entry, problem=problem)
