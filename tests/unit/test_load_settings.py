@@ -34,15 +34,17 @@ def test_a_plan_says_who_where_and_how_often(tmp_path):
     assert not settings.allow_list().permits("x", "192.0.2.1")
 
 
-def test_references_are_filled_in_at_the_moment_of_use(tmp_path):
+def test_references_are_filled_in_at_the_moment_of_use(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOST", "h.test")
+    monkeypatch.setenv("KEY", "secret")
     target = Target(name="t", populations=(population(links={"a": "http://${HOST}:81"}, headers={"X-Key": "k-${KEY}"}),))
     settings = settings_from_plan(plan(tmp_path, target))
-    place = settings.places({"HOST": "h.test", "KEY": "secret"})["london"]
+    place = settings.places()["london"]
     assert place.current.origin.netloc == "h.test:81"
     assert b"X-Key: k-secret\r\n" in place.current.headers
-    assert settings.populations[0].headers == {"X-Key": "k-${KEY}"}
-    with pytest.raises(SettingsError, match=r"\$\{KEY\} is not set"):
-        settings.places({"HOST": "h.test"})
+    monkeypatch.delenv("KEY")
+    with pytest.raises(SettingsError, match=r"refers to \$\{KEY\}, which is not set"):
+        settings_from_plan(tmp_path / "plan.json")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,7 @@ def test_references_are_filled_in_at_the_moment_of_use(tmp_path):
 )
 def test_populations_that_cannot_be_reached_are_refused(change, message):
     with pytest.raises(SettingsError, match=message):
-        Settings(populations=(population(**change),)).places({})
+        Settings(populations=(population(**change),)).places()
 
 
 def test_nowhere_to_send_to_is_refused(tmp_path):
