@@ -16,7 +16,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "gate": ("stormgate.commands.gate:command", "Put a target on trial and say whether the release may ship."),
     "plan": ("stormgate.commands.plan:command", "Say whether a gate can decide its objectives at all, before it runs."),
     "judge": ("stormgate.commands.judge:command", "Judge a run folder again, or against another gate."),
-    "compare": ("stormgate.judge.compare_cli:compare_command", "Compare two runs, objective by objective."),
+    "compare": ("stormgate.commands.compare:command", "Compare two runs, objective by objective."),
     "restore": ("stormgate.chaos.cli:restore_command", "Undo every fault that a killed run left behind."),
     "lab": ("stormgate.lab.cli:command", "Start, look at and stop the embedded lab."),
     "geography": ("stormgate.geography.cli:command", "Show a traffic mix as a table and a map."),

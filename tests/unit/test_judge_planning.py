@@ -12,10 +12,10 @@ import pytest
 from click.testing import CliRunner
 from tests.golden.judge_writer import BAD, objective, plan_of, rows_of, synthetic, write_folder
 
+from stormgate.commands.compare import command as compare_command
 from stormgate.commands.plan import render
 from stormgate.judge import judge
 from stormgate.judge.compare import compare
-from stormgate.judge.compare_cli import compare_command
 from stormgate.judge.decide import certain
 from stormgate.judge.planning import ObjectivePlan, assess, cell_shares
 from stormgate.model import Objective, Plan, Verdict
@@ -98,7 +98,7 @@ def test_a_sound_plan_is_decidable() -> None:
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(render(plan, assessment))
     console.file.close()
-    assert "every objective can pass and can fail" in console.export_text()
+    assert "every objective can pass, and was shown a violation and failed" in console.export_text()
 
 
 def test_cells_as_the_plan_knows_them() -> None:

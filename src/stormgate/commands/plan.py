@@ -62,35 +62,35 @@ def render(plan: Plan, assessment: Assessment) -> RenderableType:
         f"about {assessment.seconds:,.0f} s and {assessment.requests:,} requests, if a fault phase lasts {assessment.fault_s:g} s"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("objective", "kind", "needed", "expected", "cells", "P(PASS) at limit / half / twice", "resolves", "violation"):
-        left = name in ("objective", "kind")
-        table.add_column(name, justify="left" if left else "right", no_wrap=left, overflow="fold")
+    for name in ("objective", "needs", "gets", "cells", "PASS at limit", "half", "twice", "outages seen"):
+        table.add_column(name, justify="left" if name == "objective" else "right", no_wrap=True)
     for o in assessment.objectives:
         table.add_row(*_row(o))
     lines: list[ConsoleRenderable] = [Text(head), Text(""), table]
+    lines.append(
+        Text("PASS at limit, half, twice: the chance to pass if the truth is that share of the badness allowed", style="dim")
+    )
     for o in assessment.objectives:
         for contradiction in o.contradictions:
             lines.append(Text(f"{o.source or 'gate'}: {o.name}: {contradiction}", style="red"))
         if o.note:
             lines.append(Text(f"{o.name}: {o.note}", style="dim"))
     lines.append(
-        Text("every objective can pass and can fail" if assessment.decidable else "not decidable as planned", style="bold")
+        Text(
+            "every objective can pass, and was shown a violation and failed"
+            if assessment.decidable
+            else "not decidable as planned",
+            style="bold",
+        )
     )
     return Group(*lines)
 
 
 def _row(o: ObjectivePlan) -> tuple[str, ...]:
-    chances = "" if o.chances is None else f"{o.chances.at_target:.1%} / {o.chances.half:.1%} / {o.chances.twice:.1%}"
+    chances = ("", "", "")
+    if o.chances is not None:
+        chances = (f"{o.chances.at_target:.1%}", f"{o.chances.half:.1%}", f"{o.chances.twice:.1%}")
     resolves = ""
     if o.resolution_s is not None and o.widest_outage_s is not None:
         resolves = f"{o.resolution_s:.2f} to {o.widest_outage_s:.0f} s"
-    return (
-        o.name,
-        o.kind,
-        f"{o.requests_needed:,}",
-        f"{o.requests_expected:,}",
-        f"{o.cells}",
-        chances,
-        resolves,
-        o.shown_violation,
-    )
+    return (o.name, f"{o.requests_needed:,}", f"{o.requests_expected:,}", f"{o.cells}", *chances, resolves)

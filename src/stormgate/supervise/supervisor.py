@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from stormgate.evidence.folder import create_run_folder
 from stormgate.evidence.live import LiveSamples, NdjsonTail
 from stormgate.evidence.write import TIMELINE, Timeline
+from stormgate.judge.baseline import with_baselines
 from stormgate.model import Event, Fault, Judgement, Plan
 from stormgate.processes import spawn, stop
 from stormgate.supervise import children, conclude
@@ -84,7 +85,8 @@ class Supervisor:
     def run(self) -> tuple[Judgement, Path]:
         """Everything from the empty folder to the verdict. Raises OSError only when not even the run folder can be made."""
         plan = replace(self._plan, started_utc=datetime.now(UTC).isoformat(timespec="seconds"), versions=children.versions())
-        self._plan = plan.sealed()
+        # Before the seal: what earlier runs measured is part of what this one is held against.
+        self._plan = with_baselines(plan, self._options.reports).sealed()
         self.folder = create_run_folder(
             self._options.reports, plan.gate, now=datetime.now(UTC), first_files=conclude.first_files(self._plan)
         )

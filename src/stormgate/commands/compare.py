@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stormgate.report.words import amount
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from stormgate.judge.compare import Comparison
 
 
-@click.command(name="compare", short_help="Compare two runs, objective by objective.")
+@click.command(short_help="Compare two runs, objective by objective.")
 @click.argument("run_a", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("run_b", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def compare_command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
+def command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
     """Judge RUN_A and RUN_B again, both against RUN_B's plan, and show what changed from A to B, with its interval.
 
     Informs and never decides: the exit code is 0. To gate on a difference, use an objective of kind nonInferiority.
@@ -53,14 +55,24 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
     if not comparison.same_plan:
         head += "\nnot judged against the same plan: objectives of the same name may not measure the same"
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("objective", "unit", "limit", "A", "B", "B - A", f"interval at {comparison.confidence:g}", ""):
-        table.add_column(name, justify="left" if name in ("objective", "unit", "") else "right", overflow="fold")
+    for name in ("objective", "limit", "A", "B", "B - A", "between", ""):
+        table.add_column(name, justify="left" if name in ("objective", "") else "right", no_wrap=True)
     for row in comparison.rows:
-        interval = "" if row.low is None or row.high is None else f"{row.low:+.4g} to {row.high:+.4g}"
-        cells = (row.name, row.unit, _number(row.limit), _number(row.values[0]), _number(row.values[1]))
-        table.add_row(*cells, "" if row.difference is None else f"{row.difference:+.4g}", interval, row.telling)
+        interval = ""
+        if row.low is not None and row.high is not None:
+            interval = f"{_signed(row.low, row.unit)}, {_signed(row.high, row.unit)}"
+        shown = [amount(value, row.unit) for value in (row.limit, *row.values)]
+        difference = "" if row.difference is None else _signed(row.difference, row.unit)
+        # Whether a difference was shown is what the interval says already: zero is in it or not.
+        quiet = "no difference" in row.telling or row.telling == "differs"
+        table.add_row(row.name, *shown, difference, interval, "" if quiet else row.telling)
+    table.caption = f"between: the interval of B - A at {comparison.confidence:g} confidence"
+    table.caption_justify = "left"
     return Group(Text(head), Text(""), table)
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.6g}"
+def _signed(value: float, unit: str) -> str:
+    # A difference of two shares is small against one, where the way a share is shown would round it away.
+    if unit == "share":
+        return f"{value * 100:+.4f} %"
+    return f"{'+' if value >= 0 else '-'}{amount(abs(value), unit)}"
