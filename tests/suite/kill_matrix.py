@@ -39,9 +39,8 @@ from stormgate.processes import alive, pid_start_ticks, signal_if_same
 ROOT = Path(__file__).resolve().parents[2]
 VICTIMS = ("chaos", "gate", "load", "toxiproxy")
 EXPERIMENTS = ("region-loss", "region-freeze", "shard-primary-freeze", "cache-node-slow", "region-blackhole", "edge-loss")
-# Three of four kills fall within so many seconds of the chaos process's appearance, when faults are open or being made or undone;
-# the rest within so many of the gate's start.
-CHAOS_S, GATE_S = 8.0, 20.0
+# A kill falls so many seconds after this was first seen, drawn with these weights: most while faults are open or being undone.
+MOMENTS = {"fault": (0.65, 6.0), "chaos": (0.2, 8.0), "gate": (0.15, 20.0)}
 DIRTY = 6
 MISSED = "missed"
 FINE = {"whole", "dirty", "untouched", MISSED}
@@ -114,8 +113,8 @@ def matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
 def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Random) -> Result:
     """One gate, one kill, one restore."""
     experiment = draw.choice(EXPERIMENTS)
-    during_chaos = victim == "chaos" or draw.random() < 0.75
-    after_s = draw.uniform(0, CHAOS_S if during_chaos else GATE_S)
+    since = draw.choices(list(MOMENTS), [weight for weight, _ in MOMENTS.values()])[0]
+    after_s = draw.uniform(0, MOMENTS[since][1])
     gate_file = documents(lab.target, place, experiment)
     # All that lives below a gate dies or ends with it; the state folder is the run's own, so that runs do not see each other's.
     env = {**os.environ, "XDG_STATE_HOME": str(place / "xdg"), "PYTHONPATH": str(ROOT)}
@@ -123,7 +122,7 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
     gate = start([sys.executable, "-m", "stormgate.cli", "gate", str(gate_file), "--reports", str(place / "reports")], env, place)
     family: dict[int, int] = {}
     try:
-        hit = strike(gate, lab, victim, (during_chaos, after_s), family)
+        hit = strike(gate, lab, victim, (since, after_s, place), family)
         open_at_kill = open_faults(place)
         gate_exit = None if victim == "gate" and hit else wait_exit(gate, 200, family)
         end_of_family(family, 20)
@@ -147,7 +146,7 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
         run=run,
         victim=victim,
         experiment=experiment,
-        moment=f"{'chaos' if during_chaos else 'gate'} + {after_s:.2f} s",
+        moment=f"{since} + {after_s:.2f} s",
         open_at_kill=open_at_kill,
         gate_exit=gate_exit,
         open_at_restore=broken,
@@ -200,12 +199,18 @@ def start(argv: list[str], env: dict[str, str], place: Path) -> subprocess.Popen
 
 
 def strike(
-    gate: subprocess.Popen[bytes], lab: RunningLab, victim: str, moment: tuple[bool, float], family: dict[int, int]
+    gate: subprocess.Popen[bytes], lab: RunningLab, victim: str, moment: tuple[str, float, Path], family: dict[int, int]
 ) -> bool:
-    """Kill -9 the victim some seconds after the chaos process (or the gate) began; False when it had ended before."""
-    during_chaos, after_s = moment
+    """Kill -9 the victim some seconds after the fault (the chaos process, the gate) began; False when it had ended before."""
+    since, after_s, place = moment
+
+    def begun() -> bool:
+        if since == "fault":
+            return any(place.glob("reports/2*/undo.ndjson"))
+        return since == "gate" or descendant(gate.pid, "stormgate.chaos.run") is not None
+
     end = time.monotonic() + 90
-    while during_chaos and descendant(gate.pid, "stormgate.chaos.run") is None:
+    while not begun():
         if gate.poll() is not None or time.monotonic() > end:
             return False
         remember(gate.pid, family)
