@@ -55,16 +55,16 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
     if not comparison.same_plan:
         head += "\nnot judged against the same plan: objectives of the same name may not measure the same"
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("objective", "limit", "A", "B", "B - A", "between", ""):
+    for name in ("objective", "A", "B", "B - A", "between", ""):
         table.add_column(name, justify="left" if name in ("objective", "") else "right", no_wrap=True)
     for row in comparison.rows:
         interval = ""
         if row.low is not None and row.high is not None:
             interval = f"{_signed(row.low, row.unit)}, {_signed(row.high, row.unit)}"
-        shown = [amount(value, row.unit) for value in (row.limit, *row.values)]
+        shown = [amount(value, row.unit) for value in row.values]
         difference = "" if row.difference is None else _signed(row.difference, row.unit)
-        # Whether a difference was shown is what the interval says already: zero is in it or not.
-        quiet = "no difference" in row.telling or row.telling == "differs"
+        # That none was shown is what an interval around zero says already.
+        quiet = row.telling.startswith("no difference")
         table.add_row(row.name, *shown, difference, interval, "" if quiet else row.telling)
     table.caption = f"between: the interval of B - A at {comparison.confidence:g} confidence"
     table.caption_justify = "left"
