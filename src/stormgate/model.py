@@ -71,6 +71,7 @@ class Event(enum.StrEnum):
     """The names a timeline row's `event` may have."""
 
     RUN_BEGIN = "run.begin"
+    RUN_CERTAIN = "run.certain"  # {why}: no sample to come could change the verdict
     RUN_END = "run.end"
     PHASE_BEGIN = "phase.begin"  # {phase}
     PHASE_END = "phase.end"  # {phase}
@@ -245,8 +246,7 @@ class Fault:
 class Objective:
     """One thing that must hold. `spec` is what the kind's own file in judge/ declares, with SLO references already resolved.
 
-    `source` is the file:line it came from, so that every message can point at it.
-    """
+    `source` is the file:line it came from, so that every message can point at it."""
 
     name: str
     kind: str
@@ -267,7 +267,7 @@ class Validity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
-    """When a run is stopped for safety. None means that guard is off."""
+    """When a run is stopped for safety. None: that guard is off."""
 
     error_rate: float | None = None
     error_rate_for_s: float = 20.0
@@ -332,8 +332,7 @@ class Cell:
 class Finding:
     """What one objective (or one validity rule) came to.
 
-    `value` is the point estimate, `bound` the confidence bound that was held against `limit`, all in `unit`; None: not measured.
-    """
+    `value` is the point estimate, `bound` the confidence bound held against `limit`, all in `unit`; None: not measured."""
 
     name: str
     kind: str

@@ -24,7 +24,7 @@ from stormgate.evidence.write import TIMELINE, Timeline
 from stormgate.judge.baseline import with_baselines
 from stormgate.model import Event, Fault, Judgement, Plan
 from stormgate.processes import spawn, stop
-from stormgate.supervise import children, conclude
+from stormgate.supervise import children, conclude, early
 from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
 from stormgate.supervise.whole import wait_whole
 
@@ -35,6 +35,8 @@ LOAD_FLUSH_S = 15.0
 # ledger from here: giving up earlier would leave a fault in place that only needed patience.
 CHAOS_UNDO_S = 10.0
 REPLAY_S = 20.0
+# Answers to the last requests of a phase come within this, or are long bad.
+SETTLE_S = 3.0
 WHOLE_S = 30.0
 WHOLE_AT_END_S = 5.0
 
@@ -79,6 +81,7 @@ class Supervisor:
         self._target: children.RunningTarget | None = None
         self._phase: str | None = None
         self._fault_began_ns: int | None = None
+        self._ended: list[str] = []
         self._load_ready = False
         self._stopping = False
 
@@ -157,6 +160,7 @@ class Supervisor:
         self._begin_phase(name, seconds)
         self._wait(seconds)
         self._end_phase()
+        self._stop_if_certain()
 
     def _try_fault(self, fault: Fault) -> None:
         self._begin_phase(f"fault[{fault.name}]", None)
@@ -190,6 +194,17 @@ class Supervisor:
         self._screen.event("the target is whole again" if why is None else f"the target is not whole: {why}")
         self._wait(fault.recovery_s)
         self._end_phase()
+        self._stop_if_certain()
+
+    def _stop_if_certain(self) -> None:
+        """With `stop: certain`, judge what is whole by now, and end a run that can only FAIL."""
+        if self._plan.stop != "certain":
+            return
+        self._wait(SETTLE_S)
+        why = early.certain_fail(self._plan, conclude.judge_folder(self.folder), self._ended)
+        if why is not None:
+            self._timeline.write(Event.RUN_CERTAIN, why=why)
+            raise Stopped(None, f"certain to FAIL, so the run ends here: {why}")
 
     # One beat of the loop.
 
@@ -249,6 +264,7 @@ class Supervisor:
     def _end_phase(self) -> None:
         if self._phase is not None:
             self._timeline.write(Event.PHASE_END, phase=self._phase)
+            self._ended.append(self._phase)
             self._phase = None
 
     # The end, whatever it was.

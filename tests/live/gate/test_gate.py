@@ -138,6 +138,17 @@ def test_a_guard_stops_a_fault_that_lasts_too_long(suite: Suite, gates: list[Gat
     assert gate.left_running() == []
 
 
+def test_a_run_that_can_only_fail_ends_early_if_so_asked(suite: Suite, gates: list[Gate]) -> None:
+    text = suite.gate.read_text().replace("within: 2s}}}", "within: 1ms}}}")
+    suite.gate.write_text(text.replace("seed: 7", "seed: 7\n  stop: certain"))
+    gates.append(gate := suite.start())
+    assert gate.end() == 1, gate.said()
+    assert gate.left_running() == []
+    assert [row["phase"] for row in gate.timeline() if row["event"] == "phase.begin"] == ["warmup", "steady"]
+    assert [row["why"] for row in gate.timeline() if row["event"] == "run.certain"]
+    assert {o["name"]: o["verdict"] for o in gate.verdict()["objectives"]}["availability"] == "FAIL"
+
+
 DEAD_TARGET = """\
 apiVersion: stormgate.dev/v1
 kind: Target
