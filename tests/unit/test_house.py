@@ -30,7 +30,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "load": {"model", "evidence", "geography", "processes", "references"},
     "chaos": {"model", "evidence", "processes", "toxiproxy", "references"},
     "lab": {"model", "processes", "toxiproxy", "geography", "evidence", "documents"},
-    "supervise": {"model", "evidence", "processes", "judge", "report", "lab.launch", "lab.errors", "chaos.restore", "references"},
+    "supervise": {
+        "model",
+        "evidence",
+        "processes",
+        "judge",
+        "report",
+        "lab.launch",
+        "lab.errors",
+        "chaos.restore",
+        "chaos.status",
+        "references",
+    },
 }
 IMPURE = {"socket", "asyncio", "time", "random", "secrets", "subprocess", "http", "urllib", "requests", "aiohttp", "threading"}
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
-import json
 import os
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from stormgate.model import Target
 from stormgate.references import resolved
@@ -33,20 +29,15 @@ def allowed(url: str, allow: Sequence[str]) -> bool:
 
 
 def why_not_whole(target: Target) -> str | None:
-    """None when the target says it is whole (or has no status document), else why it is not."""
+    """None when the target says it is whole, or has no status document; else why it is not."""
+    from stormgate.chaos.status import read_status
+
     if target.status_url is None:
         return None
-    url = resolved(target.status_url, os.environ)
-    if not allowed(url, target.allow):
+    if not allowed(resolved(target.status_url, os.environ), target.allow):
         return f"its status at {target.status_url} may not be contacted (allow: {', '.join(target.allow)})"
-    try:
-        with urllib.request.urlopen(url, timeout=1.0) as answer:  # noqa: S310 - host checked above
-            status: Any = json.load(answer)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        return f"its status cannot be read ({error})"
-    if not isinstance(status, dict):
-        return "its status is not a JSON object"
-    return None if status.get("whole") is True else str(status.get("why") or "it does not say why")
+    status = read_status(target)
+    return None if status.whole else status.why or "it does not say why"
 
 
 def wait_whole(target: Target, deadline_s: float, *, tick: Callable[[], object]) -> str | None:
