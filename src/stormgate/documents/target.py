@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 
 from stormgate import model
 from stormgate.documents.problems import Problems, nearest
-from stormgate.references import REFERENCE
 from stormgate.documents.shapes import Ours, Shape, fit
 from stormgate.documents.values import PositiveMilliseconds, Share, wrong
 from stormgate.documents.yamlfile import Document, Loc, read_documents
+from stormgate.references import REFERENCE
 
 BACKENDS = ("process", "toxiproxy", "command", "kubernetes", "aws", "group")
 PROVISIONERS = ("lab",)
