@@ -100,6 +100,7 @@ class Supervisor:
                 self._samples = LiveSamples(self.folder)
                 self._timeline.write(Event.RUN_BEGIN, gate=plan.gate)
                 self._trial()
+                self._stopping = True  # here already: a signal between the trial and the teardown must not skip the teardown
             except Stopped as stopped:
                 self._note_end(stopped)
             except Exception as error:
@@ -278,7 +279,10 @@ class Supervisor:
                 self._stopping = True
                 raise Stopped(Event.ABORT, f"stopped by {signal.Signals(number).name}")
 
-        before = {number: signal.signal(number, stop_once) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        wanted = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup the run is meant to outlive its terminal
+            wanted.append(signal.SIGHUP)
+        before = {number: signal.signal(number, stop_once) for number in wanted}
         try:
             yield
         finally:
