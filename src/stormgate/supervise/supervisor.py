@@ -93,12 +93,12 @@ class Supervisor:
         self.folder = create_run_folder(
             self._options.reports, plan.gate, now=datetime.now(UTC), first_files=conclude.first_files(self._plan)
         )
+        self._timeline = Timeline(self.folder)
+        self._tail = NdjsonTail(self.folder / TIMELINE)
+        self._samples = LiveSamples(self.folder)
+        self._timeline.write(Event.RUN_BEGIN, gate=plan.gate, lab_defect=self._options.lab_defect)
         with self._signals():
             try:
-                self._timeline = Timeline(self.folder)
-                self._tail = NdjsonTail(self.folder / TIMELINE)
-                self._samples = LiveSamples(self.folder)
-                self._timeline.write(Event.RUN_BEGIN, gate=plan.gate)
                 self._trial()
                 self._stopping = True  # here already: a signal between the trial and the teardown must not skip the teardown
             except Stopped as stopped:
