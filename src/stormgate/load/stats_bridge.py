@@ -45,7 +45,7 @@ def _add(entry: StatsEntry, latency_ms: NDArray[np.float64], size: NDArray[Any],
     entry.num_reqs_per_sec[second] += count
     entry.last_request_timestamp = now
     entry.total_response_time += float(latency_ms.sum())
-    low, high = float(latency_ms.min()), float(latency_ms.max())
+    low, high = float(np.min(latency_ms)), float(np.max(latency_ms))
     entry.min_response_time = low if entry.min_response_time is None else min(entry.min_response_time, low)
     entry.max_response_time = max(entry.max_response_time, high)
     entry.total_content_length += int(size.sum())
