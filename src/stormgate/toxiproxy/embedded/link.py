@@ -37,8 +37,9 @@ class Peer(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        # Nothing is read before both sides are connected and the toxics are in place.
-        self.transport.pause_reading()
+        # Nothing is read before both sides are connected and the toxics are in place. Not paused here but right after: asyncio
+        # before 3.11.4 begins to read once this returns, paused or not.
+        asyncio.get_running_loop().call_soon(self.transport.pause_reading)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return _READ
