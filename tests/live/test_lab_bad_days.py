@@ -121,7 +121,7 @@ def test_staged_servers_run_for_who_cannot_reach_the_installed_ones(layout: Layo
     assert set(template.ensure(layout, staged, work, {})) == {"us", "eu"}
 
 
-@pytest.mark.parametrize("after_s", [0.1, 0.8, 1.6])
+@pytest.mark.parametrize("after_s", [0.1, 0.54, 0.8, 1.6])
 def test_an_end_in_the_middle_of_a_start_leaves_nothing(target: Target, tmp_path: Path, after_s: float) -> None:
     prepare(target, tmp_path, os.environ, lambda _: None)
     before = set(Path("/dev/shm").glob("stormgate-lab-*"))

@@ -45,6 +45,8 @@ class Fleet:
         self.nursery = Nursery(wiring.work, wiring.log_path("nursery"))
         self.record("nursery", self.nursery.process)
         self._running: dict[str, Child] = {}
+        self._running_lock = threading.Lock()
+        self._closing = False
         self._locks = {name: threading.Lock() for name in wiring.layout.components()}
 
     def start(self, component: str, *, again: bool = False) -> int:
@@ -76,10 +78,14 @@ class Fleet:
 
     def stop_all(self) -> None:
         """End everything at once; nothing of the lab's data is to be kept."""
-        for name, process in self._running.items():
+        with self._running_lock:
+            # A start that is under way in another thread sees this and takes back what it has just spawned.
+            self._closing = True
+            running = dict(self._running)
+        for name, process in running.items():
             self._signal(name, process)
         end = time.monotonic() + 2.0
-        for process in self._running.values():
+        for process in running.values():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, end - time.monotonic()))
             process.kill()
@@ -102,8 +108,13 @@ class Fleet:
         log_path = self.wiring.log_path(component)
         log_size = log_path.stat().st_size if log_path.exists() else 0
         process = self._spawn(component, log_path)
-        self._running[component] = process
+        with self._running_lock:
+            self._running[component] = process
+            closing = self._closing
         self.record(component, process)
+        if closing:
+            self._end(component, process)
+            raise LabError(f"{component} was not started: the lab is being stopped")
         self._write_pid(component, process.pid)
         end = time.monotonic() + _START_S
         while not self._answers(component):

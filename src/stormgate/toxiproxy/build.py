@@ -134,6 +134,8 @@ def _installer(work: Path, env: Mapping[str, str], end: float) -> list[str]:
 def _run(argv: list[str], env: dict[str, str], work: Path, end: float) -> str:
     """Run to the end, or stop it and all it started at `end`. Returns its output. Raises BuildError."""
     what = " ".join(argv[:3])
+    if time.monotonic() >= end:
+        raise BuildError(f"{what}: not done in time")
     log = work / "log"
     log.unlink(missing_ok=True)
     try:
