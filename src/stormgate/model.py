@@ -152,6 +152,7 @@ class Population:
 
     `links` maps an edge's name to the base URL this population dials for it (in the lab its own link with its own RTT).
     `labels` are facts known of each request before any answer (home shard, country), used where a response gives none.
+    `proxy_source`: the client address to announce on each connection by a PROXY protocol line.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Population:
     links: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    proxy_source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

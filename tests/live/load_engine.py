@@ -46,9 +46,11 @@ def counts(url):
 class Bench:
     """An engine for one population whose edges are `urls`."""
 
-    def __init__(self, *urls, observe=None, context=None, **options):
+    def __init__(self, *urls, observe=None, context=None, proxy_source=None, **options):
         links = {f"edge-{number}": url for number, url in enumerate(urls)}
-        self.population = Population(name="london", share=1, latitude=0, longitude=0, edges=tuple(links), links=links)
+        self.population = Population(
+            name="london", share=1, latitude=0, longitude=0, edges=tuple(links), links=links, proxy_source=proxy_source
+        )
         self.place = Place(self.population, 0, links)
         for pool in self.place.pools.values():
             resolve(pool, AllowList(None))

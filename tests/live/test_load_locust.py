@@ -1,6 +1,7 @@
 """Stormgate's streams under the real `locust` command: evidence, statistics, workers that die, and the end of a run."""
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -48,6 +49,27 @@ class Both(GeoUser):
     def write(self, session):
         yield post("/ok", name="write", json={})
     """
+
+
+SHAPE = (
+    FILE
+    + """
+from locust import LoadTestShape
+
+class Steps(LoadTestShape):
+    # Each step lasts so long after the one before was seen to be reached: no step is too short on a busy machine.
+    def __init__(self):
+        super().__init__()
+        self.steps, self.since = [10, 40, 5], None
+
+    def tick(self):
+        if self.since is None and self.get_current_user_count() == self.steps[0]:
+            self.since = self.get_run_time()
+        if self.since is not None and self.get_run_time() > self.since + 3:
+            self.steps, self.since = self.steps[1:], None
+        return (self.steps[0], 100) if self.steps else None
+"""
+)
 
 
 def free_port():
@@ -160,6 +182,22 @@ def test_tasks_have_weights_and_tags(tmp_path):
     with server(tmp_path) as url, locust(other, "-H", url, *base, "--tags", "write", source=TASKS) as (process, log):
         assert process.wait(timeout=90) == 0, log.read_text()
     assert set(Run(other / "run").samples()["route"]) == {"write"}
+
+
+def test_a_load_test_shape_ramps_streams_up_and_down(tmp_path):
+    with server(tmp_path) as url, locust(tmp_path, "-H", url, "--headless", source=SHAPE) as (process, log):
+        assert process.wait(timeout=120) == 0, log.read_text()
+    run = Run(tmp_path / "run")
+    assert problems(run.folder) == []
+    streams = [row["streams"] for row in run.generator if not row["final"]]
+    steps = [count for count, _ in itertools.groupby(streams) if count in (10, 40, 5)]
+    assert steps == [10, 40, 5]
+    # Whole seconds on a step plan its arrivals: 10 of each stream, each with one or two requests.
+    for count in (10, 40, 5):
+        rows = [now for before, now in itertools.pairwise(run.generator) if before["streams"] == now["streams"] == count]
+        planned_per_s = sum(row["planned"] for row in rows) / sum(row["window_s"] for row in rows)
+        assert 0.6 < planned_per_s / (count * 10 * 2) < 1.4
+    assert sum(row["planned"] for row in run.generator) == len(run.samples())
 
 
 def test_two_workers_deal_one_plan_and_end_whole(tmp_path):

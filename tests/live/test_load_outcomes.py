@@ -1,5 +1,6 @@
 """Every way a request can end, against a real server with bad manners, plus what flows can do."""
 
+import contextlib
 import socket
 import time
 
@@ -93,6 +94,27 @@ def _begin_connecting(address):
     sock.setblocking(False)
     sock.connect_ex(address)
     return sock
+
+
+def test_a_proxy_line_goes_ahead_of_the_first_request_alone():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with Bench(f"http://127.0.0.1:{port}", proxy_source="2001:db8::7") as bench:
+            stream = bench.stream(lambda _s: (yield get("/a")), rate=50)
+            bench.wait(lambda: bench.engine.in_flight)
+            bench.engine.remove_stream(stream)
+            with listener.accept()[0] as peer:
+                peer.setblocking(False)
+                data = bytearray()
+
+                def read():  # in turns with the engine, which lives in this thread
+                    with contextlib.suppress(BlockingIOError):
+                        data.extend(peer.recv(4096))
+                    return data.endswith(b"\r\n\r\n")
+
+                bench.wait(read)
+                own = peer.getpeername()[1]
+    assert data.startswith(f"PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 {own} {port}\r\nGET /a HTTP/1.1\r\n".encode())
 
 
 def test_a_wrong_body_and_a_wrong_status_are_said_by_the_flow(url):

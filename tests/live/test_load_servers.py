@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import shutil
+import socket
 import sys
 import time
 import urllib.request
@@ -65,21 +66,23 @@ http {{
   access_log off; client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
   uwsgi_temp_path {folder}; scgi_temp_path {folder}; keepalive_requests 50;
   server {{ listen 127.0.0.1:{port}; location / {{ return 200 "hello"; }} location = /status {{ stub_status; }} }}
+  server {{ listen 127.0.0.1:{proxied} proxy_protocol; location / {{ return 200 $proxy_protocol_addr; }} }}
 }}
 """
+needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
 
-@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
-def test_nginx_closing_every_fifty_requests_costs_no_request(tmp_path):
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+@contextlib.contextmanager
+def nginx(tmp_path):
+    """The base URL of a server that closes a connection after 50 requests, and of one that is spoken to through a proxy."""
+    with socket.socket() as one, socket.socket() as two:
+        for probe in (one, two):
+            probe.bind(("127.0.0.1", 0))
+        ports = [probe.getsockname()[1] for probe in (one, two)]
     config = tmp_path / "nginx.conf"
-    config.write_text(NGINX.format(folder=tmp_path, port=port))
+    config.write_text(NGINX.format(folder=tmp_path, port=ports[0], proxied=ports[1]))
     process = spawn(["nginx", "-c", config, "-p", tmp_path], log_path=tmp_path / "log")
-    url = f"http://127.0.0.1:{port}"
+    url, proxied = (f"http://127.0.0.1:{port}" for port in ports)
     try:
         deadline = time.monotonic() + 20
         while True:
@@ -88,6 +91,14 @@ def test_nginx_closing_every_fifty_requests_costs_no_request(tmp_path):
                 break
             assert time.monotonic() < deadline, (tmp_path / "log").read_text()
             gevent.sleep(0.05)
+        yield url, proxied
+    finally:
+        stop(process, 5.0)
+
+
+@needs_nginx
+def test_nginx_closing_every_fifty_requests_costs_no_request(tmp_path):
+    with nginx(tmp_path) as (url, _):
         before = requests_served(url)
         with Bench(url) as bench:
             stream = bench.stream(lambda _s: (yield get("/hello", timeout_s=20)), rate=800)
@@ -97,8 +108,20 @@ def test_nginx_closing_every_fifty_requests_costs_no_request(tmp_path):
             rows = bench.finish()
         assert {row["outcome"] for row in rows} == {"ok"}
         assert requests_served(url) - before - 1 == len(rows)
-    finally:
-        stop(process, 5.0)
+
+
+@needs_nginx
+def test_nginx_takes_the_proxy_line_for_the_user(tmp_path):
+    def flow(_session):
+        first = yield get("/")
+        second = yield get("/")
+        return first.text, second.text
+
+    with nginx(tmp_path) as (_, proxied), Bench(proxied, proxy_source="192.0.2.7") as bench:
+        rows, users = bench.play(flow)
+    assert [row["outcome"] for row in rows] == ["ok", "ok"]
+    assert users == ("192.0.2.7", "192.0.2.7")
+    assert bench.engine.counters.new_connections == 1  # the line is sent once a connection: a second would be a bad request
 
 
 def requests_served(url):

@@ -1,5 +1,6 @@
 """Latency counts from the intended start: a stall shows at its full length, however few requests saw it begin."""
 
+import time
 import urllib.request
 
 import gevent
@@ -29,6 +30,46 @@ def test_a_stall_is_seen_at_its_full_length(tmp_path):
     # The engine itself was on time all along: what was slow was the target.
     lag_ms = (np.array([r["sent_ns"] for r in rows]) - intended) / 1e6
     assert np.percentile(lag_ms, 50) < 50
+
+
+def once(state, path):
+    def flow(_session):
+        if "reply" not in state:
+            state["reply"] = None
+            state["reply"] = yield get(path, timeout_s=20)
+
+    return flow
+
+
+def test_a_busy_generator_does_not_make_a_reply_look_late(tmp_path):
+    """The kernel says when the last byte came: a reply of 1.5 s is one, although nobody looks at it for 5 s."""
+    with server(tmp_path) as url, Bench(url) as bench:
+        state = {}
+        stream = bench.stream(once(state, "/slow"), rate=50)
+        bench.wait(lambda: bench.engine.counters.lags)  # one request has been sent; those after it end without a request
+        time.sleep(5)
+        bench.wait(lambda: state.get("reply"))
+        bench.engine.remove_stream(stream)
+        (row,) = [row for row in bench.rows() if row["outcome"] != "not_sent"]  # what came due meanwhile is another matter
+        assert row["outcome"] == "ok"
+        assert 1.0 < (row["done_ns"] - row["sent_ns"]) / 1e9 < 4.0
+
+
+@pytest.mark.parametrize("step_s", [-3600, 3600])
+def test_setting_the_time_of_day_does_not_move_a_reply(tmp_path, step_s):
+    """A stamp is in time of day; one that cannot be true is not believed."""
+    with server(tmp_path) as url, Bench(url) as bench:
+        set_clock = bench.engine.set_clock
+
+        def wrong_clock():
+            now = set_clock()
+            bench.engine._epoch_ns += step_s * 1_000_000_000
+            return now
+
+        bench.engine.set_clock = wrong_clock
+        rows, _ = bench.play(lambda _s: (yield get("/ok")))
+        assert [row["outcome"] for row in rows] == ["ok"]
+        assert 0 <= rows[0]["done_ns"] - rows[0]["sent_ns"] < 10_000_000_000
 
 
 def test_five_thousand_connections(tmp_path):

@@ -7,10 +7,10 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from stormgate import model
 from stormgate.documents.problems import Problems, nearest
@@ -39,6 +39,10 @@ class RegionShape(Place):
     continent: str | None = None
 
 
+def _ip_address(value: str) -> str:
+    return str(ipaddress.ip_address(value))
+
+
 class PopulationShape(Place):
     """Users in one place: their share of the traffic, and how they reach each edge, nearest first."""
 
@@ -47,6 +51,7 @@ class PopulationShape(Place):
     links: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
+    proxy_source: Annotated[str, AfterValidator(_ip_address)] | None = None
 
 
 class ObserveShape(Shape):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import _socket
+import contextlib
 import errno
 import ssl
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import httptools
+
+from stormgate.load.proxy_line import proxy_line
 
 if TYPE_CHECKING:
     from stormgate.load.pool import Pool
@@ -16,6 +20,12 @@ if TYPE_CHECKING:
 CONNECTING, HANDSHAKE, READY, CLOSED = range(4)
 # Errors of connect() that are this machine's own limits, not the target's answer.
 OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
+
+# The kernel stamps what it receives (socket(7), SO_TIMESTAMPNS): then a busy generator cannot make a reply look late.
+_SO_TIMESTAMPNS = 35
+STAMP_SPACE = _socket.CMSG_SPACE(16)
+# Ancillary data of one read: (level, type, struct timespec of the time of day when the last byte read came); often empty.
+Stamp = Sequence[tuple[int, int, bytes]]
 
 
 class Connection:
@@ -67,11 +77,14 @@ class Connection:
         family = pool.address[0]
         self.sock: Any = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
         self.sock.setblocking(False)
+        with contextlib.suppress(OSError):  # without it replies are stamped when they are read
+            self.sock.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self.fd: int = self.sock.fileno()
         if family in (_socket.AF_INET, _socket.AF_INET6):
             self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
         self.send: Any = self.sock.send
-        self.recv: Any = self.sock.recv
+        # recv(size, STAMP_SPACE) returns data, stamp, flags and address.
+        self.recv: Any = self.sock.recvmsg
         self.reset_parser()
 
     def reset_parser(self) -> None:
@@ -86,6 +99,14 @@ class Connection:
     def connect_error(self) -> int:
         code: int = self.sock.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
         return code
+
+    def announce(self, source: str) -> bool:
+        """Say by a PROXY protocol line, ahead of all else, that `source` is the client; whether the whole line went out."""
+        try:
+            line = proxy_line(source, self.sock.getsockname(), self.sock.getpeername())
+            return bool(self.sock.send(line) == len(line))
+        except OSError:
+            return False
 
     def handshake(self) -> bool:
         """Whether the connection is ready to carry requests; True at once without TLS."""
@@ -179,9 +200,9 @@ class TlsConnection(Connection):
         self._flush()
         return len(data)
 
-    def _recv(self, _size: int) -> bytes:
+    def _recv(self, size: int, space: int) -> tuple[bytes, Stamp, int, Any]:
         """Plain bytes; b"" at end of file. Raises BlockingIOError when no whole record is there yet, OSError when lost."""
-        data = self.sock.recv(65_536)
+        data, stamp, flags, address = self.sock.recvmsg(size, space)
         if data:
             self._incoming.write(data)
         else:
@@ -200,5 +221,5 @@ class TlsConnection(Connection):
                 break
             plain.append(part)
         if plain or self.ended:
-            return b"".join(plain)
+            return b"".join(plain), stamp, flags, address
         raise BlockingIOError(errno.EAGAIN, "no whole TLS record yet")

@@ -17,7 +17,7 @@ from typing import Any
 from stormgate.load.agenda import NEVER, WINDOW_NS, Agenda
 from stormgate.load.arrivals import Arrivals
 from stormgate.load.connection import READY
-from stormgate.load.exchange import IDLE_CHECK_NS, Exchange, clock
+from stormgate.load.exchange import Exchange, clock
 from stormgate.load.flow import Reply, Request, Think
 from stormgate.load.overload import STARTS_PER_TICK, Backpressure
 from stormgate.load.pool import Place
@@ -29,11 +29,12 @@ from stormgate.model import Outcome
 
 # Arrivals closer together than this are started by one wake-up. A wake-up costs as much as several requests, so this is what
 # a high rate costs least with while the send lag stays under a millisecond.
-_BATCH_NS = 500_000
+_BATCH_NS = 800_000
 _SLICE_NS = 4_000_000  # the hub's other greenlets run at least this often
 _SWEEP_NS = 10_000_000
 _TICKING_PER_S = 2_000
 _READ = select.POLLIN
+_ENDED = object()
 OnFlowError = Callable[[str, str], None]
 
 
@@ -73,9 +74,11 @@ class Engine(Exchange):
         self._sweep_ns = 0
         self._expected_ns = 0
         self.timer = Timer()
-        self.epoll.register(self.timer.fd, _READ)
-        self._watcher = hub.loop.io(self.epoll.fileno(), 1)
-        self._watcher.start(self._wake)
+        self._ticking = False
+        self._answers = hub.loop.io(self.epoll.fileno(), 1)
+        self._answers.start(self._wake)
+        self._clock = hub.loop.io(self.timer.fd, 1)
+        self._clock.start(self._on_timer)
 
     # --- streams
 
@@ -107,6 +110,10 @@ class Engine(Exchange):
 
     # --- the wake-up
 
+    def _on_timer(self) -> None:
+        self.timer.acknowledge()
+        self._wake()
+
     def _wake(self) -> None:
         begin = clock()
         if self._expected_ns and begin > self._expected_ns:
@@ -114,29 +121,25 @@ class Engine(Exchange):
         connections = self.connections
         poll = self.epoll.poll
         on_readable = self.on_readable
-        timer = self.timer
         while True:
             self.tick += 1
+            self.set_clock()
             events = poll(0, 256)
             for fd, event in events:
                 connection = connections.get(fd)
                 if connection is None:
-                    if fd == timer.fd:
-                        timer.acknowledge()
-                    continue  # or a connection closed earlier in this batch
+                    continue  # closed earlier in this batch
                 if event == _READ and connection.state == READY:
                     on_readable(connection)
                 else:
                     self.on_event(connection, event)
-            now = clock()
-            self.fresh_ns = now - IDLE_CHECK_NS
-            started = self._start_due(now)
+            started = self._start_due(now := clock())
             if now >= self._sweep_ns:
                 self._sweep(now)
             while self.deferred:
                 task, outcome = self.deferred.popleft()
                 self.ended_without_reply(task, outcome)
-            if (len(events) < 16 and not started) or now - begin > _SLICE_NS:
+            if (len(events) < 64 and started < STARTS_PER_TICK) or now - begin > _SLICE_NS:
                 break
         now = clock()
         self.pressure.worked(begin, now)
@@ -146,8 +149,14 @@ class Engine(Exchange):
         """Set the timer to what is next, at least a batch away. At high rates it just ticks, which saves a call each time."""
         if self.arrivals.rate_per_s > _TICKING_PER_S:
             self._expected_ns = now + _BATCH_NS
-            self.timer.tick(_BATCH_NS)
+            if not self._ticking:
+                self._ticking = True
+                self._answers.stop()
+                self.timer.tick(_BATCH_NS)
             return
+        if self._ticking:
+            self._ticking = False
+            self._answers.start(self._wake)
         at_ns = self.agenda.next_ns
         if self._waking:
             at_ns = min(at_ns, self._waking[0][0])
@@ -231,18 +240,21 @@ class Engine(Exchange):
         if self.stopping:
             task.flow.close()
             return
+        item = self._advance(task, reply)
+        if item is not _ENDED:
+            self._follow(task, item, reply.done_ns)
+
+    def _advance(self, task: Task, reply: Reply | None) -> Any:
+        """What a flow yields when it is sent `reply`; `_ENDED` when it ended or raised."""
         try:
-            item = task.flow.send(reply)
+            return task.flow.send(reply)
         except StopIteration:
-            if task.is_login:
-                self._begin_arrivals(task.stream, clock())
-            return
+            pass
         except Exception:
             self._flow_failed(task.stream)
-            if task.is_login:
-                self._begin_arrivals(task.stream, clock())
-            return
-        self._follow(task, item, reply.done_ns)
+        if task.is_login:
+            self._begin_arrivals(task.stream, clock())
+        return _ENDED
 
     def _follow(self, task: Task, item: Any, at_ns: int) -> None:
         """Do what a flow yielded; its request, if it is one, was intended for `at_ns`."""
@@ -268,18 +280,9 @@ class Engine(Exchange):
             task.number = -1
             if task.stream.login is not None:
                 task.flow = task.stream.login(task.stream.session)
-        try:
-            item = next(task.flow) if request is None else request
-        except StopIteration:
-            if task.is_login:
-                self._begin_arrivals(task.stream, clock())
-            return
-        except Exception:
-            self._flow_failed(task.stream)
-            if task.is_login:
-                self._begin_arrivals(task.stream, clock())
-            return
-        self._follow(task, item, at_ns)
+        item = self._advance(task, None) if request is None else request
+        if item is not _ENDED:
+            self._follow(task, item, at_ns)
 
     def _flow_failed(self, stream: Stream) -> None:
         """Called in the handler of an exception a flow raised."""
@@ -341,8 +344,9 @@ class Engine(Exchange):
 
     def close(self) -> None:
         """Let go of the hub, the timer and all sockets."""
-        self._watcher.stop()
-        self._watcher.close()
+        for watcher in (self._answers, self._clock):
+            watcher.stop()
+            watcher.close()
         self.close_all()
         self.timer.close()
         self.epoll.close()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import select
 import ssl
+import struct
 import time
 from collections.abc import Callable, Mapping
 
-from stormgate.load.connection import READY, Connection, expect_head
+from stormgate.load.connection import READY, Connection, Stamp, expect_head
 from stormgate.load.flow import Reply
 from stormgate.load.pool import Pool
 from stormgate.load.recorder import CODE, Recorder
@@ -17,6 +18,9 @@ from stormgate.load.wire import Wire
 from stormgate.model import Outcome
 
 IDLE_CHECK_NS = 1_000_000_000
+_BRACKET_NS = 5_000  # two clocks read further apart than this were read with a pause in between
+_AHEAD_NS = 20_000_000  # a stamp may be younger than the turn of the loop that reads it, by as much as a turn takes
+_timespec = struct.Struct("qq").unpack
 _OK, _BAD_STATUS, _NOT_SENT = Outcome.OK, Outcome.BAD_STATUS, Outcome.NOT_SENT
 _OK_CODE, _BAD_STATUS_CODE = CODE[_OK], CODE[_BAD_STATUS]
 _READ = select.POLLIN
@@ -37,7 +41,11 @@ class Exchange(Wire):
     def __init__(self, recorder: Recorder, *, max_connections: int, observe: Mapping[str, str]) -> None:
         super().__init__(recorder, max_connections=max_connections, observe=observe)
         self.recorder = recorder
+        self.now_ns = 0  # of this turn of the loop
         self.fresh_ns = 0  # a connection used since needs no second look
+        self._epoch_s = int(time.time())
+        self._epoch_ns = self._latest_ns = 0
+        self.set_clock()
         self.stopping = False
         self._next_request = 0
         self._record = recorder.rows.append
@@ -58,14 +66,31 @@ class Exchange(Wire):
         """What follows a request's end."""
         raise NotImplementedError
 
+    def set_clock(self) -> int:
+        """Take the time, and what turns the kernel's stamps, which are in time of day, into monotonic time."""
+        before, realtime, now = clock(), time.time_ns(), clock()
+        if now - before < _BRACKET_NS or not self._epoch_ns:
+            self._epoch_ns = before - (realtime - self._epoch_s * 1_000_000_000)
+        self._latest_ns = now + _AHEAD_NS
+        self.now_ns = now
+        self.fresh_ns = now - IDLE_CHECK_NS
+        return now
+
     # --- sending
 
     def submit(self, task: Task) -> None:
         """Start the first attempt of `task.request`, whose intended start has come."""
-        self._next_request += 1
-        task.number = self._next_request
+        self._next_request = task.number = self._next_request + 1
         task.attempt = 1
-        self.attempt(task, task.stream.place.current)
+        task.pool = pool = task.stream.place.current
+        idle = pool.idle
+        if idle:  # nearly always: `attempt`, in short
+            connection = idle.pop()
+            if connection.state == READY and connection.idle_ns >= self.fresh_ns:
+                self.transmit(connection, task)
+                return
+            idle.append(connection)
+        self.attempt(task, pool)
 
     def attempt(self, task: Task, pool: Pool) -> None:
         """Start an attempt on an idle connection, a new one, or when none may be opened, the pool's queue."""
@@ -95,16 +120,17 @@ class Exchange(Wire):
         """Write the request on a ready connection that has none."""
         request = task.request
         payload = (request.heads.get(connection.pool) or request.head_for(connection.pool)) + task.stream.session.block
-        if request.body:
+        if not request.is_plain:
             payload += request.body
-        if request.is_head:
-            expect_head(connection)
+            if request.is_head:
+                expect_head(connection)
         connection.task = task
         task.connection = connection
         task.sent_ns = now = clock()
-        if task.attempt == 1 and not connection.tick:
+        if connection.tick:
+            connection.tick = 0
+        elif task.attempt == 1:
             self._lag(now - task.intended_ns)
-        connection.tick = 0
         try:
             sent = connection.send(payload)
         except BlockingIOError:
@@ -122,37 +148,45 @@ class Exchange(Wire):
 
     # --- how requests end
 
-    def answered(self, connection: Connection, task: Task, raw: bytes) -> None:
+    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:
         """Record a whole response, keep or close its connection, and go on."""
-        now = clock()
-        request = task.request
+        request, intended, sent = task.request, task.intended_ns, task.sent_ns
+        if stamp:
+            seconds, nanoseconds = _timespec(stamp[0][2])
+            done = (seconds - self._epoch_s) * 1_000_000_000 + nanoseconds + self._epoch_ns
+            if not sent <= done <= self._latest_ns:  # the machine's time of day was set just now
+                done = clock()
+        else:
+            done = clock()
         status = connection.status
         if (200 <= status < 400) if request.expect is None else status in request.expect:
             outcome, outcome_code = _OK, _OK_CODE
         else:
             outcome, outcome_code = _BAD_STATUS, _BAD_STATUS_CODE
-        reply = Reply(request, outcome, status, raw, task.intended_ns, now)
+        reply = Reply(request, outcome, status, raw, intended, done)
         if request.check is not None and outcome is _OK and not _checked(request.check, reply):
             reply.outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
         code = request.codes.get(task.stream.place)
         if code is None:
             code = self._series(task)
         size = len(raw) - raw.find(b"\r\n\r\n") - 4
-        sent, number, attempt = task.sent_ns, task.number, task.attempt
         labels = connection.labels
         if labels is None:
-            self._record(self._pack(task.intended_ns, sent, now, number, code, size, status, attempt, outcome_code))
+            self._record(self._pack(intended, sent, done, task.number, code, size, status, task.attempt, outcome_code))
         else:
-            self._record(self._pack(task.intended_ns, sent, now, number, code, size, status, attempt, outcome_code, *labels))
+            self._record(self._pack(intended, sent, done, task.number, code, size, status, task.attempt, outcome_code, *labels))
             connection.labels = [0] * self._observed
         connection.task = None
         connection.complete = 0
-        connection.chunks = None
         if connection.keep and not connection.pending and not connection.ended:
-            if request.is_head:
-                connection.reset_parser()
-            connection.idle_ns = now
-            self.release(connection)
+            connection.idle_ns = self.now_ns
+            pool = connection.pool
+            if pool.wanted and not pool.waiting and request.is_plain:
+                pool.idle.append(connection)
+            else:
+                if request.is_head:
+                    connection.reset_parser()
+                self.release(connection)
         else:
             self.drop(connection)
         if request.retry is None and not request.redirects:

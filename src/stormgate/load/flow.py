@@ -61,6 +61,7 @@ class Request:
         "extra",
         "heads",
         "is_head",
+        "is_plain",
         "method",
         "name",
         "op",
@@ -105,6 +106,7 @@ class Request:
         self.decode = decode
         self.is_head = method == "HEAD"
         self.body, content_type = _body(json, data)
+        self.is_plain = not self.is_head and not self.body
         self.extra = _extra_headers(headers, self.body, content_type, method, decode)
         # Per pool: the request line and headers, ready to send. Per population: the code of its row in the recorder.
         self.heads: dict[Pool, bytes] = {}
@@ -116,7 +118,7 @@ class Request:
         for slot in ("name", "op", "timeout_ns", "connect_timeout_ns", "expect", "check", "retry", "redirects", "decode"):
             setattr(copy, slot, getattr(self, slot))
         if keep_method:
-            copy.body, copy.extra = self.body, self.extra
+            copy.body, copy.extra, copy.is_plain = self.body, self.extra, self.is_plain
         return copy
 
     def head_for(self, pool: Pool) -> bytes:

@@ -72,9 +72,11 @@ class Pool:
     `idle` is a stack: the connection used last is used next, so surplus ones age and are closed by the peer.
     """
 
-    __slots__ = ("address", "edge", "headers", "idle", "origin", "prefix", "tls", "waiting", "wanted")
+    __slots__ = ("address", "edge", "headers", "idle", "origin", "prefix", "proxy_source", "tls", "waiting", "wanted")
 
-    def __init__(self, edge: str, origin: Origin, population_headers: Mapping[str, str]) -> None:
+    def __init__(self, edge: str, origin: Origin, population: Population) -> None:
+        population_headers = population.headers
+        self.proxy_source = population.proxy_source
         self.edge = edge
         self.origin = origin
         self.prefix = origin.prefix
@@ -102,7 +104,7 @@ class Place:
         self.model = model
         self.name = model.name
         self.index = index
-        self.pools = {edge: Pool(edge, parse_origin(url), model.headers) for edge, url in urls.items()}
+        self.pools = {edge: Pool(edge, parse_origin(url), model) for edge, url in urls.items()}
         self.order = tuple(self.pools)
         self.current = self.pools[self.order[0]]
         self.current.wanted = True

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import httptools
 from gevent import monkey
 
-from stormgate.load.connection import CLOSED, CONNECTING, HANDSHAKE, OWN_LIMITS, READY, Connection
+from stormgate.load.connection import CLOSED, CONNECTING, HANDSHAKE, OWN_LIMITS, READY, STAMP_SPACE, Connection, Stamp
 from stormgate.load.counters import Counters
 from stormgate.load.labels import connection_classes
 from stormgate.load.message import ends_at_close
@@ -50,8 +50,8 @@ class Wire:
         """Write a task's request on a ready connection."""
         raise NotImplementedError
 
-    def answered(self, connection: Connection, task: Task, raw: bytes) -> None:
-        """A whole response came."""
+    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:
+        """A whole response came; `stamp` says when its last byte did."""
         raise NotImplementedError
 
     def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
@@ -101,6 +101,9 @@ class Wire:
             outcome = Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED
             self.failed(connection, Outcome.CONNECT_TIMEOUT if code == errno.ETIMEDOUT else outcome)
             return
+        if connection.pool.proxy_source is not None and not connection.announce(connection.pool.proxy_source):
+            self.failed(connection, Outcome.RESET)
+            return
         connection.state = HANDSHAKE
         self.epoll.modify(connection.fd, _READ)
         self._on_handshake(connection)
@@ -137,7 +140,7 @@ class Wire:
 
     def on_readable(self, connection: Connection) -> None:
         try:
-            data = connection.recv(65_536)
+            data, stamp, _, _ = connection.recv(65_536, STAMP_SPACE)
         except BlockingIOError:
             return
         except (OSError, ssl.SSLError):
@@ -156,21 +159,24 @@ class Wire:
         except _PARSER_ERRORS:
             self.failed(connection, Outcome.MALFORMED)
             return
-        chunks = connection.chunks
-        if not connection.complete:
-            if chunks is None:
-                connection.chunks = [data]
-            else:
-                chunks.append(data)
-            if connection.ended:
-                self._at_end(connection)
-        elif connection.complete > 1:
-            self.failed(connection, Outcome.MALFORMED)
-        elif chunks is None:
-            self.answered(connection, task, data)
+        if connection.complete == 1 and connection.chunks is None:
+            self.answered(connection, task, data, stamp)
         else:
-            chunks.append(data)
-            self.answered(connection, task, b"".join(chunks))
+            self._in_parts(connection, task, data, stamp)
+
+    def _in_parts(self, connection: Connection, task: Task, data: bytes, stamp: Stamp) -> None:
+        """What came is not just one whole response."""
+        chunks = connection.chunks
+        if chunks is None:
+            connection.chunks = chunks = []
+        chunks.append(data)
+        if connection.complete > 1:
+            self.failed(connection, Outcome.MALFORMED)
+        elif connection.complete:
+            connection.chunks = None
+            self.answered(connection, task, b"".join(chunks), stamp)
+        elif connection.ended:
+            self._at_end(connection)
 
     def _at_end(self, connection: Connection) -> None:
         raw = b"".join(connection.chunks or ())
@@ -178,7 +184,8 @@ class Wire:
         if task is not None and raw and ends_at_close(raw):
             connection.keep = False
             connection.status = connection.parser.get_status_code()
-            self.answered(connection, task, raw)
+            connection.chunks = None
+            self.answered(connection, task, raw, ())
         else:
             self.lost(connection)
 
