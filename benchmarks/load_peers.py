@@ -25,6 +25,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from stormgate.evidence.read import Run
+
 STREAMS = """
 from stormgate.load import GeoUser, get
 
@@ -172,7 +174,13 @@ def truth(evidence: Path) -> str:
     rows = [row for row in rows if not row["final"]][3:-1]
     median = {name: statistics.median(row[name] for row in rows) for name in ("send_lag_p50_ms", "send_lag_p99_ms")}
     planned, unsent = sum(row["planned"] for row in rows), sum(row["not_sent"] for row in rows)
+    samples = Run(evidence).samples()
+    samples = samples[(samples["outcome"] != "not_sent") & (samples["intended_ns"] > samples["intended_ns"].quantile(0.3))]
+    p99 = ((samples["done_ns"] - samples["intended_ns"]) / 1e6).quantile(0.99)
+    # What nginx took, by the kernel's clock; the rest is this generator's own doing.
+    service = ((samples["done_ns"] - samples["sent_ns"]) / 1e6).quantile(0.99)
     text = f"send lag p50 {median['send_lag_p50_ms']:.2f} ms, p99 {median['send_lag_p99_ms']:.2f} ms"
+    text += f"; latency p99 {p99:.2f} ms, of which ours {p99 - service:.2f}"
     return text + f"; connections {rows[-1]['open_connections']}" + (f"; not sent {unsent / planned:.0%}" if unsent else "")
 
 

@@ -14,6 +14,7 @@ from stormgate.load.stream import Stream
 
 NEVER = (1 << 63) - 1
 WINDOW_NS = 100_000_000
+AHEAD_NS = 5_000_000  # a window is planned so long before it begins: planning takes time of its own
 _CHUNK = 256
 
 
@@ -26,8 +27,8 @@ def _objects(items: list[Stream]) -> NDArray[Any]:
 class Agenda:
     """Arrivals in order. `times[next]` and `due[next]` are the next one; its time is NEVER when the window is used up.
 
-    `horizon_ns` is where the window ends: NEVER while there are no streams. Windows are planned only when they are reached, so an
-    engine that lags never holds more than one.
+    `horizon_ns` is where the window ends: NEVER while there are no streams. A window is planned when the one before is used
+    up, so an engine that lags never holds more than one.
     """
 
     def __init__(self, arrivals: Arrivals) -> None:
@@ -42,7 +43,7 @@ class Agenda:
     @property
     def next_ns(self) -> int:
         """When there is something to do: the next arrival, or a window to plan."""
-        return min(self.times[self.next], self.horizon_ns)
+        return min(self.times[self.next], self.horizon_ns - AHEAD_NS)
 
     def begin(self, now_ns: int) -> None:
         """Windows start now, if none has."""
@@ -54,17 +55,21 @@ class Agenda:
         self.times, self.due, self.next, self.horizon_ns = [NEVER], [], 0, NEVER
         self._later_times, self._later_due = self._later_times[:0], self._later_due[:0]
 
-    def plan(self) -> None:
+    def more(self, now_ns: int) -> bool:
+        """Have the next arrivals at hand when those at hand are used up; whether there are any."""
+        return self._refill() or (now_ns >= self.horizon_ns - AHEAD_NS and self._plan())
+
+    def _plan(self) -> bool:
         """Plan the next window after one that is used up."""
         if not self._arrivals.streams:
             self.clear()
-            return
+            return False
         self.horizon_ns += WINDOW_NS
         times, owners = self._arrivals.until(self.horizon_ns)
         self._later_times, self._later_due = times, _objects(self._arrivals.streams)[owners]
-        self.refill()
+        return self._refill()
 
-    def refill(self) -> bool:
+    def _refill(self) -> bool:
         """Take the next handful out of the window; whether there was any."""
         times, due = self._later_times, self._later_due
         self.times, self.due, self.next = [*times[:_CHUNK].tolist(), NEVER], due[:_CHUNK].tolist(), 0
@@ -95,7 +100,7 @@ class Agenda:
         self.next = end
         self._later_times, self._later_due = self._later_times[far:], self._later_due[far:]
         if self.next == len(self.due):
-            self.refill()
+            self._refill()
         codes = {stream: code_of(stream) if stream.alive else -1 for stream in set(due)}
         found = np.fromiter(map(codes.__getitem__, due), np.int64, len(due))
         return times[found >= 0], found[found >= 0]

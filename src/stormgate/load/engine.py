@@ -1,8 +1,8 @@
-"""The engine: one per worker, driven from gevent's hub by a single watcher.
+"""The engine: one per worker, driven from gevent's hub by two watchers.
 
-All sockets and the arrival timer sit in an epoll of our own; its descriptor is readable when anything is due. A wake-up
-handles what answered, starts what is due, and sets the timer to the next arrival. There is no greenlet and no Locust event
-per request.
+All sockets sit in an epoll of our own; its descriptor is readable when anything was answered, the timer's when something is due.
+A wake-up handles what answered and starts what is due. At high rates only the timer wakes: the kernel stamps what it receives,
+so answers can wait for the next tick. There is no greenlet and no Locust event per request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stormgate.model import Outcome
 
 # Arrivals closer together than this are started by one wake-up. A wake-up costs as much as several requests, so this is what
 # a high rate costs least with while the send lag stays under a millisecond.
-_BATCH_NS = 800_000
+_BATCH_NS = 700_000
 _SLICE_NS = 4_000_000  # the hub's other greenlets run at least this often
 _SWEEP_NS = 10_000_000
 _TICKING_PER_S = 2_000
@@ -174,15 +174,14 @@ class Engine(Exchange):
             started += 1
         agenda = self.agenda
         first_ns = agenda.times[agenda.next]
+        if first_ns == NEVER and agenda.more(now):
+            first_ns = agenda.times[agenda.next]
         if now >= first_ns:
             allowance = self.pressure.may_open(now) if self.pressure.judge(now - first_ns) else STARTS_PER_TICK
             if now - first_ns > self._max_late_ns:
                 # A whole window at once: dropping must cost next to nothing just when there is no time.
                 self._drop(now - self._max_late_ns + WINDOW_NS, now)
             started += self._start_arrivals(now, allowance)
-        elif first_ns == NEVER and not agenda.refill() and now >= agenda.horizon_ns:
-            agenda.plan()
-            started += 1
         return started
 
     def _start_arrivals(self, now: int, allowance: int) -> int:
@@ -195,6 +194,8 @@ class Engine(Exchange):
             index = agenda.next
             at_ns = agenda.times[index]
             if at_ns > now:
+                if at_ns == NEVER and agenda.more(now):
+                    continue
                 break
             stream = agenda.due[index]
             if saturated and self.open_allowance <= 0 and not stream.place.current.idle:

@@ -148,7 +148,8 @@ class Exchange(Wire):
 
     # --- how requests end
 
-    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:
+    # One function, as this runs for every response and a call costs as much as several of its lines.
+    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912
         """Record a whole response, keep or close its connection, and go on."""
         request, intended, sent = task.request, task.intended_ns, task.sent_ns
         if stamp:
