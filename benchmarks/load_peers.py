@@ -197,7 +197,7 @@ def peers(folder: Path, url: str) -> dict[str, list[str]]:
         "Locust FastHttpUser": [*locust, str(folder / "FastHttpUser.py")],
         "Locust HttpUser": [*locust, str(folder / "HttpUser.py")],
         "wrk -t1 -c50": ["wrk", "-t1", "-c50", "-d600s", url],
-        "ab -k -c50": ["ab", "-k", "-c", "50", "-t", "600", "-n", "1000000000", url],
+        "ab -k -c50": ["ab", "-k", "-c", "50", "-t", "600", "-n", "50000000", url],
         "oha -c 50": ["oha", "--no-tui", "-c", "50", "-z", "600s", url],
         "hey -c 50": ["hey", "-c", "50", "-z", "600s", url],
         "vegeta -rate=0": [*vegeta, f"-targets={folder / 'target.txt'}"],

@@ -56,6 +56,43 @@ def test_constant_streams_keep_their_pace_and_do_not_fire_together():
     assert len(phases) == 40
 
 
+def surge(poisson, *, factor=4.0, rates=(0.1, 5.0, 40.0), at=20 * S, end=60 * S):
+    """The arrivals of a plan that is scaled by `factor` from `at` on; the streams keep their names."""
+    arrivals = Arrivals()
+    streams = [Named(number) for number in range(len(rates) * 20)]
+    for stream in streams:
+        arrivals.add(stream, stream_key(7, "R", stream.name), rates[stream.name % len(rates)], poisson=poisson, begin_ns=0)
+    before = arrivals.until(at)[0]
+    arrivals.rescale(lambda _stream: factor)
+    times, owners = arrivals.until(end)
+    return before, times, [arrivals.streams[slot].name for slot in owners], arrivals
+
+
+@pytest.mark.parametrize("poisson", [True, False])
+def test_a_surge_multiplies_what_comes_and_makes_nothing_late(poisson):
+    before, times, _, arrivals = surge(poisson)
+    assert times[0] >= 20 * S > before[-1]
+    assert len(times) / 40 == pytest.approx(4 * len(before) / 20, rel=0.05)
+    assert arrivals.rate_per_s == pytest.approx(4 * 20 * 45.1)
+    # No bunch at its begin: each tenth of a second has its share.
+    counts = np.histogram(times, bins=np.arange(20 * S, 60 * S + 1, S // 10))[0]
+    expected = arrivals.rate_per_s / 10
+    assert counts[0] == pytest.approx(expected, abs=6 * expected**0.5)
+    assert counts.max() < expected + 6 * expected**0.5
+
+
+def test_a_surge_of_one_and_one_that_ended_leave_the_pace_alone():
+    _, times, names, _ = surge(False, factor=1.0)
+    plain = [row for row in plan([0.1, 5, 40] * 20, [20 * S, 60 * S], poisson=False) if row[0] >= 20 * S]
+    assert list(zip(times.tolist(), names, strict=True)) == plain
+    _, _, _, arrivals = surge(False, end=30 * S)
+    arrivals.rescale(lambda _stream: 1.0)
+    times, owners = arrivals.until(50 * S)
+    of_one = times[[arrivals.streams[slot].name == 2 for slot in owners]]
+    assert set(np.diff(of_one)) == {S // 40}
+    assert arrivals.rate_per_s == pytest.approx(20 * 45.1)
+
+
 def test_a_stream_may_join_and_leave_inside_a_window():
     arrivals = Arrivals()
     a, b, c = Named("a"), Named("b"), Named("c")

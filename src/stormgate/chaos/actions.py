@@ -99,6 +99,18 @@ def partition(
     return inject(context, cut, mode, {}, proof_s=proof_s, as_one=name)
 
 
+def load_surge(factor: float, population: str | None = None, for_s: float = 300.0, proof_s: float = 5.0) -> Rows:
+    """`factor` times the arrivals of a population, or of everyone, until undone and at most for `for_s` seconds.
+
+    Needs a running open-loop load that writes into this run's folder.
+    """
+    context = current()
+    name = "load" if population is None else f"load of {population}"
+    load = Component(name=name, kind=parts.LOAD, backend="load")
+    params = {"factor": factor, "population": population, "for_s": for_s, "folder": str(context.folder)}
+    return inject(context, [load], parts.SURGE, params, proof_s=proof_s)
+
+
 def rolling_restart(
     component: Selection, pause_s: float = 1.0, grace_s: float = 5.0, proof_s: float = 10.0, whole_s: float = 30.0
 ) -> Rows:

@@ -5,6 +5,7 @@ freeze    a region: its processes are stopped; a process: it is
 stop      like freeze, but they are asked to end (a deploy)
 the rest  happens on links: of a region, those that cross its border; of anything else, those that lead to it
           (blackhole: also those that lead away, for a host without a network neither hears nor speaks)
+surge     the load: more of it
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from stormgate.model import Component, Target
 
 PROCESS_MODES = frozenset({"crash", "freeze", "stop"})
 LINK_MODES = frozenset({"refuse", "blackhole", "slow", "bandwidth", "lossy"})
-MODES = PROCESS_MODES | LINK_MODES
-LINK, GROUP = "link", "group"
+SURGE = "surge"
+MODES = PROCESS_MODES | LINK_MODES | {SURGE}
+LINK, GROUP, LOAD = "link", "group", "load"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,10 @@ def parts_of(target: Target, component: Component, mode: str) -> tuple[Part, ...
     """What to break, in which mode, so that `component` is broken by `mode`. Raises CannotBreak when nothing would be."""
     if mode not in MODES:
         raise CannotBreak(f"unknown mode {mode!r}; one of {', '.join(sorted(MODES))}")
+    if (mode == SURGE) != (component.kind == LOAD):
+        raise CannotBreak(f"{component.name}: only the load surges, and it can do nothing else")
+    if component.kind == LOAD:
+        return (Part(component, mode),)
     if component.kind == LINK:
         if mode in {"freeze", "stop"}:
             raise CannotBreak(f"{component.name}: a link cannot {mode}; one of crash, {', '.join(sorted(LINK_MODES))}")

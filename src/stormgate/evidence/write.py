@@ -16,6 +16,7 @@ TIMELINE = "timeline.ndjson"
 GENERATOR = "generator.ndjson"
 READINGS = "readings.ndjson"
 UNDO = "undo.ndjson"
+SURGE = "surge.ndjson"
 
 
 class Journal:

@@ -6,6 +6,7 @@ streams, or on what was sent.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -35,41 +36,58 @@ class Arrivals:
     def __init__(self) -> None:
         self.streams: list[Any] = []
         self.rate_per_s = 0.0  # of all streams together
+        self._handed_out_ns = 0
         self._slots: dict[int, int] = {}
         self._key = np.empty(0, np.uint64)
         self._count = np.empty(0, np.uint64)
         self._last = np.empty(0, np.int64)
         self._gap = np.empty(0, np.float64)
+        self._factor = np.empty(0, np.float64)
         self._poisson = np.empty(0, np.bool_)
 
-    def add(self, stream: Any, key: int, rate_per_s: float, *, poisson: bool, begin_ns: int) -> None:
+    def add(self, stream: Any, key: int, rate_per_s: float, *, poisson: bool, begin_ns: int, factor: float = 1.0) -> None:
         """A stream whose first arrival is one gap (constant rate: a seeded part of one) after `begin_ns`.
+
+        `factor`: it arrives so many times as often for now (see `rescale`).
 
         Raises ValueError for a rate that is not above zero.
         """
         if not rate_per_s > 0:
             raise ValueError(f"a stream's rate_per_s must be above zero, not {rate_per_s}")
-        self.rate_per_s += rate_per_s
+        self.rate_per_s += rate_per_s * factor
         self._slots[id(stream)] = len(self.streams)
         self.streams.append(stream)
         self._key = np.append(self._key, np.uint64(key))
         self._count = np.append(self._count, np.uint64(0))
         self._last = np.append(self._last, np.int64(begin_ns))
         self._gap = np.append(self._gap, 1e9 / rate_per_s)
+        self._factor = np.append(self._factor, factor)
         self._poisson = np.append(self._poisson, np.bool_(poisson))
+
+    def rescale(self, factor_of: Callable[[Any], float]) -> None:
+        """From the end of what was handed out on, each stream arrives `factor_of(stream)` times as often as it was added with.
+
+        What has passed of a gap counts in proportion, so that nothing becomes due in the past and streams do not fall into step.
+        """
+        factor = np.fromiter(map(factor_of, self.streams), np.float64, len(self.streams))
+        passed = (self._handed_out_ns - self._last) * (self._factor / factor)
+        self._last = self._handed_out_ns - np.rint(passed).astype(np.int64)
+        self._factor = factor
+        self.rate_per_s = float(np.sum(1e9 * factor / self._gap))
 
     def remove(self, stream: Any) -> None:
         """Forget a stream; unknown ones are ignored."""
         slot = self._slots.pop(id(stream), None)
         if slot is None:
             return
-        self.rate_per_s = max(0.0, self.rate_per_s - 1e9 / float(self._gap[slot])) if len(self.streams) > 1 else 0.0
+        rate_per_s = 1e9 * float(self._factor[slot]) / float(self._gap[slot])
+        self.rate_per_s = max(0.0, self.rate_per_s - rate_per_s) if len(self.streams) > 1 else 0.0
         last = len(self.streams) - 1
         moved = self.streams.pop()
-        for array in (self._key, self._count, self._last, self._gap, self._poisson):
+        for array in (self._key, self._count, self._last, self._gap, self._factor, self._poisson):
             array[slot] = array[last]
         self._key, self._count, self._last = self._key[:last], self._count[:last], self._last[:last]
-        self._gap, self._poisson = self._gap[:last], self._poisson[:last]
+        self._gap, self._factor, self._poisson = self._gap[:last], self._factor[:last], self._poisson[:last]
         if slot != last:
             self.streams[slot] = moved
             self._slots[id(moved)] = slot
@@ -79,6 +97,8 @@ class Arrivals:
 
         `only` restricts it to one stream (one that joined inside a window others already have).
         """
+        if only is None:
+            self._handed_out_ns = end_ns
         slots = np.arange(len(self.streams)) if only is None else np.array([self._slots[id(only)]])
         times: list[NDArray[np.int64]] = []
         owners: list[NDArray[np.int64]] = []
@@ -93,7 +113,7 @@ class Arrivals:
         return all_times[order], all_owners[order]
 
     def _advance(self, slots: NDArray[Any], end_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        gap, last, count = self._gap[slots], self._last[slots], self._count[slots]
+        gap, last, count = self._gap[slots] / self._factor[slots], self._last[slots], self._count[slots]
         expected = float(np.max((end_ns - last) / gap, initial=0.0))
         width = int(expected + 4 * expected**0.5 + 4)
         width = max(1, min(width, _MAX_CELLS // len(slots)))

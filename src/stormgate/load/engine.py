@@ -23,6 +23,7 @@ from stormgate.load.overload import STARTS_PER_TICK, Backpressure
 from stormgate.load.pool import Place
 from stormgate.load.recorder import Recorder
 from stormgate.load.stream import Stream
+from stormgate.load.surge import EVERYONE, Factors
 from stormgate.load.task import Flow, Task
 from stormgate.load.timer import Timer
 from stormgate.model import Outcome
@@ -69,6 +70,7 @@ class Engine(Exchange):
         self._on_flow_error = on_flow_error
         self._flow_errors: set[tuple[str, str]] = set()
         self.agenda = Agenda(self.arrivals)
+        self._surge: dict[str, float] = {}
         self._waking: list[tuple[int, int, Task, Request | None]] = []
         self._order = itertools.count()
         self._sweep_ns = 0
@@ -98,7 +100,9 @@ class Engine(Exchange):
     def _begin_arrivals(self, stream: Stream, now: int) -> None:
         if not stream.alive or self.stopping:
             return
-        self.arrivals.add(stream, stream.key, stream.rate_per_s, poisson=stream.poisson, begin_ns=now)
+        self.arrivals.add(
+            stream, stream.key, stream.rate_per_s, poisson=stream.poisson, begin_ns=now, factor=self._surge_of(stream)
+        )
         self.agenda.begin(now)
         self.agenda.join(stream)
         self._arm(now)
@@ -107,6 +111,15 @@ class Engine(Exchange):
         """End a stream's arrivals now; its flows in progress run out."""
         stream.alive = False
         self.arrivals.remove(stream)
+
+    def surge(self, factors: Factors) -> None:
+        """From the next window on, within 0.1 s, populations arrive so many times as often; "" is everyone."""
+        self._surge = dict(factors)
+        self.arrivals.rescale(self._surge_of)
+
+    def _surge_of(self, stream: Stream) -> float:
+        surge = self._surge
+        return surge.get(EVERYONE, 1.0) * surge.get(stream.place.name, 1.0) if surge else 1.0
 
     # --- the wake-up
 

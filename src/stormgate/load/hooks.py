@@ -23,6 +23,7 @@ from stormgate.load.master import Conductor, Follower
 from stormgate.load.messages import MessageSink, Receiver
 from stormgate.load.settings import Settings, SettingsError, settings_from_host, settings_from_plan
 from stormgate.load.sink import FolderSink, NoSink, Sink, free_worker_name
+from stormgate.load.surge import Factors
 from stormgate.load.warm import warm_up
 from stormgate.load.worker import Worker
 from stormgate.load.writer import Clock
@@ -128,12 +129,16 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         if getattr(environment.parsed_options, "processes", None):
             die_with_parent(death_signal=signal.SIGTERM)
-        follower = _followers[environment] = Follower(environment, lambda: _on_test_stopping(environment))
+        follower = _followers[environment] = Follower(
+            environment, lambda: _on_test_stopping(environment), functools.partial(_on_surge, environment)
+        )
         # Read now: the master's options replace the worker's own when a test starts.
         follower.by_message = bool(getattr(environment.parsed_options, "evidence_by_message", False))
         return
     folder = evidence_folder(environment)
     conductor = _conductors[environment] = Conductor(environment, folder, open_loop=uses_streams(environment))
+    if folder is not None:
+        conductor.pass_on_surges(folder, functools.partial(_on_surge, environment))
     if isinstance(runner, MasterRunner):
         conductor.lead()
         if folder is not None:
@@ -166,6 +171,12 @@ def _on_test_start(environment: Any, **_: Any) -> None:
         os._exit(2)
     if environment in _followers:
         _followers[environment].hello(worker.name)
+
+
+def _on_surge(environment: Any, factors: Factors) -> None:
+    worker = _workers.get(environment)
+    if isinstance(worker, Worker):  # users that pace themselves cannot be made to come more often
+        worker.surge(factors)
 
 
 def _on_test_stopping(environment: Any, **_: Any) -> None:

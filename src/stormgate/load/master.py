@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import gevent
+from locust.runners import MasterRunner
 
 from stormgate.evidence.write import Timeline
+from stormgate.load import surge
 from stormgate.load.lost import why_lost
 from stormgate.load.messages import ClockMeter, answer_pings
+from stormgate.load.surge import Factors
 from stormgate.model import Event
 
 logger = logging.getLogger(__name__)
@@ -23,6 +26,7 @@ HELLO = "stormgate.hello"
 STREAMS = "stormgate.streams"
 FINISH = "stormgate.finish"
 FINISHED = "stormgate.finished"
+SURGE = "stormgate.surge"
 BARRIER_S = 6.0
 _POLL_S = 0.25
 
@@ -44,6 +48,7 @@ class Conductor:
         self._streams: dict[str, int] = {}
         self._ready_users = 0
         self._running = False
+        self._surge: Factors = {}
         environment.events.test_start.add_listener(self._on_start)
         if not open_loop:
             environment.events.spawning_complete.add_listener(self._on_spawned)
@@ -59,6 +64,18 @@ class Conductor:
         events.heartbeat_sent.add_listener(self._on_beat)
         events.test_stopping.add_listener(self._on_stopping)
         gevent.spawn(self._watch)
+
+    def pass_on_surges(self, folder: Path, to_local: Callable[[Factors], None]) -> None:
+        """Follow the run folder's orders for more load and hand them to the workers, or to the one that is this process."""
+
+        def tell(factors: Factors) -> None:
+            self._surge = factors
+            if isinstance(self._runner, MasterRunner):
+                self._runner.send_message(SURGE, dict(factors))
+            else:
+                to_local(factors)
+
+        gevent.spawn(surge.follow, folder, tell)
 
     def write(self, event: Event, **fields: Any) -> None:
         if self._timeline is not None:
@@ -90,6 +107,8 @@ class Conductor:
     def _on_hello(self, msg: Any, **_: Any) -> None:
         self._workers[msg.node_id] = msg.data
         self._beats[msg.node_id] = time.monotonic()
+        if self._surge:
+            self._runner.send_message(SURGE, dict(self._surge), msg.node_id)
 
     def _on_beat(self, client_id: str, **_: Any) -> None:
         self._beats[client_id] = time.monotonic()
@@ -131,9 +150,10 @@ class Conductor:
 class Follower:
     """A worker's side of the same talk."""
 
-    def __init__(self, environment: Any, finish: Callable[[], None]) -> None:
+    def __init__(self, environment: Any, finish: Callable[[], None], surge: Callable[[Factors], None]) -> None:
         self._runner = environment.runner
         self._finish = finish
+        self._runner.register_message(SURGE, lambda msg, **_: surge(msg.data))
         self._runner.register_message(FINISH, self._on_finish, concurrent=True)
         self.tests = 0
         self.by_message = False

@@ -22,6 +22,7 @@ from stormgate.load.recorder import Recorder
 from stormgate.load.settings import Settings, SettingsError
 from stormgate.load.sink import Sink
 from stormgate.load.stream import Session, Stream, pick_flow
+from stormgate.load.surge import Factors
 from stormgate.load.writer import Clock, Writer
 from stormgate.model import Event
 
@@ -129,6 +130,11 @@ class Worker:
         self.engine.remove_stream(stream)
         dealer, position = user.stormgate_place
         dealer.give_back(position)
+
+    def surge(self, factors: Factors) -> None:
+        """What stands of the orders for more load (stormgate.load.surge)."""
+        self.engine.surge(factors)
+        self._writer.event(Event.LOAD_STEP, surge=dict(factors))
 
     # --- evidence
 
