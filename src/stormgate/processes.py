@@ -79,15 +79,16 @@ def spawn(
             log.close()
 
 
-def stop(proc: subprocess.Popen[bytes], grace_s: float = 5.0, *, group: bool = False) -> int:
+def stop(proc: subprocess.Popen[bytes], grace_s: float = 5.0, *, group: bool = False, leads: bool = False) -> int:
     """End a child of ours: SIGTERM, `grace_s` to comply, then SIGKILL. Returns its exit code; idempotent.
 
     A frozen (SIGSTOP) child is woken so that it can comply. `group` signals the whole session of a child
-    that was spawned with `new_session`, and sweeps up what is left of it afterwards.
+    that was spawned with `new_session`, and sweeps up what is left of it afterwards. A child that `leads` ends its own
+    children in good order (a Locust master its workers): it alone is asked, and the others are only swept up.
     """
     pgid = proc.pid if group else None
-    for sig in (signal.SIGTERM, signal.SIGCONT):
-        _signal_child(proc, sig, pgid)
+    _signal_child(proc, signal.SIGTERM, None if leads else pgid)
+    _signal_child(proc, signal.SIGCONT, pgid)
     try:
         code = proc.wait(grace_s)
     except subprocess.TimeoutExpired:

@@ -331,7 +331,7 @@ class Supervisor:
     def _stop_load(self) -> None:
         if self._load is not None:
             self._screen.event("load: the last samples are being written")
-            stop(self._load, LOAD_FLUSH_S, group=True)
+            stop(self._load, LOAD_FLUSH_S, group=True, leads=True)
             self._load = None
 
     def _write_end(self) -> None:

@@ -41,7 +41,7 @@ kind: ReleaseGate
 metadata: {{name: short}}
 spec:
   target: ../targets/{target}
-  load: {{locustfile: ../loadtests/chenu.py, ratePerS: 200, users: 200}}
+  load: {{locustfile: ../loadtests/chenu.py, ratePerS: 200, users: 200, workers: {workers}}}
   seed: 7
   confidence: 95%
   sloRefs: [answers]
@@ -57,6 +57,11 @@ FAULT = """
     - name: region-loss
       experiment: ../experiments/region-loss.yaml
       configuration: {region: eu-west, hold_s: 5}
+      recovery: 2s"""
+CROWD = """
+    - name: flash-crowd
+      experiment: ../experiments/flash-crowd.yaml
+      configuration: {factor: 3, hold_s: 5}
       recovery: 2s"""
 FAILOVER = """\
     - {name: failover, kind: failover, lte: 15s, within: 2s, by: [population, op]}"""
@@ -77,11 +82,22 @@ class Suite:
     def reports(self) -> Path:
         return self.folder / "reports"
 
-    def write_gate(self, *, steady: str = "4s", fault: bool = True, target: str = "lab.yaml", max_fault: str = "60s") -> None:
+    def write_gate(
+        self,
+        *,
+        steady: str = "4s",
+        fault: str = FAULT,
+        failover: str | None = None,
+        target: str = "lab.yaml",
+        max_fault: str = "60s",
+        workers: int = 1,
+    ) -> None:
+        """`fault` "" is a gate without any. Unless said otherwise failover is judged when there is one."""
         text = GATE.format(
             steady=steady,
-            faults=FAULT if fault else "[]",
-            failover=FAILOVER if fault else "",
+            faults=fault or "[]",
+            failover=(FAILOVER if fault else "") if failover is None else failover,
+            workers=workers,
             target=target,
             max_fault=max_fault,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.live.gate.bench import Gate, Suite, make_suite
+from tests.live.gate.bench import CROWD, Gate, Suite, make_suite
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 
@@ -76,6 +77,31 @@ def test_a_healthy_lab_passes_and_the_evidence_stands_alone(suite: Suite, gates:
     assert checked.returncode == 0, checked.stdout
 
 
+def test_two_workers_serve_a_flash_crowd_and_end_whole(suite: Suite, gates: list[Gate]) -> None:
+    suite.write_gate(fault=CROWD, failover="", workers=2)
+    gates.append(gate := suite.start())
+    assert gate.end() == 0, gate.said()
+    assert gate.left_running() == []
+    events = gate.timeline()
+    assert [row for row in events if row["event"] == "load.lost"] == []
+    (cleared,) = [row["at_ns"] for row in events if row["event"] == "fault.cleared"]
+    (observed,) = [row["at_ns"] for row in events if row["event"] == "fault.observed"]
+    seconds = [json.loads(line) for line in (gate.folder / "generator.ndjson").read_text().splitlines()]
+    assert {row["worker"] for row in seconds if row["final"]} == {"worker-0", "worker-1"}
+
+    def planned_per_s(begin_ns: float, end_ns: float) -> float:
+        whole = [row for row in seconds if begin_ns <= row["at_ns"] - row["window_s"] * 1e9 and row["at_ns"] <= end_ns]
+        return float(sum(row["planned"] for row in whole) / sum(row["window_s"] for row in whole) * 2)
+
+    (begun,) = [row["at_ns"] for row in events if row["event"] == "phase.begin" and row["phase"] == "steady"]
+    (ended,) = [row["at_ns"] for row in events if row["event"] == "phase.end" and row["phase"] == "steady"]
+    calm, crowd = planned_per_s(begun, ended), planned_per_s(observed, cleared - 1e9)
+    assert 2 < crowd / calm < 4
+    assert planned_per_s(cleared, seconds[-1]["at_ns"]) < 2 * calm
+    orders = [json.loads(line) for line in (gate.folder / "surge.ndjson").read_text().splitlines()]
+    assert [order.get("factor") for order in orders] == [3.0, None]
+
+
 def test_ctrl_c_in_the_middle_of_a_fault_undoes_it_and_says_aborted(suite: Suite, gates: list[Gate]) -> None:
     gates.append(gate := suite.start())
     gate.until_event("fault.observed")
@@ -99,7 +125,7 @@ def test_ctrl_c_before_anything_is_broken(suite: Suite, gates: list[Gate], momen
 
 
 def test_a_load_process_that_dies_leaves_the_release_undecided(suite: Suite, gates: list[Gate]) -> None:
-    suite.write_gate(steady="20s", fault=False)
+    suite.write_gate(steady="20s", fault="")
     gates.append(gate := suite.start())
     gate.until_event("phase.begin", phase="steady")
     os.kill(gate.pid_of("stormgate.load"), signal.SIGKILL)
@@ -110,7 +136,7 @@ def test_a_load_process_that_dies_leaves_the_release_undecided(suite: Suite, gat
 
 
 def test_a_lab_that_dies_is_an_error_of_the_harness(suite: Suite, gates: list[Gate]) -> None:
-    suite.write_gate(steady="20s", fault=False)
+    suite.write_gate(steady="20s", fault="")
     gates.append(gate := suite.start())
     gate.until_event("phase.begin", phase="steady")
     os.kill(gate.pid_of("stormgate.lab.daemon"), signal.SIGKILL)
@@ -164,7 +190,7 @@ spec:
 
 def test_a_target_that_answers_nothing_is_told_apart_before_anything_is_broken(suite: Suite, gates: list[Gate]) -> None:
     (suite.folder / "targets" / "dead.yaml").write_text(DEAD_TARGET)
-    suite.write_gate(target="dead.yaml", fault=False)
+    suite.write_gate(target="dead.yaml", fault="")
     gates.append(gate := suite.start())
     assert gate.end(60) == 5, gate.said()
     assert "the target answered none of" in gate.said()
