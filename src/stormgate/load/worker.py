@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import math
 import resource
 import ssl
 import time
@@ -29,6 +30,8 @@ from stormgate.model import Event
 logger = logging.getLogger(__name__)
 
 BLOCK_S = 0.25
+BLOCK_ROWS = 2_500
+_MIN_BLOCK_S = 0.02
 ROW_S = 1.0
 GRACE_S = 2.0
 FLOW_ERROR = "load.flow_error"
@@ -139,12 +142,17 @@ class Worker:
     # --- evidence
 
     def _housekeeping(self) -> None:
-        begin = time.monotonic()
-        for number in range(1, 1 << 62):
-            gevent.sleep(max(0.0, begin + number * BLOCK_S - time.monotonic()))
-            self._writer.flush()
+        row_due, pause_s = time.monotonic() + ROW_S, BLOCK_S
+        while True:
+            begin = time.monotonic()
+            gevent.sleep(pause_s)
+            rows = self._writer.flush()
+            now = time.monotonic()
+            # Nothing is sent while a block is made: at high rates they come more often rather than larger.
+            pause_s = min(BLOCK_S, max(_MIN_BLOCK_S, BLOCK_ROWS * (now - begin) / max(rows, 1)))
             self._tell_streams()
-            if number % round(ROW_S / BLOCK_S) == 0:
+            if now >= row_due:
+                row_due += ROW_S * max(1, math.ceil((now - row_due) / ROW_S))
                 self._writer.report(self.engine.totals(), self.engine.counters.take_lags(), self._gauges())
 
     def _tell_streams(self) -> None:

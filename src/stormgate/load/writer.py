@@ -38,11 +38,11 @@ class Writer:
         self._stream = BlockStream(recorder.schema)
         self._truth = Truth(recorder.worker, model, clock.now())
 
-    def flush(self) -> None:
-        """Write what was recorded since the last call as one block."""
+    def flush(self) -> int:
+        """Write what was recorded since the last call as one block; how many rows that were."""
         rows = self.recorder.take()
         if not len(rows):
-            return
+            return 0
         if self._stats is not None:
             stats_bridge.feed(self._stats, self.recorder, rows)
         if self._clock.offset_ns:
@@ -54,6 +54,7 @@ class Writer:
         self.blocks += 1
         self.rows += len(rows)
         self._sink.block(self._stream.block(self.recorder.batch(rows)))
+        return len(rows)
 
     def report(self, totals: dict[str, int], lags: tuple[list[int], int], gauges: dict[str, int], *, final: bool = False) -> None:
         """Write a row of generator truth: cumulative `totals`, and `Counters.take_lags`."""
