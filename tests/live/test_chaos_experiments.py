@@ -20,8 +20,6 @@ pytestmark = pytest.mark.live
 
 # flash-crowd needs a running load: tests/live/gate plays it.
 EXPERIMENTS = sorted({path.stem for path in (ROOT / "experiments").glob("*.yaml")} - {"flash-crowd"})
-# The kinds of fault that differ in how they are made and undone; the rest takes minutes.
-USUAL = {"region-loss", "shard-primary-freeze", "cache-node-slow", "flaky-link"}
 HOLD_S = 4.0
 
 
@@ -51,7 +49,7 @@ def run(lab, folder: Path, name: str, **configuration):
     return json.loads((folder / "journals" / f"{name}.json").read_bytes())
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in USUAL else pytest.mark.slow) for name in EXPERIMENTS])
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment(lab, tmp_path, name):
     assert wait_whole(lab, 60).whole
     configuration = {} if name == "rolling-deploy" else {"hold_s": HOLD_S}
