@@ -20,15 +20,22 @@ if [ -x .venv/bin/stormgate ] && [ -f .venv/.ready ] && [ "$(cat .venv/.ready)" 
 
 say "making .venv with $("$python" --version) ($python)"
 rm -rf .venv
-if command -v uv >/dev/null 2>&1; then
-  uv venv -q --python "$python" .venv || fail "uv could not make .venv"
-  uv pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock || fail "the dependencies could not be installed (no network?)"
-  uv pip install -q --python .venv/bin/python --no-deps -e . || fail "stormgate itself could not be installed"
-else
+with_uv() {
+  uv venv -q --python "$python" .venv \
+    && uv pip install -q --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock \
+    && uv pip install -q --python .venv/bin/python --no-deps -e .
+}
+with_pip() {
   "$python" -m venv .venv || fail "$python cannot make a venv (on Debian: apt install python3-venv)"
   .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock \
     || fail "the dependencies could not be installed (no network?)"
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps -e . || fail "stormgate itself could not be installed"
+}
+if command -v uv >/dev/null 2>&1; then
+  # Where a network re-signs TLS, uv trusts its own list of signers and pip the machine's.
+  with_uv || { say "uv could not (see above); once more with pip"; rm -rf .venv; with_pip; }
+else
+  with_pip
 fi
 .venv/bin/stormgate setup || fail "the servers of the lab could not be prepared"
 printf '%s\n' "$wanted" > .venv/.ready

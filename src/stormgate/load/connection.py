@@ -6,6 +6,7 @@ import _socket
 import contextlib
 import errno
 import ssl
+import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ CONNECTING, HANDSHAKE, READY, CLOSED = range(4)
 OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
 
 # The kernel stamps what it receives (socket(7), SO_TIMESTAMPNS): then a busy generator cannot make a reply look late.
-_SO_TIMESTAMPNS = 35
+# The option has no name in Python's socket module; its number and the two longs of a stamp are those of 64-bit Linux.
+_SO_TIMESTAMPNS = 35 if struct.calcsize("l") == 8 else None
 STAMP_SPACE = _socket.CMSG_SPACE(16)
 # Ancillary data of one read: (level, type, struct timespec of the time of day when the last byte read came); often empty.
 Stamp = Sequence[tuple[int, int, bytes]]
@@ -77,8 +79,9 @@ class Connection:
         family = pool.address[0]
         self.sock: Any = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
         self.sock.setblocking(False)
-        with contextlib.suppress(OSError):  # without it replies are stamped when they are read
-            self.sock.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        if _SO_TIMESTAMPNS is not None:
+            with contextlib.suppress(OSError):  # without stamps a reply's time is when it was read
+                self.sock.setsockopt(_socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         self.fd: int = self.sock.fileno()
         if family in (_socket.AF_INET, _socket.AF_INET6):
             self.sock.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
