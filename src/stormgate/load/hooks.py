@@ -171,11 +171,13 @@ def _on_test_start(environment: Any, **_: Any) -> None:
         os._exit(2)
     if environment in _followers:
         _followers[environment].hello(worker.name)
+    elif environment in _conductors:
+        _on_surge(environment, _conductors[environment].surge)  # one may stand since before this test
 
 
 def _on_surge(environment: Any, factors: Factors) -> None:
     worker = _workers.get(environment)
-    if isinstance(worker, Worker):  # users that pace themselves cannot be made to come more often
+    if isinstance(worker, Worker) and factors != worker.surging:  # users that pace themselves cannot be made to come more often
         worker.surge(factors)
 
 

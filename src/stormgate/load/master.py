@@ -14,7 +14,7 @@ import gevent
 from locust.runners import MasterRunner
 
 from stormgate.evidence.write import Timeline
-from stormgate.load import surge
+from stormgate.load import surge as surges
 from stormgate.load.lost import why_lost
 from stormgate.load.messages import ClockMeter, answer_pings
 from stormgate.load.surge import Factors
@@ -48,7 +48,7 @@ class Conductor:
         self._streams: dict[str, int] = {}
         self._ready_users = 0
         self._running = False
-        self._surge: Factors = {}
+        self.surge: Factors = {}  # what stands of the orders for more load
         environment.events.test_start.add_listener(self._on_start)
         if not open_loop:
             environment.events.spawning_complete.add_listener(self._on_spawned)
@@ -69,13 +69,13 @@ class Conductor:
         """Follow the run folder's orders for more load and hand them to the workers, or to the one that is this process."""
 
         def tell(factors: Factors) -> None:
-            self._surge = factors
+            self.surge = factors
             if isinstance(self._runner, MasterRunner):
                 self._runner.send_message(SURGE, dict(factors))
             else:
                 to_local(factors)
 
-        gevent.spawn(surge.follow, folder, tell)
+        gevent.spawn(surges.follow, folder, tell)
 
     def write(self, event: Event, **fields: Any) -> None:
         if self._timeline is not None:
@@ -107,8 +107,8 @@ class Conductor:
     def _on_hello(self, msg: Any, **_: Any) -> None:
         self._workers[msg.node_id] = msg.data
         self._beats[msg.node_id] = time.monotonic()
-        if self._surge:
-            self._runner.send_message(SURGE, dict(self._surge), msg.node_id)
+        if self.surge:
+            self._runner.send_message(SURGE, dict(self.surge), msg.node_id)
 
     def _on_beat(self, client_id: str, **_: Any) -> None:
         self._beats[client_id] = time.monotonic()

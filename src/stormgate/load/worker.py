@@ -73,6 +73,7 @@ class Worker:
         self._index, self._count = index, max(count, index + 1)
         self._dealers: dict[tuple[str, str | None], Dealer] = {}
         self._finished = False
+        self.surging: Factors = {}
         self._on_streams = on_streams
         self._streams = 0
         self.places = settings.places()
@@ -136,6 +137,7 @@ class Worker:
 
     def surge(self, factors: Factors) -> None:
         """What stands of the orders for more load (stormgate.load.surge)."""
+        self.surging = factors
         self.engine.surge(factors)
         self._writer.event(Event.LOAD_STEP, surge=dict(factors))
 

@@ -22,7 +22,7 @@ from stormgate.evidence.write import GENERATOR, SURGE, Journal
 from stormgate.model import Component
 
 _BEFORE_S = 5.0
-_SILENT_S = 4.0
+_SILENT_S = 3.0  # rows come every second
 _TAIL_BYTES = 256 * 1024
 _LEAST_GROWTH = 1.2  # of all planned requests; what grows less cannot be told from chance
 
