@@ -73,8 +73,8 @@ def test_production_is_not_broken_by_hand_without_saying_so(tmp_path):
 
 
 def test_backends_are_found_by_being_there():
-    assert backends.names() == ("command", "process", "toxiproxy")
+    assert backends.names() == ("command", "load", "process", "toxiproxy")
     for name in backends.names():
         assert backends.get(name).modes
-    with pytest.raises(CannotBreak, match=r"no backend 'gcp' .there are command, process, toxiproxy"):
+    with pytest.raises(CannotBreak, match=r"no backend 'gcp' .there are command, load, process, toxiproxy"):
         backends.get("gcp")

@@ -126,3 +126,13 @@ def test_no_document_breaks_the_reader(starter: Path, data: st.DataObject) -> No
     finally:
         (starter / name).write_text(original)
     assert all(p.line >= 1 and p.message and p.fix for p in found)
+
+
+def test_the_address_a_proxy_line_announces_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "targets" / "lab.yaml").read_text()
+    path = tmp_path / "t.yaml"
+    path.write_text(text.replace("{x-client-country: GB}}", "{x-client-country: GB}, proxySource: 2001:DB8::7}"))
+    assert [one.proxy_source for one in load_target(path).populations if one.proxy_source] == ["2001:db8::7"]
+    path.write_text(path.read_text().replace("2001:DB8::7", "192.0.2.x"))
+    with pytest.raises(DocumentErrors, match=r"t\.yaml:24: .*proxySource: '192\.0\.2\.x' does not appear to be an IPv4 or IPv6"):
+        load_target(path)
