@@ -14,7 +14,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 from tests.golden.report_cases import CASES, HOSTILE, WAIVED, finding, hostile, plan, write_run
@@ -53,6 +53,8 @@ findings = st.builds(
 
 @settings(max_examples=40, deadline=None)
 @given(objectives=st.lists(findings, max_size=5, unique_by=lambda f: f.name), validity=st.lists(findings, max_size=3))
+@example([Finding(name="a-0", kind="failover", verdict=Verdict.PASS, value=None, bound=None, limit=None, unit="s", samples=0, why="w",
+                  cells=(Cell(name="c", verdict=Verdict.PASS, value=-6e78, bound=5e-228, samples=0, why="w"),))], [])  # fmt: skip
 def test_every_objective_and_its_verdict_is_in_every_output(objectives: list[Finding], validity: list[Finding]) -> None:
     verdict = worst(f.verdict for f in objectives)
     judgement = Judgement(

@@ -240,14 +240,15 @@ def multiple(name: str, counts: tuple[Sequence[int], Sequence[int]], fault: tupl
 
 def interval(low: float, high: float, limit: float | None, longest: float) -> Markup:
     """A bar from `low` to `high` seconds on a common scale up to `longest`, with the limit as a line."""
-    scale = 160 / longest if longest > 0 else 0
-    parts = [_rect(0, 5, max(0.0, low * scale), 8, "sure", f"at least {low:.2f} s")]
-    parts.append(_rect(low * scale, 5, max(1.0, (high - low) * scale), 8, "maybe", f"at most {high:.2f} s"))
+
+    def x(seconds: float) -> float:
+        return 160 * min(1.0, max(0.0, seconds / longest)) if longest > 0 else 0.0
+
+    parts = [_rect(0, 5, x(low), 8, "sure", f"at least {low:.2f} s")]
+    parts.append(_rect(x(low), 5, max(1.0, x(high) - x(low)), 8, "maybe", f"at most {high:.2f} s"))
     if limit is not None:
-        x = min(160.0, limit * scale)
-        parts.append(
-            Markup('<line class="limit" x1="{}" x2="{}" y1="0" y2="18"><title>limit</title></line>').format(_n(x), _n(x))
-        )
+        at = _n(x(limit))
+        parts.append(Markup('<line class="limit" x1="{}" x2="{}" y1="0" y2="18"><title>limit</title></line>').format(at, at))
     return _svg(162, 18, f"{low:.2f} to {high:.2f} s", parts, "interval")
 
 
