@@ -1,10 +1,12 @@
-"""How fast a run folder is judged: 1, 3 and 10 million samples, many cells, and a small run with start-up.
+"""How fast a run folder is judged: 1, 3 and 10 million samples, many cells, and a small run with
+start-up.
 
     python benchmarks/judge_speed.py [--only small|1M|3M|10M|cells] [--repeat N]
 
-Each figure is the best of several fresh processes that judge a folder written before; CPU seconds beside wall seconds, because a
-shared machine tells the truth only in the former. Limits, for one core of a quiet machine: 10 M samples in 4 s and 500 MB, time
-linear in samples; 200 populations x 64 shards x read/write in 15 s; 10,000 samples in 0.5 s with start-up.
+Each figure is the best of several fresh processes that judge a folder written before; CPU seconds
+beside wall seconds, because a shared machine tells the truth only in the former. Limits, for one
+core of a quiet machine: 10 M samples in 4 s and 500 MB, time linear in samples; 200 populations x
+64 shards x read/write in 15 s; 10,000 samples in 0.5 s with start-up.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ def plan_for(case: str) -> Any:
     ]
     seconds = 40.0 if case == "small" else SECONDS
     populations = tuple(
-        Population(name=f"city-{i:03d}", share=1 / count, latitude=0, longitude=0, labels={"country": "XX"}) for i in range(count)
+        Population(
+            name=f"city-{i:03d}", share=1 / count, latitude=0, longitude=0, labels={"country": "XX"}
+        )
+        for i in range(count)
     )
     return Plan(
         gate="speed",
@@ -51,16 +56,26 @@ def plan_for(case: str) -> Any:
         steady_s=seconds / 2,
         final_s=0.0,
         faults=(Fault(name="kill", experiment="x.yaml", recovery_s=seconds / 2 - 10),),
-        objectives=tuple(Objective(name=f"{k}-{i}", kind=k, spec=s) for i, (k, s) in enumerate(specs)),
+        objectives=tuple(
+            Objective(name=f"{k}-{i}", kind=k, spec=s) for i, (k, s) in enumerate(specs)
+        ),
     ).sealed()
 
 
 def write(case: str, folder: Path) -> None:
-    """A run folder with noise: 0.01 % errors, log-normal latencies, a 3 s outage of one population."""
+    """A run folder with noise: 0.01 % errors, log-normal latencies, a 3 s outage of one
+    population.
+    """
     import numpy as np
     import pyarrow as pa
 
-    from stormgate.judge.synthetic import MemoryRun, batch_of, generator_of, stretches_of, timeline_of
+    from stormgate.judge.synthetic import (
+        MemoryRun,
+        batch_of,
+        generator_of,
+        stretches_of,
+        timeline_of,
+    )
     from stormgate.model import to_json
 
     plan = plan_for(case)
@@ -75,12 +90,18 @@ def write(case: str, folder: Path) -> None:
         mine = n // 2
         intended = begin + np.sort(rng.integers(0, end - begin, mine))
         planned[f"worker-{w}"] = intended
-        schema, sink, out = None, pa.OSFile(str(folder / "samples" / f"worker-{w}.arrow"), "wb"), None
+        schema, sink, out = (
+            None,
+            pa.OSFile(str(folder / "samples" / f"worker-{w}.arrow"), "wb"),
+            None,
+        )
         for at in range(0, mine, 50_000):
             t = intended[at : at + 50_000]
             m = len(t)
             population = rng.integers(0, len(names), m).astype(np.int32)
-            bad = (rng.random(m) < 1e-4) | ((t >= kill) & (t < kill + 3_000_000_000) & (population == 0))
+            bad = (rng.random(m) < 1e-4) | (
+                (t >= kill) & (t < kill + 3_000_000_000) & (population == 0)
+            )
             columns = {
                 "intended_ns": t,
                 "sent_ns": t + 100_000,
@@ -94,9 +115,15 @@ def write(case: str, folder: Path) -> None:
                 "outcome": (bad.astype(np.int32), ["ok", "reset"]),
             }
             labels = {
-                "served_by": (np.where(bad, -1, rng.integers(0, 3, m)).astype(np.int32), ["eu", "us", "ap"]),
+                "served_by": (
+                    np.where(bad, -1, rng.integers(0, 3, m)).astype(np.int32),
+                    ["eu", "us", "ap"],
+                ),
                 "shard": (rng.integers(0, 64, m).astype(np.int32), [f"s{i}" for i in range(64)]),
-                "cache": (np.where(bad, -1, rng.integers(0, 2, m)).astype(np.int32), ["hit", "miss"]),
+                "cache": (
+                    np.where(bad, -1, rng.integers(0, 2, m)).astype(np.int32),
+                    ["hit", "miss"],
+                ),
             }
             batch = batch_of(f"worker-{w}", columns, labels)
             if out is None:
@@ -106,10 +133,14 @@ def write(case: str, folder: Path) -> None:
         if out is not None:
             out.close()
         sink.close()
-    run = MemoryRun(plan=plan, timeline=timeline_of(plan, phases), generator=generator_of(begin, end, planned))
+    run = MemoryRun(
+        plan=plan, timeline=timeline_of(plan, phases), generator=generator_of(begin, end, planned)
+    )
     (folder / "plan.json").write_text(json.dumps(to_json(plan)))
     for name in ("timeline", "generator"):
-        (folder / f"{name}.ndjson").write_text("".join(json.dumps(row) + "\n" for row in getattr(run, name)))
+        (folder / f"{name}.ndjson").write_text(
+            "".join(json.dumps(row) + "\n" for row in getattr(run, name))
+        )
 
 
 def judge_once(folder: Path) -> None:
@@ -119,7 +150,11 @@ def judge_once(folder: Path) -> None:
     judgement = judge(open_run(folder))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     cpu = time.process_time()
-    print(json.dumps({"verdicts": [f.verdict for f in judgement.objectives], "peak_mb": peak, "cpu_s": cpu}))
+    print(
+        json.dumps(
+            {"verdicts": [f.verdict for f in judgement.objectives], "peak_mb": peak, "cpu_s": cpu}
+        )
+    )
 
 
 def main() -> None:
@@ -139,11 +174,19 @@ def main() -> None:
     for case in [options.only] if options.only else list(SIZES):
         with tempfile.TemporaryDirectory() as temporary:
             me = [sys.executable, __file__]
-            subprocess.run([*me, "--only", case, "--write", f"{temporary}/run"], check=True, cwd=ROOT)
+            subprocess.run(
+                [*me, "--only", case, "--write", f"{temporary}/run"], check=True, cwd=ROOT
+            )
             best: dict[str, Any] = {}
             for _ in range(options.repeat):
                 begin = time.perf_counter()
-                done = subprocess.run([*me, "--judge", f"{temporary}/run"], check=True, cwd=ROOT, capture_output=True, text=True)
+                done = subprocess.run(
+                    [*me, "--judge", f"{temporary}/run"],
+                    check=True,
+                    cwd=ROOT,
+                    capture_output=True,
+                    text=True,
+                )
                 wall = time.perf_counter() - begin
                 if not best or wall < best["wall"]:
                     best = {"wall": wall, **json.loads(done.stdout)}

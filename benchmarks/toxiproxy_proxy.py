@@ -2,9 +2,10 @@
 
     python benchmarks/toxiproxy_proxy.py [--seconds 3] [--rounds 3]
 
-An HTTP-sized echo (100 bytes each way) over keep-alive connections. Rate: 32 connections, one request outstanding on
-each. Added latency: one connection, paced, against the same echo without a proxy, in alternation. Echo, load and proxy
-are separate processes; on Linux the proxy is pinned to one core. CPU per request is the proxy's own, from /proc.
+An HTTP-sized echo (100 bytes each way) over keep-alive connections. Rate: 32 connections, one
+request outstanding on each. Added latency: one connection, paced, against the same echo without a
+proxy, in alternation. Echo, load and proxy are separate processes; on Linux the proxy is pinned to
+one core. CPU per request is the proxy's own, from /proc.
 """
 
 from __future__ import annotations
@@ -100,7 +101,9 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def added_latency_ms(direct: tuple[str, int], proxied: tuple[str, int], samples: int = 1500) -> tuple[float, float, float]:
+def added_latency_ms(
+    direct: tuple[str, int], proxied: tuple[str, int], samples: int = 1500
+) -> tuple[float, float, float]:
     """Median direct, median proxied, p99 proxied; alternating, one request a millisecond or so."""
     with connect(direct) as plain, connect(proxied) as through:
         for sock in (plain, through):
@@ -111,7 +114,11 @@ def added_latency_ms(direct: tuple[str, int], proxied: tuple[str, int], samples:
             pairs.append((round_trip_ms(plain), round_trip_ms(through)))
             time.sleep(0.0005)
     through_ms = sorted(pair[1] for pair in pairs)
-    return statistics.median(pair[0] for pair in pairs), statistics.median(through_ms), through_ms[int(samples * 0.99)]
+    return (
+        statistics.median(pair[0] for pair in pairs),
+        statistics.median(through_ms),
+        through_ms[int(samples * 0.99)],
+    )
 
 
 def measure(running: RunningServer, upstream: tuple[str, int], seconds: float) -> dict[str, float]:
@@ -181,7 +188,11 @@ def main() -> None:
     print("|---" * (len(columns) + 1) + "|")
     for name, rounds in results.items():
         values = (statistics.median(round_[column] for round_ in rounds) for column in columns)
-        print(f"| {name} | " + " | ".join(f"{value:,.0f}" if value >= 100 else f"{value:.3f}" for value in values) + " |")
+        print(
+            f"| {name} | "
+            + " | ".join(f"{value:,.0f}" if value >= 100 else f"{value:.3f}" for value in values)
+            + " |"
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""CHE·NU's users: seven read where three write. Who they are and what they do; nothing about pass or fail.
+"""CHE·NU's users: seven read where three write. Who they are and what they do; nothing about pass
+or fail.
 
-One arrival is one request, so that the planned rate is the request rate. Where users are, and in what shares, is the target's.
+One arrival is one request, so that the planned rate is the request rate. Where users are, and in
+what shares, is the target's.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ class Member(GeoUser):
     def list_threads(self, session: Session) -> Flow:
         sphere = session.random.choice(SPHERES)
         reply = yield get(f"/threads?sphere={sphere}", name="list threads", timeout_s=TIMEOUT_S)
-        # Looking inside costs more than the request: once a user knows some threads, that is enough.
+        # Looking inside costs more than the request: once a user knows some threads, that is
+        # enough.
         if reply.status == 200 and not session.threads:
             session.threads = [thread["id"] for thread in reply.json()["threads"]]
         self.note(session, reply)
@@ -62,11 +65,19 @@ class Reader(Member):
             yield from self.list_threads(session)
             return
         if pick < 0.75:
-            request = get(f"/threads/{session.random.choice(session.threads)}", name="open thread", timeout_s=TIMEOUT_S)
+            request = get(
+                f"/threads/{session.random.choice(session.threads)}",
+                name="open thread",
+                timeout_s=TIMEOUT_S,
+            )
         elif pick < 0.90:
             request = get("/profile", name="open profile", timeout_s=TIMEOUT_S)
         else:
-            request = get(f"/spheres/{session.random.choice(SPHERES)}", name="open sphere", timeout_s=TIMEOUT_S)
+            request = get(
+                f"/spheres/{session.random.choice(SPHERES)}",
+                name="open sphere",
+                timeout_s=TIMEOUT_S,
+            )
         self.note(session, (yield request))
 
 
@@ -80,14 +91,21 @@ class Writer(Member):
         if not session.signed_in:
             yield from self.login(session)
             return
-        # Ids come from the client, so that a write whose answer was lost could be said again; this one never is.
+        # Ids come from the client, so that a write whose answer was lost could be said again; this
+        # one never is.
         new_id = str(uuid.UUID(int=session.random.getrandbits(128), version=4))
         if session.threads and session.random.random() < 0.9:
             thread = session.random.choice(session.threads)
             body = {"id": new_id, "body": f"message {new_id[:8]}"}
-            reply = yield post(f"/threads/{thread}/messages", name="write message", json=body, timeout_s=TIMEOUT_S)
+            reply = yield post(
+                f"/threads/{thread}/messages", name="write message", json=body, timeout_s=TIMEOUT_S
+            )
         else:
-            body = {"id": new_id, "sphere": session.random.choice(SPHERES), "title": f"thread {new_id[:8]}"}
+            body = {
+                "id": new_id,
+                "sphere": session.random.choice(SPHERES),
+                "title": f"thread {new_id[:8]}",
+            }
             reply = yield post("/threads", name="start thread", json=body, timeout_s=TIMEOUT_S)
             if reply.status == 201:
                 session.threads.append(new_id)

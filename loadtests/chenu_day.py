@@ -1,8 +1,10 @@
-"""A Wednesday of CHE·NU in ten minutes: as many of chenu.py's users as its cities ask for, each city by its own clock.
+"""A Wednesday of CHE·NU in ten minutes: as many of chenu.py's users as its cities ask for, each
+city by its own clock.
 
     locust -f loadtests/chenu.py,loadtests/chenu_day.py -H http://… --headless
 
-The rate is a laptop's, the shape the world's: business from 9:00, personal use from 18:00, one continent after the other.
+The rate is a laptop's, the shape the world's: business from 9:00, personal use from 18:00, one
+continent after the other.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Wednesday(LoadTestShape):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         traffic = read_mix(MIX)
-        self.rate_per_s = world_rate(traffic.mix.origins, traffic.day, MEAN_RATE_PER_S, start=START, speed=SPEED)
+        self.rate_per_s = world_rate(
+            traffic.mix.origins, traffic.day, MEAN_RATE_PER_S, start=START, speed=SPEED
+        )
 
     def tick(self) -> tuple[int, float] | None:
         t_s = self.get_run_time()

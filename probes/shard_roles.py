@@ -5,11 +5,21 @@ from stormgate.chaos.status import read_status
 
 
 def primaries(shard: str) -> list[str]:
-    """The components that are up as primary of the shard, by the steward's word. More than one is a split brain."""
+    """The components that are up as primary of the shard, by the steward's word. More than one is a
+    split brain.
+    """
     context = current()
     status = read_status(context.target)
-    nodes = [component.name for component in context.target.components if component.attributes.get("shard") == shard]
-    return sorted(name for name in nodes if status.roles.get(name) == "primary" and status.states.get(name) == "up")
+    nodes = [
+        component.name
+        for component in context.target.components
+        if component.attributes.get("shard") == shard
+    ]
+    return sorted(
+        name
+        for name in nodes
+        if status.roles.get(name) == "primary" and status.states.get(name) == "up"
+    )
 
 
 def has_primary(shard: str) -> bool:
@@ -24,6 +34,8 @@ def primary_region(shard: str) -> str | None:
 
 
 def primary_continent(shard: str) -> str | None:
-    """The continent the shard's primary is on: European rows have to stay in Europe, also after a failover."""
+    """The continent the shard's primary is on: European rows have to stay in Europe, also after a
+    failover.
+    """
     region = primary_region(shard)
     return next((each.continent for each in current().target.regions if each.name == region), None)

@@ -33,5 +33,7 @@ def displaced() -> list[str]:
     """The populations that are not sent to their own best edge."""
     sent = table()
     return sorted(
-        each.name for each in current().target.populations if each.edges and sent.get(each.name, [])[:1] != [each.edges[0]]
+        each.name
+        for each in current().target.populations
+        if each.edges and sent.get(each.name, [])[:1] != [each.edges[0]]
     )

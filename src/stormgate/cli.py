@@ -1,4 +1,6 @@
-"""The `stormgate` command. Every subcommand is imported only when it is called, so that `--help` stays instant."""
+"""The `stormgate` command. Every subcommand is imported only when it is called, so that `--help`
+stays instant.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,38 @@ from stormgate.model import EXIT_USAGE, Verdict
 
 # name -> (module:attribute, one line for the overview)
 _COMMANDS: dict[str, tuple[str, str]] = {
-    "gate": ("stormgate.commands.gate:command", "Put a target on trial and say whether the release may ship."),
-    "plan": ("stormgate.commands.plan:command", "Say whether a gate can decide its objectives at all, before it runs."),
-    "judge": ("stormgate.commands.judge:command", "Judge a run folder again, or against another gate."),
+    "gate": (
+        "stormgate.commands.gate:command",
+        "Put a target on trial and say whether the release may ship.",
+    ),
+    "plan": (
+        "stormgate.commands.plan:command",
+        "Say whether a gate can decide its objectives at all, before it runs.",
+    ),
+    "judge": (
+        "stormgate.commands.judge:command",
+        "Judge a run folder again, or against another gate.",
+    ),
     "compare": ("stormgate.commands.compare:command", "Compare two runs, objective by objective."),
-    "restore": ("stormgate.chaos.cli:restore_command", "Undo every fault that a killed run left behind."),
+    "restore": (
+        "stormgate.chaos.cli:restore_command",
+        "Undo every fault that a killed run left behind.",
+    ),
     "lab": ("stormgate.lab.cli:command", "Start, look at and stop the embedded lab."),
     "geography": ("stormgate.geography.cli:command", "Show a traffic mix as a table and a map."),
     "evidence": ("stormgate.commands.evidence:command", "Check a run folder against the format."),
-    "schema": ("stormgate.documents.cli:schema_command", "Print the JSON Schema of a document kind, for editors."),
-    "init": ("stormgate.documents.cli:init_command", "Lay out the content folders for another product."),
-    "setup": ("stormgate.commands.setup:command", "Fetch or build what a first run would otherwise wait for."),
+    "schema": (
+        "stormgate.documents.cli:schema_command",
+        "Print the JSON Schema of a document kind, for editors.",
+    ),
+    "init": (
+        "stormgate.documents.cli:init_command",
+        "Lay out the content folders for another product.",
+    ),
+    "setup": (
+        "stormgate.commands.setup:command",
+        "Fetch or build what a first run would otherwise wait for.",
+    ),
 }
 
 
@@ -38,7 +61,9 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in _COMMANDS:
             import difflib
 
@@ -55,7 +80,8 @@ class _LazyGroup(click.Group):
 @click.group(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 ERROR, 5 ABORTED, 6 DIRTY. Nothing measured is never PASS.",
+    epilog="Exit codes: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 ERROR, 5 ABORTED, 6 DIRTY. "
+    "Nothing measured is never PASS.",
 )
 @click.version_option(__version__, prog_name="stormgate")
 def stormgate() -> None:
@@ -73,7 +99,8 @@ def main(argv: list[str] | None = None) -> None:
         error.show()
         sys.exit(EXIT_USAGE)
     except Exception as error:
-        # Python's own exit code for this is 1, which would read as FAIL: a defect of ours is never a verdict on the release.
+        # Python's own exit code for this is 1, which would read as FAIL: a defect of ours is never
+        # a verdict on the release.
         import traceback
 
         traceback.print_exc()

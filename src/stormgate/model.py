@@ -1,7 +1,8 @@
 """The words every part of Stormgate shares, as frozen types. Imports no sibling.
 
-Times are CLOCK_MONOTONIC nanoseconds of the run's clock (`_ns`), shares and confidences are fractions of one.
-`to_json` / `from_json` are the only way these types cross a process or reach disk, so a Plan read back equals the Plan written.
+Times are CLOCK_MONOTONIC nanoseconds of the run's clock (`_ns`), shares and confidences are
+fractions of one. `to_json` / `from_json` are the only way these types cross a process or reach
+disk, so a Plan read back equals the Plan written.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ SAMPLES_SCHEMA = "stormgate.samples/1"
 
 
 class Verdict(enum.StrEnum):
-    """What an objective, a trial or a gate came to. DIRTY > FAIL > ABORTED > ERROR > INCONCLUSIVE > PASS."""
+    """What an objective, a trial or a gate came to. DIRTY > FAIL > ABORTED > ERROR > INCONCLUSIVE >
+    PASS.
+    """
 
     PASS = "PASS"  # noqa: S105 - a verdict, not a password
     INCONCLUSIVE = "INCONCLUSIVE"
@@ -39,7 +42,9 @@ class Verdict(enum.StrEnum):
     @property
     def exit_code(self) -> int:
         """The process exit code of a gate with this verdict (2 is kept for usage errors)."""
-        return {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "ERROR": 4, "ABORTED": 5, "DIRTY": 6}[self.value]
+        return {"PASS": 0, "FAIL": 1, "INCONCLUSIVE": 3, "ERROR": 4, "ABORTED": 5, "DIRTY": 6}[
+            self.value
+        ]
 
 
 EXIT_USAGE = 2
@@ -95,7 +100,8 @@ class Event(enum.StrEnum):
     ERROR = "error"  # {why}: the harness itself failed
 
 
-# Sample columns that are always there, in order (DESIGN.md section 3); further label columns follow.
+# Sample columns that are always there, in order (DESIGN.md section 3); further label columns
+# follow.
 CORE_COLUMNS = (
     "intended_ns",
     "sent_ns",
@@ -128,12 +134,16 @@ class Observe:
 class Component:
     """A thing in the target that can break, and what the backend needs to break it.
 
-    `kind`: region, edge, service, cache, database, link, steward, ... A region is a group: `parts` names its components
-    (processes and links). `backend`: process, toxiproxy, command, kubernetes, aws or group. `handle` belongs to the backend:
-    process   {pid_file, start: [argv]}: pid_file holds {"pid", "start_ticks"}; `start` brings it back and returns when it runs
+    `kind`: region, edge, service, cache, database, link, steward, ... A region is a group: `parts`
+    names its components
+    (processes and links). `backend`: process, toxiproxy, command, kubernetes, aws or group.
+    `handle` belongs to the backend:
+    process   {pid_file, start: [argv]}: pid_file holds {"pid", "start_ticks"}; `start` brings it
+              back and returns when it runs
     toxiproxy {url, proxy}
     command   {apply: {mode: [argv]}, undo: {mode: [argv]}, observe: [argv]}
-    `attributes`: e.g. {"source": "eu-west/edge", "destination": "eu-west/service"} of a link, {"shard": "eu"} of a database.
+    `attributes`: e.g. {"source": "eu-west/edge", "destination": "eu-west/service"} of a link,
+    {"shard": "eu"} of a database.
     """
 
     name: str
@@ -148,11 +158,13 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Population:
-    """Users in one place: a share of the traffic, a position, an order of edges, and how each edge is reached.
+    """Users in one place: a share of the traffic, a position, an order of edges, and how each edge
+    is reached.
 
-    `links` maps an edge's name to the base URL this population dials for it (in the lab its own link with its own RTT).
-    `labels` are facts known of each request before any answer (home shard, country), used where a response gives none.
-    `proxy_source`: the client address to announce on each connection by a PROXY protocol line.
+    `links` maps an edge's name to the base URL this population dials for it (in the lab its own
+    link with its own RTT). `labels` are facts known of each request before any answer (home shard,
+    country), used where a response gives none. `proxy_source`: the client address to announce on
+    each connection by a PROXY protocol line.
     """
 
     name: str
@@ -180,7 +192,8 @@ class Region:
 class Steering:
     """How users are moved between edges. `mode`: static, dns or table.
 
-    A table is JSON {"version": int, "populations": {name: [edge, ...]}} at `url`, read every `interval_ms`.
+    A table is JSON {"version": int, "populations": {name: [edge, ...]}} at `url`, read every
+    `interval_ms`.
     """
 
     mode: str = "static"
@@ -192,10 +205,11 @@ class Steering:
 class Target:
     """The system on trial.
 
-    `provision` asks Stormgate to start the target itself ({"lab": {...}}); the lab returns this Target with addresses filled in.
-    `allow` lists the only networks (CIDR) or host names that may be contacted. `observe` maps a sample label to the response
-    header it is read from. `status_url` answers JSON
-    {"whole": bool, "why": str, "components": {name: {"state": "up"|"down", "role": str|null}}}.
+    `provision` asks Stormgate to start the target itself ({"lab": {...}}); the lab returns this
+    Target with addresses filled in. `allow` lists the only networks (CIDR) or host names that may
+    be contacted. `observe` maps a sample label to the response header it is read from. `status_url`
+    answers JSON {"whole": bool, "why": str, "components": {name: {"state": "up"|"down", "role":
+    str|null}}}.
     """
 
     name: str
@@ -220,7 +234,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """The workload: a Locust file, how many streams, and the arrivals per second they are planned to make in all."""
+    """The workload: a Locust file, how many streams, and the arrivals per second they are planned
+    to make in all.
+    """
 
     locustfile: str
     rate_per_s: float
@@ -233,8 +249,8 @@ class Load:
 class Fault:
     """One trial of one experiment, run between its own fault and recovery phases.
 
-    `recovery_s` is how long users are watched after the undo. `rate_per_window` is how often this fault is expected in one
-    SLO window (declared by the owner, for projected availability).
+    `recovery_s` is how long users are watched after the undo. `rate_per_window` is how often this
+    fault is expected in one SLO window (declared by the owner, for projected availability).
     """
 
     name: str
@@ -246,7 +262,8 @@ class Fault:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """One thing that must hold. `spec` is what the kind's own file in judge/ declares, with SLO references already resolved.
+    """One thing that must hold. `spec` is what the kind's own file in judge/ declares, with SLO
+    references already resolved.
 
     `source` is the file:line it came from, so that every message can point at it."""
 
@@ -258,7 +275,9 @@ class Objective:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validity:
-    """When the generator and the clocks are good enough for latency and availability to mean something."""
+    """When the generator and the clocks are good enough for latency and availability to mean
+    something.
+    """
 
     max_send_lag_p99_ms: float = 10.0
     min_achieved: float = 0.99
@@ -288,9 +307,11 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A gate with everything resolved: what is loaded, broken, measured and judged, from which seed.
+    """A gate with everything resolved: what is loaded, broken, measured and judged, from which
+    seed.
 
-    Durations of the fixed phases are seconds. `versions` pins what ran. `digest` is SHA-256 over all of the rest."""
+    Durations of the fixed phases are seconds. `versions` pins what ran. `digest` is SHA-256 over
+    all of the rest."""
 
     gate: str
     seed: int
@@ -319,7 +340,9 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One line below an objective: a population, a route, a fault's cell. Numbers are None where nothing was measured."""
+    """One line below an objective: a population, a route, a fault's cell. Numbers are None where
+    nothing was measured.
+    """
 
     name: str
     verdict: Verdict
@@ -334,7 +357,8 @@ class Cell:
 class Finding:
     """What one objective (or one validity rule) came to.
 
-    `value` is the point estimate, `bound` the confidence bound held against `limit`, all in `unit`; None: not measured."""
+    `value` is the point estimate, `bound` the confidence bound held against `limit`, all in `unit`;
+    None: not measured."""
 
     name: str
     kind: str
@@ -355,7 +379,8 @@ class Finding:
 class Judgement:
     """The answer: the verdict, the exit code (0 also for a FAIL that is wholly waived), and why.
 
-    `validity` are the findings that say whether the measurement itself can be trusted; they take part in the verdict.
+    `validity` are the findings that say whether the measurement itself can be trusted; they take
+    part in the verdict.
     """
 
     gate: str
@@ -369,7 +394,9 @@ class Judgement:
 
 
 def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
 
 
 def plan_digest(plan: Plan) -> str:
@@ -394,7 +421,9 @@ def to_json(value: Any) -> dict[str, Any]:
 
 
 def from_json(cls: type[T], data: Any) -> T:
-    """The inverse of `to_json`. Raises pydantic.ValidationError (a ValueError) when the data does not fit."""
+    """The inverse of `to_json`. Raises pydantic.ValidationError (a ValueError) when the data does
+    not fit.
+    """
     key: Any = cls
     result: T = _adapter(key).validate_python(data)
     return result

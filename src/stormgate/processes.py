@@ -1,4 +1,5 @@
-"""Start, recognise and end child processes, so that none outlives its parent and none of a stranger's is ever killed.
+"""Start, recognise and end child processes, so that none outlives its parent and none of a
+stranger's is ever killed.
 
 Linux only: it relies on `prctl(PR_SET_PDEATHSIG)`, pidfds and `/proc`.
 """
@@ -23,12 +24,15 @@ _PR_SET_PDEATHSIG = 1
 _PRCTL = ctypes.CDLL(None, use_errno=True).prctl
 
 
-def die_with_parent(parent_pid: int | None = None, death_signal: signal.Signals = signal.SIGKILL) -> None:
-    """Ask the kernel to signal this process when its parent dies, even by kill -9. For `preexec_fn`.
+def die_with_parent(
+    parent_pid: int | None = None, death_signal: signal.Signals = signal.SIGKILL
+) -> None:
+    """Ask the kernel to signal this process when its parent dies, even by kill -9. For
+    `preexec_fn`.
 
-    The kernel ties the signal to the *thread* that forked (a parent thread that ends counts as the parent's death)
-    and forgets it on a change of credentials. `spawn` takes care of both; a caller of this function must.
-    `parent_pid` closes the race in which the parent dies before this call.
+    The kernel ties the signal to the *thread* that forked (a parent thread that ends counts as the
+    parent's death) and forgets it on a change of credentials. `spawn` takes care of both; a caller
+    of this function must. `parent_pid` closes the race in which the parent dies before this call.
     """
     _PRCTL(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
     if parent_pid is not None and os.getppid() != parent_pid:
@@ -45,12 +49,14 @@ def spawn(
     new_session: bool = False,
     death_signal: signal.Signals = signal.SIGKILL,
 ) -> subprocess.Popen[bytes]:
-    """Start `argv` as a child that dies with this process; its output is appended to `log_path` (none: discarded).
+    """Start `argv` as a child that dies with this process; its output is appended to `log_path`
+    (none: discarded).
 
-    `env` None inherits ours. `user` (name or uid; needs root) also takes that user's group and no others.
-    `new_session` makes the child a group leader, so that ctrl-C in the terminal does not reach it.
-    `death_signal` is what it gets when we die: SIGTERM for a child that must tidy up after itself first.
-    Raises OSError when the program cannot be started (missing, not executable), LookupError for an unknown user name.
+    `env` None inherits ours. `user` (name or uid; needs root) also takes that user's group and no
+    others. `new_session` makes the child a group leader, so that ctrl-C in the terminal does not
+    reach it. `death_signal` is what it gets when we die: SIGTERM for a child that must tidy up
+    after itself first. Raises OSError when the program cannot be started (missing, not executable),
+    LookupError for an unknown user name.
     """
     uid, gid = _ids(user) if user is not None else (None, None)
     log = open(log_path, "ab") if log_path is not None else None  # noqa: SIM115 (closed in both branches below)
@@ -68,7 +74,8 @@ def spawn(
             user=uid,
             group=gid,
             extra_groups=[] if uid is not None else None,
-            # CPython runs preexec_fn after setuid, so the credentials change does not clear the death signal.
+            # CPython runs preexec_fn after setuid, so the credentials change does not clear the
+            # death signal.
             preexec_fn=functools.partial(die_with_parent, os.getpid(), death_signal),  # noqa: PLW1509
         )
 
@@ -79,12 +86,16 @@ def spawn(
             log.close()
 
 
-def stop(proc: subprocess.Popen[bytes], grace_s: float = 5.0, *, group: bool = False, leads: bool = False) -> int:
-    """End a child of ours: SIGTERM, `grace_s` to comply, then SIGKILL. Returns its exit code; idempotent.
+def stop(
+    proc: subprocess.Popen[bytes], grace_s: float = 5.0, *, group: bool = False, leads: bool = False
+) -> int:
+    """End a child of ours: SIGTERM, `grace_s` to comply, then SIGKILL. Returns its exit code;
+    idempotent.
 
-    A frozen (SIGSTOP) child is woken so that it can comply. `group` signals the whole session of a child
-    that was spawned with `new_session`, and sweeps up what is left of it afterwards. A child that `leads` ends its own
-    children in good order (a Locust master its workers): it alone is asked, and the others are only swept up.
+    A frozen (SIGSTOP) child is woken so that it can comply. `group` signals the whole session of a
+    child that was spawned with `new_session`, and sweeps up what is left of it afterwards. A child
+    that `leads` ends its own children in good order (a Locust master its workers): it alone is
+    asked, and the others are only swept up.
     """
     pgid = proc.pid if group else None
     _signal_child(proc, signal.SIGTERM, None if leads else pgid)
@@ -101,7 +112,8 @@ def stop(proc: subprocess.Popen[bytes], grace_s: float = 5.0, *, group: bool = F
 
 
 def pid_start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot (field 22 of /proc/<pid>/stat); None when it is gone.
+    """When the process started, in clock ticks since boot (field 22 of /proc/<pid>/stat); None when
+    it is gone.
 
     `(pid, start_ticks)` names one process for ever, where a pid alone is reused.
     """
@@ -110,13 +122,16 @@ def pid_start_ticks(pid: int) -> int | None:
 
 
 def alive(pid: int, start_ticks: int) -> bool:
-    """Whether exactly this process still runs. A zombie, or another process under the same pid, does not count."""
+    """Whether exactly this process still runs. A zombie, or another process under the same pid,
+    does not count.
+    """
     fields = _stat_fields(pid)
     return bool(fields) and int(fields[19]) == start_ticks and fields[0] not in {"Z", "X"}
 
 
 def signal_if_same(pid: int, start_ticks: int, sig: signal.Signals) -> bool:
-    """Signal the process named by `(pid, start_ticks)`; False when it is gone. Never reaches a successor of the pid.
+    """Signal the process named by `(pid, start_ticks)`; False when it is gone. Never reaches a
+    successor of the pid.
 
     Raises PermissionError when the process is not ours to signal.
     """
@@ -125,7 +140,8 @@ def signal_if_same(pid: int, start_ticks: int, sig: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     try:
-        # The pidfd pins the process first; only then is it compared, so a reuse between the two cannot be hit.
+        # The pidfd pins the process first; only then is it compared, so a reuse between the two
+        # cannot be hit.
         if not alive(pid, start_ticks):
             return False
         signal.pidfd_send_signal(handle, sig)
@@ -137,7 +153,9 @@ def signal_if_same(pid: int, start_ticks: int, sig: signal.Signals) -> bool:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """Fields of /proc/<pid>/stat from the state (field 3) on; the name before may itself hold ')' and spaces."""
+    """Fields of /proc/<pid>/stat from the state (field 3) on; the name before may itself hold ')'
+    and spaces.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -170,7 +188,9 @@ _spawner: threading.Thread | None = None
 
 
 def _on_lasting_thread(start: _Start) -> subprocess.Popen[bytes]:
-    """Fork on a thread that lives as long as the process: the main one, else one kept for this alone."""
+    """Fork on a thread that lives as long as the process: the main one, else one kept for this
+    alone.
+    """
     global _spawner  # noqa: PLW0603
     if threading.current_thread() is threading.main_thread():
         return start()

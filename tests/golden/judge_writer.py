@@ -1,4 +1,6 @@
-"""Synthetic runs for the judge's tests: vectorised, seeded, in memory or written out as a real run folder."""
+"""Synthetic runs for the judge's tests: vectorised, seeded, in memory or written out as a real run
+folder.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from stormgate.judge.synthetic import ORIGIN_NS, MemoryRun, batch_of, generator_of, stretches_of, timeline_of
+from stormgate.judge.synthetic import (
+    ORIGIN_NS,
+    MemoryRun,
+    batch_of,
+    generator_of,
+    stretches_of,
+    timeline_of,
+)
 from stormgate.model import Fault, Load, Objective, Plan, Population, Target, to_json
 
 S = 1_000_000_000
@@ -57,7 +66,9 @@ def plan_of(
 ) -> Plan:
     target = Target(
         name="made-up",
-        populations=tuple(Population(name=n, share=s, latitude=0.0, longitude=0.0) for n, s in populations),
+        populations=tuple(
+            Population(name=n, share=s, latitude=0.0, longitude=0.0) for n, s in populations
+        ),
     )
     plan = Plan(
         gate="test",
@@ -69,7 +80,13 @@ def plan_of(
         steady_s=steady_s,
         final_s=0.0,
         faults=tuple(
-            Fault(name=f, experiment=f"experiments/{f}.yaml", recovery_s=recovery_s, rate_per_window=1.0) for f in faults
+            Fault(
+                name=f,
+                experiment=f"experiments/{f}.yaml",
+                recovery_s=recovery_s,
+                rate_per_window=1.0,
+            )
+            for f in faults
         ),
         objectives=tuple(objectives),
         started_utc="2026-11-24T21:00:00+00:00",
@@ -102,7 +119,11 @@ def rows_of(plan: Plan, seed: int = 7, workers: int = 2, fault_s: float = 20.0) 
 
 
 def clean_journal(fault: str) -> dict[str, Any]:
-    action = {"type": "action", "name": f"break {fault}", "provider": {"type": "python", "module": "m", "func": "f"}}
+    action = {
+        "type": "action",
+        "name": f"break {fault}",
+        "provider": {"type": "python", "module": "m", "func": "f"},
+    }
     return {
         "experiment": {"method": [action], "rollbacks": []},
         "status": "completed",
@@ -122,7 +143,9 @@ def synthetic(
     block_rows: int = 20_000,
     order: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> MemoryRun:
-    """The run in which these requests were made. `order` permutes the rows of each worker before they are cut into blocks."""
+    """The run in which these requests were made. `order` permutes the rows of each worker before
+    they are cut into blocks.
+    """
     phases = stretches_of(plan, fault_s)
     names = [p.name for p in plan.target.populations]
     blocks: list[tuple[str, Any]] = []
@@ -162,7 +185,11 @@ def synthetic(
         timeline=timeline_of(plan, phases),
         generator=generator_of(ORIGIN_NS, end, planned),
         journals={f.name: clean_journal(f.name) for f in plan.faults},
-        undo=[{"step": step, "id": f"{f.name}-1"} for f in plan.faults for step in ("intent", "applied", "undone")],
+        undo=[
+            {"step": step, "id": f"{f.name}-1"}
+            for f in plan.faults
+            for step in ("intent", "applied", "undone")
+        ],
         blocks=blocks,
     )
 

@@ -1,4 +1,6 @@
-"""Judgements of every verdict, and a synthetic run folder to draw: what the golden tests and a person at a terminal look at."""
+"""Judgements of every verdict, and a synthetic run folder to draw: what the golden tests and a
+person at a terminal look at.
+"""
 
 # ruff: noqa: E501 - figures read row by row
 
@@ -45,19 +47,33 @@ def plan() -> Plan:
         target=Target(
             name="chenu-lab",
             regions=(Region(name="eu-west", latitude=53.3, longitude=-6.3),),
-            populations=tuple(Population(name=n, share=s, latitude=0, longitude=0) for n, s in POPULATIONS),
+            populations=tuple(
+                Population(name=n, share=s, latitude=0, longitude=0) for n, s in POPULATIONS
+            ),
         ),
         load=Load(locustfile="loadtests/chenu.py", rate_per_s=400, users=40),
         warmup_s=8,
         steady_s=30,
         final_s=15,
-        faults=(Fault(name="region-loss", experiment="experiments/region-loss.yaml", recovery_s=12),),
+        faults=(
+            Fault(name="region-loss", experiment="experiments/region-loss.yaml", recovery_s=12),
+        ),
         objectives=(
             Objective(
-                name="availability", kind="availability", spec={"target": 0.9999, "within_ms": 2000}, source="slas/x.yaml:133"
+                name="availability",
+                kind="availability",
+                spec={"target": 0.9999, "within_ms": 2000},
+                source="slas/x.yaml:133",
             ),
-            Objective(name="read-p95", kind="latency", spec={"quantile": 0.95, "lte_ms": 50}, source="slas/x.yaml:139"),
-            Objective(name="failover", kind="failover", spec={"lte_s": 5.0}, source="slas/x.yaml:151"),
+            Objective(
+                name="read-p95",
+                kind="latency",
+                spec={"quantile": 0.95, "lte_ms": 50},
+                source="slas/x.yaml:139",
+            ),
+            Objective(
+                name="failover", kind="failover", spec={"lte_s": 5.0}, source="slas/x.yaml:151"
+            ),
         ),
         source="slas/x.yaml",
         started_utc="2026-11-24T21:30:00+00:00",
@@ -67,20 +83,35 @@ def plan() -> Plan:
 
 def finding(name: str, kind: str, verdict: Verdict, why: str, **more: Any) -> Finding:
     """A finding with figures where they are given."""
-    numbers: dict[str, Any] = {"value": None, "bound": None, "limit": None, "unit": "", "samples": 0, **more}
+    numbers: dict[str, Any] = {
+        "value": None,
+        "bound": None,
+        "limit": None,
+        "unit": "",
+        "samples": 0,
+        **more,
+    }
     return Finding(name=name, kind=kind, verdict=verdict, why=why, **numbers)
 
 
 def _availability(verdict: Verdict = Verdict.PASS) -> Finding:
     return finding(
-        "availability", "availability", verdict, "0 bad of 38,012; a bad share over 0.00788 % is ruled out, 0.01 % allowed",
+        "availability", "availability", verdict, "0 bad of 38,012; a bad share over 0.00788 % "
+                                                 "is ruled out, 0.01 % allowed",
         value=1.0, bound=0.99992119, limit=0.9999, unit="share", samples=38012, source="slas/x.yaml:133",
     )  # fmt: skip
 
 
 def _latency() -> Finding:
     cells = tuple(
-        Cell(name=name, verdict=Verdict.PASS if ms < 50 else Verdict.FAIL, value=ms, bound=ms + 0.9, samples=n, why="")
+        Cell(
+            name=name,
+            verdict=Verdict.PASS if ms < 50 else Verdict.FAIL,
+            value=ms,
+            bound=ms + 0.9,
+            samples=n,
+            why="",
+        )
         for name, ms, n in (
             ("london", 21.4, 7601),
             ("new-york", 18.9, 9120),
@@ -95,7 +126,11 @@ def _latency() -> Finding:
 
 
 def _failover(verdict: Verdict, low: float, high: float | None) -> Finding:
-    told = f"down for {low:.3f} to {high:.3f} s" if high is not None else f"down for at least {low:.3f} s"
+    told = (
+        f"down for {low:.3f} to {high:.3f} s"
+        if high is not None
+        else f"down for at least {low:.3f} s"
+    )
     cells = (
         Cell(
             name="region-loss: london / read",
@@ -105,9 +140,21 @@ def _failover(verdict: Verdict, low: float, high: float | None) -> Finding:
             samples=4512,
             why="down for 2.104 to 2.131 s",
         ),
-        Cell(name="region-loss: london / write", verdict=verdict, value=low, bound=high, samples=1130, why=told),
         Cell(
-            name="region-loss: new-york / read", verdict=Verdict.PASS, value=0.0, bound=0.043, samples=5410, why="no bad request"
+            name="region-loss: london / write",
+            verdict=verdict,
+            value=low,
+            bound=high,
+            samples=1130,
+            why=told,
+        ),
+        Cell(
+            name="region-loss: new-york / read",
+            verdict=Verdict.PASS,
+            value=0.0,
+            bound=0.043,
+            samples=5410,
+            why="no bad request",
         ),
     )
     return finding(
@@ -119,13 +166,19 @@ def _failover(verdict: Verdict, low: float, high: float | None) -> Finding:
 def _validity(**changed: tuple[Verdict, str]) -> tuple[Finding, ...]:
     base = {
         "plan": (Verdict.PASS, "the digest fits"),
-        "fault-proven": (Verdict.PASS, "region-loss: seen from outside 0.31 s after it was requested, cleared"),
+        "fault-proven": (
+            Verdict.PASS,
+            "region-loss: seen from outside 0.31 s after it was requested, cleared",
+        ),
         "journal": (Verdict.PASS, "every action succeeded, rollbacks played"),
         "send-lag": (Verdict.PASS, "p99 0.8 ms in the worst second, 10 ms allowed"),
         "load-achieved": (Verdict.PASS, "99.97 % of 51,210 planned requests were sent"),
         "evidence-whole": (Verdict.PASS, "2 workers, 412 blocks, every row accounted for"),
     }
-    return tuple(finding(name, "validity", *(changed.get(name.replace("-", "_"), told))) for name, told in base.items())
+    return tuple(
+        finding(name, "validity", *(changed.get(name.replace("-", "_"), told)))
+        for name, told in base.items()
+    )
 
 
 def judgement(verdict: Verdict) -> Judgement:
@@ -133,7 +186,9 @@ def judgement(verdict: Verdict) -> Judgement:
     return CASES[verdict]
 
 
-def _judged(verdict: Verdict, objectives: tuple[Finding, ...], validity: tuple[Finding, ...], why: str = "") -> Judgement:
+def _judged(
+    verdict: Verdict, objectives: tuple[Finding, ...], validity: tuple[Finding, ...], why: str = ""
+) -> Judgement:
     return Judgement(
         gate="chenu-release", verdict=verdict, exit_code=verdict.exit_code, plan_digest=plan().digest,
         objectives=objectives, validity=validity, why=why,
@@ -146,18 +201,24 @@ CASES = {
     Verdict.INCONCLUSIVE: _judged(
         Verdict.INCONCLUSIVE,
         (
-            finding("availability", "availability", Verdict.INCONCLUSIVE, "12,310 requests, 29,956 wanted", value=1.0, bound=0.99975667,
+            finding("availability", "availability", Verdict.INCONCLUSIVE, "12,310 requests, "
+                                                                          "29,956 wanted", value=1.0, bound=0.99975667,
                     limit=0.9999, unit="share", samples=12310, source="slas/x.yaml:133"),
             _latency(),
-            finding("failover", "failover", Verdict.INCONCLUSIVE, "region-loss: fault not observed: no independent proof of its effect",
+            finding("failover", "failover", Verdict.INCONCLUSIVE, "region-loss: fault not "
+                                                                  "observed: no independent "
+                                                                  "proof of its effect",
                     limit=5.0, unit="s", source="slas/x.yaml:151"),
         ),
         _validity(
-            fault_proven=(Verdict.INCONCLUSIVE, "region-loss: no effect observed on eu-west within 5 s"),
-            send_lag=(Verdict.INCONCLUSIVE, "p99 over 10 ms in 14 of 65 seconds: the generator was saturated"),
+            fault_proven=(Verdict.INCONCLUSIVE, "region-loss: no effect observed on eu-west "
+                                                "within 5 s"),
+            send_lag=(Verdict.INCONCLUSIVE, "p99 over 10 ms in 14 of 65 seconds: the generator "
+                                            "was saturated"),
         ),
     ),
-    Verdict.ERROR: _judged(Verdict.ERROR, (), (), "the lab did not start: no free port between 20000 and 20100"),
+    Verdict.ERROR: _judged(Verdict.ERROR, (), (), "the lab did not start: no free port between "
+                                                  "20000 and 20100"),
     Verdict.ABORTED: _judged(
         Verdict.ABORTED,
         tuple(replace(f, verdict=Verdict.ABORTED, why="the run was stopped before its end") for f in (_availability(), _latency())),
@@ -167,7 +228,8 @@ CASES = {
     Verdict.DIRTY: _judged(
         Verdict.DIRTY,
         (_availability(), _latency(), _failover(Verdict.INCONCLUSIVE, 8.9, None)),
-        _validity(journal=(Verdict.DIRTY, "region-loss: undo of eu-west/db-eu failed: the process did not come back within 30 s")),
+        _validity(journal=(Verdict.DIRTY, "region-loss: undo of eu-west/db-eu failed: the "
+                                          "process did not come back within 30 s")),
     ),
 }  # fmt: skip
 
@@ -175,7 +237,9 @@ WAIVED = replace(
     CASES[Verdict.FAIL],
     exit_code=0,
     objectives=tuple(
-        replace(f, waived="storage-team until 2027-01-31: failover of the eu shard is being rebuilt")
+        replace(
+            f, waived="storage-team until 2027-01-31: failover of the eu shard is being rebuilt"
+        )
         if f.verdict is Verdict.FAIL
         else f
         for f in CASES[Verdict.FAIL].objectives
@@ -183,47 +247,85 @@ WAIVED = replace(
 )
 
 HOSTILE = (
-    "</td></svg><script>alert(1)</script><img src=x onerror=alert(2)>|`\"'&\n\x1b[31m\x00\u202e]]>[link](http://evil.example)"
+    "</td></svg><script>alert(1)</script><img src=x "
+    "onerror=alert(2)>|`\"'&\n\x1b[31m\x00\u202e]]>[link](http://evil.example)"
 )
 
 
 def hostile() -> Judgement:
-    """A judgement whose every word was chosen by somebody who wants the page to do something else."""
+    """A judgement whose every word was chosen by somebody who wants the page to do something
+    else.
+    """
     cell = Cell(name=HOSTILE, verdict=Verdict.FAIL, value=1.0, bound=2.0, samples=1, why=HOSTILE)
     bad = finding(
-        HOSTILE, HOSTILE, Verdict.FAIL, HOSTILE, unit=HOSTILE, value=1.0, cells=(cell,), waived=HOSTILE, source=f"{HOSTILE}:1"
+        HOSTILE,
+        HOSTILE,
+        Verdict.FAIL,
+        HOSTILE,
+        unit=HOSTILE,
+        value=1.0,
+        cells=(cell,),
+        waived=HOSTILE,
+        source=f"{HOSTILE}:1",
     )
     return Judgement(
-        gate=HOSTILE, verdict=Verdict.FAIL, exit_code=1, plan_digest=HOSTILE, objectives=(bad,), validity=(bad,), why=HOSTILE
+        gate=HOSTILE,
+        verdict=Verdict.FAIL,
+        exit_code=1,
+        plan_digest=HOSTILE,
+        objectives=(bad,),
+        validity=(bad,),
+        why=HOSTILE,
     )
 
 
 def write_run(folder: Path, *, words: str | None = None, seconds: int = 75) -> Path:
-    """A run folder as a run leaves it: 400/s, a region lost at 38 s, its users without answers for 3.4 s. The same every time."""
+    """A run folder as a run leaves it: 400/s, a region lost at 38 s, its users without answers for
+    3.4 s. The same every time.
+    """
     import pyarrow as pa
 
     folder.mkdir(parents=True)
     the_plan = plan()
     if words is not None:
         populations = (Population(name=words, share=1.0, latitude=0, longitude=0),)
-        the_plan = replace(the_plan, gate=words, target=replace(the_plan.target, name=words, populations=populations)).sealed()
+        the_plan = replace(
+            the_plan,
+            gate=words,
+            target=replace(the_plan.target, name=words, populations=populations),
+        ).sealed()
     (folder / "plan.json").write_text(json.dumps(to_json(the_plan)))
     begin = 1_000 * S
     _write_timeline(folder, begin, words or "region-loss")
     draw = random.Random(7)
-    rows = [_sample(draw, begin + 3 * S + i * S // 400, begin, words) for i in range(400 * (seconds - 4))]
+    rows = [
+        _sample(draw, begin + 3 * S + i * S // 400, begin, words)
+        for i in range(400 * (seconds - 4))
+    ]
     names = ["intended_ns", "done_ns", "population", "op", "outcome"]
     columns = [pa.array(list(column)) for column in zip(*rows, strict=True)]
     columns = [c.dictionary_encode() if pa.types.is_string(c.type) else c for c in columns]
     batch = pa.RecordBatch.from_arrays(columns, names=names)
     (folder / "samples").mkdir()
-    with pa.OSFile(str(folder / "samples" / "w0.arrow"), "wb") as sink, pa.ipc.new_stream(sink, batch.schema) as writer:
+    with (
+        pa.OSFile(str(folder / "samples" / "w0.arrow"), "wb") as sink,
+        pa.ipc.new_stream(sink, batch.schema) as writer,
+    ):
         for at in range(0, batch.num_rows, 400):
             writer.write_batch(batch.slice(at, 400))
     with (folder / "generator.ndjson").open("w") as out:
         for second in range(4, seconds):
-            row = {"at_ns": begin + second * S, "worker": words or "w0", "planned": 400, "sent": 400, "not_sent": 0,
-                   "send_lag_p99_ms": 0.4 + draw.random(), "loop_lag_max_ms": 2.0, "cpu": 0.4, "final": second == seconds - 1}  # fmt: skip
+            row = {
+                "at_ns": begin + second * S,
+                "worker": words or "w0",
+                "planned": 400,
+                "sent": 400,
+                "not_sent": 0,
+                "send_lag_p99_ms": 0.4 + draw.random(),
+                "loop_lag_max_ms": 2.0,
+                "cpu": 0.4,
+                "final": second == seconds - 1,
+            }
             out.write(json.dumps(row) + "\n")
     return folder
 
@@ -245,16 +347,29 @@ def _write_timeline(folder: Path, begin: int, fault: str) -> None:
             out.write(json.dumps({"at_ns": begin + round(at * S), "event": event, **rest}) + "\n")
 
 
-def _sample(draw: random.Random, at: int, begin: int, words: str | None) -> tuple[int, int, str, str, str]:
+def _sample(
+    draw: random.Random, at: int, begin: int, words: str | None
+) -> tuple[int, int, str, str, str]:
     name = words or draw.choices([n for n, _ in POPULATIONS], [s for _, s in POPULATIONS])[0]
-    base = {"london": 14, "frankfurt": 17, "new-york": 12, "san-francisco": 13, "sao-paulo": 118, "singapore": 172}.get(name, 20)
+    base = {
+        "london": 14,
+        "frankfurt": 17,
+        "new-york": 12,
+        "san-francisco": 13,
+        "sao-paulo": 118,
+        "singapore": 172,
+    }.get(name, 20)
     op = "write" if draw.random() < 0.2 else "read"
     latency_ms = base * (3.5 if op == "write" else 1) * draw.lognormvariate(0, 0.25)
     since = (at - begin) / S - 38.1
     outcome = "ok"
     if 0 <= since < 3.4 and name in {"london", "frankfurt", words}:
         outcome, latency_ms = (
-            ("refused", 1.0) if since < 1 else ("first_byte_timeout", 2000.0) if op == "write" else ("reset", 30.0)
+            ("refused", 1.0)
+            if since < 1
+            else ("first_byte_timeout", 2000.0)
+            if op == "write"
+            else ("reset", 30.0)
         )
     elif 0 <= since < 12 and name in {"london", "frankfurt"}:
         latency_ms += 22

@@ -1,4 +1,6 @@
-"""Verdicts of fixed runs, byte for byte. After a deliberate change run it with STORMGATE_REGOLD=1, and read the diff."""
+"""Verdicts of fixed runs, byte for byte. After a deliberate change run it with STORMGATE_REGOLD=1,
+and read the diff.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.golden.judge_writer import BAD, RESET, Rows, S, objective, phase_window, plan_of, rows_of, synthetic, write_folder
+from tests.golden.judge_writer import (
+    BAD,
+    RESET,
+    Rows,
+    S,
+    objective,
+    phase_window,
+    plan_of,
+    rows_of,
+    synthetic,
+    write_folder,
+)
 
 from stormgate.evidence import open_run
 from stormgate.judge import judge

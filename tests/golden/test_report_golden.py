@@ -32,7 +32,9 @@ def same(name: str, text: str) -> None:
 
 def console_text(judgement: Judgement, width: int) -> str:
     out = io.StringIO()
-    console = Console(file=out, width=width, force_terminal=False, color_system=None, highlight=False)
+    console = Console(
+        file=out, width=width, force_terminal=False, color_system=None, highlight=False
+    )
     print_judgement(judgement, Path("reports/20261124T213000Z-chenu-release-7f3a"), console, plan())
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 

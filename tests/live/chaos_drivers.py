@@ -13,7 +13,9 @@ def sleep(seconds, mark=None):
 
 
 def stubborn(seconds, mark=None):
-    """An activity that swallows whatever is thrown at it, as a retry loop with a bare except does."""
+    """An activity that swallows whatever is thrown at it, as a retry loop with a bare except
+    does.
+    """
     if mark:
         Path(mark).touch()
     end = time.monotonic() + seconds

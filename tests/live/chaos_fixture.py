@@ -54,13 +54,27 @@ class World:
         return int(json.loads((self.state / f"{name.replace('/', '.')}.pid").read_bytes())["child"])
 
     def roles(self, **roles: str) -> None:
-        (self.state / "roles.json").write_text(json.dumps({name.replace("__", "/"): role for name, role in roles.items()}))
+        (self.state / "roles.json").write_text(
+            json.dumps({name.replace("__", "/"): role for name, role in roles.items()})
+        )
 
-    def chaos(self, experiment: Path, *more: str, fault: str = "trial", **spawn: Any) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, "-m", "stormgate.chaos.run", str(experiment), "--fault", fault, *more]
+    def chaos(
+        self, experiment: Path, *more: str, fault: str = "trial", **spawn: Any
+    ) -> subprocess.Popen[bytes]:
+        argv = [
+            sys.executable,
+            "-m",
+            "stormgate.chaos.run",
+            str(experiment),
+            "--fault",
+            fault,
+            *more,
+        ]
         log = open(self.folder / "chaos.log", "ab")  # noqa: SIM115
         with log:
-            return subprocess.Popen(argv, env=self.environment, cwd=self.folder, stdout=log, stderr=log, **spawn)
+            return subprocess.Popen(
+                argv, env=self.environment, cwd=self.folder, stdout=log, stderr=log, **spawn
+            )
 
     def log(self) -> str:
         return (self.folder / "chaos.log").read_text()
@@ -79,9 +93,14 @@ class World:
 
 @contextlib.contextmanager
 def world(
-    tmp: Path, regions: tuple[str, ...] = ("a", "b"), server: ServerChoice | None = None, lab: bool = False
+    tmp: Path,
+    regions: tuple[str, ...] = ("a", "b"),
+    server: ServerChoice | None = None,
+    lab: bool = False,
 ) -> Iterator[World]:
-    """Per region an edge and a service, a link edge -> service of every region, and one per population and edge."""
+    """Per region an edge and a service, a link edge -> service of every region, and one per
+    population and edge.
+    """
     state, folder = tmp / "state", tmp / "run"
     state.mkdir()
     (folder / "journals").mkdir(parents=True)
@@ -92,7 +111,14 @@ def world(
     proxies = launch(server or find_server(), log_path=tmp / "toxiproxy.log")
     try:
         with ThreadPoolExecutor(8) as pool:
-            started = list(pool.map(lambda name: subprocess.run(_start(state, name), check=False, env=environment(tmp)), names))
+            started = list(
+                pool.map(
+                    lambda name: subprocess.run(
+                        _start(state, name), check=False, env=environment(tmp)
+                    ),
+                    names,
+                )
+            )
         assert all(done.returncode == 0 for done in started)
         target = _target(state, ports, regions, proxies, lab)
         (tmp / "target.json").write_text(json.dumps(to_json(target)))
@@ -123,14 +149,24 @@ def end_tree(pid_file: Path, identity: tuple[int, int]) -> None:
 
 def environment(tmp: Path) -> dict[str, str]:
     env = {name: value for name, value in os.environ.items() if not name.startswith("STORMGATE_")}
-    return {**env, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]), "XDG_STATE_HOME": str(tmp / "xdg")}
+    return {
+        **env,
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
+        "XDG_STATE_HOME": str(tmp / "xdg"),
+    }
 
 
 def _start(state: Path, name: str) -> list[str]:
     return [sys.executable, str(SCRIPT), "start", str(state), name]
 
 
-def _target(state: Path, ports: Mapping[str, int], regions: tuple[str, ...], proxies: RunningServer, lab: bool) -> Target:
+def _target(
+    state: Path,
+    ports: Mapping[str, int],
+    regions: tuple[str, ...],
+    proxies: RunningServer,
+    lab: bool,
+) -> Target:
     client = proxies.client()
     components: list[Component] = []
     for name, port in ports.items():
@@ -141,7 +177,10 @@ def _target(state: Path, ports: Mapping[str, int], regions: tuple[str, ...], pro
                 kind=kind or "steward",
                 backend="process",
                 region=region if kind else None,
-                handle={"pid_file": str(state / f"{name.replace('/', '.')}.pid"), "start": _start(state, name)},
+                handle={
+                    "pid_file": str(state / f"{name.replace('/', '.')}.pid"),
+                    "start": _start(state, name),
+                },
                 observe=Observe(protocol="http", address=f"{HOST}:{port}"),
             )
         )
@@ -149,7 +188,9 @@ def _target(state: Path, ports: Mapping[str, int], regions: tuple[str, ...], pro
     ends += [("population/users", f"{a}/edge") for a in regions]
     listen = {}
     for source, destination in ends:
-        proxy = client.create(f"{source}->{destination}".replace("/", "."), f"{HOST}:{ports[destination]}")
+        proxy = client.create(
+            f"{source}->{destination}".replace("/", "."), f"{HOST}:{ports[destination]}"
+        )
         listen[source, destination] = proxy.listen
         components.append(
             Component(
@@ -164,14 +205,20 @@ def _target(state: Path, ports: Mapping[str, int], regions: tuple[str, ...], pro
     for region in regions:
         own = [c.name for c in components if c.region == region]
         own += [c.name for c in components if c.kind == "link" and f"{region}/" in c.name]
-        components.append(Component(name=region, kind="region", backend="group", region=region, parts=tuple(own)))
+        components.append(
+            Component(name=region, kind="region", backend="group", region=region, parts=tuple(own))
+        )
     steward = f"http://{HOST}:{ports['steward']}"
     links = {f"{a}/edge": f"http://{listen['population/users', f'{a}/edge']}" for a in regions}
     return Target(
         name=f"world-{state.parent.name}",
         provision={"lab": {}} if lab else None,
         regions=tuple(Region(name=region, latitude=0, longitude=0) for region in regions),
-        populations=(Population(name="users", share=1, latitude=0, longitude=0, edges=tuple(links), links=links),),
+        populations=(
+            Population(
+                name="users", share=1, latitude=0, longitude=0, edges=tuple(links), links=links
+            ),
+        ),
         components=tuple(components),
         steering=Steering(mode="table", url=f"{steward}/steering"),
         status_url=f"{steward}/status",

@@ -1,7 +1,9 @@
-"""A small real world to break: HTTP servers, a steward that tells whether all is whole, links through Toxiproxy.
+"""A small real world to break: HTTP servers, a steward that tells whether all is whole, links
+through Toxiproxy.
 
-Run as a script it is the `start` command of a component: idempotent, and back only when the component answers. Servers end by
-themselves when the world's folder is gone, so that nothing outlives a killed test.
+Run as a script it is the `start` command of a component: idempotent, and back only when the
+component answers. Servers end by themselves when the world's folder is gone, so that nothing
+outlives a killed test.
 """
 
 from __future__ import annotations
@@ -86,11 +88,21 @@ def serve(state: Path, name: str) -> None:
     ThreadingHTTPServer.request_queue_size = 64
     server = ThreadingHTTPServer((HOST, port), Handler)
     # A child that would serve on if only its parent were stopped.
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"]) if name.endswith("service") else None
+    child = (
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+        if name.endswith("service")
+        else None
+    )
     pid_file = state / f"{name.replace('/', '.')}.pid"
     temporary = pid_file.with_suffix(".new")
     temporary.write_text(
-        json.dumps({"pid": os.getpid(), "start_ticks": processes.pid_start_ticks(os.getpid()), "child": child and child.pid})
+        json.dumps(
+            {
+                "pid": os.getpid(),
+                "start_ticks": processes.pid_start_ticks(os.getpid()),
+                "child": child and child.pid,
+            }
+        )
     )
     temporary.replace(pid_file)
     Thread(target=server.serve_forever, daemon=True).start()
@@ -109,11 +121,18 @@ def document(state: Path, plan: dict, path: str) -> dict:
     ups = {name: answers(port) for name, port in plan["ports"].items() if name != "steward"}
     if path == "/status":
         down = sorted(name for name, up in ups.items() if not up)
-        roles = json.loads((state / "roles.json").read_bytes()) if (state / "roles.json").exists() else {}
+        roles = (
+            json.loads((state / "roles.json").read_bytes())
+            if (state / "roles.json").exists()
+            else {}
+        )
         return {
             "whole": not down,
             "why": f"down: {', '.join(down)}" if down else "",
-            "components": {name: {"state": "up" if up else "down", "role": roles.get(name)} for name, up in ups.items()},
+            "components": {
+                name: {"state": "up" if up else "down", "role": roles.get(name)}
+                for name, up in ups.items()
+            },
         }
     order = sorted((name for name in ups if name.endswith("/edge")), key=lambda name: not ups[name])
     return {"version": 1, "populations": dict.fromkeys(plan["populations"], order)}

@@ -1,4 +1,6 @@
-"""A user of the lab for the live tests: one request is one request, through the population's own link."""
+"""A user of the lab for the live tests: one request is one request, through the population's own
+link.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Reply:
     body: Any
 
 
-def request(base: str, method: str, path: str, *, token: str = "", body: Any = None, timeout_s: float = 3.0) -> Reply:
+def request(
+    base: str, method: str, path: str, *, token: str = "", body: Any = None, timeout_s: float = 3.0
+) -> Reply:
     """One exchange on a fresh connection. Raises OSError or HTTPException."""
     parts = urlsplit(base)
     connection = HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
@@ -36,7 +40,11 @@ def request(base: str, method: str, path: str, *, token: str = "", body: Any = N
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         data = answer.read()
-        return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(data))
+        return Reply(
+            answer.status,
+            {name.lower(): value for name, value in answer.getheaders()},
+            json.loads(data),
+        )
     finally:
         connection.close()
 
@@ -53,7 +61,9 @@ class User:
         self.target = target
         self.population = next(p for p in target.populations if p.name == population)
         self.name = name
-        self.token = request(self.population.links[self.edge()], "POST", "/login", body={"user": name}).body["token"]
+        self.token = request(
+            self.population.links[self.edge()], "POST", "/login", body={"user": name}
+        ).body["token"]
 
     def edge(self) -> str:
         assert self.target.steering.url is not None
@@ -61,13 +71,17 @@ class User:
         return edge
 
     def call(self, method: str, path: str, body: Any = None) -> Reply:
-        return request(self.population.links[self.edge()], method, path, token=self.token, body=body)
+        return request(
+            self.population.links[self.edge()], method, path, token=self.token, body=body
+        )
 
     def write(self) -> str | None:
         """Create a thread: its id when acknowledged, None when not."""
         identity = str(uuid.uuid4())
         try:
-            reply = self.call("POST", "/threads", {"id": identity, "sphere": "personal", "title": "live"})
+            reply = self.call(
+                "POST", "/threads", {"id": identity, "sphere": "personal", "title": "live"}
+            )
         except (OSError, ValueError, ConnectionError):
             return None
         return identity if reply.status == 201 else None
@@ -105,7 +119,9 @@ def kill(component: Component) -> None:
 
 def start(component: Component) -> None:
     """As the process backend does."""
-    done = subprocess.run(list(component.handle["start"]), capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        list(component.handle["start"]), capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
 
 
@@ -114,5 +130,7 @@ def rows(target: Target, database: str, sql: str) -> list[tuple[Any, ...]]:
     observe = target.component(database).observe
     assert observe is not None
     host, _, port = observe.address.partition(":")
-    with psycopg.connect(f"host={host} port={port} user=chenu dbname=postgres sslmode=disable") as connection:
+    with psycopg.connect(
+        f"host={host} port={port} user=chenu dbname=postgres sslmode=disable"
+    ) as connection:
         return connection.execute(sql.encode()).fetchall()

@@ -49,7 +49,13 @@ class Bench:
     def __init__(self, *urls, observe=None, context=None, proxy_source=None, **options):
         links = {f"edge-{number}": url for number, url in enumerate(urls)}
         self.population = Population(
-            name="london", share=1, latitude=0, longitude=0, edges=tuple(links), links=links, proxy_source=proxy_source
+            name="london",
+            share=1,
+            latitude=0,
+            longitude=0,
+            edges=tuple(links),
+            links=links,
+            proxy_source=proxy_source,
         )
         self.place = Place(self.population, 0, links)
         for pool in self.place.pools.values():
@@ -71,7 +77,16 @@ class Bench:
         self.streams += 1
         key = stream_key(3, "test", self.streams)
         session = Session(self.population, self.streams, key)
-        stream = Stream("test", self.place, session, key=key, rate_per_s=rate, poisson=poisson, begin=flow, login=login)
+        stream = Stream(
+            "test",
+            self.place,
+            session,
+            key=key,
+            rate_per_s=rate,
+            poisson=poisson,
+            begin=flow,
+            login=login,
+        )
         self.engine.add_stream(stream)
         return stream
 

@@ -1,4 +1,5 @@
-"""A real HTTP server with bad manners, for the load engine's tests: `python load_server.py` prints its port.
+"""A real HTTP server with bad manners, for the load engine's tests: `python load_server.py` prints
+its port.
 
 The path says how it answers; `/count` answers how many requests each path has had.
 """
@@ -35,7 +36,8 @@ ANSWERS = {
     "/head": b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n",
     "/labels": message(b"x", "X-Region: eu-west", "x-shard: eu", "X-Other: 1"),
     "/close": message(b"bye", "Connection: close"),
-    "/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nwiki\r\n5\r\npedia\r\n0\r\n\r\n",
+    "/chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: "
+    b"chunked\r\n\r\n4\r\nwiki\r\n5\r\npedia\r\n0\r\n\r\n",
     "/continue": b"HTTP/1.1 100 Continue\r\n\r\n" + message(b"done"),
     "/huge": message(b"x", *(f"X-{number}: {'v' * 600}" for number in range(100))),
     "/garbage": b"this is not HTTP at all\r\n\r\n",
@@ -103,7 +105,9 @@ async def serve(reader, writer):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             path = head.split(b" ", 2)[1].decode()
-            length = [line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+            length = [
+                line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")
+            ]
             if length:
                 await reader.readexactly(int(length[0].split(b":")[1]))
             COUNTS[path] += 1

@@ -1,6 +1,8 @@
-"""The same small site behind servers people use: `python popular_servers.py aiohttp|uvicorn` prints its port.
+"""The same small site behind servers people use: `python popular_servers.py aiohttp|uvicorn` prints
+its port.
 
-/hello answers at once, /chunked in chunks of unknown length, /echo with what it was sent, /count how often each was asked.
+/hello answers at once, /chunked in chunks of unknown length, /echo with what it was sent, /count
+how often each was asked.
 """
 
 import asyncio
@@ -57,8 +59,16 @@ async def site(scope, receive, send):
         message = await receive()
         body += message.get("body", b"")
         more = message.get("more_body", False)
-    chunks = {"/echo": [body], "/count": [json.dumps(COUNTS).encode()], "/hello": [b"hello"]}.get(path, CHUNKS)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]})
+    chunks = {"/echo": [body], "/count": [json.dumps(COUNTS).encode()], "/hello": [b"hello"]}.get(
+        path, CHUNKS
+    )
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [(b"content-type", b"text/plain")],
+        }
+    )
     for chunk in chunks:
         await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})

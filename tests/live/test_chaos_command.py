@@ -29,7 +29,7 @@ elif step == "fail":
     print("no permission"); sys.exit(7)
 elif step == "observe":
     sys.exit(0 if flag.exists() else 1)
-"""
+"""  # noqa: E501
 
 
 @pytest.fixture
@@ -45,7 +45,9 @@ def script(tmp_path, monkeypatch):
         handle = {"apply": {"slow": argv["apply"]}, "undo": {"slow": argv["undo"]}}
         handle |= {"observe": argv["observe"]} if "observe" in argv else {}
         component = Component(name="db", kind="database", backend="command", handle=handle)
-        return make_context(Target(name="t", components=(component,)), tmp_path / "run", fault="f", seed=1), component
+        return make_context(
+            Target(name="t", components=(component,)), tmp_path / "run", fault="f", seed=1
+        ), component
 
     return context
 

@@ -1,4 +1,6 @@
-"""Every experiment of CHE·NU, really run on the lab: broken, proven, undone, and the lab whole again."""
+"""Every experiment of CHE·NU, really run on the lab: broken, proven, undone, and the lab whole
+again.
+"""
 
 import json
 import os
@@ -19,13 +21,17 @@ from stormgate.model import to_json
 pytestmark = pytest.mark.live
 
 # flash-crowd needs a running load: tests/live/gate plays it.
-EXPERIMENTS = sorted({path.stem for path in (ROOT / "experiments").glob("*.yaml")} - {"flash-crowd"})
+EXPERIMENTS = sorted(
+    {path.stem for path in (ROOT / "experiments").glob("*.yaml")} - {"flash-crowd"}
+)
 HOLD_S = 4.0
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    lab = launch(load_target(ROOT / "targets/lab.yaml"), state=tmp_path_factory.mktemp("lab"), deadline_s=90)
+    lab = launch(
+        load_target(ROOT / "targets/lab.yaml"), state=tmp_path_factory.mktemp("lab"), deadline_s=90
+    )
     try:
         yield lab.target
     finally:
@@ -42,9 +48,18 @@ def run(lab, folder: Path, name: str, **configuration):
         "XDG_STATE_HOME": str(folder / "xdg"),
         "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
     }
-    argv = [sys.executable, "-m", "stormgate.chaos.run", f"experiments/{name}.yaml", "--fault", name]
+    argv = [
+        sys.executable,
+        "-m",
+        "stormgate.chaos.run",
+        f"experiments/{name}.yaml",
+        "--fault",
+        name,
+    ]
     argv += ["--configuration", json.dumps(configuration)]
-    done = subprocess.run(argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False)
+    done = subprocess.run(
+        argv, env=env, cwd=ROOT, capture_output=True, text=True, timeout=160, check=False
+    )
     assert done.returncode == 0, done.stderr
     return json.loads((folder / "journals" / f"{name}.json").read_bytes())
 
@@ -55,7 +70,9 @@ def test_experiment(lab, tmp_path, name):
     configuration = {} if name == "rolling-deploy" else {"hold_s": HOLD_S}
     journal = run(lab, tmp_path / "run", name, **configuration)
     assert problems(journal) == []
-    rows = [json.loads(line) for line in (tmp_path / "run/timeline.ndjson").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run/timeline.ndjson").read_text().splitlines()
+    ]
     faults = {row["id"] for row in rows if row["event"] == "fault.requested"}
     assert faults
     for event in ("fault.acknowledged", "fault.observed", "fault.cleared"):

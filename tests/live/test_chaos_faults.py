@@ -1,4 +1,6 @@
-"""Real faults on real processes and links: applied, proven from outside, undone, seen to be undone."""
+"""Real faults on real processes and links: applied, proven from outside, undone, seen to be
+undone.
+"""
 
 import os
 import signal
@@ -12,7 +14,14 @@ from tests.live.chaos_fixture import wait_until, world
 
 from stormgate import processes
 from stormgate.chaos import backends, observe
-from stormgate.chaos.errors import CannotBreak, EmptySelection, NotWhole, Stopped, UndoFailed, Unproven
+from stormgate.chaos.errors import (
+    CannotBreak,
+    EmptySelection,
+    NotWhole,
+    Stopped,
+    UndoFailed,
+    Unproven,
+)
 from stormgate.chaos.inject import inject
 from stormgate.chaos.ledger import open_entries
 from stormgate.chaos.parts import cut_between
@@ -131,7 +140,10 @@ LINK = "link:a/edge->b/service"
 def through(world, name=LINK, timeout_s=0.5):
     link = world.target.component(name)
     template = world.target.component(link.attributes["destination"]).observe
-    return observe.look(Observe(protocol=template.protocol, address=link.observe.address, path=template.path), timeout_s)
+    return observe.look(
+        Observe(protocol=template.protocol, address=link.observe.address, path=template.path),
+        timeout_s,
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,9 +151,17 @@ def through(world, name=LINK, timeout_s=0.5):
     [
         ("refuse", {}, lambda sight: sight.state == observe.State.REFUSED),
         ("blackhole", {}, lambda sight: sight.state == observe.State.SILENT),
-        ("slow", {"latency_ms": 120}, lambda sight: sight.state == observe.State.ANSWERS and sight.latency_ms >= 119),
+        (
+            "slow",
+            {"latency_ms": 120},
+            lambda sight: sight.state == observe.State.ANSWERS and sight.latency_ms >= 119,
+        ),
         ("slow", {"latency_ms": 81, "jitter_ms": 20}, lambda sight: sight.latency_ms >= 60),
-        ("lossy", {"share": 1.0}, lambda sight: sight.state in {observe.State.RESET, observe.State.REFUSED}),
+        (
+            "lossy",
+            {"share": 1.0},
+            lambda sight: sight.state in {observe.State.RESET, observe.State.REFUSED},
+        ),
         ("bandwidth", {"rate_kb_per_s": 10}, lambda sight: sight.state == observe.State.ANSWERS),
     ],
     ids=["refuse", "blackhole", "slow", "jitter", "lossy", "bandwidth"],
@@ -190,14 +210,20 @@ def test_losing_a_region_takes_its_processes_and_links_and_leaves_the_others(eit
 def test_a_partition_cuts_both_ways_and_leaves_users_alone(either):
     context = either.context()
     inject(context, cut_between(either.target, [["a"], ["b"]]), "blackhole")
-    assert through(either).state == through(either, "link:b/edge->a/service").state == observe.State.SILENT
+    assert (
+        through(either).state
+        == through(either, "link:b/edge->a/service").state
+        == observe.State.SILENT
+    )
     assert through(either, "link:population/users->a/edge").state == observe.State.ANSWERS
     assert through(either, "link:a/edge->a/service").state == observe.State.ANSWERS
     undo_all(context)
 
 
 def test_the_times_agree_with_an_independent_observer(here):
-    """Applied within 100 ms of the request; timeline and observer within 10 ms of each other, an observer's step aside."""
+    """Applied within 100 ms of the request; timeline and observer within 10 ms of each other, an
+    observer's step aside.
+    """
     refused_ns = []
     ready, done = threading.Event(), threading.Event()
     port = here.ports["a/edge"]
@@ -231,21 +257,40 @@ def test_what_was_not_whole_before_cannot_be_proven_broken(here):
         with pytest.raises(NotWhole, match="no running process"):
             inject(context, [here.target.component("a/edge")], mode)
     with pytest.raises(NotWhole, match="already"):
-        inject(context, [here.target.component("link:population/users->a/edge")], "slow", {"latency_ms": 100})
+        inject(
+            context,
+            [here.target.component("link:population/users->a/edge")],
+            "slow",
+            {"latency_ms": 100},
+        )
     assert len(open_entries(here.folder)) == 1, "a refused fault leaves no entry"
     undo_all(context)
 
 
 def test_a_fault_without_effect_is_withdrawn_and_says_so(here):
-    """The process dies as asked, but somebody else answers at its port: only the outside look can tell."""
+    """The process dies as asked, but somebody else answers at its port: only the outside look can
+    tell.
+    """
     context = here.context()
     edge, impostor = here.target.component("a/edge"), here.target.component("b/edge")
-    fooled = Component(name="a/edge", kind="edge", backend="process", region="a", handle=edge.handle, observe=impostor.observe)
+    fooled = Component(
+        name="a/edge",
+        kind="edge",
+        backend="process",
+        region="a",
+        handle=edge.handle,
+        observe=impostor.observe,
+    )
     world = here.target.__class__(name="fooled", components=(fooled,))
     context.target = world
     with pytest.raises(Unproven, match="not seen within"):
         inject(context, [fooled], "crash", proof_s=0.3)
-    assert here.events() == ["fault.requested", "fault.acknowledged", "fault.unproven", "fault.cleared"]
+    assert here.events() == [
+        "fault.requested",
+        "fault.acknowledged",
+        "fault.unproven",
+        "fault.cleared",
+    ]
     assert open_entries(here.folder) == []
     assert look(here, "a/edge", 2) == observe.State.ANSWERS
 
@@ -278,7 +323,8 @@ def test_bad_requests_break_nothing(here, name, mode, params, says):
 def test_an_undo_that_fails_stays_open_names_everything_and_can_be_repeated(here):
     context = here.context()
     inject(context, [here.target.component("a/edge"), here.target.component("b/edge")], "freeze")
-    # Their ledger entries know only a `start` that fails, and the processes are gone: neither undo can work now.
+    # Their ledger entries know only a `start` that fails, and the processes are gone: neither undo
+    # can work now.
     for name in ("a/edge", "b/edge"):
         processes.signal_if_same(*here.pid(name), signal.SIGKILL)
     ledger = here.folder / "undo.ndjson"
@@ -346,7 +392,9 @@ def no_space():
 
 
 def test_what_cannot_be_undone_keeps_no_other_down(here, monkeypatch):
-    """Links are undone before processes; a server of links that is dead, or a bug, must not eat the time of the others."""
+    """Links are undone before processes; a server of links that is dead, or a bug, must not eat the
+    time of the others.
+    """
     context = here.context()
     inject(context, [here.target.component("a/edge"), here.target.component(LINK)], "crash")
     with monkeypatch.context() as broken_down:

@@ -1,4 +1,6 @@
-"""The ways Chaos Toolkit ends green, or without undoing: each is played for real, and none fools us."""
+"""The ways Chaos Toolkit ends green, or without undoing: each is played for real, and none fools
+us.
+"""
 
 import json
 import os
@@ -22,7 +24,11 @@ from stormgate.model import Verdict
 
 pytestmark = pytest.mark.live
 
-ACTIONS, PROBES, DRIVERS = "stormgate.chaos.actions", "stormgate.chaos.probes", "tests.live.chaos_drivers"
+ACTIONS, PROBES, DRIVERS = (
+    "stormgate.chaos.actions",
+    "stormgate.chaos.probes",
+    "tests.live.chaos_drivers",
+)
 UNDONE_S = 5.0
 # Seconds the test allows beyond the promise, for a machine with more to do than cores.
 SLACK_S = 3.0
@@ -35,7 +41,9 @@ def activity(kind, name, module, func, arguments=None, **more):
 
 
 KILL = activity("action", "kill", ACTIONS, "kill", {"component": "a/edge"})
-SLOW = activity("action", "slow", ACTIONS, "slow", {"component": "link:a/edge->b/service", "latency_ms": 80})
+SLOW = activity(
+    "action", "slow", ACTIONS, "slow", {"component": "link:a/edge->b/service", "latency_ms": 80}
+)
 HOLD = activity("action", "hold", ACTIONS, "hold", {"seconds": 60})
 UNDO = activity("action", "undo", ACTIONS, "undo")
 WHOLE = activity("action", "whole", ACTIONS, "wait_until_whole", {"deadline_s": 20})
@@ -64,7 +72,13 @@ def here(shared):
 
 
 def write(world, method, rollbacks=(UNDO, WHOLE), hypothesis=(), **more):
-    experiment = {"title": "t", "description": "d", "method": list(method), "rollbacks": list(rollbacks), **more}
+    experiment = {
+        "title": "t",
+        "description": "d",
+        "method": list(method),
+        "rollbacks": list(rollbacks),
+        **more,
+    }
     if hypothesis:
         experiment["steady-state-hypothesis"] = {"title": "h", "probes": list(hypothesis)}
     path = world.folder / "experiment.yaml"
@@ -89,33 +103,51 @@ def severities(found):
 
 
 def test_the_real_experiment_ends_whole_in_the_right_order(here):
-    process = here.chaos(ROOT / "experiments/region-loss.yaml", "--configuration", '{"region": "a", "hold_s": 0.5}')
+    process = here.chaos(
+        ROOT / "experiments/region-loss.yaml", "--configuration", '{"region": "a", "hold_s": 0.5}'
+    )
     assert process.wait(90) == 0, here.log()
     assert problems(here.journal()) == []
-    expected = ["fault.requested", "fault.acknowledged", "fault.observed", "chaos.rollback", "fault.cleared"]
+    expected = [
+        "fault.requested",
+        "fault.acknowledged",
+        "fault.observed",
+        "chaos.rollback",
+        "fault.cleared",
+    ]
     assert here.events() == expected
     assert whole(here)
 
 
 def test_an_unmet_baseline_breaks_nothing_and_is_not_green(here):
-    code, found = play(here, [KILL], hypothesis=[activity("probe", "p", DRIVERS, "value", {"of": 3}, tolerance=4)])
-    assert (code, here.journal()["status"], here.journal()["deviated"]) == (0, "completed", False), (
-        "Chaos Toolkit ends green here"
+    code, found = play(
+        here, [KILL], hypothesis=[activity("probe", "p", DRIVERS, "value", {"of": 3}, tolerance=4)]
     )
+    assert (code, here.journal()["status"], here.journal()["deviated"]) == (
+        0,
+        "completed",
+        False,
+    ), "Chaos Toolkit ends green here"
     assert severities(found) == {Verdict.INCONCLUSIVE}
     assert "fault.requested" not in here.events()
     assert [run["output"] for run in here.journal()["rollbacks"]] == [[], "nothing was broken"]
 
 
 def test_a_baseline_probe_that_raises_breaks_nothing_and_is_an_error(here):
-    _, found = play(here, [KILL], hypothesis=[activity("probe", "p", DRIVERS, "fail", tolerance=True)])
+    _, found = play(
+        here, [KILL], hypothesis=[activity("probe", "p", DRIVERS, "fail", tolerance=True)]
+    )
     assert Verdict.ERROR in severities(found)
     assert "fault.requested" not in here.events()
 
 
 def test_a_probe_after_the_method_that_raises_still_undoes(here):
-    """With Chaos Toolkit's own strategy there would be no rollback here and the fault would stay."""
-    gone = activity("probe", "p", PROBES, "component_answers", {"component": "a/edge"}, tolerance=True)
+    """With Chaos Toolkit's own strategy there would be no rollback here and the fault would
+    stay.
+    """
+    gone = activity(
+        "probe", "p", PROBES, "component_answers", {"component": "a/edge"}, tolerance=True
+    )
     _, found = play(here, [KILL], rollbacks=[UNDO], hypothesis=[gone])
     assert severities(found) == {Verdict.INCONCLUSIVE}
     assert whole(here)
@@ -131,7 +163,9 @@ def test_a_failed_action_is_an_error_though_the_journal_says_completed(here, bac
 
 
 def test_an_empty_selection_is_an_error_and_not_a_fault_on_nothing(here):
-    _, found = play(here, [activity("action", "kill", ACTIONS, "kill", {"component": {"kind": "cache"}})])
+    _, found = play(
+        here, [activity("action", "kill", ACTIONS, "kill", {"component": {"kind": "cache"}})]
+    )
     assert any("EmptySelection" in problem.why for problem in found)
 
 
@@ -158,8 +192,12 @@ def test_without_any_rollback_everything_is_undone_all_the_same(here):
 
 
 def test_a_probe_of_the_method_is_held_against_its_tolerance(here):
-    bad = activity("probe", "p", DRIVERS, "value", {"of": 5}, tolerance={"type": "range", "range": [1, 3]})
-    good = activity("probe", "q", DRIVERS, "value", {"of": 2}, tolerance={"type": "range", "range": [1, 3]})
+    bad = activity(
+        "probe", "p", DRIVERS, "value", {"of": 5}, tolerance={"type": "range", "range": [1, 3]}
+    )
+    good = activity(
+        "probe", "q", DRIVERS, "value", {"of": 2}, tolerance={"type": "range", "range": [1, 3]}
+    )
     _, found = play(here, [SLOW, bad, good])
     assert [problem.why for problem in found] == ["'p' was 5, out of its tolerance"]
 
@@ -183,7 +221,9 @@ def test_somebody_elses_crashing_control_stops_nothing(here):
 
 
 @pytest.mark.parametrize(
-    "text", ["title: [", "title: t\ndescription: d\nmethod: [{type: action, name: x}]\n"], ids=["no yaml", "no provider"]
+    "text",
+    ["title: [", "title: t\ndescription: d\nmethod: [{type: action, name: x}]\n"],
+    ids=["no yaml", "no provider"],
 )
 def test_an_experiment_that_cannot_be_run_leaves_a_journal_and_says_why(here, text):
     path = here.folder / "experiment.yaml"
@@ -197,7 +237,9 @@ def test_an_experiment_that_cannot_be_run_leaves_a_journal_and_says_why(here, te
 SLEEP = activity("action", "long", DRIVERS, "sleep", {"seconds": 60})
 
 
-def stop(world, method, number, at=lambda world: "fault.observed" in world.events(), after_s=0.2, **more):
+def stop(
+    world, method, number, at=lambda world: "fault.observed" in world.events(), after_s=0.2, **more
+):
     process = world.chaos(write(world, method, **more))
     try:
         assert wait_until(lambda: at(world), 60), world.log()
@@ -213,10 +255,14 @@ def stop(world, method, number, at=lambda world: "fault.observed" in world.event
     return undone_s, code
 
 
-SLOW_SIGNALS = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGUSR1, signal.SIGHUP)]
+SLOW_SIGNALS = [
+    pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGUSR1, signal.SIGHUP)
+]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, *SLOW_SIGNALS], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, *SLOW_SIGNALS], ids=lambda n: n.name
+)
 def test_any_signal_in_the_middle_of_somebodys_activity_undoes_everything(here, number):
     undone_s, code = stop(here, [KILL, SLEEP], number)
     assert undone_s < UNDONE_S + SLACK_S
@@ -228,7 +274,11 @@ def test_any_signal_in_the_middle_of_somebodys_activity_undoes_everything(here, 
 
 @pytest.mark.parametrize(
     "method",
-    [[KILL, HOLD], [{**KILL, "pauses": {"after": 60}}, SLOW], [KILL, {**SLEEP, "background": True}, HOLD]],
+    [
+        [KILL, HOLD],
+        [{**KILL, "pauses": {"after": 60}}, SLOW],
+        [KILL, {**SLEEP, "background": True}, HOLD],
+    ],
     ids=["hold", "pause", "background sleep"],
 )
 def test_a_stop_undoes_within_seconds_wherever_the_run_is(here, method):
@@ -242,7 +292,10 @@ def test_a_stop_undoes_within_seconds_wherever_the_run_is(here, method):
 
 def test_an_activity_that_swallows_everything_cannot_keep_the_fault(here):
     mark = here.folder / "mark"
-    method = [KILL, activity("action", "stubborn", DRIVERS, "stubborn", {"seconds": 60, "mark": str(mark)})]
+    method = [
+        KILL,
+        activity("action", "stubborn", DRIVERS, "stubborn", {"seconds": 60, "mark": str(mark)}),
+    ]
     undone_s, code = stop(here, method, signal.SIGTERM, at=lambda world: mark.exists())
     assert undone_s < UNDONE_S + SLACK_S
     assert code != 0
@@ -263,7 +316,10 @@ def test_more_signals_while_undoing_change_nothing(here):
 
 def test_a_stop_before_anything_was_broken_breaks_nothing(here):
     mark = here.folder / "mark"
-    method = [activity("action", "long", DRIVERS, "sleep", {"seconds": 60, "mark": str(mark)}), KILL]
+    method = [
+        activity("action", "long", DRIVERS, "sleep", {"seconds": 60, "mark": str(mark)}),
+        KILL,
+    ]
     _, code = stop(here, method, signal.SIGTERM, at=lambda world: mark.exists())
     assert code == Verdict.ABORTED.exit_code
     assert "fault.requested" not in here.events()
@@ -273,11 +329,15 @@ def test_when_the_parent_is_killed_the_faults_are_undone(here):
     experiment = write(here, [KILL, HOLD])
     code = (
         "import sys, time; from stormgate import processes\n"
-        "child = processes.spawn([sys.executable, '-m', 'stormgate.chaos.run', sys.argv[1], '--fault', 'trial'])\n"
+        "child = processes.spawn([sys.executable, '-m', 'stormgate.chaos.run', sys.argv[1], "
+        "'--fault', 'trial'])\n"
         "print(child.pid, flush=True); time.sleep(60)"
     )
     parent = subprocess.Popen(
-        [sys.executable, "-c", code, str(experiment)], env=here.environment, cwd=here.folder, stdout=subprocess.PIPE
+        [sys.executable, "-c", code, str(experiment)],
+        env=here.environment,
+        cwd=here.folder,
+        stdout=subprocess.PIPE,
     )
     try:
         assert wait_until(lambda: "fault.observed" in here.events(), 60)
@@ -333,7 +393,10 @@ def test_the_restore_command_leaves_a_live_run_alone(here):
             assert done.return_value == Verdict.DIRTY.exit_code
             assert f"process {process.pid}" in done.output
         assert len(open_entries(here.folder)) == 1
-        assert CliRunner().invoke(restore_command, ["--force"], standalone_mode=False).return_value == 0
+        assert (
+            CliRunner().invoke(restore_command, ["--force"], standalone_mode=False).return_value
+            == 0
+        )
         assert whole(here)
     finally:
         process.terminate()
@@ -345,7 +408,9 @@ def test_a_restore_that_cannot_is_dirty_and_says_what_and_why(here):
     ledger = here.folder / "undo.ndjson"
     right = ledger.read_text()
     ledger.write_text(right.replace('"start",', '"stutter",'))
-    done = CliRunner().invoke(restore_command, [str(here.folder), "--deadline", "1"], standalone_mode=False)
+    done = CliRunner().invoke(
+        restore_command, [str(here.folder), "--deadline", "1"], standalone_mode=False
+    )
     assert done.return_value == Verdict.DIRTY.exit_code
     assert "NOT undone: a/edge (crash)" in done.output
     ledger.write_text(right)
@@ -373,7 +438,9 @@ def test_the_ledger_of_a_lab_that_is_gone_is_void(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
     with world(tmp_path, lab=True) as here:
         killed(here)
-        assert restore(here.folder, deadline_s=10).undone, "while it lives it is restored as any other"
+        assert restore(here.folder, deadline_s=10).undone, (
+            "while it lives it is restored as any other"
+        )
         killed(here)
     report = restore(here.folder)
     assert (report.clean, report.void) == (True, True)
@@ -388,12 +455,21 @@ def chaos_cli(world, *args, **environment):
     env = {**world.environment, **environment}
     argv = [str(Path(sys.executable).with_name("chaos")), "--no-version-check", "run", *args]
     return subprocess.run(
-        argv, env={k: v for k, v in env.items() if v}, cwd=world.folder, capture_output=True, text=True, timeout=90, check=False
+        argv,
+        env={k: v for k, v in env.items() if v},
+        cwd=world.folder,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
     )
 
 
 def test_plain_chaos_run_with_our_control_undoes_even_when_told_not_to(here):
-    control = {"name": "stormgate", "provider": {"type": "python", "module": "stormgate.chaos.control"}}
+    control = {
+        "name": "stormgate",
+        "provider": {"type": "python", "module": "stormgate.chaos.control"},
+    }
     write(here, [KILL], controls=[control])
     done = chaos_cli(here, "--rollback-strategy", "never", "experiment.yaml")
     assert done.returncode == 0, done.stderr
@@ -412,10 +488,26 @@ def test_plain_chaos_run_with_our_control_undoes_even_when_told_not_to(here):
 
 def test_plain_chaos_run_that_fails_fast_leaves_no_fault(here):
     """Chaos Toolkit plays no rollback then, and says so nowhere: our control undoes."""
-    control = {"name": "stormgate", "provider": {"type": "python", "module": "stormgate.chaos.control"}}
-    up = activity("probe", "up", PROBES, "component_answers", {"component": "a/edge"}, tolerance=True)
-    write(here, [KILL, activity("action", "wait", DRIVERS, "sleep", {"seconds": 2})], controls=[control], hypothesis=[up])
-    fast = ("--hypothesis-strategy", "during-method-only", "--hypothesis-frequency", "0.2", "--fail-fast")
+    control = {
+        "name": "stormgate",
+        "provider": {"type": "python", "module": "stormgate.chaos.control"},
+    }
+    up = activity(
+        "probe", "up", PROBES, "component_answers", {"component": "a/edge"}, tolerance=True
+    )
+    write(
+        here,
+        [KILL, activity("action", "wait", DRIVERS, "sleep", {"seconds": 2})],
+        controls=[control],
+        hypothesis=[up],
+    )
+    fast = (
+        "--hypothesis-strategy",
+        "during-method-only",
+        "--hypothesis-frequency",
+        "0.2",
+        "--fail-fast",
+    )
     done = chaos_cli(here, *fast, "experiment.yaml")
     assert done.returncode == 1, done.stderr
     journal = json.loads((here.folder / "journals/chaos.json").read_bytes())
@@ -434,7 +526,10 @@ def test_plain_chaos_run_without_a_target_touches_nothing_and_says_how_to_get_on
 
 
 def test_plain_chaos_run_without_a_run_folder_makes_one(here):
-    control = {"name": "stormgate", "provider": {"type": "python", "module": "stormgate.chaos.control"}}
+    control = {
+        "name": "stormgate",
+        "provider": {"type": "python", "module": "stormgate.chaos.control"},
+    }
     write(here, [SLOW], controls=[control])
     done = chaos_cli(here, "experiment.yaml", STORMGATE_EVIDENCE="")
     assert done.returncode == 0, done.stderr

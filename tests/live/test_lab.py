@@ -1,4 +1,6 @@
-"""The lab as its users and its breakers meet it: one lab for all tests, broken and mended in between."""
+"""The lab as its users and its breakers meet it: one lab for all tests, broken and mended in
+between.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,11 @@ client = _helper("lab_client")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningLab]:
-    running = launch(load_target(ROOT / "targets" / "lab.yaml"), state=tmp_path_factory.mktemp("lab"), deadline_s=90.0)
+    running = launch(
+        load_target(ROOT / "targets" / "lab.yaml"),
+        state=tmp_path_factory.mktemp("lab"),
+        deadline_s=90.0,
+    )
     yield running
     assert running.stop() == 0
     assert not (running.state / "topology.json").exists()
@@ -81,9 +87,18 @@ def test_every_population_reads_and_writes_at_home(target: Target, population: s
     identity = str(uuid.uuid4())
     path = f"/threads/{listed.body['threads'][0]['id']}/messages"
     first, second = (user.call("POST", path, {"id": identity, "body": "once"}) for _ in range(2))
-    assert (first.status, first.body["created"], second.status, second.body["created"]) == (201, True, 200, False)
+    assert (first.status, first.body["created"], second.status, second.body["created"]) == (
+        201,
+        True,
+        200,
+        False,
+    )
     for reply in (listed, again, opened, first):
-        assert (reply.headers["x-chenu-region"], reply.headers["x-chenu-edge"], reply.headers["x-chenu-shard"]) == (
+        assert (
+            reply.headers["x-chenu-region"],
+            reply.headers["x-chenu-edge"],
+            reply.headers["x-chenu-shard"],
+        ) == (
             region,
             region,
             shard,
@@ -113,11 +128,18 @@ def test_profiles_and_spheres_come_from_the_edge_the_second_time(target: Target)
         ("GET", f"/threads/{uuid.UUID(int=7)}", None, 404),
         ("GET", "/spheres/mars", None, 404),
         ("POST", "/threads", {"id": "x"}, 400),
-        ("POST", f"/threads/{uuid.UUID(int=7)}/messages", {"id": str(uuid.UUID(int=8)), "body": ""}, 404),
+        (
+            "POST",
+            f"/threads/{uuid.UUID(int=7)}/messages",
+            {"id": str(uuid.UUID(int=8)), "body": ""},
+            404,
+        ),
         ("DELETE", "/threads", None, 405),
     ],
 )
-def test_nonsense_is_refused(target: Target, method: str, path: str, body: object, status: int) -> None:
+def test_nonsense_is_refused(
+    target: Target, method: str, path: str, body: object, status: int
+) -> None:
     assert client.User(target, "frankfurt", "eu-15").call(method, path, body).status == status
 
 
@@ -134,18 +156,29 @@ def test_rows_stay_on_their_continent(target: Target) -> None:
     for name in ("us-1", "eu-1"):
         assert client.User(target, "new-york", name).write()
     held = {
-        database: {row[0] for row in client.rows(target, database, "SELECT DISTINCT user_region FROM threads")}
+        database: {
+            row[0]
+            for row in client.rows(target, database, "SELECT DISTINCT user_region FROM threads")
+        }
         for database in ("us-east/db-us", "us-west/db-us", "eu-west/db-eu", "eu-central/db-eu")
     }
     us, eu = {"us-east", "us-west"}, {"eu-west", "eu-central"}
-    assert held == {"us-east/db-us": us, "us-west/db-us": us, "eu-west/db-eu": eu, "eu-central/db-eu": eu}
+    assert held == {
+        "us-east/db-us": us,
+        "us-west/db-us": us,
+        "eu-west/db-eu": eu,
+        "eu-central/db-eu": eu,
+    }
 
 
 def test_every_distance_is_there(target: Target) -> None:
     links = [component for component in target.components if component.kind == "link"]
     proxies = Client(links[0].handle["url"]).proxies()
     for link in links:
-        toxics = {toxic.name: toxic.attributes["latency"] for toxic in proxies[link.handle["proxy"]].toxics}
+        toxics = {
+            toxic.name: toxic.attributes["latency"]
+            for toxic in proxies[link.handle["proxy"]].toxics
+        }
         assert sum(toxics.values()) == int(link.attributes["rtt_ms"]), link.name
         assert set(toxics) <= {"rtt_up", "rtt_down"}
 
@@ -156,9 +189,14 @@ def test_a_dead_service_is_routed_around(target: Target) -> None:
     client.kill(service)
     try:
         reply = client.until(
-            lambda: (r := user.call("GET", "/threads?sphere=creative")).status == 200 and r, 10.0, "served elsewhere"
+            lambda: (r := user.call("GET", "/threads?sphere=creative")).status == 200 and r,
+            10.0,
+            "served elsewhere",
         )
-        assert (reply.headers["x-chenu-edge"], reply.headers["x-chenu-region"]) == ("us-east", "us-west")
+        assert (reply.headers["x-chenu-edge"], reply.headers["x-chenu-region"]) == (
+            "us-east",
+            "us-west",
+        )
     finally:
         client.start(service)
 
@@ -167,17 +205,25 @@ def test_a_dead_cache_only_makes_reads_misses(target: Target) -> None:
     user = client.User(target, "new-york", "us-32")
     cache = target.component("us-east/cache")
     # The test before may have sent this edge's requests elsewhere.
-    client.until(lambda: user.call("GET", "/threads").headers["x-chenu-region"] == "us-east", 10.0, "served at home")
+    client.until(
+        lambda: user.call("GET", "/threads").headers["x-chenu-region"] == "us-east",
+        10.0,
+        "served at home",
+    )
     client.kill(cache)
     try:
         replies = [user.call("GET", "/threads?sphere=creative") for _ in range(3)]
-        assert [(reply.status, reply.headers["x-chenu-cache"]) for reply in replies] == [(200, "miss")] * 3
+        assert [(reply.status, reply.headers["x-chenu-cache"]) for reply in replies] == [
+            (200, "miss")
+        ] * 3
     finally:
         client.start(cache)
 
 
 def test_a_region_dies_and_comes_back(target: Target) -> None:
-    """The whole story: users are moved, the shard fails over without losing an acknowledged write, the old primary rejoins."""
+    """The whole story: users are moved, the shard fails over without losing an acknowledged write,
+    the old primary rejoins.
+    """
     user = client.User(target, "london", "eu-17")
     dead = client.processes_of(target, "eu-west")
     acknowledged = [client.until(user.write, 5.0, "a write before the fault")]
@@ -197,7 +243,10 @@ def test_a_region_dies_and_comes_back(target: Target) -> None:
     assert user.edge() == "eu-west/edge"
     acknowledged.append(client.until(user.write, 5.0, "a write after all"))
     for database in ("eu-west/db-eu", "eu-central/db-eu"):
-        found = {str(row[0]) for row in client.rows(target, database, "SELECT id FROM threads WHERE title = 'live'")}
+        found = {
+            str(row[0])
+            for row in client.rows(target, database, "SELECT id FROM threads WHERE title = 'live'")
+        }
         assert set(acknowledged) <= found
 
 
@@ -208,18 +257,30 @@ def test_a_dead_standby_holds_writes_up_only_for_a_moment(target: Target) -> Non
         standby = target.component("us-east/db-us")
     client.kill(standby)
     try:
-        acknowledged = [client.until(user.write, DEADLINE_S, "a write without the standby") for _ in range(3)]
+        acknowledged = [
+            client.until(user.write, DEADLINE_S, "a write without the standby") for _ in range(3)
+        ]
     finally:
         client.start(standby)
-    client.until(lambda: client.whole(target), DEADLINE_S, "the standby follows again, and commits wait for it")
-    found = {str(row[0]) for row in client.rows(target, standby.name, "SELECT id FROM threads WHERE title = 'live'")}
+    client.until(
+        lambda: client.whole(target),
+        DEADLINE_S,
+        "the standby follows again, and commits wait for it",
+    )
+    found = {
+        str(row[0])
+        for row in client.rows(target, standby.name, "SELECT id FROM threads WHERE title = 'live'")
+    }
     assert set(acknowledged) <= found
 
 
 def test_an_edge_whose_link_is_cut_is_left_by_those_users_only(target: Target) -> None:
     link = target.component("link:population/london->eu-west/edge")
     proxies = Client(link.handle["url"])
-    londoner, other = client.User(target, "london", "eu-51"), client.User(target, "new-york", "us-51")
+    londoner, other = (
+        client.User(target, "london", "eu-51"),
+        client.User(target, "new-york", "us-51"),
+    )
     proxies.set_enabled(link.handle["proxy"], False)
     try:
         client.until(lambda: londoner.edge() == "eu-central/edge", 10.0, "London moved")
@@ -229,7 +290,9 @@ def test_an_edge_whose_link_is_cut_is_left_by_those_users_only(target: Target) -
     client.until(lambda: londoner.edge() == "eu-west/edge", 10.0, "London back")
 
 
-def test_start_is_idempotent_and_names_what_it_does_not_know(lab: RunningLab, target: Target) -> None:
+def test_start_is_idempotent_and_names_what_it_does_not_know(
+    lab: RunningLab, target: Target
+) -> None:
     edge = target.component("us-east/edge")
     before = Path(edge.handle["pid_file"]).read_text()
     client.start(edge)
@@ -242,7 +305,9 @@ def test_kill_9_of_the_daemon_leaves_nothing(tmp_path: Path) -> None:
     running = launch(load_target(ROOT / "targets" / "lab.yaml"), state=tmp_path, deadline_s=90.0)
     work = Path(json.loads((tmp_path / "daemon.json").read_text())["control"]).parent
     recorded = [json.loads(line) for line in (work / "processes.ndjson").read_text().splitlines()]
-    segments = [line.read_text().splitlines()[6].split()[1] for line in work.glob("*/postmaster.pid")]
+    segments = [
+        line.read_text().splitlines()[6].split()[1] for line in work.glob("*/postmaster.pid")
+    ]
     assert (len(segments), len(recorded)) == (4, 19)
     before = set(os.listdir("/dev/shm"))
     os.kill(running.process.pid, signal.SIGKILL)
@@ -251,7 +316,9 @@ def test_kill_9_of_the_daemon_leaves_nothing(tmp_path: Path) -> None:
     assert not [row["name"] for row in recorded if processes.alive(row["pid"], row["start_ticks"])]
     left = {line.split()[1] for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]}
     assert not left & set(segments)
-    assert not {name for name in set(os.listdir("/dev/shm")) - before if re.match(r"PostgreSQL", name)}
+    assert not {
+        name for name in set(os.listdir("/dev/shm")) - before if re.match(r"PostgreSQL", name)
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["daemon.log", "logs", "target.json"]
 
 

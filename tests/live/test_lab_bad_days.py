@@ -1,4 +1,6 @@
-"""The lab where things go wrong: taken ports, dying servers, broken caches, no room, an end in the middle of a start."""
+"""The lab where things go wrong: taken ports, dying servers, broken caches, no room, an end in the
+middle of a start.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def nothing_runs(work: Path) -> bool:
     return not [row["name"] for row in rows if processes.alive(row["pid"], row["start_ticks"])]
 
 
-def test_a_taken_port_is_told_apart_and_leaves_nothing(layout: Layout, work: Path, tmp_path: Path) -> None:
+def test_a_taken_port_is_told_apart_and_leaves_nothing(
+    layout: Layout, work: Path, tmp_path: Path
+) -> None:
     lab = Lab(layout, Settings(), work, state_folder(tmp_path), os.environ)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", lab.wiring.ports["eu-west/db-eu"]))
@@ -84,7 +88,9 @@ def test_a_server_that_dies_as_it_starts_gives_its_last_line(
 
 def test_no_room_is_said_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(places, "WORK_BYTES", 1 << 60)
-    with pytest.raises(LabError, match=r"no room for the lab's databases: /dev/shm has \d+ MiB free"):
+    with pytest.raises(
+        LabError, match=r"no room for the lab's databases: /dev/shm has \d+ MiB free"
+    ):
         places.make_work_dir(os.environ)
 
 
@@ -103,16 +109,22 @@ def test_a_broken_template_is_made_again(layout: Layout, work: Path, tmp_path: P
     assert (home / "whole.json").stat().st_mtime_ns > written_ns
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(layout: Layout, work: Path, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_done_without(
+    layout: Layout, work: Path, tmp_path: Path
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     for env in ({}, {"HOME": ""}, {"HOME": str(blocked)}, {"XDG_CACHE_HOME": "relative"}):
         assert places.cache_dir(env) is None
     made = template.ensure(layout, places.find_binaries(work), work, {})
-    assert all(path.is_relative_to(work) and (path / "PG_VERSION").exists() for path in made.values())
+    assert all(
+        path.is_relative_to(work) and (path / "PG_VERSION").exists() for path in made.values()
+    )
 
 
-def test_staged_servers_run_for_who_cannot_reach_the_installed_ones(layout: Layout, work: Path) -> None:
+def test_staged_servers_run_for_who_cannot_reach_the_installed_ones(
+    layout: Layout, work: Path
+) -> None:
     found = places.find_binaries(work)
     staged = places._stage(found.postgres, found.valkey, work / "servers", found.user or "")
     staged = replace(staged, user=found.user)
@@ -122,12 +134,18 @@ def test_staged_servers_run_for_who_cannot_reach_the_installed_ones(layout: Layo
 
 
 @pytest.mark.parametrize("after_s", [0.1, 0.54, 0.8, 1.6])
-def test_an_end_in_the_middle_of_a_start_leaves_nothing(target: Target, tmp_path: Path, after_s: float) -> None:
+def test_an_end_in_the_middle_of_a_start_leaves_nothing(
+    target: Target, tmp_path: Path, after_s: float
+) -> None:
     prepare(target, tmp_path, os.environ, lambda _: None)
     before = set(Path("/dev/shm").glob("stormgate-lab-*"))
-    daemon = processes.spawn(daemon_argv(tmp_path, None), log_path=tmp_path / "daemon.log", new_session=True)
+    daemon = processes.spawn(
+        daemon_argv(tmp_path, None), log_path=tmp_path / "daemon.log", new_session=True
+    )
     time.sleep(after_s)
-    ours = {path for path in Path("/dev/shm").glob("stormgate-lab-*") if _owner(path) == daemon.pid} - before
+    ours = {
+        path for path in Path("/dev/shm").glob("stormgate-lab-*") if _owner(path) == daemon.pid
+    } - before
     daemon.send_signal(signal.SIGTERM)
     # Before it listens for signals, SIGTERM simply ends it.
     assert daemon.wait(30.0) in {0, -signal.SIGTERM}
@@ -148,7 +166,9 @@ def test_what_an_abandoned_lab_left_is_swept(tmp_path: Path) -> None:
     (old / "owner.json").write_text(json.dumps({"pid": os.getpid(), "start_ticks": 1}))
     living = tmp_path / "stormgate-lab-living"
     living.mkdir()
-    (living / "owner.json").write_text(json.dumps({"pid": os.getpid(), "start_ticks": processes.pid_start_ticks(os.getpid())}))
+    (living / "owner.json").write_text(
+        json.dumps({"pid": os.getpid(), "start_ticks": processes.pid_start_ticks(os.getpid())})
+    )
     strange = tmp_path / "stormgate-lab-strange"
     strange.mkdir()
     assert old in places.sweep_abandoned({"TMPDIR": str(tmp_path)})

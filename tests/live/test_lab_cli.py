@@ -53,7 +53,10 @@ def test_up_status_down(state: Path) -> None:
 
 
 def test_wrong_words_are_usage_errors(state: Path) -> None:
-    for arguments, said in ((("--defect", "nope"), "there are: async-replication"), (("--target", "nope.yaml"), "nope.yaml")):
+    for arguments, said in (
+        (("--defect", "nope"), "there are: async-replication"),
+        (("--target", "nope.yaml"), "nope.yaml"),
+    ):
         wrong = stormgate("up", "--state", str(state), *arguments)
         assert wrong.returncode == 2
         assert said in wrong.stderr

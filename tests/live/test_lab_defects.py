@@ -1,4 +1,6 @@
-"""Each planted fault of design shows itself to a user, and does not in the healthy lab (test_lab.py holds that half)."""
+"""Each planted fault of design shows itself to a user, and does not in the healthy lab (test_lab.py
+holds that half).
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def test_errors_as_200_says_200_for_what_failed(lab_with: LabWith) -> None:
     with lab_with("errors-as-200") as target:
         user = client.User(target, "frankfurt", "eu-1")
         client.kill(target.component("eu-west/db-eu"))
-        reply = user.call("POST", "/threads", {"id": str(uuid.uuid4()), "sphere": "personal", "title": "x"})
+        reply = user.call(
+            "POST", "/threads", {"id": str(uuid.uuid4()), "sphere": "personal", "title": "x"}
+        )
         assert reply.status == 200
         assert "error" in reply.body
 
@@ -78,7 +82,12 @@ def test_async_replication_loses_acknowledged_writes(lab_with: LabWith) -> None:
         assert all(acknowledged)
         client.kill(target.component("eu-west/db-eu"))
         client.until(user.write, DEADLINE_S, "a write after the failover")
-        found = {str(row[0]) for row in client.rows(target, "eu-central/db-eu", "SELECT id FROM threads WHERE title = 'live'")}
+        found = {
+            str(row[0])
+            for row in client.rows(
+                target, "eu-central/db-eu", "SELECT id FROM threads WHERE title = 'live'"
+            )
+        }
         assert set(acknowledged) - found
 
 
@@ -88,12 +97,24 @@ def test_eu_spill_stores_european_rows_in_america(lab_with: LabWith) -> None:
         client.kill(target.component("eu-west/db-eu"))
         spilt = client.until(
             lambda: (
-                (r := user.call("POST", "/threads", {"id": str(uuid.uuid4()), "sphere": "personal", "title": "s"})).status == 201
+                (
+                    r := user.call(
+                        "POST",
+                        "/threads",
+                        {"id": str(uuid.uuid4()), "sphere": "personal", "title": "s"},
+                    )
+                ).status
+                == 201
                 and r
             ),
             DEADLINE_S,
             "acknowledged without its shard",
         )
         assert spilt.headers["x-chenu-shard"] == "us"
-        regions = {row[0] for row in client.rows(target, "us-east/db-us", "SELECT DISTINCT user_region FROM threads")}
+        regions = {
+            row[0]
+            for row in client.rows(
+                target, "us-east/db-us", "SELECT DISTINCT user_region FROM threads"
+            )
+        }
         assert "eu-central" in regions or "eu-west" in regions

@@ -1,4 +1,6 @@
-"""Stormgate's streams under the real `locust` command: evidence, statistics, workers that die, and the end of a run."""
+"""Stormgate's streams under the real `locust` command: evidence, statistics, workers that die, and
+the end of a run.
+"""
 
 import contextlib
 import itertools
@@ -68,7 +70,7 @@ class Steps(LoadTestShape):
         if self.since is not None and self.get_run_time() > self.since + 3:
             self.steps, self.since = self.steps[1:], None
         return (self.steps[0], 100) if self.steps else None
-"""
+"""  # noqa: E501
 )
 
 
@@ -83,8 +85,20 @@ def locust(tmp_path, *arguments, source=FILE, env=None):
     file = tmp_path / "mine.py"
     file.write_text(source)
     log = tmp_path / "locust.log"
-    argv = [sys.executable, "-m", "locust", "-f", file, "--only-summary", "--evidence", tmp_path / "run", *arguments]
-    process = spawn(list(map(str, argv)), env={**os.environ, **(env or {})}, log_path=log, cwd=tmp_path)
+    argv = [
+        sys.executable,
+        "-m",
+        "locust",
+        "-f",
+        file,
+        "--only-summary",
+        "--evidence",
+        tmp_path / "run",
+        *arguments,
+    ]
+    process = spawn(
+        list(map(str, argv)), env={**os.environ, **(env or {})}, log_path=log, cwd=tmp_path
+    )
     try:
         yield process, log
     finally:
@@ -95,7 +109,7 @@ def locust(tmp_path, *arguments, source=FILE, env=None):
 def distributed(workers):
     port = str(free_port())
     return [
-        "--processes", str(workers), "--expect-workers-max-wait", "60", "--master-host", "127.0.0.1", "--master-port", port,
+        "--processes", str(workers), "--expect-workers-max-wait", "60", "--master-host", "127.0.0.1", "--master-port", port,  # noqa: E501
         "--master-bind-host", "127.0.0.1", "--master-bind-port", port,
     ]  # fmt: skip
 
@@ -129,12 +143,18 @@ def problems(run):
     return [p for p in check_run(run) if not p.startswith(("manifest.json", "plan.json"))]
 
 
-def plan_env(tmp_path, populations, *, workers=1, users=20, rate=200.0, steering=None, allow=("127.0.0.0/8",)):
+def plan_env(
+    tmp_path, populations, *, workers=1, users=20, rate=200.0, steering=None, allow=("127.0.0.0/8",)
+):
     target = Target(
-        name="t", populations=populations, allow=allow, observe={"served_by": "x-region"}, steering=steering or Steering()
+        name="t",
+        populations=populations,
+        allow=allow,
+        observe={"served_by": "x-region"},
+        steering=steering or Steering(),
     )
     plan = Plan(
-        gate="t", seed=11, confidence=0.95, target=target, faults=(), objectives=(), warmup_s=1, steady_s=1, final_s=1,
+        gate="t", seed=11, confidence=0.95, target=target, faults=(), objectives=(), warmup_s=1, steady_s=1, final_s=1,  # noqa: E501
         load=Load(locustfile="mine.py", rate_per_s=rate, users=users, workers=workers),
     ).sealed()  # fmt: skip
     path = tmp_path / "plan.json"
@@ -144,13 +164,28 @@ def plan_env(tmp_path, populations, *, workers=1, users=20, rate=200.0, steering
 
 def population(name, share, *urls, **more):
     links = {f"edge-{number}": url for number, url in enumerate(urls)}
-    return Population(name=name, share=share, latitude=0, longitude=0, edges=tuple(links), links=links, **more)
+    return Population(
+        name=name, share=share, latitude=0, longitude=0, edges=tuple(links), links=links, **more
+    )
 
 
 def test_a_users_file_needs_nothing_else(tmp_path):
     with (
         server(tmp_path) as url,
-        locust(tmp_path, "-H", url, "--headless", "-u", "20", "-r", "20", "-t", "4s", "--json-file", str(tmp_path / "s")) as (
+        locust(
+            tmp_path,
+            "-H",
+            url,
+            "--headless",
+            "-u",
+            "20",
+            "-r",
+            "20",
+            "-t",
+            "4s",
+            "--json-file",
+            str(tmp_path / "s"),
+        ) as (
             process,
             log,
         ),
@@ -166,26 +201,39 @@ def test_a_users_file_needs_nothing_else(tmp_path):
     entries = json.loads(next(tmp_path.glob("s*.json")).read_text())
     assert sum(entry["num_requests"] for entry in entries) == len(samples)
     latency_ms = (samples["done_ns"] - samples["intended_ns"]) / 1e6
-    assert max(entry["max_response_time"] for entry in entries) == pytest.approx(latency_ms.max(), abs=0.01)
-    assert sum(entry["total_response_time"] for entry in entries) == pytest.approx(latency_ms.sum(), rel=0.001)
+    assert max(entry["max_response_time"] for entry in entries) == pytest.approx(
+        latency_ms.max(), abs=0.01
+    )
+    assert sum(entry["total_response_time"] for entry in entries) == pytest.approx(
+        latency_ms.sum(), rel=0.001
+    )
     assert [row["event"] for row in timeline(tmp_path)] == ["load.step", "load.ready", "load.end"]
 
 
 def test_tasks_have_weights_and_tags(tmp_path):
     base = ["--headless", "-u", "10", "-r", "10", "-t", "3s"]
-    with server(tmp_path) as url, locust(tmp_path, "-H", url, *base, source=TASKS) as (process, log):
+    with (
+        server(tmp_path) as url,
+        locust(tmp_path, "-H", url, *base, source=TASKS) as (process, log),
+    ):
         assert process.wait(timeout=90) == 0, log.read_text()
     names = Run(tmp_path / "run").samples()["route"].value_counts()
     assert 1.8 < names["read"] / names["write"] < 5
     other = tmp_path / "tagged"
     other.mkdir()
-    with server(tmp_path) as url, locust(other, "-H", url, *base, "--tags", "write", source=TASKS) as (process, log):
+    with (
+        server(tmp_path) as url,
+        locust(other, "-H", url, *base, "--tags", "write", source=TASKS) as (process, log),
+    ):
         assert process.wait(timeout=90) == 0, log.read_text()
     assert set(Run(other / "run").samples()["route"]) == {"write"}
 
 
 def test_a_load_test_shape_ramps_streams_up_and_down(tmp_path):
-    with server(tmp_path) as url, locust(tmp_path, "-H", url, "--headless", source=SHAPE) as (process, log):
+    with (
+        server(tmp_path) as url,
+        locust(tmp_path, "-H", url, "--headless", source=SHAPE) as (process, log),
+    ):
         assert process.wait(timeout=120) == 0, log.read_text()
     run = Run(tmp_path / "run")
     assert problems(run.folder) == []
@@ -194,7 +242,11 @@ def test_a_load_test_shape_ramps_streams_up_and_down(tmp_path):
     assert steps == [10, 40, 5]
     # Whole seconds on a step plan its arrivals: 10 of each stream, each with one or two requests.
     for count in (10, 40, 5):
-        rows = [now for before, now in itertools.pairwise(run.generator) if before["streams"] == now["streams"] == count]
+        rows = [
+            now
+            for before, now in itertools.pairwise(run.generator)
+            if before["streams"] == now["streams"] == count
+        ]
         planned_per_s = sum(row["planned"] for row in rows) / sum(row["window_s"] for row in rows)
         assert 0.6 < planned_per_s / (count * 10 * 2) < 1.4
     assert sum(row["planned"] for row in run.generator) == len(run.samples())
@@ -204,7 +256,10 @@ def test_two_workers_deal_one_plan_and_end_whole(tmp_path):
     with server(tmp_path) as url:
         people = (population("a", 0.7, url, labels={"shard": "eu"}), population("b", 0.3, url))
         env = plan_env(tmp_path, people, workers=2)
-        with locust(tmp_path, "--headless", "-u", "20", "-r", "20", *distributed(2), env=env) as (process, log):
+        with locust(tmp_path, "--headless", "-u", "20", "-r", "20", *distributed(2), env=env) as (
+            process,
+            log,
+        ):
             wait_for(process, log, lambda: ready(tmp_path))
             time.sleep(3)
             assert end(process, log) == 0, log.read_text()
@@ -224,14 +279,27 @@ def test_two_workers_deal_one_plan_and_end_whole(tmp_path):
 def test_a_killed_worker_is_named_within_five_seconds(tmp_path):
     with (
         server(tmp_path) as url,
-        locust(tmp_path, "-H", url, "--headless", "-u", "20", "-r", "20", *distributed(2)) as (process, log),
+        locust(tmp_path, "-H", url, "--headless", "-u", "20", "-r", "20", *distributed(2)) as (
+            process,
+            log,
+        ),
     ):
         wait_for(process, log, lambda: ready(tmp_path))
         time.sleep(1.5)
-        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True, check=True)
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(process.pid)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         killed_ns = time.monotonic_ns()
         os.kill(int(children.stdout.split()[0]), signal.SIGKILL)
-        wait_for(process, log, lambda: any(row["event"] == "load.lost" for row in timeline(tmp_path)), within=20)
+        wait_for(
+            process,
+            log,
+            lambda: any(row["event"] == "load.lost" for row in timeline(tmp_path)),
+            within=20,
+        )
         time.sleep(1)
         end(process, log)
     lost = [row for row in timeline(tmp_path) if row["event"] == "load.lost"]
@@ -245,7 +313,9 @@ def test_a_killed_worker_is_named_within_five_seconds(tmp_path):
     # Up to its last block the dead worker's samples are there.
     with pa.OSFile(str(tmp_path / "run" / "samples" / f"{lost[0]['worker']}.arrow")) as source:
         assert pa.ipc.open_stream(source).schema.names[0] == "intended_ns"
-    assert sum(batch.num_rows for worker, batch in run.batches() if worker == lost[0]["worker"]) > 50
+    assert (
+        sum(batch.num_rows for worker, batch in run.batches() if worker == lost[0]["worker"]) > 50
+    )
 
 
 SLOW = """
@@ -259,9 +329,25 @@ class Reader(GeoUser):
 
 
 def test_the_end_waits_for_what_is_in_flight_on_every_worker(tmp_path):
-    """Locust's own end loses requests that are answered more than half a second after it (50 of 300 when measured)."""
-    options = ["--headless", "-u", "20", "-r", "20", "-t", "4s", "--json-file", tmp_path / "s", *distributed(2)]
-    with server(tmp_path) as url, locust(tmp_path, "-H", url, *options, source=SLOW) as (process, log):
+    """Locust's own end loses requests that are answered more than half a second after it (50 of 300
+    when measured).
+    """
+    options = [
+        "--headless",
+        "-u",
+        "20",
+        "-r",
+        "20",
+        "-t",
+        "4s",
+        "--json-file",
+        tmp_path / "s",
+        *distributed(2),
+    ]
+    with (
+        server(tmp_path) as url,
+        locust(tmp_path, "-H", url, *options, source=SLOW) as (process, log),
+    ):
         assert process.wait(timeout=90) == 0, log.read_text()
         served = counts(url)["/slow"]
     run = Run(tmp_path / "run")
@@ -274,10 +360,30 @@ def test_the_end_waits_for_what_is_in_flight_on_every_worker(tmp_path):
 
 def test_workers_without_the_folder_send_their_evidence_by_message(tmp_path):
     port = free_port()
-    master = ["--master", "--headless", "-u", "20", "-r", "20", "--expect-workers", "2", "--master-bind-host", "127.0.0.1"]
-    worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", port, "--evidence-by-message"]
+    master = [
+        "--master",
+        "--headless",
+        "-u",
+        "20",
+        "-r",
+        "20",
+        "--expect-workers",
+        "2",
+        "--master-bind-host",
+        "127.0.0.1",
+    ]
+    worker = [
+        "--worker",
+        "--master-host",
+        "127.0.0.1",
+        "--master-port",
+        port,
+        "--evidence-by-message",
+    ]
     with server(tmp_path) as url, contextlib.ExitStack() as stack:
-        process, log = stack.enter_context(locust(tmp_path, "-H", url, *master, "--master-bind-port", port))
+        process, log = stack.enter_context(
+            locust(tmp_path, "-H", url, *master, "--master-bind-port", port)
+        )
         for number in range(2):
             elsewhere = tmp_path / f"machine-{number}"
             elsewhere.mkdir()
@@ -318,16 +424,38 @@ class Plain(HttpUser):
 def test_a_plain_locust_file_is_recorded_as_closed_loop(tmp_path):
     file = tmp_path / "plain.py"
     file.write_text(CLOSED)
-    argv = [sys.executable, "-m", "stormgate.load", "-f", file, "--headless", "-u", "6", "-r", "6", "-t", "4s", "--only-summary"]
+    argv = [
+        sys.executable,
+        "-m",
+        "stormgate.load",
+        "-f",
+        file,
+        "--headless",
+        "-u",
+        "6",
+        "-r",
+        "6",
+        "-t",
+        "4s",
+        "--only-summary",
+    ]
     with server(tmp_path) as url:
         env = {**os.environ, "STORMGATE_EVIDENCE": str(tmp_path / "run")}
-        done = subprocess.run([*map(str, argv), "-H", url], env=env, capture_output=True, text=True, timeout=90, check=False)
+        done = subprocess.run(
+            [*map(str, argv), "-H", url],
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
         served = counts(url)
     run = Run(tmp_path / "run")
     samples = run.samples()
     assert problems(run.folder) == [], done.stderr
     assert {row["model"] for row in run.generator} == {"closed"}
-    # Locust kills its own users in mid-request at the end: what they were asking then is not reported by anyone.
+    # Locust kills its own users in mid-request at the end: what they were asking then is not
+    # reported by anyone.
     assert 40 < len(samples) <= served["/ok"] + served["/503"] <= len(samples) + 6
     outcomes = samples.groupby("route", observed=True)["outcome"].agg(set)
     assert outcomes.to_dict() == {"fast": {"ok"}, "plain": {"ok"}, "broken": {"bad_status"}}
@@ -338,17 +466,25 @@ def test_the_plan_steers_by_table_and_a_refused_host_gets_no_packet(tmp_path):
     table = tmp_path / "www"
     table.mkdir()
     port = free_port()
-    (table / "t.json").write_text(json.dumps({"version": 1, "populations": {"a": ["edge-0", "edge-1"]}}))
-    web = spawn([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(table)])
+    (table / "t.json").write_text(
+        json.dumps({"version": 1, "populations": {"a": ["edge-0", "edge-1"]}})
+    )
+    web = spawn(
+        [sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1", "-d", str(table)]
+    )
     try:
         with server(tmp_path) as one, server(tmp_path) as two:
-            steering = Steering(mode="table", url=f"http://127.0.0.1:{port}/t.json", interval_ms=100)
+            steering = Steering(
+                mode="table", url=f"http://127.0.0.1:{port}/t.json", interval_ms=100
+            )
             env = plan_env(tmp_path, (population("a", 1, one, two),), steering=steering)
             with locust(tmp_path, "--headless", "-u", "20", "-r", "20", env=env) as (process, log):
                 wait_for(process, log, lambda: ready(tmp_path))
                 wait_for(process, log, lambda: counts(one).get("/ok", 0) > 50)
                 assert "/ok" not in counts(two)
-                (table / "t.json").write_text(json.dumps({"version": 2, "populations": {"a": ["edge-1"]}}))
+                (table / "t.json").write_text(
+                    json.dumps({"version": 2, "populations": {"a": ["edge-1"]}})
+                )
                 wait_for(process, log, lambda: counts(two).get("/ok", 0) > 50)
                 left = counts(one)["/ok"]
                 time.sleep(0.5)
@@ -357,7 +493,9 @@ def test_the_plan_steers_by_table_and_a_refused_host_gets_no_packet(tmp_path):
     finally:
         web.kill()
         web.wait()
-    moves = [row for row in timeline(tmp_path) if row["event"] == "load.step" and row.get("steering")]
+    moves = [
+        row for row in timeline(tmp_path) if row["event"] == "load.step" and row.get("steering")
+    ]
     assert [(row["steering"], row["version"]) for row in moves] == [({"a": "edge-1"}, 2)]
     # Nobody's request failed; a busy machine may have held the generator up.
     assert set(Run(tmp_path / "run").samples()["outcome"]) - {"not_sent"} == {"ok"}
@@ -372,7 +510,9 @@ def test_a_host_outside_the_allow_list_is_refused_before_a_packet_leaves(tmp_pat
         env = plan_env(tmp_path, (population("a", 1, url),), allow=("192.0.2.0/24",))
         with locust(tmp_path, "--headless", "-u", "1", env=env) as (process, log):
             assert process.wait(timeout=60) == 2
-            assert "127.0.0.1) is not in the target's allow list: nothing was sent" in log.read_text()
+            assert (
+                "127.0.0.1) is not in the target's allow list: nothing was sent" in log.read_text()
+            )
         with pytest.raises(TimeoutError):
             listener.accept()
 
@@ -381,7 +521,10 @@ def test_the_web_ui_starts_stops_and_starts_again(tmp_path):
     port = free_port()
     with (
         server(tmp_path) as url,
-        locust(tmp_path, "-H", url, "--web-host", "127.0.0.1", "--web-port", str(port)) as (process, log),
+        locust(tmp_path, "-H", url, "--web-host", "127.0.0.1", "--web-port", str(port)) as (
+            process,
+            log,
+        ),
     ):
         base = f"http://127.0.0.1:{port}"
 
@@ -394,7 +537,11 @@ def test_the_web_ui_starts_stops_and_starts_again(tmp_path):
                 return {}
 
         for _ in range(2):
-            wait_for(process, log, lambda: call("/swarm", user_count=10, spawn_rate=10, host=url).get("success"))
+            wait_for(
+                process,
+                log,
+                lambda: call("/swarm", user_count=10, spawn_rate=10, host=url).get("success"),
+            )
             wait_for(process, log, lambda: call("/stats/requests").get("total_rps", 0) > 20)
             stats = {entry["name"]: entry for entry in call("/stats/requests")["stats"]}
             assert {"list", "open", "Aggregated"} <= stats.keys()

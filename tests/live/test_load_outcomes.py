@@ -56,7 +56,9 @@ def test_outcomes_and_bodies(url, path, outcome, status, body):
     assert [r["outcome"] for r in again] == ["ok"]
 
 
-@pytest.mark.parametrize(("path", "outcome"), [("/never", "first_byte_timeout"), ("/stuck", "body_timeout")])
+@pytest.mark.parametrize(
+    ("path", "outcome"), [("/never", "first_byte_timeout"), ("/stuck", "body_timeout")]
+)
 def test_deadlines_say_where_it_stopped(url, path, outcome):
     with Bench(url) as bench:
         rows, reply = bench.play(ask(path, timeout_s=0.3))
@@ -114,7 +116,9 @@ def test_a_proxy_line_goes_ahead_of_the_first_request_alone():
 
                 bench.wait(read)
                 own = peer.getpeername()[1]
-    assert data.startswith(f"PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 {own} {port}\r\nGET /a HTTP/1.1\r\n".encode())
+    assert data.startswith(
+        f"PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 {own} {port}\r\nGET /a HTTP/1.1\r\n".encode()
+    )
 
 
 def test_a_wrong_body_and_a_wrong_status_are_said_by_the_flow(url):
@@ -193,7 +197,11 @@ def test_retries_are_explicit_rows_of_one_request_at_the_next_edge(url):
     assert len({r["request"] for r in retried}) == 1
     assert len({r["intended_ns"] for r in retried}) == 1
     assert reply.ok
-    assert [(r["outcome"], r["attempt"]) for r in given_up] == [("refused", 1), ("refused", 2), ("refused", 3)]
+    assert [(r["outcome"], r["attempt"]) for r in given_up] == [
+        ("refused", 1),
+        ("refused", 2),
+        ("refused", 3),
+    ]
 
 
 def test_redirects_only_when_asked_and_never_to_another_host(url):
@@ -209,9 +217,17 @@ def test_redirects_only_when_asked_and_never_to_another_host(url):
 
 
 def test_labels_come_from_response_headers(url):
-    with Bench(url, observe={"served_by": "x-region", "shard": "X-Shard", "cost": "x-cost"}) as bench:
-        rows = bench.play(ask("/labels"))[0] + bench.play(ask("/bytes"))[0] + bench.play(ask("/ok"))[0]
-    assert [(r["served_by"], r["shard"], r["cost"]) for r in rows] == [("eu-west", "eu", None), ("slow", None, None), (None,) * 3]
+    with Bench(
+        url, observe={"served_by": "x-region", "shard": "X-Shard", "cost": "x-cost"}
+    ) as bench:
+        rows = (
+            bench.play(ask("/labels"))[0] + bench.play(ask("/bytes"))[0] + bench.play(ask("/ok"))[0]
+        )
+    assert [(r["served_by"], r["shard"], r["cost"]) for r in rows] == [
+        ("eu-west", "eu", None),
+        ("slow", None, None),
+        (None,) * 3,
+    ]
 
 
 def test_a_flow_that_raises_is_reported_once_and_the_rest_goes_on(url):
@@ -267,7 +283,8 @@ def test_steering_closes_idle_connections_and_moves_new_requests(url, tmp_path):
         bench.wait(lambda: counts(other).get("/ok", 0) > 50)
         assert counts(url)["/ok"] == left
         rows = bench.finish()
-    # Asking the server for its counts holds this process up, so an arrival may have come too late to be sent.
+    # Asking the server for its counts holds this process up, so an arrival may have come too late
+    # to be sent.
     assert {r["outcome"] for r in rows} - {"not_sent"} == {"ok"}
 
 
@@ -303,7 +320,9 @@ def test_dropped_requests_are_counted_and_never_sent_twice(url):
         bench.wait(lambda: bench.engine.planned > 3000, within=30)
         rows = bench.finish()
     after = counts(url)
-    sent = [r for r in rows if r["outcome"] != "not_sent"]  # a busy machine may have held the engine up
+    sent = [
+        r for r in rows if r["outcome"] != "not_sent"
+    ]  # a busy machine may have held the engine up
     failed = [r for r in sent if r["outcome"] != "ok"]
     assert {r["outcome"] for r in failed} == {"reset"}
     assert len(failed) == after["dropped"] - before.get("dropped", 0)

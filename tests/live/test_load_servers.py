@@ -1,4 +1,6 @@
-"""Against servers people use: every answer is taken for what it is, and the server was asked exactly as often as is recorded."""
+"""Against servers people use: every answer is taken for what it is, and the server was asked
+exactly as often as is recorded.
+"""
 
 import collections
 import contextlib
@@ -68,13 +70,15 @@ http {{
   server {{ listen 127.0.0.1:{port}; location / {{ return 200 "hello"; }} location = /status {{ stub_status; }} }}
   server {{ listen 127.0.0.1:{proxied} proxy_protocol; location / {{ return 200 $proxy_protocol_addr; }} }}
 }}
-"""
+"""  # noqa: E501
 needs_nginx = pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 
 
 @contextlib.contextmanager
 def nginx(tmp_path):
-    """The base URL of a server that closes a connection after 50 requests, and of one that is spoken to through a proxy."""
+    """The base URL of a server that closes a connection after 50 requests, and of one that is
+    spoken to through a proxy.
+    """
     with socket.socket() as one, socket.socket() as two:
         for probe in (one, two):
             probe.bind(("127.0.0.1", 0))
@@ -121,7 +125,9 @@ def test_nginx_takes_the_proxy_line_for_the_user(tmp_path):
         rows, users = bench.play(flow)
     assert [row["outcome"] for row in rows] == ["ok", "ok"]
     assert users == ("192.0.2.7", "192.0.2.7")
-    assert bench.engine.counters.new_connections == 1  # the line is sent once a connection: a second would be a bad request
+    assert (
+        bench.engine.counters.new_connections == 1
+    )  # the line is sent once a connection: a second would be a bad request
 
 
 def requests_served(url):

@@ -19,7 +19,18 @@ def certificate(tmp_path_factory):
     """(certificate, key) that names localhost and nothing else, signed by itself."""
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
-    argv = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    argv = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=localhost",
+    ]
     argv += ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
     subprocess.run(argv, check=True, capture_output=True)
     return cert, key
@@ -73,11 +84,16 @@ def test_an_unknown_signer_and_a_wrong_name_are_refused(port, certificate):
     assert [(r["outcome"], r["sent_ns"]) for r in rows] == [("tls", None)] * 2
 
 
-def test_a_plain_text_server_is_a_tls_error_and_a_silent_one_a_connect_timeout(tmp_path, certificate):
+def test_a_plain_text_server_is_a_tls_error_and_a_silent_one_a_connect_timeout(
+    tmp_path, certificate
+):
     def flow(_session):
         yield get("/ok", timeout_s=1)
 
-    with server(tmp_path) as url, Bench(url.replace("http", "https"), context=trusting(certificate)) as bench:
+    with (
+        server(tmp_path) as url,
+        Bench(url.replace("http", "https"), context=trusting(certificate)) as bench,
+    ):
         rows, _ = bench.play(flow)
     assert rows[0]["outcome"] in ("tls", "connect_timeout", "reset")
 

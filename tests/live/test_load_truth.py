@@ -1,4 +1,6 @@
-"""Latency counts from the intended start: a stall shows at its full length, however few requests saw it begin."""
+"""Latency counts from the intended start: a stall shows at its full length, however few requests
+saw it begin.
+"""
 
 import time
 import urllib.request
@@ -14,7 +16,9 @@ pytestmark = pytest.mark.live
 
 
 def test_a_stall_is_seen_at_its_full_length(tmp_path):
-    """With arrivals spread evenly over T, the share later than x after a stall of D is (D - x) / T: p99 = D - T / 100."""
+    """With arrivals spread evenly over T, the share later than x after a stall of D is (D - x) / T:
+    p99 = D - T / 100.
+    """
     begin_s, end_s = 5.0, 8.0
     with server(tmp_path, begin_s, end_s) as url, Bench(url) as bench:
         for _ in range(40):
@@ -42,16 +46,23 @@ def once(state, path):
 
 
 def test_a_busy_generator_does_not_make_a_reply_look_late(tmp_path):
-    """The kernel says when the last byte came: a reply of 1.5 s is one, although nobody looks at it for 5 s."""
+    """The kernel says when the last byte came: a reply of 1.5 s is one, although nobody looks at it
+    for 5 s.
+    """
     with server(tmp_path) as url, Bench(url) as bench:
         state = {}
         stream = bench.stream(once(state, "/slow"), rate=50)
-        # Written, not only begun: blocked any sooner, the request itself would go out late. Later flows ask for nothing.
-        bench.wait(lambda: any(c.task and c.task.sent_ns > 0 for c in bench.engine.connections.values()))
+        # Written, not only begun: blocked any sooner, the request itself would go out late. Later
+        # flows ask for nothing.
+        bench.wait(
+            lambda: any(c.task and c.task.sent_ns > 0 for c in bench.engine.connections.values())
+        )
         time.sleep(5)
         bench.wait(lambda: state.get("reply"))
         bench.engine.remove_stream(stream)
-        (row,) = [row for row in bench.rows() if row["outcome"] != "not_sent"]  # what came due meanwhile is another matter
+        (row,) = [
+            row for row in bench.rows() if row["outcome"] != "not_sent"
+        ]  # what came due meanwhile is another matter
         assert row["outcome"] == "ok"
         assert 1.0 < (row["done_ns"] - row["sent_ns"]) / 1e9 < 4.0
 
@@ -82,7 +93,8 @@ def test_five_thousand_connections(tmp_path):
         bench.rows()  # opening thousands at once may have cost an arrival or two on a busy machine
         opened = bench.engine.counters.new_connections
         assert opened >= 5000
-        # Not one has been answered, and all have been sent: that the target is silent is no shortfall of the generator.
+        # Not one has been answered, and all have been sent: that the target is silent is no
+        # shortfall of the generator.
         assert bench.engine.totals()["sent"] >= 5000
         urllib.request.urlopen(url + "/release", timeout=60).close()
         bench.wait(lambda: bench.engine.in_flight == 0, within=60)

@@ -39,7 +39,8 @@ def parent_script(body: str) -> str:
         ("print(processes.spawn(argv).pid, flush=True)", False),
         ("print(processes.spawn(argv, new_session=True).pid, flush=True)", False),
         (
-            "t = threading.Thread(target=lambda: print(processes.spawn(argv).pid, flush=True))\nt.start(); t.join()",
+            "t = threading.Thread(target=lambda: print(processes.spawn(argv).pid, "
+            "flush=True))\nt.start(); t.join()",
             False,
         ),
         ("print(processes.spawn(['/bin/sleep', '60'], user=65534).pid, flush=True)", True),
@@ -49,12 +50,16 @@ def parent_script(body: str) -> str:
 def test_child_outlives_the_thread_but_not_a_killed_parent(body, as_user):
     if as_user and os.getuid() != 0:
         pytest.skip("changing the user needs root")
-    parent = subprocess.Popen([sys.executable, "-c", parent_script(body)], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", parent_script(body)], stdout=subprocess.PIPE, text=True
+    )
     try:
         child = int(parent.stdout.readline())
         ticks = processes.pid_start_ticks(child)
         time.sleep(0.1)
-        assert processes.alive(child, ticks), "the child must not die with the thread that asked for it"
+        assert processes.alive(child, ticks), (
+            "the child must not die with the thread that asked for it"
+        )
         parent.kill()
         parent.wait()
         assert wait_until(lambda: not processes.alive(child, ticks))
@@ -67,7 +72,9 @@ def test_child_outlives_the_thread_but_not_a_killed_parent(body, as_user):
 def test_output_goes_to_the_log_and_is_appended(tmp_path: Path):
     log = tmp_path / "out.log"
     for word in ("one", "two"):
-        proc = processes.spawn([sys.executable, "-c", f"import sys; print('{word}', file=sys.stderr)"], log_path=log)
+        proc = processes.spawn(
+            [sys.executable, "-c", f"import sys; print('{word}', file=sys.stderr)"], log_path=log
+        )
         assert proc.wait(10) == 0
     assert log.read_text() == "one\ntwo\n"
 
@@ -96,7 +103,8 @@ def test_stop_wakes_a_frozen_child_and_kills_a_deaf_one():
         [
             sys.executable,
             "-c",
-            "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True); signal.pause()",
+            "import signal; signal.signal(15, signal.SIG_IGN); print(1, flush=True); "
+            "signal.pause()",
         ],
         stdout=subprocess.PIPE,
     )
@@ -108,7 +116,10 @@ def test_stop_wakes_a_frozen_child_and_kills_a_deaf_one():
 
 def test_stop_of_a_group_takes_its_grandchildren(tmp_path: Path):
     log = tmp_path / "pid"
-    code = f"import subprocess, time; p = subprocess.Popen({SLEEP!r}); print(p.pid, flush=True); time.sleep(60)"
+    code = (
+        f"import subprocess, time; p = subprocess.Popen({SLEEP!r}); print(p.pid, "
+        "flush=True); time.sleep(60)"
+    )
     leader = processes.spawn([sys.executable, "-c", code], new_session=True, log_path=log)
     assert wait_until(lambda: log.exists() and log.read_text().endswith("\n"))
     grandchild = int(log.read_text())

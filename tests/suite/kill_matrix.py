@@ -1,9 +1,12 @@
-"""Kill -9 at seeded random moments of a real gate: afterwards the target is whole, or somebody is told that it is DIRTY and why.
+"""Kill -9 at seeded random moments of a real gate: afterwards the target is whole, or somebody is
+told that it is DIRTY and why.
 
     python -m tests.suite.kill_matrix [--runs 60] [--seed 1] [--report matrix.ndjson]
 
-One standing lab, that nobody writes off, goes through all runs: gate after gate is started on it, and the gate, its chaos
-process, its load or the lab's Toxiproxy is killed. Then `stormgate restore` without arguments, from a fresh process. Outcomes:
+One standing lab, that nobody writes off, goes through all runs: gate after gate is started on it,
+and the gate, its chaos
+process, its load or the lab's Toxiproxy is killed. Then `stormgate restore` without arguments, from
+a fresh process. Outcomes:
 whole       no ledger is open, the target says that it is whole, and nothing of the run lives on
 dirty       the gate or the restore exited with 6
 untouched   Toxiproxy died before the run had broken anything, and the gate did not pass
@@ -38,8 +41,16 @@ from stormgate.processes import alive, pid_start_ticks, signal_if_same
 
 ROOT = Path(__file__).resolve().parents[2]
 VICTIMS = ("chaos", "gate", "load", "toxiproxy")
-EXPERIMENTS = ("region-loss", "region-freeze", "shard-primary-freeze", "cache-node-slow", "region-blackhole", "edge-loss")
-# A kill falls so many seconds after this was first seen, drawn with these weights: most while faults are open or being undone.
+EXPERIMENTS = (
+    "region-loss",
+    "region-freeze",
+    "shard-primary-freeze",
+    "cache-node-slow",
+    "region-blackhole",
+    "edge-loss",
+)
+# A kill falls so many seconds after this was first seen, drawn with these weights: most while
+# faults are open or being undone.
 MOMENTS = {"fault": (0.65, 6.0), "chaos": (0.2, 8.0), "gate": (0.15, 20.0)}
 DIRTY = 6
 MISSED = "missed"
@@ -61,7 +72,9 @@ class Result:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Kill -9 at random moments of a gate, then restore.")
+    parser = argparse.ArgumentParser(
+        description="Kill -9 at random moments of a gate, then restore."
+    )
     parser.add_argument("--runs", type=int, default=60)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, default=None)
@@ -83,12 +96,17 @@ def table(results: list[Result]) -> str:
     counts = Counter((result.victim, result.outcome) for result in results)
     outcomes = sorted({result.outcome for result in results})
     lines = [f"{'victim':<12}" + "".join(f"{outcome:>10}" for outcome in outcomes)]
-    lines += [f"{victim:<12}" + "".join(f"{counts[victim, outcome]:>10}" for outcome in outcomes) for victim in VICTIMS]
+    lines += [
+        f"{victim:<12}" + "".join(f"{counts[victim, outcome]:>10}" for outcome in outcomes)
+        for victim in VICTIMS
+    ]
     return "\n".join(lines)
 
 
 def matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
-    """Play the runs; a lab that lost its Toxiproxy, or that is not whole, is replaced by a fresh one."""
+    """Play the runs; a lab that lost its Toxiproxy, or that is not whole, is replaced by a fresh
+    one.
+    """
     draw = random.Random(seed)
     lab: RunningLab | None = None
     try:
@@ -97,7 +115,11 @@ def matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
             place = folder / f"run{run}"
             place.mkdir()
             if lab is None:
-                lab = launch(load_target(ROOT / "targets/lab.yaml"), state=folder / f"lab{run}", deadline_s=120)
+                lab = launch(
+                    load_target(ROOT / "targets/lab.yaml"),
+                    state=folder / f"lab{run}",
+                    deadline_s=120,
+                )
             result = play(lab, place, run, VICTIMS[hits % len(VICTIMS)], draw)
             yield result
             run += 1
@@ -116,10 +138,23 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
     since = draw.choices(list(MOMENTS), [weight for weight, _ in MOMENTS.values()])[0]
     after_s = draw.uniform(0, MOMENTS[since][1])
     gate_file = documents(lab.target, place, experiment)
-    # All that lives below a gate dies or ends with it; the state folder is the run's own, so that runs do not see each other's.
+    # All that lives below a gate dies or ends with it; the state folder is the run's own, so that
+    # runs do not see each other's.
     env = {**os.environ, "XDG_STATE_HOME": str(place / "xdg"), "PYTHONPATH": str(ROOT)}
     env = {key: value for key, value in env.items() if not key.startswith("STORMGATE_")}
-    gate = start([sys.executable, "-m", "stormgate.cli", "gate", str(gate_file), "--reports", str(place / "reports")], env, place)
+    gate = start(
+        [
+            sys.executable,
+            "-m",
+            "stormgate.cli",
+            "gate",
+            str(gate_file),
+            "--reports",
+            str(place / "reports"),
+        ],
+        env,
+        place,
+    )
     family: dict[int, int] = {}
     try:
         hit = strike(gate, lab, victim, (since, after_s, place), family)
@@ -156,7 +191,9 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
     )
 
 
-def judge(lab: RunningLab, place: Path, victim: str, exits: tuple[int | None, int], family: dict[int, int]) -> str:
+def judge(
+    lab: RunningLab, place: Path, victim: str, exits: tuple[int | None, int], family: dict[int, int]
+) -> str:
     """The outcome; see the module."""
     left = [pid for pid, ticks in family.items() if alive(pid, ticks)]
     if left:
@@ -195,13 +232,27 @@ def open_faults(place: Path) -> list[str]:
 
 def start(argv: list[str], env: dict[str, str], place: Path) -> subprocess.Popen[bytes]:
     with open(place / "gate.log", "wb") as log:
-        return subprocess.Popen(argv, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+        return subprocess.Popen(
+            argv,
+            env=env,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
 
 
 def strike(
-    gate: subprocess.Popen[bytes], lab: RunningLab, victim: str, moment: tuple[str, float, Path], family: dict[int, int]
+    gate: subprocess.Popen[bytes],
+    lab: RunningLab,
+    victim: str,
+    moment: tuple[str, float, Path],
+    family: dict[int, int],
 ) -> bool:
-    """Kill -9 the victim some seconds after the fault (the chaos process, the gate) began; False when it had ended before."""
+    """Kill -9 the victim some seconds after the fault (the chaos process, the gate) began; False
+    when it had ended before.
+    """
     since, after_s, place = moment
 
     def begun() -> bool:
@@ -220,7 +271,11 @@ def strike(
         remember(gate.pid, family)
         time.sleep(0.02)
     pid = gate.pid if victim == "gate" else descendant(*where(gate, lab, victim))
-    ticks = pid_start_ticks(pid) if pid is not None and (victim == "toxiproxy" or gate.poll() is None) else None
+    ticks = (
+        pid_start_ticks(pid)
+        if pid is not None and (victim == "toxiproxy" or gate.poll() is None)
+        else None
+    )
     return pid is not None and ticks is not None and signal_if_same(pid, ticks, signal.SIGKILL)
 
 
@@ -231,7 +286,9 @@ def where(gate: subprocess.Popen[bytes], lab: RunningLab, victim: str) -> tuple[
     return gate.pid, {"chaos": "stormgate.chaos.run", "load": "stormgate.load"}[victim]
 
 
-def wait_exit(gate: subprocess.Popen[bytes], deadline_s: float, family: dict[int, int]) -> int | None:
+def wait_exit(
+    gate: subprocess.Popen[bytes], deadline_s: float, family: dict[int, int]
+) -> int | None:
     end = time.monotonic() + deadline_s
     while gate.poll() is None and time.monotonic() < end:
         remember(gate.pid, family)
@@ -247,7 +304,9 @@ def end_of_family(family: dict[int, int], deadline_s: float) -> None:
 
 
 def remember(pid: int, family: dict[int, int]) -> None:
-    """Everyone below the gate, by pid and start, so that whoever lives on can be told from a successor of its pid."""
+    """Everyone below the gate, by pid and start, so that whoever lives on can be told from a
+    successor of its pid.
+    """
     for child in children(pid):
         ticks = pid_start_ticks(child)
         if ticks is not None:
@@ -267,7 +326,9 @@ def descendant(pid: int, needle: str) -> int | None:
 
 def command_line(pid: int) -> str:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        return (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
     return ""
 
 
@@ -284,7 +345,9 @@ def documents(target: Target, place: Path, experiment: str) -> Path:
         (place / name).symlink_to(ROOT / name)
     (place / "slas").mkdir()
     (place / "targets").mkdir()
-    (place / "targets" / "standing.yaml").write_text(yaml.safe_dump(target_document(target, place.name), sort_keys=False))
+    (place / "targets" / "standing.yaml").write_text(
+        yaml.safe_dump(target_document(target, place.name), sort_keys=False)
+    )
     gate = {
         "apiVersion": "stormgate.dev/v1",
         "kind": "ReleaseGate",
@@ -304,7 +367,13 @@ def documents(target: Target, place: Path, experiment: str) -> Path:
                 }
             ],
             "objectives": [
-                {"name": "availability", "kind": "availability", "target": "50%", "phases": ["steady"], "minSamples": 10}
+                {
+                    "name": "availability",
+                    "kind": "availability",
+                    "target": "50%",
+                    "phases": ["steady"],
+                    "minSamples": 10,
+                }
             ],
         },
     }
@@ -333,7 +402,11 @@ def target_document(target: Target, name: str) -> dict[str, Any]:
             "regions": data["regions"],
             "populations": data["populations"],
             "components": components,
-            "steering": {"mode": "table", "url": target.steering.url, "interval": f"{target.steering.interval_ms}ms"},
+            "steering": {
+                "mode": "table",
+                "url": target.steering.url,
+                "interval": f"{target.steering.interval_ms}ms",
+            },
             "observe": data["observe"],
             "statusUrl": target.status_url,
         },

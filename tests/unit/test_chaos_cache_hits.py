@@ -1,4 +1,6 @@
-"""CHE·NU's hit share counts what the answers say, and nothing where no answer came through a cache."""
+"""CHE·NU's hit share counts what the answers say, and nothing where no answer came through a
+cache.
+"""
 
 import pyarrow as pa
 import pytest
@@ -15,7 +17,14 @@ def batch(rows):
     columns = zip(*rows, strict=True)
     cache, region, outcome, op = (words(list(column)) for column in columns)
     done = pa.array([99 * S] * len(rows), pa.int64())
-    names = {"intended_ns": done, "done_ns": done, "cache": cache, "served_by": region, "outcome": outcome, "op": op}
+    names = {
+        "intended_ns": done,
+        "done_ns": done,
+        "cache": cache,
+        "served_by": region,
+        "outcome": outcome,
+        "op": op,
+    }
     return pa.record_batch(names)
 
 
@@ -29,7 +38,14 @@ def samples(tmp_path, monkeypatch):
 
 def test_hit_share(samples):
     hit, miss = ("hit", "eu", "ok", "read"), ("miss", "us", "ok", "read")
-    samples.add(batch([hit] * 19 + [miss] + [("none", "eu", "ok", "write")] * 5 + [(None, None, "refused", "read")]))
+    samples.add(
+        batch(
+            [hit] * 19
+            + [miss]
+            + [("none", "eu", "ok", "write")] * 5
+            + [(None, None, "refused", "read")]
+        )
+    )
     assert cache_hits.hit_share() == pytest.approx(0.95)
     assert cache_hits.hit_share(region="eu") == 1
     assert cache_hits.hit_share(region="us") == 0

@@ -1,4 +1,6 @@
-"""What the chaos side acts on: one clear message when there is nothing, and no packet to a stranger."""
+"""What the chaos side acts on: one clear message when there is nothing, and no packet to a
+stranger.
+"""
 
 import json
 from dataclasses import replace
@@ -14,7 +16,11 @@ from stormgate.model import Component, Observe, Target, to_json
 def target(address="127.0.0.1:1", allow=("127.0.0.0/8",), **handle):
     observe = Observe(protocol="http", address=address)
     return Target(
-        name="t", allow=allow, components=(Component(name="x", kind="x", backend="process", observe=observe, handle=handle),)
+        name="t",
+        allow=allow,
+        components=(
+            Component(name="x", kind="x", backend="process", observe=observe, handle=handle),
+        ),
     )
 
 
@@ -69,12 +75,17 @@ def test_production_is_not_broken_by_hand_without_saying_so(tmp_path):
     env = {"STORMGATE_TARGET": str(path), "STORMGATE_EVIDENCE": str(tmp_path)}
     with pytest.raises(NoTarget, match="STORMGATE_ALLOW_PRODUCTION"):
         from_environment(env)
-    assert from_environment({**env, "STORMGATE_ALLOW_PRODUCTION": "1"}).target.environment == "production"
+    assert (
+        from_environment({**env, "STORMGATE_ALLOW_PRODUCTION": "1"}).target.environment
+        == "production"
+    )
 
 
 def test_backends_are_found_by_being_there():
     assert backends.names() == ("command", "load", "process", "toxiproxy")
     for name in backends.names():
         assert backends.get(name).modes
-    with pytest.raises(CannotBreak, match=r"no backend 'gcp' .there are command, load, process, toxiproxy"):
+    with pytest.raises(
+        CannotBreak, match=r"no backend 'gcp' .there are command, load, process, toxiproxy"
+    ):
         backends.get("gcp")

@@ -1,4 +1,6 @@
-"""The experiments as files: valid before anything starts, safe under plain `chaos run`, and all there."""
+"""The experiments as files: valid before anything starts, safe under plain `chaos run`, and all
+there.
+"""
 
 from pathlib import Path
 
@@ -52,6 +54,13 @@ def test_safe_under_plain_chaos_toolkit(path):
     assert experiment["tags"]
     assert experiment["steady-state-hypothesis"]["probes"]
     assert experiment["runtime"] == {"rollbacks": {"strategy": "always"}}
-    assert [each["provider"]["module"] for each in experiment["controls"]] == ["stormgate.chaos.control"]
-    assert [each["provider"]["func"] for each in experiment["rollbacks"]] == ["undo", "wait_until_whole"]
-    assert not any("pauses" in each for each in experiment["method"]), "a pause cannot be stopped; use the action `hold`"
+    assert [each["provider"]["module"] for each in experiment["controls"]] == [
+        "stormgate.chaos.control"
+    ]
+    assert [each["provider"]["func"] for each in experiment["rollbacks"]] == [
+        "undo",
+        "wait_until_whole",
+    ]
+    assert not any("pauses" in each for each in experiment["method"]), (
+        "a pause cannot be stopped; use the action `hold`"
+    )

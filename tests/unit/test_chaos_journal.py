@@ -1,4 +1,6 @@
-"""What a Chaos Toolkit journal says about the validity of a trial; every way it ends green and should not."""
+"""What a Chaos Toolkit journal says about the validity of a trial; every way it ends green and
+should not.
+"""
 
 import copy
 
@@ -9,7 +11,12 @@ from stormgate.model import Verdict
 
 
 def activity(name, kind="action", module="drivers.mine", func="go", **more):
-    return {"type": kind, "name": name, "provider": {"type": "python", "module": module, "func": func}, **more}
+    return {
+        "type": kind,
+        "name": name,
+        "provider": {"type": "python", "module": module, "func": func},
+        **more,
+    }
 
 
 def run(planned, status="succeeded", output=None, **more):
@@ -25,7 +32,12 @@ WHOLE = activity("whole", module="stormgate.chaos.actions", func="wait_until_who
 
 def good():
     return {
-        "experiment": {"title": "t", "method": [KILL, LOOK], "rollbacks": [UNDO, THEIRS, WHOLE], "dry": None},
+        "experiment": {
+            "title": "t",
+            "method": [KILL, LOOK],
+            "rollbacks": [UNDO, THEIRS, WHOLE],
+            "dry": None,
+        },
         "status": "completed",
         "deviated": False,
         "steady_states": {
@@ -65,13 +77,17 @@ CASES = {
     "another file": ({"status": "completed"}, Verdict.ERROR, "not Chaos Toolkit's"),
     "baseline out of tolerance": (
         changed(
-            ["steady_states", "before"], {"steady_state_met": False, "probes": [run(LOOK, output=False, tolerance_met=False)]}
+            ["steady_states", "before"],
+            {"steady_state_met": False, "probes": [run(LOOK, output=False, tolerance_met=False)]},
         ),
         Verdict.INCONCLUSIVE,
         "did not hold before the fault: 'look' was False",
     ),
     "baseline probe raised": (
-        changed(["steady_states", "before"], {"steady_state_met": False, "probes": [failed(LOOK, "OSError: no")]}),
+        changed(
+            ["steady_states", "before"],
+            {"steady_state_met": False, "probes": [failed(LOOK, "OSError: no")]},
+        ),
         Verdict.ERROR,
         "could not be looked at before the fault: 'look': OSError: no",
     ),
@@ -81,25 +97,41 @@ CASES = {
         "'kill' failed",
     ),
     "fault unproven": (
-        changed(["run", 0], failed(KILL, "stormgate.chaos.errors.Unproven: x: not seen within 5 s")),
+        changed(
+            ["run", 0], failed(KILL, "stormgate.chaos.errors.Unproven: x: not seen within 5 s")
+        ),
         Verdict.INCONCLUSIVE,
         "not seen within 5 s",
     ),
-    "action returned false": (changed(["run", 0], run(KILL, output=False)), Verdict.ERROR, "returned false"),
+    "action returned false": (
+        changed(["run", 0], run(KILL, output=False)),
+        Verdict.ERROR,
+        "returned false",
+    ),
     "method probe out of tolerance": (
         changed(["run", 1], run(LOOK, output=False, tolerance_met=False)),
         Verdict.INCONCLUSIVE,
         "out of its tolerance",
     ),
-    "method probe held against nothing": (changed(["run", 1], run(LOOK, output=False)), Verdict.INCONCLUSIVE, "nobody held"),
+    "method probe held against nothing": (
+        changed(["run", 1], run(LOOK, output=False)),
+        Verdict.INCONCLUSIVE,
+        "nobody held",
+    ),
     "method cut short": (changed(["run"], [run(KILL)]), Verdict.INCONCLUSIVE, "only 1 of 2 steps"),
     "continuous check failed and recovered": (
-        changed(["steady_states", "during"], [{"steady_state_met": False, "probes": [run(LOOK, output=0, tolerance_met=False)]}]),
+        changed(
+            ["steady_states", "during"],
+            [{"steady_state_met": False, "probes": [run(LOOK, output=0, tolerance_met=False)]}],
+        ),
         Verdict.INCONCLUSIVE,
         "during the method",
     ),
     "deviated": (
-        changed(["steady_states", "after"], {"steady_state_met": False, "probes": [run(LOOK, output=3, tolerance_met=False)]}),
+        changed(
+            ["steady_states", "after"],
+            {"steady_state_met": False, "probes": [run(LOOK, output=3, tolerance_met=False)]},
+        ),
         Verdict.INCONCLUSIVE,
         "did not hold after the method",
     ),
@@ -112,16 +144,32 @@ CASES = {
         Verdict.DIRTY,
         "rollback 'theirs' failed: OSError",
     ),
-    "their rollback returned false": (changed(["rollbacks", 1], run(THEIRS, output=False)), Verdict.DIRTY, "returned false"),
-    "their rollback has no status": (changed(["rollbacks", 1, "status"], ...), Verdict.DIRTY, "rollback 'theirs'"),
-    "their rollback not played": (changed(["rollbacks"], [run(UNDO), run(WHOLE)]), Verdict.DIRTY, "'theirs' was not played"),
+    "their rollback returned false": (
+        changed(["rollbacks", 1], run(THEIRS, output=False)),
+        Verdict.DIRTY,
+        "returned false",
+    ),
+    "their rollback has no status": (
+        changed(["rollbacks", 1, "status"], ...),
+        Verdict.DIRTY,
+        "rollback 'theirs'",
+    ),
+    "their rollback not played": (
+        changed(["rollbacks"], [run(UNDO), run(WHOLE)]),
+        Verdict.DIRTY,
+        "'theirs' was not played",
+    ),
     "none played": (changed(["rollbacks"], []), Verdict.DIRTY, "was not played"),
     "our undo failed, a later try did it": (
         changed(["rollbacks", 0], failed(UNDO, "UndoFailed: x")),
         Verdict.ERROR,
         "a later try",
     ),
-    "never whole again": (changed(["rollbacks", 2], failed(WHOLE, "UndoFailed: not whole")), Verdict.DIRTY, "not whole"),
+    "never whole again": (
+        changed(["rollbacks", 2], failed(WHOLE, "UndoFailed: not whole")),
+        Verdict.DIRTY,
+        "not whole",
+    ),
     "still broken": (changed([OURS, "open"], ["x (crash)"]), Verdict.DIRTY, "still broken: x"),
     "dry": (changed(["experiment", "dry"], "actions"), Verdict.INCONCLUSIVE, "dry run"),
     "no action": (changed(["experiment", "method"], [LOOK]), Verdict.INCONCLUSIVE, "no action"),
@@ -142,7 +190,9 @@ def test_our_undo_without_the_ledgers_word_is_dirty():
     assert Verdict.DIRTY in {problem.severity for problem in problems(journal)}
 
 
-@pytest.mark.parametrize(("whole", "severity"), [(True, Verdict.ERROR), (False, Verdict.DIRTY), (None, Verdict.DIRTY)])
+@pytest.mark.parametrize(
+    ("whole", "severity"), [(True, Verdict.ERROR), (False, Verdict.DIRTY), (None, Verdict.DIRTY)]
+)
 def test_waiting_for_whole_is_made_up_for_only_by_being_whole(whole, severity):
     journal = changed(["rollbacks"], [run(UNDO), run(THEIRS)])
     journal[OURS] = {"open": [], "whole": whole}

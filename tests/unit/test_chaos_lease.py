@@ -21,7 +21,9 @@ def _state(tmp_path, monkeypatch):
 
 
 def lease(boot="b", expires=100.0):
-    return Lease(target="t", pid=1, start_ticks=2, host="h", boot=boot, folder="", expires_unix=expires)
+    return Lease(
+        target="t", pid=1, start_ticks=2, host="h", boot=boot, folder="", expires_unix=expires
+    )
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,12 @@ def lease(boot="b", expires=100.0):
     [
         ("b", 50, True, False),
         ("b", 50, False, True),
-        ("other", 50, False, False),  # another machine (or boot): its pid means nothing here, only the expiry does
+        (
+            "other",
+            50,
+            False,
+            False,
+        ),  # another machine (or boot): its pid means nothing here, only the expiry does
         ("other", 100, False, True),
         ("b", 100, True, True),
     ],
@@ -40,12 +47,19 @@ def test_when_a_lease_is_stale(boot, now, owner_alive, stale):
 
 def another_process(code):
     env = {**os.environ, "PYTHONPATH": SRC}
-    return subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=env,
+    )
 
 
 def test_a_live_owner_keeps_it_and_a_dead_one_is_taken_over(tmp_path):
     code = (
-        f"from stormgate.chaos.lease import acquire; acquire('t', folder={str(tmp_path)!r}); print('held', flush=True); input()"
+        "from stormgate.chaos.lease import acquire; acquire('t', "
+        f"folder={str(tmp_path)!r}); print('held', flush=True); input()"
     )
     owner = another_process(code)
     try:
@@ -77,7 +91,15 @@ def test_renewing_ones_own_and_releasing_twice():
 
 def test_releasing_does_not_take_it_from_a_successor():
     mine = acquire("t")
-    other = Lease(target="t", pid=1, start_ticks=pid_start_ticks(1) or 0, host="h", boot=mine.boot, folder="", expires_unix=9e12)
+    other = Lease(
+        target="t",
+        pid=1,
+        start_ticks=pid_start_ticks(1) or 0,
+        host="h",
+        boot=mine.boot,
+        folder="",
+        expires_unix=9e12,
+    )
     other.release()
     assert holder("t") is not None
 

@@ -1,4 +1,6 @@
-"""The undo ledger: on disk before anything breaks, readable after any cut, and pointed at from outside the run folder."""
+"""The undo ledger: on disk before anything breaks, readable after any cut, and pointed at from
+outside the run folder.
+"""
 
 import itertools
 import json
@@ -57,11 +59,19 @@ def test_an_entry_is_open_from_intent_to_undone(tmp_path):
 
 
 def test_intents_are_synced_before_intend_returns(tmp_path, monkeypatch):
-    """What is fsynced is what was written: the last write to the ledger is followed by an fsync of that same file."""
+    """What is fsynced is what was written: the last write to the ledger is followed by an fsync of
+    that same file.
+    """
     calls = []
     real_write, real_fsync = os.write, os.fsync
-    monkeypatch.setattr(os, "write", lambda fd, data: (calls.append("write"), real_write(fd, data))[1])
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append(os.readlink(f"/proc/self/fd/{fd}")), real_fsync(fd))[1])
+    monkeypatch.setattr(
+        os, "write", lambda fd, data: (calls.append("write"), real_write(fd, data))[1]
+    )
+    monkeypatch.setattr(
+        os,
+        "fsync",
+        lambda fd: (calls.append(os.readlink(f"/proc/self/fd/{fd}")), real_fsync(fd))[1],
+    )
     book = ledger(tmp_path)
     book.intend([entry("1")])
     after = calls[len(calls) - 1 - calls[::-1].index("write") :]
@@ -87,7 +97,10 @@ def test_a_row_after_a_torn_one_is_not_glued_to_it(tmp_path):
     assert [each.id for each in open_entries(book.folder)] == ["2"]
 
 
-STEPS = st.lists(st.tuples(st.sampled_from(["intent", "applied", "undone", "void"]), st.integers(0, 4)), max_size=25)
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["intent", "applied", "undone", "void"]), st.integers(0, 4)),
+    max_size=25,
+)
 
 
 @given(steps=STEPS)
@@ -100,13 +113,19 @@ def test_an_entry_is_open_exactly_when_intended_and_not_closed(steps):
         rows.append(row)
     intended = [str(n) for step, n in steps if step == "intent"]
     closed = {str(n) for step, n in steps if step in {"undone", "void"}}
-    assert [each.id for each in fold(rows)] == [name for name in dict.fromkeys(intended) if name not in closed]
+    assert [each.id for each in fold(rows)] == [
+        name for name in dict.fromkeys(intended) if name not in closed
+    ]
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60
+)
 @given(cut=st.integers(0, 10_000))
 def test_a_ledger_cut_anywhere_never_forgets_what_it_had_closed_nor_reopens(tmp_path, cut):
-    """Of a ledger cut at any byte, what is open is what was open at one moment of its life: no more, no less."""
+    """Of a ledger cut at any byte, what is open is what was open at one moment of its life: no
+    more, no less.
+    """
     folder = tmp_path / f"cut{next(COUNTER)}"
     folder.mkdir()
     book = Ledger(folder, TARGET)

@@ -8,12 +8,16 @@ from stormgate.model import Component, Region, Target
 
 
 def process(name):
-    return Component(name=name, kind=name.partition("/")[2], backend="process", region=name.partition("/")[0])
+    return Component(
+        name=name, kind=name.partition("/")[2], backend="process", region=name.partition("/")[0]
+    )
 
 
 def link(source, destination):
     ends = {"source": source, "destination": destination}
-    return Component(name=f"link:{source}->{destination}", kind="link", backend="toxiproxy", attributes=ends)
+    return Component(
+        name=f"link:{source}->{destination}", kind="link", backend="toxiproxy", attributes=ends
+    )
 
 
 def target(regions=("a", "b")):
@@ -22,8 +26,12 @@ def target(regions=("a", "b")):
     links += [link("population/users", f"{region}/edge") for region in regions]
     groups = []
     for region in regions:
-        own = [c.name for c in processes if c.region == region] + [c.name for c in links if f"{region}/" in c.name]
-        groups.append(Component(name=region, kind="region", backend="group", region=region, parts=tuple(own)))
+        own = [c.name for c in processes if c.region == region] + [
+            c.name for c in links if f"{region}/" in c.name
+        ]
+        groups.append(
+            Component(name=region, kind="region", backend="group", region=region, parts=tuple(own))
+        )
     return Target(
         name="t",
         regions=tuple(Region(name=name, latitude=0, longitude=0) for name in regions),
@@ -33,7 +41,9 @@ def target(regions=("a", "b")):
 
 def broken(name, mode, world=None):
     world = world or target()
-    return {(part.component.name, part.mode) for part in parts_of(world, world.component(name), mode)}
+    return {
+        (part.component.name, part.mode) for part in parts_of(world, world.component(name), mode)
+    }
 
 
 CROSSING_A = ["link:a/edge->b/service", "link:b/edge->a/service", "link:population/users->a/edge"]
@@ -52,12 +62,23 @@ CROSSING_A = ["link:a/edge->b/service", "link:b/edge->a/service", "link:populati
         ("a", "blackhole", {(n, "blackhole") for n in CROSSING_A}),
         ("a", "slow", {(n, "slow") for n in CROSSING_A}),
         ("a/service", "crash", {("a/service", "crash")}),
-        ("a/service", "slow", {("link:a/edge->a/service", "slow"), ("link:b/edge->a/service", "slow")}),
+        (
+            "a/service",
+            "slow",
+            {("link:a/edge->a/service", "slow"), ("link:b/edge->a/service", "slow")},
+        ),
         ("a/edge", "refuse", {("link:population/users->a/edge", "refuse")}),
         (
             "a/edge",
             "blackhole",
-            {(n, "blackhole") for n in ("link:population/users->a/edge", "link:a/edge->a/service", "link:a/edge->b/service")},
+            {
+                (n, "blackhole")
+                for n in (
+                    "link:population/users->a/edge",
+                    "link:a/edge->a/service",
+                    "link:a/edge->b/service",
+                )
+            },
         ),
         ("link:a/edge->b/service", "crash", {("link:a/edge->b/service", "refuse")}),
         ("link:a/edge->b/service", "lossy", {("link:a/edge->b/service", "lossy")}),
@@ -102,7 +123,10 @@ def test_a_partition_cuts_between_its_sets_and_leaves_users_alone():
 
 
 def test_a_region_in_no_set_keeps_its_links():
-    assert between(cut_between(target(("a", "b", "c")), [["a"], ["b"]])) == {("a/edge", "b/service"), ("b/edge", "a/service")}
+    assert between(cut_between(target(("a", "b", "c")), [["a"], ["b"]])) == {
+        ("a/edge", "b/service"),
+        ("b/edge", "a/service"),
+    }
 
 
 def test_a_ring_of_four_cuts_opposite_regions():
@@ -124,14 +148,19 @@ def test_a_partition_of_nothing_is_an_error(sets):
         cut_between(target(), sets)
 
 
-@pytest.mark.parametrize(("shape", "sizes"), [("one", (1, 4)), ("majority", (3, 2)), ("halves", (2, 3))])
+@pytest.mark.parametrize(
+    ("shape", "sizes"), [("one", (1, 4)), ("majority", (3, 2)), ("halves", (2, 3))]
+)
 def test_shapes(shape, sizes):
     sets = shape_sets(["e", "d", "c", "b", "a"], shape)
     assert tuple(len(each) for each in sets) == sizes
     assert sorted(name for each in sets for name in each) == ["a", "b", "c", "d", "e"]
 
 
-@pytest.mark.parametrize(("names", "shape"), [(["a"], "one"), (["a", "b"], "majority"), (["a", "b"], "thirds"), ([], "halves")])
+@pytest.mark.parametrize(
+    ("names", "shape"),
+    [(["a"], "one"), (["a", "b"], "majority"), (["a", "b"], "thirds"), ([], "halves")],
+)
 def test_shapes_that_divide_nothing(names, shape):
     with pytest.raises(EmptySelection):
         shape_sets(names, shape)

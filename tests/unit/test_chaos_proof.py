@@ -17,7 +17,13 @@ NARROW = {"padding_bytes": 8000, "rate_kb_per_s": 40}
     [
         ("crash", {}, State.REFUSED, 1, True),
         ("crash", {}, State.SILENT, 500, False),
-        ("crash", {}, State.RESET, 1, False),  # a proxy without anything behind it resets: nobody listens there is something else
+        (
+            "crash",
+            {},
+            State.RESET,
+            1,
+            False,
+        ),  # a proxy without anything behind it resets: nobody listens there is something else
         ("crash", {}, State.ANSWERS, 1, False),
         ("stop", {}, State.REFUSED, 1, True),
         ("refuse", {}, State.REFUSED, 1, True),

@@ -1,4 +1,6 @@
-"""Selecting what to break: empty is an error, a share is never nothing, the same seed draws the same."""
+"""Selecting what to break: empty is an error, a share is never nothing, the same seed draws the
+same.
+"""
 
 import pytest
 from hypothesis import given
@@ -67,7 +69,9 @@ def test_an_empty_selection_is_an_error_that_says_why(given_selection, says):
 
 def test_a_link_name_is_taken_literally_but_for_its_wildcards():
     links = [component("link:a[1]->b", "link"), component("link:a1->b", "link")]
-    assert [c.name for c in select(links, Selector(name="link:a[1]->b"), seed="")] == ["link:a[1]->b"]
+    assert [c.name for c in select(links, Selector(name="link:a[1]->b"), seed="")] == [
+        "link:a[1]->b"
+    ]
     assert len(select(links, Selector(name="link:*->b"), seed="")) == 2
 
 
@@ -91,11 +95,15 @@ def test_share_count(share, total, expected):
 
 @given(
     total=st.integers(1, 30),
-    share=st.one_of(st.sampled_from(["all", "one of", "half of"]), st.integers(1, 100).map(lambda n: f"{n}%")),
+    share=st.one_of(
+        st.sampled_from(["all", "one of", "half of"]), st.integers(1, 100).map(lambda n: f"{n}%")
+    ),
     seed=st.text(max_size=5),
     order=st.randoms(),
 )
-def test_a_draw_is_never_empty_repeats_and_ignores_the_order_of_candidates(total, share, seed, order):
+def test_a_draw_is_never_empty_repeats_and_ignores_the_order_of_candidates(
+    total, share, seed, order
+):
     candidates = [component(f"n{index}") for index in range(total)]
     shuffled = list(candidates)
     order.shuffle(shuffled)
@@ -107,4 +115,12 @@ def test_a_draw_is_never_empty_repeats_and_ignores_the_order_of_candidates(total
 
 def test_different_seeds_draw_differently():
     candidates = [component(f"n{index}") for index in range(10)]
-    assert len({select(candidates, Selector(share="one of"), seed=str(seed))[0].name for seed in range(40)}) > 3
+    assert (
+        len(
+            {
+                select(candidates, Selector(share="one of"), seed=str(seed))[0].name
+                for seed in range(40)
+            }
+        )
+        > 3
+    )

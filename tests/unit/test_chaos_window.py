@@ -1,4 +1,6 @@
-"""Figures over a window of live samples: nothing measured is None, failures are infinitely slow, gaps count from the fault."""
+"""Figures over a window of live samples: nothing measured is None, failures are infinitely slow,
+gaps count from the fault.
+"""
 
 import math
 
@@ -17,7 +19,9 @@ def batch(rows):
     words = lambda values: pa.array(values).dictionary_encode()  # noqa: E731
     return pa.record_batch(
         {
-            "intended_ns": pa.array([done - int(latency * MS) for done, latency, _, _ in rows], pa.int64()),
+            "intended_ns": pa.array(
+                [done - int(latency * MS) for done, latency, _, _ in rows], pa.int64()
+            ),
             "done_ns": pa.array([done for done, *_ in rows], pa.int64()),
             "outcome": words([outcome for *_, outcome, _ in rows]),
             "shard": words([shard for *_, shard in rows]),
@@ -28,7 +32,15 @@ def batch(rows):
 @pytest.fixture
 def window(tmp_path):
     made = Window(tmp_path)
-    made.add(batch([(NOW - 20 * S, 5, "refused", "eu"), (NOW - 2 * S, 10, "ok", "eu"), (NOW - 1 * S, 30, "ok", "us")]))
+    made.add(
+        batch(
+            [
+                (NOW - 20 * S, 5, "refused", "eu"),
+                (NOW - 2 * S, 10, "ok", "eu"),
+                (NOW - 1 * S, 30, "ok", "us"),
+            ]
+        )
+    )
     # A block of its own dictionaries, in another order, and a null label.
     made.add(batch([(NOW - 1 * S, 90, "ok", "us"), (NOW - S // 2, 1, "reset", None)]))
     return made

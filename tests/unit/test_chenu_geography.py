@@ -57,7 +57,8 @@ def test_the_volume_and_the_day(traffic: TrafficMix) -> None:
     monday = [hour / 4 for hour in range(96)]
     assert max(monday, key=business.level) == 9.0
     assert business.peaks[0].days == WEEKDAYS
-    # Personal use sets in at 18:00: from there on it is the larger half of the traffic, until the night.
+    # Personal use sets in at 18:00: from there on it is the larger half of the traffic, until the
+    # night.
     assert traffic.day.shares(17.0)["business"] > 0.5 > traffic.day.shares(18.5)["business"]
     assert personal.level(18.5) > 2 * personal.level(16.0)
 
@@ -78,7 +79,9 @@ def at(t_s):
     return shape.tick()
 print(json.dumps([at(t_s) for t_s in (0, 95, 400, 550, 599, 600)]))
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=TARGETS.parent, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=TARGETS.parent, capture_output=True, text=True, check=True
+    )
     night, _, busiest, quietest, last, end = json.loads(done.stdout)
     assert night is not None
     assert last is not None

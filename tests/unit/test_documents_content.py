@@ -1,4 +1,6 @@
-"""The suite's own documents load, keep to their arithmetic, and fit the schemas editors are given."""
+"""The suite's own documents load, keep to their arithmetic, and fit the schemas editors are
+given.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +35,27 @@ def test_the_release_gate_is_big_enough_and_short_enough() -> None:
     assert plan.gate == "chenu-release"
     assert (plan.steady_s + plan.final_s) * plan.load.rate_per_s > 33_000
     hold_s = sum(float(fault.configuration["hold_s"]) for fault in plan.faults)
-    assert plan.warmup_s + plan.steady_s + hold_s + sum(f.recovery_s for f in plan.faults) + plan.final_s <= 135
+    assert (
+        plan.warmup_s
+        + plan.steady_s
+        + hold_s
+        + sum(f.recovery_s for f in plan.faults)
+        + plan.final_s
+        <= 135
+    )
     kinds = {o.name: (o.kind, o.spec) for o in plan.objectives}
     assert kinds["availability"][1]["target"] == 0.9999
     assert (kinds["read-p95"][1]["lte_ms"], kinds["read-p95"][1]["coverage"]) == (50, 0.9)
-    assert (kinds["write-p95"][1]["lte_ms"], kinds["write-p95"][1]["where"]) == (200, {"op": ["write"]})
+    assert (kinds["write-p95"][1]["lte_ms"], kinds["write-p95"][1]["where"]) == (
+        200,
+        {"op": ["write"]},
+    )
     assert kinds["failover"][1]["lte_s"] == 5
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda p: p.name
+)
 def test_every_experiment_fits_the_lab(path: Path) -> None:
     problems = Problems()
     check_experiment(path, Given(), ROOT, load_target(ROOT / "targets" / "lab.yaml"), problems)
@@ -68,14 +82,24 @@ def test_the_starter_set_fits_the_schema(starter: Path) -> None:
 
 
 def test_the_schemas_refuse_what_the_reader_refuses() -> None:
-    gate = next(d for d in loaded(ROOT / "slas" / "chenu-release.yaml") if d["kind"] == "ReleaseGate")
+    gate = next(
+        d for d in loaded(ROOT / "slas" / "chenu-release.yaml") if d["kind"] == "ReleaseGate"
+    )
     validator = Draft202012Validator(schemas()["ReleaseGate"])
     assert validator.is_valid(gate)
-    for change in ({"seedd": 1}, {"phases": {"warmup": 5, "steady": "1s", "final": "1s"}}, {"objectives": []}):
+    for change in (
+        {"seedd": 1},
+        {"phases": {"warmup": 5, "steady": "1s", "final": "1s"}},
+        {"objectives": []},
+    ):
         assert not validator.is_valid({**gate, "spec": {**gate["spec"], **change}})
     objective = {"name": "x", "kind": "latency", "quantile": "95%", "lte": "50ms"}
     assert validator.is_valid({**gate, "spec": {**gate["spec"], "objectives": [objective]}})
-    for wrong in ({**objective, "lte": 50}, {**objective, "ltee": "1s"}, {"name": "x", "kind": "latency"}):
+    for wrong in (
+        {**objective, "lte": 50},
+        {**objective, "ltee": "1s"},
+        {"name": "x", "kind": "latency"},
+    ):
         assert not validator.is_valid({**gate, "spec": {**gate["spec"], "objectives": [wrong]}})
 
 
@@ -106,18 +130,27 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(data=st.data())
 def test_no_document_breaks_the_reader(starter: Path, data: st.DataObject) -> None:
     """Any cut or scribble gives a plan or DocumentErrors, never another exception."""
-    name = data.draw(st.sampled_from(["slas/release.yaml", "targets/shop.yaml", "experiments/web-loss.yaml"]))
+    name = data.draw(
+        st.sampled_from(["slas/release.yaml", "targets/shop.yaml", "experiments/web-loss.yaml"])
+    )
     original = (starter / name).read_text()
     at = data.draw(st.integers(0, len(original)))
     end = data.draw(st.integers(at, min(len(original), at + 40)))
     scribble = data.draw(
-        st.one_of(st.sampled_from(["", "[]", "{}", "null", "-1", "1e999", ": ", "- ", "&a *a", "x: 1\n"]), st.text(max_size=12))
+        st.one_of(
+            st.sampled_from(["", "[]", "{}", "null", "-1", "1e999", ": ", "- ", "&a *a", "x: 1\n"]),
+            st.text(max_size=12),
+        )
     )
-    (starter / name).write_text(original[:at] + scribble + original[end:], encoding="utf-8", errors="replace")
+    (starter / name).write_text(
+        original[:at] + scribble + original[end:], encoding="utf-8", errors="replace"
+    )
     found: tuple[Problem, ...] = ()
     try:
         load_gate(starter / "slas" / "release.yaml")
@@ -131,8 +164,15 @@ def test_no_document_breaks_the_reader(starter: Path, data: st.DataObject) -> No
 def test_the_address_a_proxy_line_announces_is_one(tmp_path: Path) -> None:
     text = (ROOT / "targets" / "lab.yaml").read_text()
     path = tmp_path / "t.yaml"
-    path.write_text(text.replace("{x-client-country: GB}}", "{x-client-country: GB}, proxySource: 2001:DB8::7}"))
-    assert [one.proxy_source for one in load_target(path).populations if one.proxy_source] == ["2001:db8::7"]
+    path.write_text(
+        text.replace("{x-client-country: GB}}", "{x-client-country: GB}, proxySource: 2001:DB8::7}")
+    )
+    assert [one.proxy_source for one in load_target(path).populations if one.proxy_source] == [
+        "2001:db8::7"
+    ]
     path.write_text(path.read_text().replace("2001:DB8::7", "192.0.2.x"))
-    with pytest.raises(DocumentErrors, match=r"t\.yaml:24: .*proxySource: '192\.0\.2\.x' does not appear to be an IPv4 or IPv6"):
+    with pytest.raises(
+        DocumentErrors,
+        match=r"t\.yaml:24: .*proxySource: '192\.0\.2\.x' does not appear to be an IPv4 or IPv6",
+    ):
         load_target(path)

@@ -1,4 +1,6 @@
-"""Objectives of every kind: how they are written, what an SLO fills in, and what they may refer to."""
+"""Objectives of every kind: how they are written, what an SLO fills in, and what they may refer
+to.
+"""
 
 # ruff: noqa: E501 - tables read row by row
 
@@ -30,7 +32,8 @@ def spec_of(suite: Path, written: str) -> dict[str, Any]:
     path = suite / "slas" / "release.yaml"
     path.write_text(
         path.read_text().replace(
-            "  objectives:\n    - name: availability", f"  objectives:\n    - {{name: it, {written}}}\n    - name: availability"
+            "  objectives:\n    - name: availability",
+            f"  objectives:\n    - {{name: it, {written}}}\n    - name: availability",
         )
     )
     return dict(load_gate(path).objectives[0].spec)
@@ -51,7 +54,9 @@ def spec_of(suite: Path, written: str) -> dict[str, Any]:
         ("kind: ratio, quantile: 0.95, lte: 1.1", {"lte": 1.1, "versus": ["steady"]}),
     ],
 )  # fmt: skip
-def test_what_is_written_becomes_the_kinds_fields(suite: Path, written: str, expected: dict[str, Any]) -> None:
+def test_what_is_written_becomes_the_kinds_fields(
+    suite: Path, written: str, expected: dict[str, Any]
+) -> None:
     spec = spec_of(suite, written)
     assert {key: spec[key] for key in expected} == expected
 
@@ -59,13 +64,25 @@ def test_what_is_written_becomes_the_kinds_fields(suite: Path, written: str, exp
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("kind: share, label: cache, values: hit", "objective 'it': give exactly one of gte and lte"),
-        ("kind: share, label: cach, values: hit, gte: 1%", "samples have no column 'cach'; did you mean 'cache'?"),
-        ("kind: ratio, quantile: 0.95, lte: 1.1, versus: [steddy]", "unknown phase 'steddy'; did you mean 'steady'?"),
+        (
+            "kind: share, label: cache, values: hit",
+            "objective 'it': give exactly one of gte and lte",
+        ),
+        (
+            "kind: share, label: cach, values: hit, gte: 1%",
+            "samples have no column 'cach'; did you mean 'cache'?",
+        ),
+        (
+            "kind: ratio, quantile: 0.95, lte: 1.1, versus: [steddy]",
+            "unknown phase 'steddy'; did you mean 'steady'?",
+        ),
         ("kind: latency", "objective lacks 'quantile'; add 'quantile'"),
         ("kind: latency", "objective lacks 'lte'; add 'lte'"),
         ("kind: failover, slo: shop-availability", "objective lacks 'lte'; add 'lte'"),
-        ("kind: share, slo: shop-availability", "an objective of kind 'share' takes nothing from an SLO; remove 'slo'"),
+        (
+            "kind: share, slo: shop-availability",
+            "an objective of kind 'share' takes nothing from an SLO; remove 'slo'",
+        ),
         (
             "kind: availability, target: 0.9, minSamples: 0",
             "minSamples: 0 does not fit; input should be greater than or equal to 1",
@@ -87,7 +104,9 @@ def test_a_gate_without_faults_cannot_judge_them(suite: Path) -> None:
     text = path.read_text()
     start, end = text.index("  faults:"), text.index("  objectives:\n    - name")
     path.write_text(text[:start] + text[end:])
-    with pytest.raises(DocumentErrors, match="'failover' judges faults, but the gate has none; add a fault"):
+    with pytest.raises(
+        DocumentErrors, match="'failover' judges faults, but the gate has none; add a fault"
+    ):
         load_gate(path)
 
 

@@ -26,7 +26,12 @@ TARGET = Target(
         process("web-a", "a"),
         process("web-b", "b"),
         process("edge-b", "b"),
-        Component(name="link", kind="link", backend="toxiproxy", attributes={"source": "web-a", "destination": "web-b"}),
+        Component(
+            name="link",
+            kind="link",
+            backend="toxiproxy",
+            attributes={"source": "web-a", "destination": "web-b"},
+        ),
         Component(name="all", kind="group", backend="group", parts=("web-a", "link")),
         Component(name="loop", kind="group", backend="group", parts=("loop",)),
     ),
@@ -52,7 +57,11 @@ def test_reach(selected: set[str], regions: set[str], users: float) -> None:
 
 
 def test_users_whose_edges_are_not_known_yet_count_in_full() -> None:
-    unknown = Target(name="t", regions=TARGET.regions, populations=(Population(name="p", share=1, latitude=0, longitude=0),))
+    unknown = Target(
+        name="t",
+        regions=TARGET.regions,
+        populations=(Population(name="p", share=1, latitude=0, longitude=0),),
+    )
     assert reach(Touched(components={"a"}), unknown)[1] == 1
 
 
@@ -74,12 +83,16 @@ def test_users_whose_edges_are_not_known_yet_count_in_full() -> None:
         ("sets", [["a"], ["b", "c"]], {"a", "b", "c"}, ""),
     ],
 )
-def test_selection_before_the_run(argument: str, value: object, names: set[str], problem: str) -> None:
+def test_selection_before_the_run(
+    argument: str, value: object, names: set[str], problem: str
+) -> None:
     found = Components(TARGET).selected(argument, value)
     assert found.names == names
     assert [problem in message for message, _ in found.problems] == ([True] if problem else [])
 
 
-@pytest.mark.parametrize("value", [{"kind": "service", "share": "one of"}, {"kind": "service", "role": "primary"}, None])
+@pytest.mark.parametrize(
+    "value", [{"kind": "service", "share": "one of"}, {"kind": "service", "role": "primary"}, None]
+)
 def test_what_is_drawn_at_run_time_is_said_to_be(value: object) -> None:
     assert Components(TARGET).selected("component", value).later

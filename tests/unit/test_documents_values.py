@@ -32,7 +32,25 @@ def test_durations(text: Any, seconds: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [60, 60.0, "60", "5 s", "-5s", "s", "", None, True, False, [], "5y", "1e3s", "999999d", "5s5", "∞s"]
+    "wrong",
+    [
+        60,
+        60.0,
+        "60",
+        "5 s",
+        "-5s",
+        "s",
+        "",
+        None,
+        True,
+        False,
+        [],
+        "5y",
+        "1e3s",
+        "999999d",
+        "5s5",
+        "∞s",
+    ],
 )
 def test_not_durations(wrong: Any) -> None:
     with pytest.raises(ValueError, match=r"duration|year"):
@@ -49,18 +67,25 @@ def test_milliseconds_are_exact(ms: int) -> None:
     assert duration_ms(f"{ms}ms") == ms
 
 
-@pytest.mark.parametrize(("text", "value"), [("2%", 0.02), (0.02, 0.02), ("99.99%", 0.9999), (1, 1), (0, 0), ("100 %", 1)])
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("2%", 0.02), (0.02, 0.02), ("99.99%", 0.9999), (1, 1), (0, 0), ("100 %", 1)],
+)
 def test_shares(text: Any, value: float) -> None:
     assert share(text) == value
 
 
-@pytest.mark.parametrize("wrong", ["2", "101%", 1.01, -0.1, "-2%", None, True, float("nan"), float("inf"), [], "%"])
+@pytest.mark.parametrize(
+    "wrong", ["2", "101%", 1.01, -0.1, "-2%", None, True, float("nan"), float("inf"), [], "%"]
+)
 def test_not_shares(wrong: Any) -> None:
     with pytest.raises(ValueError, match="share"):
         share(wrong)
 
 
-@pytest.mark.parametrize(("text", "days"), [("30d", 30), ("4w", 28), ("1M", 30), ("1Q", 90), ("1Y", 365), ("36h", 1.5)])
+@pytest.mark.parametrize(
+    ("text", "days"), [("30d", 30), ("4w", 28), ("1M", 30), ("1Q", 90), ("1Y", 365), ("36h", 1.5)]
+)
 def test_openslo_windows(text: str, days: float) -> None:
     assert openslo_window_s(text) == pytest.approx(days * 86400)
 

@@ -1,4 +1,6 @@
-"""The run folder: appending from many processes, reading what is torn, following what grows, sealing and checking."""
+"""The run folder: appending from many processes, reading what is torn, following what grows,
+sealing and checking.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def stream_of(blocks: int, *, deltas: bool) -> bytes:
             routes = pa.DictionaryArray.from_arrays(
                 pa.array([block // 3], pa.int32()), [f"route {i}" for i in range(block // 3 + 1)]
             )
-            writer.write_batch(pa.record_batch([pa.array([block], pa.int64()), routes], schema=SCHEMA))
+            writer.write_batch(
+                pa.record_batch([pa.array([block], pa.int64()), routes], schema=SCHEMA)
+            )
     return sink.getvalue().to_pybytes()
 
 
@@ -52,7 +56,9 @@ def test_rows_of_several_processes_never_mix(tmp_path: Path) -> None:
         process.join(60)
     rows, problems = read_ndjson(path)
     assert problems == []
-    assert sorted((row["writer"], row["row"]) for row in rows) == [(w, r) for w in range(3) for r in range(200)]
+    assert sorted((row["writer"], row["row"]) for row in rows) == [
+        (w, r) for w in range(3) for r in range(200)
+    ]
 
 
 def test_a_torn_last_row_and_a_row_that_is_no_object_are_named(tmp_path: Path) -> None:
@@ -60,7 +66,10 @@ def test_a_torn_last_row_and_a_row_that_is_no_object_are_named(tmp_path: Path) -
     path.write_bytes(b'{"a":1}\n[2]\n{"b":2}\n{"c":')
     rows, problems = read_ndjson(path)
     assert rows == [{"a": 1}, {"b": 2}]
-    assert problems == ["timeline.ndjson:4: the last row is torn", "timeline.ndjson:2: not a JSON object"]
+    assert problems == [
+        "timeline.ndjson:4: the last row is torn",
+        "timeline.ndjson:2: not a JSON object",
+    ]
 
 
 def test_phases_keep_their_order_and_one_cut_short_has_no_end(tmp_path: Path) -> None:
@@ -69,11 +78,16 @@ def test_phases_keep_their_order_and_one_cut_short_has_no_end(tmp_path: Path) ->
         timeline.write(Event.PHASE_END, at_ns=5, phase="warmup")
         timeline.write(Event.PHASE_BEGIN, at_ns=5, phase="steady")
     phases = phases_of(open_run(tmp_path).timeline)
-    assert [(p.name, p.begin_ns, p.end_ns) for p in phases] == [("warmup", 1, 5), ("steady", 5, None)]
+    assert [(p.name, p.begin_ns, p.end_ns) for p in phases] == [
+        ("warmup", 1, 5),
+        ("steady", 5, None),
+    ]
 
 
 @pytest.mark.parametrize("deltas", [True, False])
-def test_a_growing_stream_is_followed_block_by_block_however_it_is_cut(tmp_path: Path, deltas: bool) -> None:
+def test_a_growing_stream_is_followed_block_by_block_however_it_is_cut(
+    tmp_path: Path, deltas: bool
+) -> None:
     data = stream_of(20, deltas=deltas)
     (tmp_path / "samples").mkdir()
     live, seen, chance = LiveSamples(tmp_path), [], random.Random(7)
@@ -83,7 +97,9 @@ def test_a_growing_stream_is_followed_block_by_block_however_it_is_cut(tmp_path:
             step = chance.randint(1, 300)
             file.write(data[position : position + step])
             position += step
-            seen += [(batch.column(0)[0].as_py(), batch.column(1)[0].as_py()) for _, batch in live.poll()]
+            seen += [
+                (batch.column(0)[0].as_py(), batch.column(1)[0].as_py()) for _, batch in live.poll()
+            ]
             assert len(seen) <= 20
     live.close()
     assert seen == [(block, f"route {block // 3}") for block in range(20)]
@@ -119,13 +135,21 @@ def test_samples_of_all_workers_make_one_frame(tmp_path: Path) -> None:
     frame = open_run(tmp_path).samples()
     assert len(frame) == 10
     assert sorted(frame["worker"].unique()) == ["a", "b"]
-    assert list(frame.loc[frame["worker"] == "b", "route"].astype(str)) == [f"route {b // 3}" for b in range(5)]
+    assert list(frame.loc[frame["worker"] == "b", "route"].astype(str)) == [
+        f"route {b // 3}" for b in range(5)
+    ]
 
 
 def test_missing_files_are_problems_and_not_exceptions(tmp_path: Path) -> None:
     run = open_run(tmp_path)
     assert run.plan is None
-    assert (run.timeline, run.generator, run.readings, run.undo, run.journals) == ([], [], [], [], {})
+    assert (run.timeline, run.generator, run.readings, run.undo, run.journals) == (
+        [],
+        [],
+        [],
+        [],
+        {},
+    )
     assert list(run.batches()) == []
     assert set(run.problems) == {
         "plan.json: missing",
@@ -167,10 +191,16 @@ def test_a_sealed_folder_tells_what_was_changed_added_and_taken(tmp_path: Path) 
     ]
 
 
-def test_a_run_folder_has_its_first_files_before_anything_runs_and_latest_points_at_the_newest(tmp_path: Path) -> None:
+def test_a_run_folder_has_its_first_files_before_anything_runs_and_latest_points_at_the_newest(
+    tmp_path: Path,
+) -> None:
     now = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    first = create_run_folder(tmp_path / "reports", "My Gate!", now=now, first_files={"verdict.json": "{}"})
-    second = create_run_folder(tmp_path / "reports", "My Gate!", now=now, first_files={"verdict.json": "{}"})
+    first = create_run_folder(
+        tmp_path / "reports", "My Gate!", now=now, first_files={"verdict.json": "{}"}
+    )
+    second = create_run_folder(
+        tmp_path / "reports", "My Gate!", now=now, first_files={"verdict.json": "{}"}
+    )
     assert first.name.startswith("20260102T030405Z-my-gate-")
     assert first != second
     assert (first / "verdict.json").read_text() == "{}"

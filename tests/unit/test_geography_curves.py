@@ -28,7 +28,9 @@ from stormgate.geography.curves import (
 )
 from stormgate.geography.mix import Origin
 
-MORNING = DayCurve(base=0.1, peaks=(Peak(at_h=9, height=1.0, rise_h=1.0, fall_h=4.0, days=WEEKDAYS),))
+MORNING = DayCurve(
+    base=0.1, peaks=(Peak(at_h=9, height=1.0, rise_h=1.0, fall_h=4.0, days=WEEKDAYS),)
+)
 EVENING = DayCurve(base=0.1, peaks=(Peak(at_h=19, height=1.0, rise_h=1.0, fall_h=2.0),))
 DAY = Day({"business": (0.6, MORNING), "personal": (0.4, EVENING)})
 
@@ -47,7 +49,9 @@ def test_the_top_is_at_its_hour_on_its_days() -> None:
 
 
 def test_height_and_slopes() -> None:
-    lonely = DayCurve(base=1.0, peaks=(Peak(at_h=12, height=3.0, rise_h=1.0, fall_h=2.0, days=frozenset({2})),))
+    lonely = DayCurve(
+        base=1.0, peaks=(Peak(at_h=12, height=3.0, rise_h=1.0, fall_h=2.0, days=frozenset({2})),)
+    )
     noon = 2 * 24 + 12
     assert lonely.level(noon) / lonely.level(0) == pytest.approx(4.0)
     sigma = 1 + 3 * math.exp(-0.5)
@@ -56,7 +60,9 @@ def test_height_and_slopes() -> None:
 
 
 def test_the_week_is_a_circle() -> None:
-    late = DayCurve(base=0.0, peaks=(Peak(at_h=23.5, height=1.0, rise_h=1.0, fall_h=1.0, days=frozenset({6})),))
+    late = DayCurve(
+        base=0.0, peaks=(Peak(at_h=23.5, height=1.0, rise_h=1.0, fall_h=1.0, days=frozenset({6})),)
+    )
     assert late.level(0.5) == pytest.approx(late.level(167.5) * math.exp(-0.5))
     assert late.level(167.5 + 168) == late.level(167.5)
 
@@ -76,7 +82,9 @@ def test_the_week_is_a_circle() -> None:
     ),
 )
 def test_a_day_keeps_its_mean(base: float, peaks: list[Peak]) -> None:
-    assert mean_over_week(DayCurve(base=base, peaks=tuple(peaks)).level) == pytest.approx(1.0, rel=1e-3)
+    assert mean_over_week(DayCurve(base=base, peaks=tuple(peaks)).level) == pytest.approx(
+        1.0, rel=1e-3
+    )
 
 
 def test_uses_share_the_day() -> None:
@@ -85,9 +93,12 @@ def test_uses_share_the_day() -> None:
     assert math.fsum(morning.values()) == pytest.approx(1.0)
     assert morning["business"] > 0.9
     assert evening["personal"] > 0.6
-    assert Day({"a": (0.5, DayCurve(base=0, peaks=EVENING.peaks)), "b": (0.5, DayCurve(base=0, peaks=EVENING.peaks))}).shares(
-        3.0
-    ) == {
+    assert Day(
+        {
+            "a": (0.5, DayCurve(base=0, peaks=EVENING.peaks)),
+            "b": (0.5, DayCurve(base=0, peaks=EVENING.peaks)),
+        }
+    ).shares(3.0) == {
         "a": 0.5,
         "b": 0.5,
     }
@@ -95,10 +106,18 @@ def test_uses_share_the_day() -> None:
 
 @pytest.mark.parametrize(
     ("zone", "hour"),
-    [("UTC", 36.5), ("Europe/London", 36.5), ("America/New_York", 31.5), ("Asia/Kolkata", 42.0), ("Asia/Tokyo", 45.5)],
+    [
+        ("UTC", 36.5),
+        ("Europe/London", 36.5),
+        ("America/New_York", 31.5),
+        ("Asia/Kolkata", 42.0),
+        ("Asia/Tokyo", 45.5),
+    ],
 )
 def test_local_hours(zone: str, hour: float) -> None:
-    assert hour_of_week(datetime(2026, 1, 6, 12, 30, tzinfo=UTC), zone) == hour  # a Tuesday in winter
+    assert (
+        hour_of_week(datetime(2026, 1, 6, 12, 30, tzinfo=UTC), zone) == hour
+    )  # a Tuesday in winter
 
 
 def test_summer_time_is_kept_and_zoneless_times_are_refused() -> None:
@@ -121,7 +140,9 @@ def test_morning_reaches_one_city_after_the_other() -> None:
         together = world_rate(cities, DAY, 1000.0, start=start)
         assert together(t_s) == pytest.approx(rates["tokyo"](t_s) + rates["london"](t_s))
     week_s = 168 * 3600
-    assert planned_requests(added(*rates.values()), week_s, step_s=900) == pytest.approx(1000.0 * week_s, rel=1e-4)
+    assert planned_requests(added(*rates.values()), week_s, step_s=900) == pytest.approx(
+        1000.0 * week_s, rel=1e-4
+    )
 
 
 def test_speed_puts_a_day_into_ten_minutes() -> None:
@@ -131,7 +152,18 @@ def test_speed_puts_a_day_into_ten_minutes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("t_s", "rate"), [(-5, 10), (0, 10), (60, 10), (65, 55), (70, 100), (100, 100), (130, 55), (160, 32.5), (10_000, 10)]
+    ("t_s", "rate"),
+    [
+        (-5, 10),
+        (0, 10),
+        (60, 10),
+        (65, 55),
+        (70, 100),
+        (100, 100),
+        (130, 55),
+        (160, 32.5),
+        (10_000, 10),
+    ],
 )
 def test_flash_crowd(t_s: float, rate: float) -> None:
     crowd = flash_crowd(10, 100, at_s=60, rise_s=10, hold_s=30, half_life_s=30)
@@ -161,7 +193,10 @@ def test_steps(t_s: float, rate: float) -> None:
     assert steps([5, 7, 9], step_s=10)(t_s) == rate
 
 
-@pytest.mark.parametrize(("rate", "each", "count"), [(0, 10, 0), (400, 10, 40), (401, 10, 41), (0.3, 0.1, 3), (1e-3, 10, 1)])
+@pytest.mark.parametrize(
+    ("rate", "each", "count"),
+    [(0, 10, 0), (400, 10, 40), (401, 10, 41), (0.3, 0.1, 3), (1e-3, 10, 1)],
+)
 def test_streams_never_fall_short(rate: float, each: float, count: int) -> None:
     assert streams(rate, each) == count
 

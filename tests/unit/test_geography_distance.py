@@ -55,7 +55,9 @@ def test_an_antipode_where_rounding_exceeds_one() -> None:
 
 
 def test_a_metre_is_still_told_apart() -> None:
-    assert great_circle_km(Position(51.5, 0), Position(51.5, 1e-5)) == pytest.approx(0.000692, rel=0.01)
+    assert great_circle_km(Position(51.5, 0), Position(51.5, 1e-5)) == pytest.approx(
+        0.000692, rel=0.01
+    )
 
 
 @given(positions, positions)
@@ -78,7 +80,8 @@ def test_a_longer_way_never_has_a_shorter_cable(one: float, other: float) -> Non
 
 
 @pytest.mark.parametrize(
-    ("km", "route"), [(0, 0), (600, 900), (999, 1498.5), (1000, 1500), (1199, 1500), (1200, 1500), (4000, 5000)]
+    ("km", "route"),
+    [(0, 0), (600, 900), (999, 1498.5), (1000, 1500), (1199, 1500), (1200, 1500), (4000, 5000)],
 )
 def test_route_lengths_of_g826(km: float, route: float) -> None:
     assert route_km(km) == route
@@ -88,7 +91,9 @@ def test_rtt_formula_by_hand() -> None:
     one, other = Position(0, 0), Position(0, 90)
     km = EARTH_RADIUS_KM * 3.141592653589793 / 2
     assert rtt_ms(one, other) == pytest.approx(2 * 1.25 * km / 200 + 1)
-    assert rtt_ms(one, other, path_factor=1, fibre_speed_km_per_ms=300, overhead_ms=0) == pytest.approx(2 * km / 300)
+    assert rtt_ms(
+        one, other, path_factor=1, fibre_speed_km_per_ms=300, overhead_ms=0
+    ) == pytest.approx(2 * km / 300)
     assert rtt_ms(one, one) == 1.0
 
 
@@ -103,7 +108,13 @@ def test_table_is_rows_by_columns() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"fibre_speed_km_per_ms": 0}, {"fibre_speed_km_per_ms": -1}, {"path_factor": 0.99}, {"overhead_ms": -0.1}]
+    "wrong",
+    [
+        {"fibre_speed_km_per_ms": 0},
+        {"fibre_speed_km_per_ms": -1},
+        {"path_factor": 0.99},
+        {"overhead_ms": -0.1},
+    ],
 )
 def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -111,15 +122,17 @@ def test_impossible_parameters_are_refused(wrong: dict[str, float]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("latitude", "longitude"), [(90.1, 0), (-91, 0), (0, 181), (0, -180.5), (float("nan"), 0), (0, float("inf"))]
+    ("latitude", "longitude"),
+    [(90.1, 0), (-91, 0), (0, 181), (0, -180.5), (float("nan"), 0), (0, float("inf"))],
 )
 def test_positions_off_the_globe_are_refused(latitude: float, longitude: float) -> None:
     with pytest.raises(ValueError, match="outside"):
         check_position(latitude, longitude)
 
 
-# Mean round trips, ms, between the regions of one cloud, 27 July to 25 August 2024, as IBM Cloud publishes them (VPC
-# documentation, "Network latency"). The model is a floor: no pair was faster, and half of them were at most a quarter slower.
+# Mean round trips, ms, between the regions of one cloud, 27 July to 25 August 2024, as IBM Cloud
+# publishes them (VPC documentation, "Network latency"). The model is a floor: no pair was faster,
+# and half of them were at most a quarter slower.
 MEASURED_MS = {
     ("Washington", "London"): 75,
     ("Dallas", "Sydney"): 186,

@@ -52,11 +52,16 @@ def test_parts_add_up_and_each_is_within_one(total: int, of: list[float]) -> Non
     parts = apportion(total, of)
     whole = sum(map(Fraction, of))
     assert sum(parts) == total
-    assert all(abs(part - total * Fraction(share) / whole) < 1 for part, share in zip(parts, of, strict=True))
+    assert all(
+        abs(part - total * Fraction(share) / whole) < 1
+        for part, share in zip(parts, of, strict=True)
+    )
 
 
 @given(st.integers(0, 10**6), shares(), st.randoms())
-def test_equal_shares_differ_by_at_most_one_and_larger_never_get_less(total: int, of: list[float], random: Random) -> None:
+def test_equal_shares_differ_by_at_most_one_and_larger_never_get_less(
+    total: int, of: list[float], random: Random
+) -> None:
     parts = apportion(total, of)
     by_share = sorted(zip(of, parts, strict=True))
     assert all(low[1] <= high[1] + (low[0] == high[0]) for low, high in pairwise(by_share))
@@ -77,7 +82,10 @@ def test_largest_remainder_table(total: int, of: list[float], parts: list[int]) 
     assert apportion(total, of) == parts
 
 
-@pytest.mark.parametrize(("total", "of"), [(-1, [1.0]), (5, [0.5, 0.4]), (5, [1.5, -0.5]), (5, [float("nan"), 1.0]), (5, [])])
+@pytest.mark.parametrize(
+    ("total", "of"),
+    [(-1, [1.0]), (5, [0.5, 0.4]), (5, [1.5, -0.5]), (5, [float("nan"), 1.0]), (5, [])],
+)
 def test_impossible_apportionments_are_refused(total: int, of: list[float]) -> None:
     with pytest.raises(ValueError, match=r"total|shares"):
         apportion(total, of)
@@ -85,7 +93,9 @@ def test_impossible_apportionments_are_refused(total: int, of: list[float]) -> N
 
 @given(weights)
 def test_normalising_conserves_proportions_and_sums_to_one(given_weights: list[float]) -> None:
-    mix, _ = normalised(Mix("m", tuple(origin(f"p{i}", weight) for i, weight in enumerate(given_weights))))
+    mix, _ = normalised(
+        Mix("m", tuple(origin(f"p{i}", weight) for i, weight in enumerate(given_weights)))
+    )
     assert checked(mix) is mix
     first = given_weights[0], mix.origins[0].share
     for weight, scaled in zip(given_weights, mix.origins, strict=True):
@@ -108,7 +118,10 @@ def test_normalising_says_so_and_only_when_it_did() -> None:
         (Mix("m", (origin("a", -0.5), origin("b", 1.0))), "share -0.5 of 'a'"),
         (Mix("m", (origin("a", float("nan")),)), "share nan of 'a'"),
         (Mix("m", (origin("a", 1.0, 95, 0),)), "latitude 95"),
-        (Mix("m", (origin("a", 1.0),), (edge("e", 0, 0), edge("e", 1, 1))), "edge 'e' is listed twice"),
+        (
+            Mix("m", (origin("a", 1.0),), (edge("e", 0, 0), edge("e", 1, 1))),
+            "edge 'e' is listed twice",
+        ),
     ],
 )
 def test_faults_are_named(mix: Mix, says: str) -> None:
@@ -162,7 +175,9 @@ def test_sampling_is_seeded_and_follows_the_shares() -> None:
     counted = Counter(drawn(7))
     for one in mix.origins:
         # Six standard deviations of a binomial count.
-        assert abs(counted[one.name] - 10_000 * one.share) < 6 * math.sqrt(10_000 * one.share * (1 - one.share))
+        assert abs(counted[one.name] - 10_000 * one.share) < 6 * math.sqrt(
+            10_000 * one.share * (1 - one.share)
+        )
 
 
 def test_the_last_one_is_drawn_at_the_very_end_of_the_interval() -> None:
@@ -176,7 +191,13 @@ def test_the_last_one_is_drawn_at_the_very_end_of_the_interval() -> None:
 
 def test_populations_of_a_target_know_their_edges_in_order() -> None:
     mix = Mix(
-        "m", (Origin(name="o", share=1.0, latitude=0, longitude=0, country="GH"),), (edge("far", 0, 50), edge("near", 0, 1))
+        "m",
+        (Origin(name="o", share=1.0, latitude=0, longitude=0, country="GH"),),
+        (edge("far", 0, 50), edge("near", 0, 1)),
     )
     (population,) = populations(mix)
-    assert (population.name, population.edges, population.labels) == ("o", ("near", "far"), {"country": "GH"})
+    assert (population.name, population.edges, population.labels) == (
+        "o",
+        ("near", "far"),
+        {"country": "GH"},
+    )

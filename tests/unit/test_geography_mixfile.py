@@ -29,7 +29,7 @@ spec:
       cities: {Tokyo: 3, Singapore: 1}
   day:
     work: {share: 100%, base: 0.2, peaks: [{at: "09:30", height: 2, rise: 30m, fall: 4h, days: weekdays}]}
-"""
+"""  # noqa: E501
 EDGES = "# PoPs\nname,city,country,group\nlhr,London,GB,europe\nnrt,Tokyo,JP,asia\n"
 REGIONS = "name,city,country,group\neu-west,Dublin,IE,europe\nap-north,Osaka,JP,asia\n"
 
@@ -56,7 +56,14 @@ def test_what_a_document_becomes(tmp_path: Path) -> None:
     assert {o.time_zone for o in traffic.mix.origins} >= {"Europe/London", "Asia/Tokyo"}
     (share, curve) = traffic.day.uses["work"]
     (peak,) = curve.peaks
-    assert (share, curve.base, peak.at_h, peak.height, peak.rise_h, peak.fall_h) == (1.0, 0.2, 9.5, 2, 0.5, 4)
+    assert (share, curve.base, peak.at_h, peak.height, peak.rise_h, peak.fall_h) == (
+        1.0,
+        0.2,
+        9.5,
+        2,
+        0.5,
+        4,
+    )
     assert peak.days == frozenset(range(5))
 
 
@@ -68,12 +75,28 @@ def test_what_a_document_becomes(tmp_path: Path) -> None:
             "kind: TraficMix",
             "mix.yaml:2: kind 'TraficMix' has no traffic to show; did you mean 'TrafficMix'?",
         ),
-        ("kind: TrafficMix", "kind: Plan", "has no traffic to show; allowed here: TrafficMix, Target"),
+        (
+            "kind: TrafficMix",
+            "kind: Plan",
+            "has no traffic to show; allowed here: TrafficMix, Target",
+        ),
         ("kind: TrafficMix\n", "", "mix.yaml:1: a document without a kind has no traffic to show"),
-        ("apiVersion: stormgate.dev/v1", "apiVersion: stormgate.dev/v2", "mix.yaml:1: apiVersion: 'stormgate.dev/v2' is unknown"),
-        ("kind: TrafficMix", "kind: TrafficMix\n---\nkind: TrafficMix", "mix.yaml:4: a second TrafficMix in one file"),
+        (
+            "apiVersion: stormgate.dev/v1",
+            "apiVersion: stormgate.dev/v2",
+            "mix.yaml:1: apiVersion: 'stormgate.dev/v2' is unknown",
+        ),
+        (
+            "kind: TrafficMix",
+            "kind: TrafficMix\n---\nkind: TrafficMix",
+            "mix.yaml:4: a second TrafficMix in one file",
+        ),
         ("75%", "70%", "mix.yaml:8: the shares of groups sum to 0.95"),
-        ("[London, Paris]", "[London, Parris]", "mix.yaml:11: no city 'Parris'; did you mean Paris"),
+        (
+            "[London, Paris]",
+            "[London, Parris]",
+            "mix.yaml:11: no city 'Parris'; did you mean Paris",
+        ),
         ("Tokyo: 3", "Tokyo: 0", "mix.yaml:14: 'Tokyo' has weight 0"),
         ("share: 0.25", "shares: 0.25", "mix.yaml:13: unknown key 'shares'"),
         ("edges: edges.csv", "edges: nowhere.csv", "nowhere.csv:1: cannot be read"),
@@ -107,7 +130,9 @@ def test_mistakes_in_a_table(tmp_path: Path, row: str, says: str) -> None:
 
 
 def test_a_table_without_its_columns_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DocumentErrors, match=re.escape("edges.csv:1: the first row does not name the columns")):
+    with pytest.raises(
+        DocumentErrors, match=re.escape("edges.csv:1: the first row does not name the columns")
+    ):
         read_mix(write(tmp_path, edges="lhr,London,GB,europe\n"))
 
 
@@ -122,7 +147,11 @@ def test_a_target_is_a_mix_too() -> None:
     target = Target(
         name="lab",
         regions=(Region(name="eu-west", latitude=53.3, longitude=-6.3, continent="eu"),),
-        populations=(Population(name="london", share=1.0, latitude=51.5, longitude=-0.1, labels={"country": "GB"}),),
+        populations=(
+            Population(
+                name="london", share=1.0, latitude=51.5, longitude=-0.1, labels={"country": "GB"}
+            ),
+        ),
     )
     mix = mix_of_target(target)
     assert [(o.name, o.country) for o in mix.origins] == [("london", "GB")]
@@ -133,7 +162,12 @@ def test_a_target_is_a_mix_too() -> None:
 
 @pytest.mark.parametrize(
     ("name", "made"),
-    [("São Paulo", "sao-paulo"), ("N'Djamena", "n-djamena"), ("Saint Peter Port", "saint-peter-port"), ("Århus", "arhus")],
+    [
+        ("São Paulo", "sao-paulo"),
+        ("N'Djamena", "n-djamena"),
+        ("Saint Peter Port", "saint-peter-port"),
+        ("Århus", "arhus"),
+    ],
 )
 def test_slugs(name: str, made: str) -> None:
     assert slug(name) == made

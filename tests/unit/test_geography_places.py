@@ -1,4 +1,6 @@
-"""The gazetteer: right where it can be checked by hand, forgiving in spelling, helpful when wrong."""
+"""The gazetteer: right where it can be checked by hand, forgiving in spelling, helpful when
+wrong.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,12 @@ def test_of_two_cities_the_larger_unless_a_country_is_named() -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("Frankfort", "Frankfurt"), ("Sidney", "Sydney"), ("Paris, US", "there is one in FR"), ("Qwxyz", "latitude and longitude")],
+    [
+        ("Frankfort", "Frankfurt"),
+        ("Sidney", "Sydney"),
+        ("Paris, US", "there is one in FR"),
+        ("Qwxyz", "latitude and longitude"),
+    ],
 )
 def test_unknown_cities_name_the_nearest(name: str, says: str) -> None:
     with pytest.raises(UnknownPlaceError) as caught:
@@ -82,7 +89,9 @@ def test_cloud_regions_stand_where_their_names_say() -> None:
     assert great_circle_km(cloud_region("azure:westeurope"), city("Amsterdam")) < 1
     assert great_circle_km(cloud_region("gcp:asia-northeast1"), city("Tokyo")) < 1
     assert cloud_region("aws:us-west-2").place == "Boardman, OR"
-    assert great_circle_km(cloud_region("azure:westus2"), Position(47.2, -119.9)) < 25  # Quincy in Washington, not Massachusetts
+    assert (
+        great_circle_km(cloud_region("azure:westus2"), Position(47.2, -119.9)) < 25
+    )  # Quincy in Washington, not Massachusetts
 
 
 def test_unknown_regions_name_the_nearest() -> None:

@@ -20,7 +20,15 @@ from stormgate.geography.mixfile import TrafficMix
 from stormgate.geography.places import city
 from stormgate.geography.show import render
 from stormgate.geography.summary import facts
-from stormgate.geography.worldmap import ASCII, UNICODE, cell_of, draw, is_land, land_cells, map_rows
+from stormgate.geography.worldmap import (
+    ASCII,
+    UNICODE,
+    cell_of,
+    draw,
+    is_land,
+    land_cells,
+    map_rows,
+)
 from stormgate.geography.worlds import world
 
 WEDNESDAY = date(2026, 11, 25)
@@ -41,17 +49,39 @@ def small_world() -> TrafficMix:
 
     def edge(name: str, place: str, group: str) -> Edge:
         at = city(place)
-        return Edge(name=name, latitude=at.latitude, longitude=at.longitude, group=group, region="eu-west")
+        return Edge(
+            name=name, latitude=at.latitude, longitude=at.longitude, group=group, region="eu-west"
+        )
 
-    origins = (origin("london", "London", 0.6, "europe"), origin("nairobi", "Nairobi", 0.4, "africa"))
+    origins = (
+        origin("london", "London", 0.6, "europe"),
+        origin("nairobi", "Nairobi", 0.4, "africa"),
+    )
     edges = (edge("lhr", "London", "europe"), edge("bos", "Boston", "america"))
     evening = Day({"all": (1.0, DayCurve(base=0.2, peaks=(Peak(at_h=19, height=1),)))})
-    return TrafficMix(Mix("small", origins, edges, (edge("eu-west", "Dublin", "europe"),)), 86_400_000, evening, "Small")
+    return TrafficMix(
+        Mix("small", origins, edges, (edge("eu-west", "Dublin", "europe"),)),
+        86_400_000,
+        evening,
+        "Small",
+    )
 
 
-def shown(traffic: TrafficMix, width: int, encoding: str = "utf-8", color: str | None = None, top: int = 12) -> str:
+def shown(
+    traffic: TrafficMix,
+    width: int,
+    encoding: str = "utf-8",
+    color: str | None = None,
+    top: int = 12,
+) -> str:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
-    console = Console(file=stream, width=width, force_terminal=color is not None, color_system=color, legacy_windows=False)  # type: ignore[arg-type]
+    console = Console(
+        file=stream,
+        width=width,
+        force_terminal=color is not None,
+        color_system=color,
+        legacy_windows=False,
+    )  # type: ignore[arg-type]
     console.print(render(traffic, on=WEDNESDAY, top=top))
     stream.flush()
     stream.seek(0)
@@ -142,7 +172,10 @@ def test_a_few_regions_are_named_and_no_mark_is_covered() -> None:
     assert text[column] == UNICODE.region
     assert text[column + 1 :].startswith("eu-west") or text[:column].endswith("eu-west")
     dublin = city("Dublin").latitude
-    crowd = tuple(replace(mix.origins[0], name=f"o{i}", latitude=dublin, longitude=-60.0 + i) for i in range(100))
+    crowd = tuple(
+        replace(mix.origins[0], name=f"o{i}", latitude=dublin, longitude=-60.0 + i)
+        for i in range(100)
+    )
     crowded = list(draw(replace(mix, origins=crowd), 120, {}))
     row, _ = cell_of(crowd[0], 120)
     marks = [cell_of(one, 120)[1] for one in crowd]
@@ -164,8 +197,12 @@ def test_it_fits_any_width(width: int) -> None:
     assert max(cell_len(line.rstrip()) for line in plain.splitlines()) <= width
 
 
-@pytest.mark.parametrize(("color", "coloured"), [(None, False), ("standard", True), ("truecolor", True)])
-def test_colours_and_their_legend_only_where_there_are_some(color: str | None, coloured: bool) -> None:
+@pytest.mark.parametrize(
+    ("color", "coloured"), [(None, False), ("standard", True), ("truecolor", True)]
+)
+def test_colours_and_their_legend_only_where_there_are_some(
+    color: str | None, coloured: bool
+) -> None:
     text = shown(small_world(), 80, color=color)
     assert ("\x1b[" in text) is coloured
     assert ("farther" in text) is coloured
@@ -222,7 +259,9 @@ def test_facts_of_groups_and_hours() -> None:
 
 
 def test_a_mix_without_edges_groups_or_day_is_shown_too() -> None:
-    text = shown(TrafficMix(Mix("bare", (Origin(name="one", share=1.0, latitude=10, longitude=10),))), 80)
+    text = shown(
+        TrafficMix(Mix("bare", (Origin(name="one", share=1.0, latitude=10, longitude=10),))), 80
+    )
     assert "1 population\n" in text
     assert "edge" not in text
 
@@ -235,7 +274,9 @@ def test_built_in_worlds(provider: str) -> None:
 
 
 def test_the_command_as_json_and_as_text() -> None:
-    result = CliRunner().invoke(command, ["world", "--json", "--date", "2026-11-25", "--cloud", "gcp"])
+    result = CliRunner().invoke(
+        command, ["world", "--json", "--date", "2026-11-25", "--cloud", "gcp"]
+    )
     assert result.exit_code == 0
     data = json.loads(result.stdout)
     assert data["name"] == "world-gcp"
@@ -264,6 +305,9 @@ def test_importing_the_command_is_light() -> None:
     import subprocess
     import sys
 
-    code = "import sys, stormgate.geography.cli; print({'rich', 'pydantic', 'numpy', 'pandas', 'ruamel'} & set(sys.modules))"
+    code = (
+        "import sys, stormgate.geography.cli; print({'rich', 'pydantic', 'numpy', 'pandas', "
+        "'ruamel'} & set(sys.modules))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -41,8 +41,13 @@ def test_ipv6_addresses_are_documentation_ones_and_users_differ() -> None:
 
 
 def test_another_process_sends_the_same_addresses() -> None:
-    code = "from stormgate.geography.sources import ipv4_address as a, ipv6_address as b; print(a(7, 'x', 3), b(7, 'x', 3))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    code = (
+        "from stormgate.geography.sources import ipv4_address as a, ipv6_address as b; "
+        "print(a(7, 'x', 3), b(7, 'x', 3))"
+    )
+    out = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert out == [ipv4_address(7, "x", 3), ipv6_address(7, "x", 3)]
     assert ipv6_address(8, "x", 3) != out[1]
     assert ipv6_address(7, "x", 4) != out[1]
@@ -51,12 +56,20 @@ def test_another_process_sends_the_same_addresses() -> None:
 def test_headers() -> None:
     headers = source_headers(1, "accra", 2, country="GH", country_header="CF-IPCountry")
     assert headers == {"X-Forwarded-For": ipv4_address(1, "accra", 2), "CF-IPCountry": "GH"}
-    assert source_headers(1, "accra", 2, ipv6=True) == {"X-Forwarded-For": ipv6_address(1, "accra", 2)}
+    assert source_headers(1, "accra", 2, ipv6=True) == {
+        "X-Forwarded-For": ipv6_address(1, "accra", 2)
+    }
 
 
 def test_proxy_protocol_line() -> None:
-    assert proxy_line("192.0.2.1", 56324, "192.0.2.9", 443) == b"PROXY TCP4 192.0.2.1 192.0.2.9 56324 443\r\n"
-    assert proxy_line("2001:db8::1", 1, "2001:db8::2", 2) == b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"
+    assert (
+        proxy_line("192.0.2.1", 56324, "192.0.2.9", 443)
+        == b"PROXY TCP4 192.0.2.1 192.0.2.9 56324 443\r\n"
+    )
+    assert (
+        proxy_line("2001:db8::1", 1, "2001:db8::2", 2)
+        == b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"
+    )
     with pytest.raises(ValueError, match="must both be IPv4 or both IPv6"):
         proxy_line("192.0.2.1", 1, "2001:db8::1", 2)
     with pytest.raises(ValueError, match="port 65536"):

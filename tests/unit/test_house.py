@@ -1,4 +1,6 @@
-"""The house rules of ARCHITECTURE.md, held by reading the source: who may import whom, how long things are, what stays pure."""
+"""The house rules of ARCHITECTURE.md, held by reading the source: who may import whom, how long
+things are, what stays pure.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ SRC = ROOT / "src" / "stormgate"
 CONTENT = [ROOT / name for name in ("loadtests", "experiments", "probes", "slas", "targets")]
 MODULES = sorted(SRC.rglob("*.py"))
 
-# part -> the sibling parts it may import. Parts that are not listed (cli, commands) may import anything.
+# part -> the sibling parts it may import. Parts that are not listed (cli, commands) may import
+# anything.
 MAY_IMPORT: dict[str, set[str]] = {
     "model": set(),
     "processes": set(),
@@ -43,7 +46,19 @@ MAY_IMPORT: dict[str, set[str]] = {
         "references",
     },
 }
-IMPURE = {"socket", "asyncio", "time", "random", "secrets", "subprocess", "http", "urllib", "requests", "aiohttp", "threading"}
+IMPURE = {
+    "socket",
+    "asyncio",
+    "time",
+    "random",
+    "secrets",
+    "subprocess",
+    "http",
+    "urllib",
+    "requests",
+    "aiohttp",
+    "threading",
+}
 
 
 @cache
@@ -102,7 +117,13 @@ def test_parts_import_only_what_the_map_allows() -> None:
 
 @pytest.mark.parametrize(
     ("library", "home"),
-    [("locust", "load"), ("gevent", "load"), ("chaoslib", "chaos"), ("chaostoolkit", "chaos"), ("toxiproxy", "toxiproxy")],
+    [
+        ("locust", "load"),
+        ("gevent", "load"),
+        ("chaoslib", "chaos"),
+        ("chaostoolkit", "chaos"),
+        ("toxiproxy", "toxiproxy"),
+    ],
 )
 def test_a_library_stays_in_its_room(library: str, home: str) -> None:
     outside = [
@@ -118,9 +139,18 @@ def test_a_library_stays_in_its_room(library: str, home: str) -> None:
 def test_judging_and_reporting_read_no_clock_open_no_socket_and_draw_no_number(part: str) -> None:
     broken = []
     for path in (SRC / part).rglob("*.py"):
-        broken += [f"{where(path, line)}: imports {name}" for line, name in imports_of(path) if name.split(".")[0] in IMPURE]
+        broken += [
+            f"{where(path, line)}: imports {name}"
+            for line, name in imports_of(path)
+            if name.split(".")[0] in IMPURE
+        ]
         for node in ast.walk(tree_of(path)):
-            if isinstance(node, ast.Attribute) and node.attr in {"now", "today", "utcnow", "default_rng"}:
+            if isinstance(node, ast.Attribute) and node.attr in {
+                "now",
+                "today",
+                "utcnow",
+                "default_rng",
+            }:
                 broken.append(f"{where(path, node.lineno)}: {ast.unparse(node)}")
     assert broken == []
 
@@ -129,14 +159,18 @@ def test_no_import_cycle() -> None:
     known = {dotted(path): path for path in MODULES}
     graph: dict[str, set[str]] = {}
     for module, path in known.items():
-        # `from package import module` depends on the module, `from module import name` on the module named before.
+        # `from package import module` depends on the module, `from module import name` on the
+        # module named before.
         named = {name if name in known else name.rpartition(".")[0] for _, name in imports_of(path)}
         graph[module] = (named & known.keys()) - {module}
-    # A package's own __init__ is reached by importing anything below it; that is not a dependency anyone wrote.
+    # A package's own __init__ is reached by importing anything below it; that is not a dependency
+    # anyone wrote.
     done: set[str] = set()
 
     def walk(module: str, trail: tuple[str, ...]) -> None:
-        assert module not in trail, "import cycle: " + " -> ".join([*trail[trail.index(module) :], module])
+        assert module not in trail, "import cycle: " + " -> ".join(
+            [*trail[trail.index(module) :], module]
+        )
         if module in done:
             return
         for target in sorted(graph[module]):
@@ -178,7 +212,9 @@ def test_the_engine_knows_no_fact_of_the_system_on_trial() -> None:
 
 
 def test_content_holds_no_mechanism() -> None:
-    """Content says who, what and how much: it opens no socket, starts no process, and defines nothing pass or fail."""
+    """Content says who, what and how much: it opens no socket, starts no process, and defines
+    nothing pass or fail.
+    """
     broken = [
         f"{where(path, line)}: imports {name}"
         for folder in CONTENT
@@ -190,7 +226,9 @@ def test_content_holds_no_mechanism() -> None:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    """`stormgate --help` answers at once, which it only does while every heavy library is imported where it is used."""
+    """`stormgate --help` answers at once, which it only does while every heavy library is imported
+    where it is used.
+    """
     heavy = {
         "locust",
         "gevent",

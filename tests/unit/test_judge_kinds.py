@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from tests.golden.judge_writer import RESET, Rows, S, objective, phase_window, plan_of, rows_of, synthetic
+from tests.golden.judge_writer import (
+    RESET,
+    Rows,
+    S,
+    objective,
+    phase_window,
+    plan_of,
+    rows_of,
+    synthetic,
+)
 
 from stormgate.judge import judge
 from stormgate.judge.baseline import with_baselines
@@ -83,7 +92,9 @@ def test_exactly_a_hundred_percent() -> None:
 @pytest.mark.parametrize(("outage_s", "verdict"), [(4.5, PASS), (5.2, INCONCLUSIVE), (6.5, FAIL)])
 def test_budget_spend(outage_s: float, verdict: Verdict) -> None:
     # 2 % of 30 days at 99.99 % is 5.184 s.
-    plan = plan_of([objective("budgetSpend", target=0.9999, lte=0.02)], steady_s=10, faults=["kill"])
+    plan = plan_of(
+        [objective("budgetSpend", target=0.9999, lte=0.02)], steady_s=10, faults=["kill"]
+    )
     rows = rows_of(plan)
     rows.outcome[within(plan, rows, "fault[kill]", 3, outage_s)] = RESET
     finding = judged(plan, rows)
@@ -97,7 +108,9 @@ def test_a_five_second_failover_spends_the_published_share() -> None:
 
 
 def test_silent_seconds_may_all_be_bad() -> None:
-    plan = plan_of([objective("budgetSpend", target=0.9999, lte=0.02)], steady_s=10, faults=["kill"])
+    plan = plan_of(
+        [objective("budgetSpend", target=0.9999, lte=0.02)], steady_s=10, faults=["kill"]
+    )
     rows = rows_of(plan)
     finding = judged(plan, rows.select(~within(plan, rows, "fault[kill]", 3, 7)))
     assert finding.verdict is INCONCLUSIVE
@@ -106,12 +119,17 @@ def test_silent_seconds_may_all_be_bad() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "cap_s", "target", "verdict"), [(1.0, 6.0, 0.999, PASS), (200.0, 6.0, 0.9999, FAIL), (1.0, 3.0, 0.999, INCONCLUSIVE)]
+    ("rate", "cap_s", "target", "verdict"),
+    [(1.0, 6.0, 0.999, PASS), (200.0, 6.0, 0.9999, FAIL), (1.0, 3.0, 0.999, INCONCLUSIVE)],
 )
 def test_projected_availability(rate: float, cap_s: float, target: float, verdict: Verdict) -> None:
     names = [f"kill{i}" for i in range(10)]
     plan = plan_of(
-        [objective("projectedAvailability", target=target, cap_s=cap_s)], faults=names, recovery_s=5, rate=200, steady_s=60
+        [objective("projectedAvailability", target=target, cap_s=cap_s)],
+        faults=names,
+        recovery_s=5,
+        rate=200,
+        steady_s=60,
     )
     faults = tuple(replace(f, experiment="kill.yaml", rate_per_window=rate) for f in plan.faults)
     plan = replace(plan, faults=faults).sealed()
@@ -121,13 +139,21 @@ def test_projected_availability(rate: float, cap_s: float, target: float, verdic
     finding = judged(plan, rows)
     assert finding.verdict is verdict
     assert "cap" in finding.why if verdict is INCONCLUSIVE else "projected" in finding.why
-    undeclared = replace(plan, faults=tuple(replace(f, rate_per_window=None) for f in faults)).sealed()
+    undeclared = replace(
+        plan, faults=tuple(replace(f, rate_per_window=None) for f in faults)
+    ).sealed()
     assert "ratePerWindow" in judged(undeclared, rows).why
 
 
 @pytest.mark.parametrize(
     ("limit", "verdict"),
-    [({"gte": 0.25}, PASS), ({"gte": 0.4}, FAIL), ({"lte": 0.4}, PASS), ({"lte": 0.3}, FAIL), ({"gte": 0.333}, INCONCLUSIVE)],
+    [
+        ({"gte": 0.25}, PASS),
+        ({"gte": 0.4}, FAIL),
+        ({"lte": 0.4}, PASS),
+        ({"lte": 0.3}, FAIL),
+        ({"gte": 0.333}, INCONCLUSIVE),
+    ],
 )
 def test_share_of_a_label(limit: dict[str, float], verdict: Verdict) -> None:
     plan = plan_of([objective("share", label="shard", values=["s1"], **limit)])
@@ -148,7 +174,12 @@ def _readings(values: list[float | None]) -> Any:
     def change(run: MemoryRun) -> None:
         begin, _ = phase_window(run, "steady")
         run.readings = [
-            {"at_ns": begin + (i + 1) * S, "probe": "lag", "value": v, "error": None if v is not None else "refused"}
+            {
+                "at_ns": begin + (i + 1) * S,
+                "probe": "lag",
+                "value": v,
+                "error": None if v is not None else "refused",
+            }
             for i, v in enumerate(values)
         ]
         run.readings.append({"at_ns": begin - S, "probe": "lag", "value": 1e9, "error": None})
@@ -172,7 +203,9 @@ def _readings(values: list[float | None]) -> Any:
         ([1, 1], {"lte": 3, "min_samples": 3}, INCONCLUSIVE, 1),
     ],
 )
-def test_readings(values: list[float | None], spec: dict[str, Any], verdict: Verdict, value: float | None) -> None:
+def test_readings(
+    values: list[float | None], spec: dict[str, Any], verdict: Verdict, value: float | None
+) -> None:
     plan = plan_of([objective("reading", probe="lag", **spec)], steady_s=20)
     finding = judged(plan, rows_of(plan), _readings(values))
     assert (finding.verdict, finding.value) == (verdict, value)
@@ -180,7 +213,12 @@ def test_readings(values: list[float | None], spec: dict[str, Any], verdict: Ver
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.05, PASS), (1.3, FAIL), (1.1, INCONCLUSIVE)])
 def test_ratio_of_two_phases(factor: float, verdict: Verdict) -> None:
-    plan = plan_of([objective("ratio", quantile=0.95, lte=1.1, phases=["recovery"])], faults=["kill"], rate=1000, recovery_s=60)
+    plan = plan_of(
+        [objective("ratio", quantile=0.95, lte=1.1, phases=["recovery"])],
+        faults=["kill"],
+        rate=1000,
+        recovery_s=60,
+    )
     rows = rows_of(plan)
     rows.latency_ms = np.random.default_rng(2).lognormal(3, 0.3, len(rows.latency_ms))
     rows.latency_ms[within(plan, rows, "recovery[kill]", 0, 60)] *= factor
@@ -190,8 +228,14 @@ def test_ratio_of_two_phases(factor: float, verdict: Verdict) -> None:
 
 
 def test_ratio_knows_that_bursts_are_few() -> None:
-    # The slow tenth comes in one burst, before and after: ten times the requests would not make the p95 surer.
-    plan = plan_of([objective("ratio", quantile=0.95, lte=1.1, phases=["recovery"])], faults=["kill"], rate=1000, recovery_s=60)
+    # The slow tenth comes in one burst, before and after: ten times the requests would not make the
+    # p95 surer.
+    plan = plan_of(
+        [objective("ratio", quantile=0.95, lte=1.1, phases=["recovery"])],
+        faults=["kill"],
+        rate=1000,
+        recovery_s=60,
+    )
     rows = rows_of(plan)
     rng = np.random.default_rng(2)
     rows.latency_ms = rng.lognormal(3, 0.3, len(rows.latency_ms))
@@ -203,7 +247,9 @@ def test_ratio_knows_that_bursts_are_few() -> None:
 
 
 def test_a_phase_whose_quantile_is_a_failure_is_infinitely_slower() -> None:
-    plan = plan_of([objective("ratio", quantile=0.95, lte=1.1, phases=["recovery"])], faults=["kill"])
+    plan = plan_of(
+        [objective("ratio", quantile=0.95, lte=1.1, phases=["recovery"])], faults=["kill"]
+    )
     rows = rows_of(plan)
     rows.outcome[np.flatnonzero(within(plan, rows, "recovery[kill]", 0, 60))[::5]] = RESET
     assert judged(plan, rows).verdict is FAIL
@@ -249,7 +295,11 @@ def test_deploy_loss_is_a_count() -> None:
 
 def _failback(**spec: Any) -> Plan:
     return plan_of(
-        [objective("failback", settle_s=5, labels=["shard"], **spec)], faults=["kill"], recovery_s=40, steady_s=60, rate=1000
+        [objective("failback", settle_s=5, labels=["shard"], **spec)],
+        faults=["kill"],
+        recovery_s=40,
+        steady_s=60,
+        rate=1000,
     )
 
 
@@ -311,7 +361,9 @@ def test_every_kind_fails_its_canaries_and_passes_nothing_on_nothing() -> None:
     plan = plan_of(EVERY, faults=["kill"])
     assert {o.kind for o in EVERY} == set(kinds())
     proofs = prove(plan)
-    assert [(p.objective, p.violation, p.empty) for p in proofs] == [(o.name, FAIL, INCONCLUSIVE) for o in EVERY]
+    assert [(p.objective, p.violation, p.empty) for p in proofs] == [
+        (o.name, FAIL, INCONCLUSIVE) for o in EVERY
+    ]
     assert canary_problems(plan) == []
     assert all(p.can_fail for p in proofs)
 
@@ -329,7 +381,10 @@ def test_a_rule_that_cannot_fail_is_named_with_its_line(monkeypatch: pytest.Monk
     spec = kinds()["deployLoss"].spec_model
     rotten = Kind("rotten", spec, Green, lambda s: (Canary(),), lambda s, p: Need(1), timing=False)
     monkeypatch.setitem(kinds(), "rotten", rotten)
-    plan = plan_of([Objective(name="never red", kind="rotten", spec={}, source="slas/x.yaml:12")], faults=["kill"])
+    plan = plan_of(
+        [Objective(name="never red", kind="rotten", spec={}, source="slas/x.yaml:12")],
+        faults=["kill"],
+    )
     (problem,) = canary_problems(plan)
     assert problem.startswith("slas/x.yaml:12: objective 'never red'")
     assert "no evidence" in (Proof("a", "", FAIL, PASS, "").problem or "")

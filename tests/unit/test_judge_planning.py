@@ -27,7 +27,11 @@ def assessed(objectives: list[Objective], **plan: Any) -> ObjectivePlan:
 
 def test_four_nines_need_what_the_table_says() -> None:
     enough = assessed([objective("availability", target=0.9999)], steady_s=80, rate=400)
-    assert (enough.requests_needed, enough.requests_expected, enough.contradictions) == (29_956, 32_000, ())
+    assert (enough.requests_needed, enough.requests_expected, enough.contradictions) == (
+        29_956,
+        32_000,
+        (),
+    )
     assert enough.chances is not None
     assert enough.chances.at_target <= 0.05
     assert enough.chances.twice < enough.chances.at_target < enough.chances.half
@@ -47,14 +51,18 @@ def test_the_planned_chance_is_the_simulated_one() -> None:
 
 def test_an_outage_that_is_allowed_and_an_availability_that_forbids_it() -> None:
     plan = plan_of(
-        [objective("availability", target=0.9999, phases=["fault", "recovery"]), objective("failover", lte_s=5)],
+        [
+            objective("availability", target=0.9999, phases=["fault", "recovery"]),
+            objective("failover", lte_s=5),
+        ],
         faults=["kill"],
         recovery_s=100,
         rate=2000,
     )
     told = assess(plan).objectives[0].contradictions
     assert told == (
-        "0.9999 inside a 120 s window with a 5 s outage cannot pass (it forgives 0.012 s, and would need 13.9 h): "
+        "0.9999 inside a 120 s window with a 5 s outage cannot pass (it forgives 0.012 s, and "
+        "would need 13.9 h): "
         "judge steady phases, or use budgetSpend",
     )
 
@@ -62,18 +70,32 @@ def test_an_outage_that_is_allowed_and_an_availability_that_forbids_it() -> None
 @pytest.mark.parametrize(
     ("spec", "plan", "words"),
     [
-        (objective("failover", lte_s=5, by=["population", "op"]), {"faults": ["kill"], "rate": 10}, "silences up to"),
-        (objective("failover", lte_s=5), {"faults": ["kill"], "recovery_s": 0.5, "rate": 4000}, "cannot show"),
+        (
+            objective("failover", lte_s=5, by=["population", "op"]),
+            {"faults": ["kill"], "rate": 10},
+            "silences up to",
+        ),
+        (
+            objective("failover", lte_s=5),
+            {"faults": ["kill"], "recovery_s": 0.5, "rate": 4000},
+            "cannot show",
+        ),
         (objective("failover", lte_s=5), {}, "does not exist"),
         (objective("availability", target=0.9, phases=["fault"]), {}, "does not exist"),
         (objective("failover", lte_s=60), {"faults": ["kill"], "rate": 4000}, "cannot fail"),
         (objective("failback", settle_s=30), {"faults": ["kill"]}, "recovery is over"),
-        (objective("projectedAvailability", target=0.99999, cap_s=30), {"faults": ["kill"]}, "so few trials"),
+        (
+            objective("projectedAvailability", target=0.99999, cap_s=30),
+            {"faults": ["kill"]},
+            "so few trials",
+        ),
     ],
 )
 def test_contradictions(spec: Objective, plan: dict[str, Any], words: str) -> None:
     assessment = assess(plan_of([spec], **plan))
-    assert any(words in told for told in assessment.objectives[0].contradictions), assessment.objectives[0].contradictions
+    assert any(words in told for told in assessment.objectives[0].contradictions), (
+        assessment.objectives[0].contradictions
+    )
     assert not assessment.decidable
 
 
@@ -109,7 +131,9 @@ def test_cells_as_the_plan_knows_them() -> None:
     assert cell_shares(plan, ["op"], {"op": ["read"]}).shares == (0.5,)
     assert cell_shares(plan, ["shard"], {}).unknown == ("shard",)
     labelled = replace(plan.target.populations[0], labels={"shard": "eu"})
-    plan = replace(plan, target=replace(plan.target, populations=(labelled, *plan.target.populations[1:])))
+    plan = replace(
+        plan, target=replace(plan.target, populations=(labelled, *plan.target.populations[1:]))
+    )
     assert sorted(cell_shares(plan, ["shard"], {}).shares) == [0.5, 0.5]
 
 
@@ -125,7 +149,11 @@ def test_curtailment_is_certain_or_nothing() -> None:
 
 def _two(tmp_path: Path | None = None) -> tuple[Plan, Any, Any]:
     plan = plan_of(
-        [objective("availability", target=0.99), objective("latency", quantile=0.95, lte_ms=50), objective("failover", lte_s=5)],
+        [
+            objective("availability", target=0.99),
+            objective("latency", quantile=0.95, lte_ms=50),
+            objective("failover", lte_s=5),
+        ],
         faults=["kill"],
     )
     rows = rows_of(plan)
@@ -149,13 +177,20 @@ def test_compare_shows_what_differs() -> None:
     assert by["failover"].low is not None
     same = compare(judge(a), judge(a))
     assert all(
-        row.difference == 0 and row.low is not None and row.high is not None and row.low <= 0 <= row.high for row in same.rows
+        row.difference == 0
+        and row.low is not None
+        and row.high is not None
+        and row.low <= 0 <= row.high
+        for row in same.rows
     )
 
 
 def test_compare_of_what_is_not_there() -> None:
     _, a, _ = _two()
-    one, other = judge(a), judge(a, plan_of([objective("availability", "another", target=0.9)], faults=["kill"]))
+    one, other = (
+        judge(a),
+        judge(a, plan_of([objective("availability", "another", target=0.9)], faults=["kill"])),
+    )
     rows = {row.name: row.telling for row in compare(one, other).rows}
     assert rows["availability"] == "only in A"
     assert rows["another"] == "only in B"
@@ -165,8 +200,12 @@ def test_compare_command(tmp_path: Path) -> None:
     _, a, b = _two()
     write_folder(a, tmp_path / "a")
     write_folder(b, tmp_path / "b")
-    result = CliRunner().invoke(compare_command, [str(tmp_path / "a"), str(tmp_path / "b"), "--json"], standalone_mode=False)
+    result = CliRunner().invoke(
+        compare_command, [str(tmp_path / "a"), str(tmp_path / "b"), "--json"], standalone_mode=False
+    )
     assert result.exit_code == 0, result.output
     assert len(json.loads(result.output)["rows"]) == 3
-    result = CliRunner().invoke(compare_command, [str(tmp_path / "a"), str(tmp_path / "b")], standalone_mode=False)
+    result = CliRunner().invoke(
+        compare_command, [str(tmp_path / "a"), str(tmp_path / "b")], standalone_mode=False
+    )
     assert "differs" in result.output

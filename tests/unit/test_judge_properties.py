@@ -12,7 +12,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.golden.judge_writer import BAD, RESET, Rows, S, objective, phase_window, plan_of, rows_of, synthetic, write_folder
+from tests.golden.judge_writer import (
+    BAD,
+    RESET,
+    Rows,
+    S,
+    objective,
+    phase_window,
+    plan_of,
+    rows_of,
+    synthetic,
+    write_folder,
+)
 
 from stormgate.evidence import open_run
 from stormgate.evidence.manifest import write_manifest
@@ -41,14 +52,18 @@ _FAULT = phase_window(synthetic(PLAN, HEALTHY.select(np.arange(1)), fault_s=10),
 
 
 def troubled(seed: int) -> Rows:
-    """Healthy rows with scattered errors, slow stretches and an outage, each of random size (often none)."""
+    """Healthy rows with scattered errors, slow stretches and an outage, each of random size (often
+    none).
+    """
     rng = np.random.default_rng(seed)
     rows = copy.deepcopy(HEALTHY)
     n = len(rows.intended_ns)
     rows.outcome[rng.random(n) < rng.choice([0, 0, 0.002, 0.02])] = BAD
     rows.latency_ms[rng.random(n) < rng.choice([0, 0.05, 0.1])] = 90.0
     begin = _FAULT + round(rng.uniform(1, 5) * S)
-    outage = (rows.intended_ns >= begin) & (rows.intended_ns < begin + round(rng.choice([0, 1, 1.9, 2.3]) * S))
+    outage = (rows.intended_ns >= begin) & (
+        rows.intended_ns < begin + round(rng.choice([0, 1, 1.9, 2.3]) * S)
+    )
     rows.outcome[outage & (rows.population == rng.integers(0, 3))] = RESET
     return rows
 
@@ -57,7 +72,11 @@ def verdicts(judgement: Judgement) -> list[Verdict]:
     return [f.verdict for f in judgement.objectives]
 
 
-@given(st.integers(0, 10**6), st.integers(0, 10**6), st.sampled_from(["one", "some", "a second", "a cell"]))
+@given(
+    st.integers(0, 10**6),
+    st.integers(0, 10**6),
+    st.sampled_from(["one", "some", "a second", "a cell"]),
+)
 @settings(max_examples=40, deadline=None)
 def test_an_error_more_never_improves_a_verdict(seed: int, other: int, what: str) -> None:
     rows = troubled(seed)
@@ -73,7 +92,9 @@ def test_an_error_more_never_improves_a_verdict(seed: int, other: int, what: str
     }[what]
     rows.outcome[hit] = RESET
     after = judge(synthetic(PLAN, rows, fault_s=10))
-    assert all(b.severity >= a.severity for a, b in zip(verdicts(before), verdicts(after), strict=True)), (
+    assert all(
+        b.severity >= a.severity for a, b in zip(verdicts(before), verdicts(after), strict=True)
+    ), (
         [(f.name, f.verdict, f.why) for f in before.objectives],
         [(f.name, f.verdict, f.why) for f in after.objectives],
     )
@@ -86,7 +107,9 @@ def canonical(judgement: Judgement) -> str:
 
 @given(st.integers(0, 10**6), st.integers(1, 7), st.sampled_from([200, 3_000, 20_000]))
 @settings(max_examples=15, deadline=None)
-def test_neither_the_order_of_rows_nor_the_number_of_workers_matters(seed: int, workers: int, block_rows: int) -> None:
+def test_neither_the_order_of_rows_nor_the_number_of_workers_matters(
+    seed: int, workers: int, block_rows: int
+) -> None:
     rows = troubled(seed)
     rng = np.random.default_rng(seed)
     retried = np.flatnonzero(rows.outcome == BAD)[::2]
@@ -109,7 +132,8 @@ def test_the_same_evidence_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_removing_any_file_never_gives_pass(tmp_path: Path) -> None:
     folder = write_folder(synthetic(PLAN, HEALTHY, fault_s=10), tmp_path / "run")
     assert judge(open_run(folder)).verdict is Verdict.PASS
-    # Nothing is judged by readings here: not even the want of them is noticed, unless a sealed manifest lists them.
+    # Nothing is judged by readings here: not even the want of them is noticed, unless a sealed
+    # manifest lists them.
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "readings.ndjson")
     assert len(files) == 7
     for path in files:
@@ -157,7 +181,10 @@ def test_a_stream_cut_exactly_between_blocks_is_missed(tmp_path: Path) -> None:
     assert "rows read" in judgement.why
 
 
-@given(st.integers(0, 10**6), st.sampled_from([Event.FAULT_REQUESTED, Event.FAULT_ACKNOWLEDGED, Event.FAULT_OBSERVED]))
+@given(
+    st.integers(0, 10**6),
+    st.sampled_from([Event.FAULT_REQUESTED, Event.FAULT_ACKNOWLEDGED, Event.FAULT_OBSERVED]),
+)
 @settings(max_examples=10, deadline=None)
 def test_an_unproven_fault_never_passes(seed: int, event: Event) -> None:
     run = synthetic(PLAN, troubled(seed), fault_s=10)
@@ -170,8 +197,12 @@ def test_an_unproven_fault_never_passes(seed: int, event: Event) -> None:
 @given(st.integers(0, 10**6), st.sampled_from([2, 3]))
 @settings(max_examples=10, deadline=None)
 def test_scaling_time_scales_outages_and_keeps_their_verdict(seed: int, factor: int) -> None:
-    one = replace(PLAN, objectives=(objective("failover", lte_s=2, by=["population"], within_ms=1000),)).sealed()
-    scaled_spec = objective("failover", lte_s=2 * factor, by=["population"], within_ms=1000 * factor, sustained_s=factor)
+    one = replace(
+        PLAN, objectives=(objective("failover", lte_s=2, by=["population"], within_ms=1000),)
+    ).sealed()
+    scaled_spec = objective(
+        "failover", lte_s=2 * factor, by=["population"], within_ms=1000 * factor, sustained_s=factor
+    )
     rows = troubled(seed)
     first = judge(synthetic(one, rows, fault_s=10)).objectives[0]
     wide = replace(
@@ -189,11 +220,15 @@ def test_scaling_time_scales_outages_and_keeps_their_verdict(seed: int, factor: 
     slow.latency_ms = rows.latency_ms * factor
     second = judge(synthetic(wide, slow, fault_s=10 * factor)).objectives[0]
     assert first.verdict is second.verdict
-    assert second.value == pytest.approx((first.value or 0) * factor, abs=0.005)  # the send lag is not scaled
+    assert second.value == pytest.approx(
+        (first.value or 0) * factor, abs=0.005
+    )  # the send lag is not scaled
 
 
 def test_judging_leaves_the_run_untouched() -> None:
     run = synthetic(PLAN, troubled(3), fault_s=10)
     before = copy.deepcopy(MemoryRun(**{k: v for k, v in vars(run).items() if k != "blocks"}))
     judge(run)
-    assert {k: v for k, v in vars(run).items() if k != "blocks"} == {k: v for k, v in vars(before).items() if k != "blocks"}
+    assert {k: v for k, v in vars(run).items() if k != "blocks"} == {
+        k: v for k, v in vars(before).items() if k != "blocks"
+    }

@@ -38,7 +38,12 @@ def test_buckets_do_not_depend_on_when_cells_appear() -> None:
 
 def test_failures_and_extremes() -> None:
     found = Quantiles()
-    found.add(np.zeros(4, int), np.array([0, 5, 2**45, 30_000_000]), np.array([False, False, False, True]), 1)
+    found.add(
+        np.zeros(4, int),
+        np.array([0, 5, 2**45, 30_000_000]),
+        np.array([False, False, False, True]),
+        1,
+    )
     assert found.at_rank(0, 2) <= 1_040
     assert np.isinf(found.at_rank(0, 3))
     assert np.isinf(found.at_rank(0, 4))
@@ -69,7 +74,10 @@ def test_the_interval_of_a_ratio_holds_as_often_as_it_says(wobble: float) -> Non
 
 
 def test_what_a_real_difference_looks_like() -> None:
-    one, base = _estimate(1, 60, 0.25, 0.05).estimate(0.95), _estimate(2, 60, 0.0, 0.05).estimate(0.95)
+    one, base = (
+        _estimate(1, 60, 0.25, 0.05).estimate(0.95),
+        _estimate(2, 60, 0.0, 0.05).estimate(0.95),
+    )
     assert one is not None
     assert base is not None
     ratio, low, _ = ratio_bounds(one, base, 0.05)

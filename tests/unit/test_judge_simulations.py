@@ -17,16 +17,24 @@ RUNS = 2_000
 ALPHA = 0.05
 
 
-def bursty(rng: np.random.Generator, blocks: int, size: int, truth: float, burst: float) -> np.ndarray:
-    """Bad requests per block, RUNS x blocks: some blocks lose a share `burst` of their requests, the others none."""
+def bursty(
+    rng: np.random.Generator, blocks: int, size: int, truth: float, burst: float
+) -> np.ndarray:
+    """Bad requests per block, RUNS x blocks: some blocks lose a share `burst` of their requests,
+    the others none.
+    """
     hit = rng.random((RUNS, blocks)) < truth / burst
     return hit * rng.binomial(size, burst, (RUNS, blocks))
 
 
 def over_histories(x: np.ndarray, judge: Callable[[np.ndarray], bool]) -> float:
-    """The share of runs of which `judge` says yes; runs with the same bad blocks are judged once."""
+    """The share of runs of which `judge` says yes; runs with the same bad blocks are judged
+    once.
+    """
     histories = Counter(tuple(np.sort(one[one > 0]).tolist()) for one in x)
-    return sum(times for history, times in histories.items() if judge(np.array(history, float))) / len(x)
+    return sum(
+        times for history, times in histories.items() if judge(np.array(history, float))
+    ) / len(x)
 
 
 def passes(x: np.ndarray, size: int, allowed: float) -> float:
@@ -36,19 +44,26 @@ def passes(x: np.ndarray, size: int, allowed: float) -> float:
 
 def fails(x: np.ndarray, size: int, allowed: float) -> float:
     total, blocks = size * x.shape[1], x.shape[1]
-    return over_histories(x, lambda one: s.burst_tail(one, total, blocks, allowed, ALPHA)[0] <= ALPHA)
+    return over_histories(
+        x, lambda one: s.burst_tail(one, total, blocks, allowed, ALPHA)[0] <= ALPHA
+    )
 
 
 @pytest.mark.parametrize("burst", [0.0002, 0.02, 0.2, 1.0])
 def test_a_bursty_service_at_twice_the_allowed_badness_does_not_pass(burst: float) -> None:
-    # 600,000 requests in 1,200 blocks of 1 s, truly 99.98 %, against 99.99 %; 0.0002 is the service without bursts.
+    # 600,000 requests in 1,200 blocks of 1 s, truly 99.98 %, against 99.99 %; 0.0002 is the service
+    # without bursts.
     x = bursty(np.random.default_rng(11), 1_200, 500, 2e-4, burst)
     struck = x[x.sum(axis=1) > 0]
     assert passes(struck, 500, 1e-4) <= 0.05
-    # Runs that no burst struck are clean, and say so: their claim is about their own seconds. That is all that ever passes.
+    # Runs that no burst struck are clean, and say so: their claim is about their own seconds. That
+    # is all that ever passes.
     assert passes(x, 500, 1e-4) <= 0.05 * len(struck) / RUNS + (RUNS - len(struck)) / RUNS
     # The claim about other seconds counts seconds, and 1,200 are too few to make it.
-    assert all(s.burst_upper_bound(one[one > 0], 600_000, 1_200, ALPHA, least_deff=500) > 1e-4 for one in x[:200])
+    assert all(
+        s.burst_upper_bound(one[one > 0], 600_000, 1_200, ALPHA, least_deff=500) > 1e-4
+        for one in x[:200]
+    )
 
 
 @pytest.mark.parametrize("burst", [0.02, 0.2, 1.0])
@@ -80,14 +95,17 @@ def test_a_good_smooth_service_passes_at_the_planned_size() -> None:
         (15, 300, 0.02, 0.2),
     ],
 )
-def test_a_service_exactly_at_its_limit_seldom_fails(blocks: int, size: int, allowed: float, burst: float) -> None:
+def test_a_service_exactly_at_its_limit_seldom_fails(
+    blocks: int, size: int, allowed: float, burst: float
+) -> None:
     x = bursty(np.random.default_rng(13), blocks, size, allowed, burst)
     assert fails(x, size, allowed) <= ALPHA + 3 * math.sqrt(ALPHA * (1 - ALPHA) / RUNS)
 
 
 @pytest.mark.parametrize("burst", [0.05, 0.3])
 def test_a_service_exactly_at_its_limit_seldom_passes(burst: float) -> None:
-    # Not at all sizes: with fewer than about three bursts in a run no bound from this run alone can know of them.
+    # Not at all sizes: with fewer than about three bursts in a run no bound from this run alone can
+    # know of them.
     x = bursty(np.random.default_rng(14), 1_000, 200, 0.02, burst)[:600]
     assert passes(x, 200, 0.02) <= 0.08  # measured 0.03 and 0.05
 

@@ -30,7 +30,12 @@ def test_requests_needed_table(target: float) -> None:
 def test_requests_needed_at_other_confidences() -> None:
     assert s.requests_needed(1e-4, 0.01) == 46_050
     assert s.requests_needed(1e-4, 0.025) == 36_887
-    assert [s.requests_needed(1 - q, 0.05) for q in (0.95, 0.99, 0.999, 0.9999)] == [59, 299, 2_995, 29_956]
+    assert [s.requests_needed(1 - q, 0.05) for q in (0.95, 0.99, 0.999, 0.9999)] == [
+        59,
+        299,
+        2_995,
+        29_956,
+    ]
     with pytest.raises(ValueError, match="zero"):
         s.requests_needed(0.0, 0.05)
 
@@ -41,7 +46,9 @@ def test_one_request_fewer_is_not_enough(k: int) -> None:
     assert float(s.upper_bound(k, n, 0.05)) <= 1e-4 < float(s.upper_bound(k, n - 1, 0.05))
 
 
-@pytest.mark.parametrize(("n", "passes", "fails"), [(29_956, 0, 7), (100_000, 4, 16), (1_000_000, 83, 118)])
+@pytest.mark.parametrize(
+    ("n", "passes", "fails"), [(29_956, 0, 7), (100_000, 4, 16), (1_000_000, 83, 118)]
+)
 def test_pass_and_fail_limits(n: int, passes: int, fails: int) -> None:
     assert s.pass_limit(n, 1e-4, 0.05) == passes
     assert s.fail_limit(n, 1e-4, 0.05) == fails
@@ -49,7 +56,8 @@ def test_pass_and_fail_limits(n: int, passes: int, fails: int) -> None:
 
 @pytest.mark.parametrize(("truth", "needed"), [(2e-5, 63_232), (5e-5, 194_761)])
 def test_requests_for_power(truth: float, needed: int) -> None:
-    # The published figures come from a coarser search; ours is the first size at which a larger count still passes.
+    # The published figures come from a coarser search; ours is the first size at which a larger
+    # count still passes.
     found = s.requests_for_power(1e-4, truth, 0.05)
     assert found <= needed <= 1.01 * found
     assert s.pass_probability(found, truth, 1e-4, 0.05) >= 0.8
@@ -64,7 +72,8 @@ def test_pass_probability_at_the_limit_is_within_alpha() -> None:
 
 
 def test_point_estimates_would_pass_wrongly() -> None:
-    # Why there are bounds at all: truly 99.98 %, judged at 99.99 % by the point estimate of 10,000 requests.
+    # Why there are bounds at all: truly 99.98 %, judged at 99.99 % by the point estimate of 10,000
+    # requests.
     assert binom.cdf(1, 10_000, 2e-4) == pytest.approx(0.41, abs=0.005)
     assert s.pass_probability(10_000, 2e-4, 1e-4, 0.05) == 0.0
 
@@ -75,9 +84,13 @@ def test_bounds_are_clopper_pearson(n: int, share: float, alpha: float) -> None:
     k = int(n * share)
     upper, lower = float(s.upper_bound(k, n, alpha)), float(s.lower_bound(k, n, alpha))
     assert upper == pytest.approx(1.0 if k == n else beta.ppf(1 - alpha, k + 1, n - k), rel=1e-6)
-    assert lower == pytest.approx(0.0 if k == 0 else beta.ppf(alpha, k, n - k + 1), rel=1e-6, abs=1e-12)
+    assert lower == pytest.approx(
+        0.0 if k == 0 else beta.ppf(alpha, k, n - k + 1), rel=1e-6, abs=1e-12
+    )
     assert lower <= k / n <= upper
-    assert float(s.tail_p(k, n, 1e-3)) == pytest.approx(binom.sf(k - 1, n, 1e-3), rel=1e-6, abs=1e-12)
+    assert float(s.tail_p(k, n, 1e-3)) == pytest.approx(
+        binom.sf(k - 1, n, 1e-3), rel=1e-6, abs=1e-12
+    )
 
 
 def test_quantile_ranks() -> None:
@@ -108,7 +121,9 @@ def test_design_effect_against_its_definition() -> None:
     assert s.design_effect(x, n, blocks) == pytest.approx(np.var(x / m, ddof=1) / (p * (1 - p) / m))
     assert s.design_effect(np.ones(7), 10_000, 100) == 1.0
     assert s.design_effect([500], 100_000, 200) == pytest.approx(502, rel=0.02)
-    assert s.design_effect([500] * 200, 100_000, 200) == 500  # all bad: one block is one observation
+    assert (
+        s.design_effect([500] * 200, 100_000, 200) == 500
+    )  # all bad: one block is one observation
     assert s.design_effect([], 100, 1) == 1.0
 
 
@@ -119,19 +134,32 @@ def test_design_effect_against_its_definition() -> None:
     st.sampled_from([0.001, 0.02, 0.3]),
 )
 @settings(max_examples=300, deadline=None)
-def test_more_errors_never_improve_a_bound(counts: list[int], at: int, more: int, allowed: float) -> None:
+def test_more_errors_never_improve_a_bound(
+    counts: list[int], at: int, more: int, allowed: float
+) -> None:
     before = np.array(counts, float)
     after = before.copy()
     after[at % len(after)] += more
     total, blocks = 40 * 120.0, 40
-    assert s.burst_upper_bound(after, total, blocks, 0.05) >= s.burst_upper_bound(before, total, blocks, 0.05) - 1e-12
-    assert s.burst_tail(after, total, blocks, allowed, 0.05)[0] <= s.burst_tail(before, total, blocks, allowed, 0.05)[0] + 1e-12
-    assert s.burst_tail(after, total, blocks, allowed, 0.05)[1] >= s.burst_tail(before, total, blocks, allowed, 0.05)[1] - 1e-12
+    assert (
+        s.burst_upper_bound(after, total, blocks, 0.05)
+        >= s.burst_upper_bound(before, total, blocks, 0.05) - 1e-12
+    )
+    assert (
+        s.burst_tail(after, total, blocks, allowed, 0.05)[0]
+        <= s.burst_tail(before, total, blocks, allowed, 0.05)[0] + 1e-12
+    )
+    assert (
+        s.burst_tail(after, total, blocks, allowed, 0.05)[1]
+        >= s.burst_tail(before, total, blocks, allowed, 0.05)[1] - 1e-12
+    )
 
 
 def test_burst_bounds_without_bursts_are_clopper_pearson() -> None:
     ones = np.ones(9)
-    assert s.burst_upper_bound(ones, 100_000, 600, 0.05) == pytest.approx(float(s.upper_bound(9, 100_000, 0.05)))
+    assert s.burst_upper_bound(ones, 100_000, 600, 0.05) == pytest.approx(
+        float(s.upper_bound(9, 100_000, 0.05))
+    )
     p, low = s.burst_tail(ones, 100_000, 600, 1e-5, 0.05)
     assert p == pytest.approx(float(s.tail_p(9, 100_000, 1e-5)))
     assert low == pytest.approx(float(s.lower_bound(9, 100_000, 0.05)))
@@ -187,11 +215,14 @@ def test_a_steady_share_of_errors_fails_without_an_order_of_magnitude() -> None:
 
 def test_only_what_is_needed_of_scipy_is_imported_and_the_rest_still_can_be() -> None:
     code = (
-        "import sys; from stormgate.judge import statistics as s; assert 'scipy' not in sys.modules;"
+        "import sys; from stormgate.judge import statistics as s; assert 'scipy' not in "
+        "sys.modules;"
         "assert round(float(s.upper_bound(0, 29956, 0.05)), 6) == 1e-4;"
         "assert s.quantile_ranks(10_000, 0.99, 0.05) == (9883, 9917);"
-        "loaded = set(sys.modules); assert not loaded & {'scipy.special', 'scipy.stats', 'pandas'}, loaded;"
-        "import scipy.special, scipy.stats; assert scipy.special.betaincinv is s.special().betaincinv;"
+        "loaded = set(sys.modules); assert not loaded & {'scipy.special', 'scipy.stats', "
+        "'pandas'}, loaded;"
+        "import scipy.special, scipy.stats; assert scipy.special.betaincinv is "
+        "s.special().betaincinv;"
         "assert scipy.special.__init__ and abs(scipy.stats.norm.ppf(0.95) - 1.644854) < 1e-6"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)

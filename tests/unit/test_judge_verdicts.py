@@ -8,7 +8,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.golden.judge_writer import BAD, NOT_SENT, RESET, Rows, S, objective, phase_window, plan_of, rows_of, synthetic
+from tests.golden.judge_writer import (
+    BAD,
+    NOT_SENT,
+    RESET,
+    Rows,
+    S,
+    objective,
+    phase_window,
+    plan_of,
+    rows_of,
+    synthetic,
+)
 
 from stormgate.judge import judge
 from stormgate.model import Event, Judgement, Plan, Validity, Verdict, Waiver
@@ -28,7 +39,9 @@ def rows(plan: Plan) -> Rows:
     return rows_of(plan)
 
 
-def fault_rows(plan: Plan, rows: Rows, begin_s: float, length_s: float, population: int | None = None) -> np.ndarray:
+def fault_rows(
+    plan: Plan, rows: Rows, begin_s: float, length_s: float, population: int | None = None
+) -> np.ndarray:
     """Rows intended within `length_s` from `begin_s` after the fault was requested."""
     begin, end = phase_window(synthetic(plan, rows.select(np.arange(1))), "fault[kill]")
     at = begin + round(0.1 * (end - begin)) + round(begin_s * S)
@@ -77,8 +90,12 @@ def test_quick_errors_do_not_make_a_service_fast(plan: Plan, rows: Rows) -> None
     assert latency.value is None  # the 95th percentile is a failure
 
 
-@pytest.mark.parametrize(("length_s", "verdict"), [(4.5, Verdict.PASS), (5.0, Verdict.INCONCLUSIVE), (5.6, Verdict.FAIL)])
-def test_failover_by_the_slowest_cell(plan: Plan, rows: Rows, length_s: float, verdict: Verdict) -> None:
+@pytest.mark.parametrize(
+    ("length_s", "verdict"), [(4.5, Verdict.PASS), (5.0, Verdict.INCONCLUSIVE), (5.6, Verdict.FAIL)]
+)
+def test_failover_by_the_slowest_cell(
+    plan: Plan, rows: Rows, length_s: float, verdict: Verdict
+) -> None:
     rows.outcome[fault_rows(plan, rows, 0.5, 1.0)] = RESET
     rows.outcome[fault_rows(plan, rows, 0.5, length_s, population=1)] = RESET
     finding = found(judge(synthetic(plan, rows)), "failover")
@@ -105,7 +122,9 @@ def test_a_busy_generator_widens_an_outage_by_how_late_it_was(plan: Plan, rows: 
     assert found(busy, "failover").verdict is Verdict.INCONCLUSIVE
     assert found(busy, "failover").bound == pytest.approx(quiet.bound + 0.599)
     assert found(busy, "failover").value == pytest.approx(quiet.value - 0.599)
-    assert found(busy, "availability").verdict is Verdict.PASS  # no objective rests its timing on the recovery
+    assert (
+        found(busy, "availability").verdict is Verdict.PASS
+    )  # no objective rests its timing on the recovery
     assert found(busy, "generator").detail["saturated_s"]
     run.generator = [r for r in run.generator if not begin < r["at_ns"] <= begin + 4 * S]
     assert "generator not observed" in found(judge(run), "failover").why
@@ -127,7 +146,10 @@ def test_the_stages_of_a_failover(plan: Plan, rows: Rows) -> None:
     assert stages["warm_s"] == 8.0
     rows.served_by[:] = -1
     rows.cache[:] = -1
-    assert set(found(judge(synthetic(plan, rows)), "failover").detail["stages"]["kill"]) == {"noticed_s", "recovered_s"}
+    assert set(found(judge(synthetic(plan, rows)), "failover").detail["stages"]["kill"]) == {
+        "noticed_s",
+        "recovered_s",
+    }
 
 
 def test_a_cell_that_never_recovers_fails(plan: Plan, rows: Rows) -> None:
@@ -156,7 +178,9 @@ def test_flaps_are_counted_and_each_is_held_to_the_limit(plan: Plan, rows: Rows)
     assert finding.detail["flaps"] == 2  # one in each of london's two cells
 
 
-@pytest.mark.parametrize("event", [Event.FAULT_REQUESTED, Event.FAULT_ACKNOWLEDGED, Event.FAULT_OBSERVED])
+@pytest.mark.parametrize(
+    "event", [Event.FAULT_REQUESTED, Event.FAULT_ACKNOWLEDGED, Event.FAULT_OBSERVED]
+)
 def test_an_unproven_fault_never_passes(plan: Plan, rows: Rows, event: Event) -> None:
     run = synthetic(plan, rows)
     run.timeline = [r for r in run.timeline if r["event"] != event]
@@ -180,12 +204,17 @@ def test_an_unproven_fault_may_still_fail(plan: Plan, rows: Rows) -> None:
         ({"event": "error", "why": "disk full"}, Verdict.ERROR),
         ({"event": "fault.undo_failed", "fault": "kill", "why": "no answer"}, Verdict.DIRTY),
         ({"event": "fault.undo_failed", "fault": "stranger", "why": "no answer"}, Verdict.DIRTY),
-        ({"event": "fault.unproven", "fault": "kill", "why": "no proof in 5 s"}, Verdict.INCONCLUSIVE),
+        (
+            {"event": "fault.unproven", "fault": "kill", "why": "no proof in 5 s"},
+            Verdict.INCONCLUSIVE,
+        ),
         ({"event": "load.lost", "worker": "worker-1", "why": "killed"}, Verdict.INCONCLUSIVE),
         ({"event": "fault.requested", "fault": "kill", "id": "second"}, Verdict.DIRTY),
     ],
 )
-def test_what_the_timeline_says_overrules_the_numbers(plan: Plan, rows: Rows, row: dict[str, Any], verdict: Verdict) -> None:
+def test_what_the_timeline_says_overrules_the_numbers(
+    plan: Plan, rows: Rows, row: dict[str, Any], verdict: Verdict
+) -> None:
     run = synthetic(plan, rows)
     run.timeline.insert(5, {"at_ns": run.timeline[5]["at_ns"], **row})
     assert judge(run).verdict is verdict
@@ -194,7 +223,12 @@ def test_what_the_timeline_says_overrules_the_numbers(plan: Plan, rows: Rows, ro
 def test_a_later_clearing_makes_a_failed_undo_good(plan: Plan, rows: Rows) -> None:
     run = synthetic(plan, rows)
     cleared = next(r for r in run.timeline if r["event"] == Event.FAULT_CLEARED)
-    failed = {**cleared, "event": "fault.undo_failed", "why": "no answer", "at_ns": cleared["at_ns"] - 1}
+    failed = {
+        **cleared,
+        "event": "fault.undo_failed",
+        "why": "no answer",
+        "at_ns": cleared["at_ns"] - 1,
+    }
     run.timeline.insert(0, failed)
     assert judge(run).verdict is Verdict.PASS
     run.timeline[0] = {**failed, "at_ns": cleared["at_ns"] + 1}
@@ -217,7 +251,11 @@ def test_requests_sent_in_the_next_second_are_no_shortfall(plan: Plan, rows: Row
 
 def test_an_open_undo_is_dirty(plan: Plan, rows: Rows) -> None:
     run = synthetic(plan, rows)
-    run.undo += [{"step": "intent", "id": "a"}, {"step": "intent", "id": "b"}, {"step": "undone", "id": "a"}]
+    run.undo += [
+        {"step": "intent", "id": "a"},
+        {"step": "intent", "id": "b"},
+        {"step": "undone", "id": "a"},
+    ]
     judgement = judge(run)
     assert (judgement.verdict, judgement.exit_code) == (Verdict.DIRTY, 6)
     assert "b" in judgement.why
@@ -249,7 +287,9 @@ def test_a_dirty_journal_counts(plan: Plan, rows: Rows) -> None:
     ],
 )
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_saturated_generator_decides_nothing(plan: Plan, rows: Rows, change: dict[str, Any], broken: bool) -> None:
+def test_a_saturated_generator_decides_nothing(
+    plan: Plan, rows: Rows, change: dict[str, Any], broken: bool
+) -> None:
     if broken:
         rows.outcome[steady(plan, rows)[::50]] = BAD
     run = synthetic(plan, rows)
@@ -280,7 +320,11 @@ def test_a_few_saturated_seconds_are_allowed(plan: Plan, rows: Rows) -> None:
 def test_a_worker_that_fell_silent_or_was_cut(plan: Plan, rows: Rows) -> None:
     run = synthetic(plan, rows)
     begin, _ = phase_window(run, "steady")
-    run.generator = [r for r in run.generator if not (r["worker"] == "worker-0" and begin < r["at_ns"] < begin + 9 * S)]
+    run.generator = [
+        r
+        for r in run.generator
+        if not (r["worker"] == "worker-0" and begin < r["at_ns"] < begin + 9 * S)
+    ]
     assert "did not report" in judge(run).why
     run = synthetic(plan, rows)
     run.blocks = run.blocks[:-1]
@@ -321,7 +365,10 @@ def test_retries_are_judged_by_their_last_attempt(plan: Plan, rows: Rows) -> Non
     # ... but their users waited since the first one.
     slow = judge(
         synthetic(
-            dataclasses.replace(plan, objectives=(objective("latency", quantile=0.99, lte_ms=45),)).sealed(), rows.append(again)
+            dataclasses.replace(
+                plan, objectives=(objective("latency", quantile=0.99, lte_ms=45),)
+            ).sealed(),
+            rows.append(again),
         )
     )
     assert slow.objectives[0].verdict is Verdict.FAIL
@@ -337,7 +384,10 @@ def test_a_retry_that_was_never_sent_saves_nothing(plan: Plan, rows: Rows) -> No
 
 
 def test_coverage_lets_the_promised_share_be_slow() -> None:
-    covered = [objective("latency", quantile=0.95, lte_ms=50, coverage=c, name=f"c{c}") for c in (0.75, 0.85)]
+    covered = [
+        objective("latency", quantile=0.95, lte_ms=50, coverage=c, name=f"c{c}")
+        for c in (0.75, 0.85)
+    ]
     plan = plan_of(covered, steady_s=60)
     rows = rows_of(plan)
     rows.latency_ms[rows.population == 2] = 90.0  # a fifth of the users
@@ -352,7 +402,9 @@ def test_coverage_lets_the_promised_share_be_slow() -> None:
 
 
 def test_phases_that_are_not_there() -> None:
-    plan = plan_of([objective("availability", target=0.99, phases=["fault"]), objective("failover", lte_s=5)])
+    plan = plan_of(
+        [objective("availability", target=0.99, phases=["fault"]), objective("failover", lte_s=5)]
+    )
     judgement = judge(synthetic(plan, rows_of(plan)))
     assert [f.verdict for f in judgement.objectives] == [Verdict.INCONCLUSIVE] * 2
     nothing = plan_of([])
@@ -361,7 +413,12 @@ def test_phases_that_are_not_there() -> None:
 
 @pytest.mark.parametrize(
     ("expires", "owner", "exit_code"),
-    [("2026-11-24", "ana", 0), ("2026-11-23", "ana", 1), ("soon", "ana", 1), ("2026-12-01", " ", 1)],
+    [
+        ("2026-11-24", "ana", 0),
+        ("2026-11-23", "ana", 1),
+        ("soon", "ana", 1),
+        ("2026-12-01", " ", 1),
+    ],
 )
 def test_waivers(expires: str, owner: str, exit_code: int) -> None:
     waiver = Waiver(objective="availability", owner=owner, reason="known", expires=expires)

@@ -93,7 +93,9 @@ def test_the_resolved_target_survives_json(layout: Layout) -> None:
 def test_rows_are_cached_on_their_own_continent_only(layout: Layout) -> None:
     wiring = wire(layout)
     assert wiring.config("us-east/edge")["local_shards"] == ["us"]
-    cacheable = {shard["name"]: shard["cacheable"] for shard in wiring.config("eu-central/service")["shards"]}
+    cacheable = {
+        shard["name"]: shard["cacheable"] for shard in wiring.config("eu-central/service")["shards"]
+    }
     assert cacheable == {"us": False, "eu": True}
 
 
@@ -104,9 +106,21 @@ def test_rows_are_cached_on_their_own_continent_only(layout: Layout) -> None:
         ({}, "at least one shard"),
         ({"shards": [{"name": "eu", "primary": "eu-west"}]}, "needs name, primary and standby"),
         ({"shards": [{"name": "eu", "primary": "eu-west", "standby": "mars"}]}, "'mars'"),
-        ({"shards": [{"name": "eu", "primary": "eu-west", "standby": "eu-west"}]}, "both in 'eu-west'"),
-        ({"shards": [{"name": "e'u", "primary": "eu-west", "standby": "us-west"}]}, "letters, digits and dashes"),
-        ({"shards": [{"name": "eu", "primary": "eu-west", "standby": "us-west"}], "usersPerShard": 0}, "usersPerShard"),
+        (
+            {"shards": [{"name": "eu", "primary": "eu-west", "standby": "eu-west"}]},
+            "both in 'eu-west'",
+        ),
+        (
+            {"shards": [{"name": "e'u", "primary": "eu-west", "standby": "us-west"}]},
+            "letters, digits and dashes",
+        ),
+        (
+            {
+                "shards": [{"name": "eu", "primary": "eu-west", "standby": "us-west"}],
+                "usersPerShard": 0,
+            },
+            "usersPerShard",
+        ),
     ],
 )
 def test_a_wrong_lab_is_told_why(target: Target, lab: Any, said: str) -> None:

@@ -39,14 +39,20 @@ def test_resp_errors_and_surprises_are_errors(data: bytes) -> None:
 
 
 def test_resp_encode_counts_bytes_not_letters() -> None:
-    assert resp.encode(("SET", "ü", b"\r\n", 7)) == b"*4\r\n$3\r\nSET\r\n$2\r\n\xc3\xbc\r\n$2\r\n\r\n\r\n$1\r\n7\r\n"
+    assert (
+        resp.encode(("SET", "ü", b"\r\n", 7))
+        == b"*4\r\n$3\r\nSET\r\n$2\r\n\xc3\xbc\r\n$2\r\n\r\n\r\n$1\r\n7\r\n"
+    )
 
 
 async def _echo(request: Request) -> Response:
     if request.path == "/boom":
         raise RuntimeError("boom")
     await asyncio.sleep(0.01 if request.path == "/slow" else 0)
-    text = f"{request.method} {request.path} {sorted(request.query.items())} {request.headers.get('x-a')} {request.body.decode()}"
+    text = (
+        f"{request.method} {request.path} {sorted(request.query.items())} "
+        f"{request.headers.get('x-a')} {request.body.decode()}"
+    )
     return Response(200, text.encode(), {"x-b": "1"})
 
 
@@ -73,7 +79,9 @@ def test_client_and_server_understand_each_other() -> None:
     async def client(port: int) -> None:
         peer = Peer("127.0.0.1", port)
         for _ in range(2):
-            reply = await peer.request("POST", "/a?q=1", headers={"X-A": "v"}, body=b"hello", timeout_s=2.0)
+            reply = await peer.request(
+                "POST", "/a?q=1", headers={"X-A": "v"}, body=b"hello", timeout_s=2.0
+            )
             assert (reply.status, reply.headers["x-b"]) == (200, "1")
             assert reply.body == b"POST /a [('q', '1')] v hello"
         assert (await peer.request("GET", "/boom", timeout_s=2.0)).status == 500
@@ -86,9 +94,14 @@ def test_client_and_server_understand_each_other() -> None:
 def test_pipelined_requests_are_answered_in_order() -> None:
     async def client(port: int) -> None:
         answer = await raw(
-            port, b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /fast HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+            port,
+            b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\nGET /fast HTTP/1.1\r\nhost: "
+            b"x\r\nconnection: close\r\n\r\n",
         )
-        assert [answer.index(b"/slow") < answer.index(b"/fast"), answer.count(b"HTTP/1.1 200")] == [True, 2]
+        assert [answer.index(b"/slow") < answer.index(b"/fast"), answer.count(b"HTTP/1.1 200")] == [
+            True,
+            2,
+        ]
 
     served(client)
 

@@ -22,7 +22,10 @@ def plan(rates, cuts, *, poisson=True, begin=0):
     out = []
     for cut in cuts:
         times, owners = arrivals.until(cut)
-        out += [(at, arrivals.streams[slot].name) for at, slot in zip(times.tolist(), owners.tolist(), strict=True)]
+        out += [
+            (at, arrivals.streams[slot].name)
+            for at, slot in zip(times.tolist(), owners.tolist(), strict=True)
+        ]
     return out
 
 
@@ -57,11 +60,19 @@ def test_constant_streams_keep_their_pace_and_do_not_fire_together():
 
 
 def surge(poisson, *, factor=4.0, rates=(0.1, 5.0, 40.0), at=20 * S, end=60 * S):
-    """The arrivals of a plan that is scaled by `factor` from `at` on; the streams keep their names."""
+    """The arrivals of a plan that is scaled by `factor` from `at` on; the streams keep their
+    names.
+    """
     arrivals = Arrivals()
     streams = [Named(number) for number in range(len(rates) * 20)]
     for stream in streams:
-        arrivals.add(stream, stream_key(7, "R", stream.name), rates[stream.name % len(rates)], poisson=poisson, begin_ns=0)
+        arrivals.add(
+            stream,
+            stream_key(7, "R", stream.name),
+            rates[stream.name % len(rates)],
+            poisson=poisson,
+            begin_ns=0,
+        )
     before = arrivals.until(at)[0]
     arrivals.rescale(lambda _stream: factor)
     times, owners = arrivals.until(end)
@@ -83,7 +94,9 @@ def test_a_surge_multiplies_what_comes_and_makes_nothing_late(poisson):
 
 def test_a_surge_of_one_and_one_that_ended_leave_the_pace_alone():
     _, times, names, _ = surge(False, factor=1.0)
-    plain = [row for row in plan([0.1, 5, 40] * 20, [20 * S, 60 * S], poisson=False) if row[0] >= 20 * S]
+    plain = [
+        row for row in plan([0.1, 5, 40] * 20, [20 * S, 60 * S], poisson=False) if row[0] >= 20 * S
+    ]
     assert list(zip(times.tolist(), names, strict=True)) == plain
     _, _, _, arrivals = surge(False, end=30 * S)
     arrivals.rescale(lambda _stream: 1.0)
@@ -104,7 +117,9 @@ def test_a_stream_may_join_and_leave_inside_a_window():
     times, owners = arrivals.until(2 * S)
     assert {arrivals.streams[slot].name for slot in owners} == {"b", "c"}
     reference = [at for at, name in _named_plan("c", 100, [S, 2 * S]) if at >= S]
-    assert [at for at, slot in zip(times, owners, strict=True) if arrivals.streams[slot] is c] == reference
+    assert [
+        at for at, slot in zip(times, owners, strict=True) if arrivals.streams[slot] is c
+    ] == reference
 
 
 def _named_plan(name, rate, cuts):
@@ -134,7 +149,14 @@ def test_uniforms_are_in_range_and_differ_by_key_and_counter():
     assert drawn.mean() == pytest.approx(0.5, abs=0.005)
 
 
-SHARES = {"new-york": 0.30, "london": 0.25, "frankfurt": 0.20, "san-francisco": 0.16, "sao-paulo": 0.05, "singapore": 0.04}
+SHARES = {
+    "new-york": 0.30,
+    "london": 0.25,
+    "frankfurt": 0.20,
+    "san-francisco": 0.16,
+    "sao-paulo": 0.05,
+    "singapore": 0.04,
+}
 
 
 def test_every_prefix_of_the_deal_is_within_one_stream_of_the_shares():

@@ -5,8 +5,8 @@ import ssl
 
 import pytest
 
-# Locust patches the interpreter for gevent on import, which this process's other tests must not notice; nor must the locust
-# processes that they start be told not to.
+# Locust patches the interpreter for gevent on import, which this process's other tests must not
+# notice; nor must the locust processes that they start be told not to.
 os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
 from stormgate.load.listener import outcome_of
 

@@ -1,4 +1,6 @@
-"""Evidence over messages: nothing lost, nothing twice, nothing out of order. And the clock between two machines."""
+"""Evidence over messages: nothing lost, nothing twice, nothing out of order. And the clock between
+two machines.
+"""
 
 import random
 
@@ -24,7 +26,8 @@ class Link:
         if self.inbox.take(number):
             self.used.append(message)
         if self.random.random() >= self.loss:
-            # A confirmation of what came while the outbox walks its list, as when the hub switches inside a send.
+            # A confirmation of what came while the outbox walks its list, as when the hub switches
+            # inside a send.
             self.outbox.confirmed(self.inbox.last)
 
 
@@ -59,6 +62,8 @@ def test_nothing_is_sent_again_before_its_time():
 
 
 def test_the_shortest_exchange_decides_the_clock():
-    clock = best_offset([(0, 1_000_500, 100_000), (200_000, 1_200_350, 200_700), (300_000, 1_400_000, 900_000)])
+    clock = best_offset(
+        [(0, 1_000_500, 100_000), (200_000, 1_200_350, 200_700), (300_000, 1_400_000, 900_000)]
+    )
     assert clock.offset_ns == 1_000_000
     assert clock.error_ns == 350

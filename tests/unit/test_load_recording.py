@@ -20,26 +20,53 @@ def recorder():
     return made
 
 
-def row(made, *, sent=20, outcome=Outcome.OK, shard=None, cost=None, route="list", population="london", request=1, status=200):
+def row(
+    made,
+    *,
+    sent=20,
+    outcome=Outcome.OK,
+    shard=None,
+    cost=None,
+    route="list",
+    population="london",
+    request=1,
+    status=200,
+):
     code = made.series_code(population, route, "GET", "read")
-    labels = [0 if value is None else made.label_code(name, value) for name, value in (("shard", shard), ("cost", cost))]
+    labels = [
+        0 if value is None else made.label_code(name, value)
+        for name, value in (("shard", shard), ("cost", cost))
+    ]
     made.rows.append(made.pack(10, sent, 30, request, code, 7, status, 1, CODE[outcome], *labels))
 
 
 def test_columns_types_and_nulls():
     made = recorder()
     row(made, shard="eu-2", cost="5")
-    row(made, sent=-1, outcome=Outcome.NOT_SENT, population="oslo", route="write", status=0, request=2**40)
+    row(
+        made,
+        sent=-1,
+        outcome=Outcome.NOT_SENT,
+        population="oslo",
+        route="write",
+        status=0,
+        request=2**40,
+    )
     batch = made.batch(made.take())
     assert batch.schema.names == [*CORE_COLUMNS, "served_by", "shard", "cache", "tier", "cost"]
     assert batch.schema.metadata == {b"schema": b"stormgate.samples/1", b"worker": b"w"}
     first, second = batch.to_pylist()
     assert first == {
-        "intended_ns": 10, "sent_ns": 20, "done_ns": 30, "population": "london", "route": "list", "op": "read", "request": 1,
-        "attempt": 1, "status": 200, "bytes_in": 7, "outcome": "ok", "served_by": None, "shard": "eu-2", "cache": None,
+        "intended_ns": 10, "sent_ns": 20, "done_ns": 30, "population": "london", "route": "list", "op": "read", "request": 1,  # noqa: E501
+        "attempt": 1, "status": 200, "bytes_in": 7, "outcome": "ok", "served_by": None, "shard": "eu-2", "cache": None,  # noqa: E501
         "tier": None, "cost": "5",
     }  # fmt: skip
-    assert (second["sent_ns"], second["outcome"], second["population"], second["request"]) == (None, "not_sent", "oslo", 2**40)
+    assert (second["sent_ns"], second["outcome"], second["population"], second["request"]) == (
+        None,
+        "not_sent",
+        "oslo",
+        2**40,
+    )
     batch.validate(full=True)
 
 
@@ -106,12 +133,28 @@ def test_generator_rows_are_increases():
     truth = Truth("w", "open", 0)
     totals = {"planned": 10, "sent": 9}
     first = truth.row(
-        10**9, totals=totals, lags_ns=[1_000_000] * 99 + [5_000_000], loop_lag_ns=2_000_000, gauges={"rows": 4}, final=False
+        10**9,
+        totals=totals,
+        lags_ns=[1_000_000] * 99 + [5_000_000],
+        loop_lag_ns=2_000_000,
+        gauges={"rows": 4},
+        final=False,
     )
-    second = truth.row(3 * 10**9, totals={"planned": 30, "sent": 20}, lags_ns=[], loop_lag_ns=0, gauges={"rows": 9}, final=True)
+    second = truth.row(
+        3 * 10**9,
+        totals={"planned": 30, "sent": 20},
+        lags_ns=[],
+        loop_lag_ns=0,
+        gauges={"rows": 9},
+        final=True,
+    )
     assert (first["planned"], second["planned"], second["sent"], second["rows"]) == (10, 20, 11, 9)
     assert (first["window_s"], second["window_s"]) == (1.0, 2.0)
-    assert (first["send_lag_p50_ms"], first["send_lag_max_ms"], first["loop_lag_max_ms"]) == (1.0, 5.0, 2.0)
+    assert (first["send_lag_p50_ms"], first["send_lag_max_ms"], first["loop_lag_max_ms"]) == (
+        1.0,
+        5.0,
+        2.0,
+    )
     assert (first["seq"], second["seq"], second["final"]) == (0, 1, True)
 
 
@@ -125,7 +168,9 @@ MS = 1_000_000
 def test_only_a_busy_engine_is_overloaded(late_ms, busy, expected):
     pressure = Backpressure()
     pressure.worked(0, int(60 * MS * busy))
-    pressure.worked(60 * MS, 60 * MS + 60 * MS)  # closes the window; the share is that of work in it
+    pressure.worked(
+        60 * MS, 60 * MS + 60 * MS
+    )  # closes the window; the share is that of work in it
     pressure.share = busy
     assert pressure.judge(late_ms * MS) is expected
 
@@ -173,4 +218,7 @@ def test_the_share_is_work_over_time():
 )
 def test_when_a_worker_is_lost(host, state, silent_s, expected):
     worker = {"name": "w", "pid": 9, "host": host}
-    assert why_lost(worker, 100.0, 100.0 - silent_s, host="here", state_of=lambda _pid: state) == expected
+    assert (
+        why_lost(worker, 100.0, 100.0 - silent_s, host="here", state_of=lambda _pid: state)
+        == expected
+    )

@@ -17,7 +17,9 @@ from stormgate.model import Outcome, Population
 
 def place(name="london", edges=("a", "b", "c"), **more):
     links = {edge: f"http://{edge}.test:81/base" for edge in edges}
-    population = Population(name=name, share=1, latitude=0, longitude=0, edges=edges, links=links, **more)
+    population = Population(
+        name=name, share=1, latitude=0, longitude=0, edges=edges, links=links, **more
+    )
     return Place(population, 0, links)
 
 
@@ -31,7 +33,8 @@ def test_a_head_carries_host_population_and_length():
     pool = place(headers={"X-Forwarded-For": "192.0.2.7"}).current
     head = post("/threads", json={"a": 1}, headers={"X-Id": "5"}).head_for(pool)
     assert head == (
-        b"POST /base/threads HTTP/1.1\r\nHost: a.test:81\r\nUser-Agent: stormgate\r\nX-Forwarded-For: 192.0.2.7\r\n"
+        b"POST /base/threads HTTP/1.1\r\nHost: a.test:81\r\nUser-Agent: "
+        b"stormgate\r\nX-Forwarded-For: 192.0.2.7\r\n"
         b"X-Id: 5\r\nContent-Type: application/json\r\nContent-Length: 7\r\n"
     )
 
@@ -83,11 +86,13 @@ def test_session_headers_end_the_head():
 
 
 def test_sessions_pick_data_by_seed():
-    picks = [[Session(place().model, 0, seed).random.random() for _ in range(3)] for seed in (1, 1, 2)]
+    picks = [
+        [Session(place().model, 0, seed).random.random() for _ in range(3)] for seed in (1, 1, 2)
+    ]
     assert picks[0] == picks[1] != picks[2]
 
 
-CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\nx-a: 2\r\n\r\n5\r\n{"a":\r\n3\r\n 1}\r\n0\r\n\r\n'
+CHUNKED = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-A: 1\r\nx-a: 2\r\n\r\n5\r\n{"a":\r\n3\r\n 1}\r\n0\r\n\r\n'  # noqa: E501
 
 
 def test_a_reply_is_parsed_when_asked():
@@ -99,14 +104,20 @@ def test_a_reply_is_parsed_when_asked():
 
 
 def test_an_informational_response_does_not_count():
-    raw = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    raw = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    )
     assert parse_message(raw) == ({"content-length": "2"}, b"ok")
 
 
 @pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("br", brotli.compress)])
 def test_encodings_are_undone_only_when_asked(encoding, pack):
     body = pack(json.dumps({"a": 1}).encode())
-    raw = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    raw = (
+        f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nContent-Length: "
+        f"{len(body)}\r\n\r\n".encode()
+        + body
+    )
     assert Reply(get("/x", decode=True), Outcome.OK, 200, raw, 0, 0).json() == {"a": 1}
     assert Reply(get("/x"), Outcome.OK, 200, raw, 0, 0).body == body
     assert b"Accept-Encoding: gzip, br\r\n" in get("/x", decode=True).head_for(place().current)
@@ -156,17 +167,30 @@ def test_the_allow_list(host, address, expected):
 def test_steering_moves_new_requests_and_names_the_pool_that_was_left():
     here = place()
     left = here.current
-    assert steer({"london": here}, {"london": ("b", "a"), "nobody": ("a",)}) == ({"london": "b"}, [left])
+    assert steer({"london": here}, {"london": ("b", "a"), "nobody": ("a",)}) == (
+        {"london": "b"},
+        [left],
+    )
     assert here.current.edge == "b"
     assert (left.wanted, here.current.wanted) == (False, True)
     assert steer({"london": here}, {"london": ("b", "a")}) == ({}, [])
-    assert steer({"london": here}, {"london": ("nowhere",)}) == ({}, [])  # unknown edges cannot be dialled
+    assert steer({"london": here}, {"london": ("nowhere",)}) == (
+        {},
+        [],
+    )  # unknown edges cannot be dialled
     assert here.next_after(here.current).edge == "a"
     assert here.next_after(here.pools["c"]).edge == "b"
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b'{"populations": []}', b'{"populations": {"a": "b"}}', b'{"populations": {"a": [1]}}']
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"populations": []}',
+        b'{"populations": {"a": "b"}}',
+        b'{"populations": {"a": [1]}}',
+    ],
 )
 def test_a_broken_table_is_refused(body):
     with pytest.raises(ValueError):  # noqa: PT011 - json has words of its own
@@ -174,4 +198,7 @@ def test_a_broken_table_is_refused(body):
 
 
 def test_a_table():
-    assert parse_table(b'{"version": 3, "populations": {"a": ["x", "y"]}}') == (3, {"a": ("x", "y")})
+    assert parse_table(b'{"version": 3, "populations": {"a": ["x", "y"]}}') == (
+        3,
+        {"a": ("x", "y")},
+    )

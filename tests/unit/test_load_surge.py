@@ -1,4 +1,6 @@
-"""Orders for more load: what stands of them, what they must be like, and what generator truth says of their effect."""
+"""Orders for more load: what stands of them, what they must be like, and what generator truth says
+of their effect.
+"""
 
 import json
 import threading
@@ -25,7 +27,13 @@ def append(path, *rows):
 
 
 def begin(name, factor, until_s, population=None):
-    return {"id": name, "at_ns": 0, "factor": factor, "population": population, "until_ns": until_s * S}
+    return {
+        "id": name,
+        "at_ns": 0,
+        "factor": factor,
+        "population": population,
+        "until_ns": until_s * S,
+    }
 
 
 def test_orders_stand_until_they_are_ended_or_over(tmp_path):
@@ -33,7 +41,12 @@ def test_orders_stand_until_they_are_ended_or_over(tmp_path):
     assert orders.standing(0) == {}
     append(tmp_path / SURGE, begin("a", 3, 10), begin("b", 2, 20), begin("c", 5, 10, "london"))
     assert orders.standing(1 * S) == {EVERYONE: 6.0, "london": 5.0}
-    append(tmp_path / SURGE, {"id": "b", "end": True}, {"id": "b", "end": True}, {"id": "unknown", "end": True})
+    append(
+        tmp_path / SURGE,
+        {"id": "b", "end": True},
+        {"id": "b", "end": True},
+        {"id": "unknown", "end": True},
+    )
     assert orders.standing(2 * S) == {EVERYONE: 3.0, "london": 5.0}
     assert orders.standing(10 * S) == {}
     append(tmp_path / SURGE, begin("d", 2, 5))  # late: it is over before it was read
@@ -47,13 +60,24 @@ def test_rows_are_taken_when_whole_and_only_if_they_make_sense(tmp_path):
     assert orders.standing(0) == {}
     append(tmp_path / SURGE, whole[20:])
     assert orders.standing(0) == {EVERYONE: 3.0}
-    append(tmp_path / SURGE, b"not json\n", b"[1]\n", {"id": "x"}, begin("y", 0, 10), begin("z", -2, 10), begin("w", "much", 10))
+    append(
+        tmp_path / SURGE,
+        b"not json\n",
+        b"[1]\n",
+        {"id": "x"},
+        begin("y", 0, 10),
+        begin("z", -2, 10),
+        begin("w", "much", 10),
+    )
     assert orders.standing(0) == {EVERYONE: 3.0}
 
 
 def target():
     people = (("london", 0.75), ("oslo", 0.05), ("rome", 0.2))
-    return Target(name="t", populations=tuple(Population(name=n, share=s, latitude=0, longitude=0) for n, s in people))
+    return Target(
+        name="t",
+        populations=tuple(Population(name=n, share=s, latitude=0, longitude=0) for n, s in people),
+    )
 
 
 def request(folder, factor=3.0, population=None, for_s=60.0):
@@ -65,7 +89,13 @@ def seconds(folder, *rows, ago_s=0.0):
     """Rows of generator truth: (worker, planned), each of the second that ended `ago_s` ago."""
     at_ns = time.monotonic_ns() - int(ago_s * S)
     more = {"window_s": 1.0, "model": "open", "final": False}
-    append(folder / GENERATOR, *({"at_ns": at_ns, "worker": worker, "planned": planned, **more} for worker, planned in rows))
+    append(
+        folder / GENERATOR,
+        *(
+            {"at_ns": at_ns, "worker": worker, "planned": planned, **more}
+            for worker, planned in rows
+        ),
+    )
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,22 @@ TARGET = Target(
     name="t",
     status_url="https://${HOST}/status",
     populations=(
-        Population(name="p", share=1, latitude=0, longitude=0, headers={"Authorization": "Bearer ${TOKEN}", "x": "$PLAIN"}),
+        Population(
+            name="p",
+            share=1,
+            latitude=0,
+            longitude=0,
+            headers={"Authorization": "Bearer ${TOKEN}", "x": "$PLAIN"},
+        ),
     ),
-    components=(Component(name="c", kind="x", backend="command", handle={"apply": {"crash": ["kill.sh", "${KEY}", "${KEY}"]}}),),
+    components=(
+        Component(
+            name="c",
+            kind="x",
+            backend="command",
+            handle={"apply": {"crash": ["kill.sh", "${KEY}", "${KEY}"]}},
+        ),
+    ),
 )
 
 

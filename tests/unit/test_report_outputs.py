@@ -1,4 +1,6 @@
-"""What every output must hold: each objective, the verdict, no green where there is none, and nothing that executes."""
+"""What every output must hold: each objective, the verdict, no green where there is none, and
+nothing that executes.
+"""
 
 # ruff: noqa: E501, RUF001 - tables read row by row; the dash is what is shown
 
@@ -30,10 +32,14 @@ from stormgate.report.words import amount, percent, seconds
 VERDICTS = list(Verdict)
 
 
-def printed(judgement: Judgement, width: int = 80, encoding: str = "utf-8", **console: object) -> str:
+def printed(
+    judgement: Judgement, width: int = 80, encoding: str = "utf-8", **console: object
+) -> str:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding=encoding)
-    print_judgement(judgement, Path("reports/x"), Console(file=out, width=width, highlight=False, **console))  # type: ignore[arg-type]
+    print_judgement(
+        judgement, Path("reports/x"), Console(file=out, width=width, highlight=False, **console)
+    )  # type: ignore[arg-type]
     out.flush()
     return raw.getvalue().decode(encoding)
 
@@ -41,7 +47,13 @@ def printed(judgement: Judgement, width: int = 80, encoding: str = "utf-8", **co
 names = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=30)
 numbers = st.one_of(st.none(), st.floats(), st.sampled_from([0.0, 1.0, math.inf]))
 cells = st.builds(
-    Cell, name=names, verdict=st.sampled_from(VERDICTS), value=numbers, bound=numbers, samples=st.integers(0, 10**9), why=names
+    Cell,
+    name=names,
+    verdict=st.sampled_from(VERDICTS),
+    value=numbers,
+    bound=numbers,
+    samples=st.integers(0, 10**9),
+    why=names,
 )
 findings = st.builds(
     Finding, name=st.from_regex(r"[a-z]{3,12}-[0-9]{1,4}", fullmatch=True), kind=st.sampled_from(["availability", "failover", "latency"]),
@@ -52,10 +64,32 @@ findings = st.builds(
 
 
 @settings(max_examples=40, deadline=None)
-@given(objectives=st.lists(findings, max_size=5, unique_by=lambda f: f.name), validity=st.lists(findings, max_size=3))
-@example([Finding(name="a-0", kind="failover", verdict=Verdict.PASS, value=None, bound=None, limit=None, unit="s", samples=0, why="w",
-                  cells=(Cell(name="c", verdict=Verdict.PASS, value=-6e78, bound=5e-228, samples=0, why="w"),))], [])  # fmt: skip
-def test_every_objective_and_its_verdict_is_in_every_output(objectives: list[Finding], validity: list[Finding]) -> None:
+@given(
+    objectives=st.lists(findings, max_size=5, unique_by=lambda f: f.name),
+    validity=st.lists(findings, max_size=3),
+)
+@example(
+    [
+        Finding(
+            name="a-0",
+            kind="failover",
+            verdict=Verdict.PASS,
+            value=None,
+            bound=None,
+            limit=None,
+            unit="s",
+            samples=0,
+            why="w",
+            cells=(
+                Cell(name="c", verdict=Verdict.PASS, value=-6e78, bound=5e-228, samples=0, why="w"),
+            ),
+        )
+    ],
+    [],
+)
+def test_every_objective_and_its_verdict_is_in_every_output(
+    objectives: list[Finding], validity: list[Finding]
+) -> None:
     verdict = worst(f.verdict for f in objectives)
     judgement = Judgement(
         gate="g",
@@ -65,7 +99,12 @@ def test_every_objective_and_its_verdict_is_in_every_output(objectives: list[Fin
         objectives=tuple(objectives),
         validity=tuple(validity),
     )
-    texts = [junit_xml(judgement), summary_md(judgement), report_html(judgement), printed(judgement, 120)]
+    texts = [
+        junit_xml(judgement),
+        summary_md(judgement),
+        report_html(judgement),
+        printed(judgement, 120),
+    ]
     assert not re.search(r'="-?(nan|inf)', texts[2])
     data = json.loads(verdict_json(judgement))
     assert [o["name"] for o in data["objectives"]] == [f.name for f in objectives]
@@ -86,9 +125,14 @@ def test_verdict_json_reads_back(verdict: Verdict) -> None:
 
 def test_infinity_is_null_in_json() -> None:
     infinite = replace(
-        CASES[Verdict.FAIL], objectives=(finding("p", "latency", Verdict.FAIL, "never", value=math.inf, bound=math.nan),)
+        CASES[Verdict.FAIL],
+        objectives=(
+            finding("p", "latency", Verdict.FAIL, "never", value=math.inf, bound=math.nan),
+        ),
     )
-    data = json.loads(verdict_json(infinite), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    data = json.loads(
+        verdict_json(infinite), parse_constant=lambda word: pytest.fail(f"{word} is not JSON")
+    )
     assert (data["objectives"][0]["value"], data["objectives"][0]["bound"]) == (None, None)
 
 
@@ -96,14 +140,20 @@ def test_infinity_is_null_in_json() -> None:
 def test_junit_is_green_only_for_pass(verdict: Verdict) -> None:
     root = ElementTree.fromstring(junit_xml(CASES[verdict]))
     cases = root.findall(".//testcase")
-    assert root.get("tests") == str(len(cases)) == str(1 + len(CASES[verdict].objectives) + len(CASES[verdict].validity))
+    assert (
+        root.get("tests")
+        == str(len(cases))
+        == str(1 + len(CASES[verdict].objectives) + len(CASES[verdict].validity))
+    )
     assert int(root.get("failures", "")) == len(root.findall(".//failure"))
     assert int(root.get("errors", "")) == len(root.findall(".//error"))
     assert root.findall(".//skipped") == []
     red = len(root.findall(".//failure")) + len(root.findall(".//error"))
     assert (red == 0) == (verdict is Verdict.PASS)
     gate = cases[0]
-    wanted = {Verdict.PASS: None, Verdict.FAIL: "failure", Verdict.DIRTY: "failure"}.get(verdict, "error")
+    wanted = {Verdict.PASS: None, Verdict.FAIL: "failure", Verdict.DIRTY: "failure"}.get(
+        verdict, "error"
+    )
     assert [child.tag for child in gate] == ([] if wanted is None else [wanted])
 
 
@@ -117,7 +167,11 @@ def test_a_waived_failure_stays_a_failure_and_says_that_it_is_waived() -> None:
 def test_before_the_end_everything_says_inconclusive() -> None:
     texts = initial(plan())
     data = json.loads(texts["verdict.json"])
-    assert (data["verdict"], data["exit_code"], data["plan_digest"]) == ("INCONCLUSIVE", 3, plan().digest)
+    assert (data["verdict"], data["exit_code"], data["plan_digest"]) == (
+        "INCONCLUSIVE",
+        3,
+        plan().digest,
+    )
     assert [o["verdict"] for o in data["objectives"]] == ["INCONCLUSIVE"] * 3
     root = ElementTree.fromstring(texts["junit.xml"])
     assert len(root.findall(".//error")) == 4
@@ -134,7 +188,11 @@ class _Tags(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.bad += [(k, v) for k, v in attrs if k.startswith("on") or k in {"src", "href", "xlink:href", "action", "style"}]
+        self.bad += [
+            (k, v)
+            for k, v in attrs
+            if k.startswith("on") or k in {"src", "href", "xlink:href", "action", "style"}
+        ]
 
 
 def assert_harmless(page: str) -> None:
@@ -142,7 +200,9 @@ def assert_harmless(page: str) -> None:
     tags.feed(page)
     assert not tags.tags & {"script", "img", "a", "link", "iframe", "object", "embed", "form"}
     assert tags.bad == []
-    assert "http" not in page.replace("http-equiv", "").replace(HOSTILE, "") or "http://evil" in page
+    assert (
+        "http" not in page.replace("http-equiv", "").replace(HOSTILE, "") or "http://evil" in page
+    )
     assert "\x1b" not in page
     assert "\u202e" not in page
     assert "default-src 'none'" in page
@@ -185,13 +245,23 @@ def test_the_page_survives_any_missing_evidence(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5000])
     assert "torn after" in report_html(CASES[Verdict.FAIL], open_run(folder))
     (tmp_path / "empty").mkdir()
-    assert "The run left no timeline" in report_html(CASES[Verdict.ERROR], open_run(tmp_path / "empty"))
+    assert "The run left no timeline" in report_html(
+        CASES[Verdict.ERROR], open_run(tmp_path / "empty")
+    )
 
 
 @pytest.mark.parametrize(("objectives", "cells_each"), [(60, 60), (700, 20), (2500, 0)])
-def test_a_summary_fits_githubs_limit_with_every_objective_in_it(objectives: int, cells_each: int) -> None:
-    cells = tuple(Cell(name=f"cell {i} " + "x" * 200, verdict=Verdict.FAIL, why="y" * 300) for i in range(cells_each))
-    many = tuple(finding(f"objective-{i:04}", "latency", Verdict.FAIL, "z" * 900, cells=cells) for i in range(objectives))
+def test_a_summary_fits_githubs_limit_with_every_objective_in_it(
+    objectives: int, cells_each: int
+) -> None:
+    cells = tuple(
+        Cell(name=f"cell {i} " + "x" * 200, verdict=Verdict.FAIL, why="y" * 300)
+        for i in range(cells_each)
+    )
+    many = tuple(
+        finding(f"objective-{i:04}", "latency", Verdict.FAIL, "z" * 900, cells=cells)
+        for i in range(objectives)
+    )
     text = summary_md(replace(CASES[Verdict.FAIL], objectives=many))
     assert len(text.encode()) <= MAX_BYTES
     assert all(f.name in re.sub(r"\\(.)", r"\1", text) for f in many)

@@ -32,7 +32,9 @@ def run_through(screen: RunScreen, clock: Clock) -> None:
         screen.phase(name, planned)
         for _ in range(4 * int(planned or 2)):
             clock.now += 0.25
-            screen.tick({**STATS, "samples": int(clock.now * 100)} if name not in {"target", "load"} else {})
+            screen.tick(
+                {**STATS, "samples": int(clock.now * 100)} if name not in {"target", "load"} else {}
+            )
         if name.startswith("fault"):
             screen.event("region-loss: crash eu-west requested")
             screen.event("region-loss: crash eu-west requested")
@@ -41,7 +43,12 @@ def run_through(screen: RunScreen, clock: Clock) -> None:
 
 def plain() -> tuple[str, Clock]:
     out, clock = io.StringIO(), Clock()
-    run_through(RunScreen(plan(), Console(file=out, width=80, force_terminal=False, highlight=False), clock), clock)
+    run_through(
+        RunScreen(
+            plan(), Console(file=out, width=80, force_terminal=False, highlight=False), clock
+        ),
+        clock,
+    )
     return out.getvalue(), clock
 
 
@@ -50,7 +57,16 @@ def test_a_log_names_each_phase_once_and_repeats_nothing() -> None:
     assert "\x1b" not in text
     lines = text.splitlines()
     for name, _ in planned_phases(plan()):
-        assert len([line for line in lines if re.fullmatch(rf" *[0-9.]+ s  {re.escape(name)}( \(.*\))?", line)]) == 1, name
+        assert (
+            len(
+                [
+                    line
+                    for line in lines
+                    if re.fullmatch(rf" *[0-9.]+ s  {re.escape(name)}( \(.*\))?", line)
+                ]
+            )
+            == 1
+        ), name
     said = [line for line in lines if line.strip() and "─" not in line]
     assert len(said) == len(set(said))
     assert sum("crash eu-west requested" in line for line in lines) == 1
@@ -75,7 +91,9 @@ def test_a_long_phase_gives_a_sign_of_life() -> None:
 
 def test_a_terminal_shows_the_phase_its_progress_and_the_time_left() -> None:
     out, clock = io.StringIO(), Clock()
-    console = Console(file=out, width=80, height=30, force_terminal=True, color_system="standard", highlight=False)
+    console = Console(
+        file=out, width=80, height=30, force_terminal=True, color_system="standard", highlight=False
+    )
     screen = RunScreen(plan(), console, clock)
     screen.phase("warmup", 8)
     clock.now += 8
@@ -108,6 +126,11 @@ def test_an_ascii_log_is_not_an_error() -> None:
     raw = io.BytesIO()
     out = io.TextIOWrapper(raw, encoding="ascii")
     clock = Clock()
-    run_through(RunScreen(plan(), Console(file=out, width=80, force_terminal=False, highlight=False), clock), clock)
+    run_through(
+        RunScreen(
+            plan(), Console(file=out, width=80, force_terminal=False, highlight=False), clock
+        ),
+        clock,
+    )
     out.flush()
     assert b"PASS" in raw.getvalue()

@@ -1,4 +1,6 @@
-"""The supervisor's pure decisions: when a guard stops a run, what the screen shows, which host may be asked."""
+"""The supervisor's pure decisions: when a guard stops a run, what the screen shows, which host may
+be asked.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ BAD, GOOD, NONE = (100, 60), (100, 50), (0, 0)
         ([], False),
     ],
 )
-def test_the_error_rate_guard_needs_every_second_over_the_limit(seconds: list[tuple[int, int]], trips: bool) -> None:
+def test_the_error_rate_guard_needs_every_second_over_the_limit(
+    seconds: list[tuple[int, int]], trips: bool
+) -> None:
     assert (guard_tripped(seconds, HALF_FOR_3S) is not None) is trips
 
 
@@ -35,7 +39,10 @@ def test_a_guard_that_is_off_never_trips() -> None:
 
 
 def test_the_reason_has_the_numbers() -> None:
-    assert guard_tripped([BAD] * 3, HALF_FOR_3S) == "guard: 60% of requests failed over 3 s (limit 50% for 3 s)"
+    assert (
+        guard_tripped([BAD] * 3, HALF_FOR_3S)
+        == "guard: 60% of requests failed over 3 s (limit 50% for 3 s)"
+    )
 
 
 def block(rows: list[tuple[int, int, str]]) -> pa.RecordBatch:
@@ -52,9 +59,21 @@ def block(rows: list[tuple[int, int, str]]) -> pa.RecordBatch:
 def test_live_figures_are_of_whole_seconds_of_completion() -> None:
     second = 10**9
     watcher = Watcher()
-    # Ten a second for seven seconds, each 20 ms after it was meant to start; one in ten of second 5 fails.
+    # Ten a second for seven seconds, each 20 ms after it was meant to start; one in ten of second 5
+    # fails.
     for s in range(7):
-        watcher.add(block([(s * second, s * second + 20_000_000 + i, "reset" if s == 5 and i == 0 else "ok") for i in range(10)]))
+        watcher.add(
+            block(
+                [
+                    (
+                        s * second,
+                        s * second + 20_000_000 + i,
+                        "reset" if s == 5 and i == 0 else "ok",
+                    )
+                    for i in range(10)
+                ]
+            )
+        )
     stats = watcher.stats(8 * second)
     assert stats.samples == 70
     assert stats.rate_per_s == pytest.approx(10)
@@ -65,7 +84,12 @@ def test_live_figures_are_of_whole_seconds_of_completion() -> None:
 
 def test_silence_has_no_figures_rather_than_good_ones() -> None:
     stats = Watcher().stats(10**12)
-    assert (stats.rate_per_s, stats.good_share, stats.p95_ms, stats.samples) == (None, None, None, 0)
+    assert (stats.rate_per_s, stats.good_share, stats.p95_ms, stats.samples) == (
+        None,
+        None,
+        None,
+        0,
+    )
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,24 @@ PLAN = Plan(
 
 def judged(name: str, verdict: Verdict = Verdict.FAIL, **detail: Any) -> Judgement:
     finding = Finding(
-        name=name, kind="", verdict=verdict, value=None, bound=None, limit=None, unit="", samples=1, why="worse", detail=detail
+        name=name,
+        kind="",
+        verdict=verdict,
+        value=None,
+        bound=None,
+        limit=None,
+        unit="",
+        samples=1,
+        why="worse",
+        detail=detail,
     )
-    return Judgement(gate="g", verdict=verdict, exit_code=verdict.exit_code, plan_digest="", objectives=(finding,))
+    return Judgement(
+        gate="g",
+        verdict=verdict,
+        exit_code=verdict.exit_code,
+        plan_digest="",
+        objectives=(finding,),
+    )
 
 
 TO_STEADY = ["warmup", "steady"]
@@ -42,16 +57,31 @@ TO_RECOVERY = [*TO_STEADY, "fault[loss]", "recovery[loss]"]
 @pytest.mark.parametrize(
     ("judgement", "ended", "certain"),
     [
-        pytest.param(judged("steady", p_fail=0.001), TO_STEADY, True, id="all its samples are there"),
-        pytest.param(judged("steady", p_fail=0.001), ["warmup"], False, id="its phase has not ended"),
-        pytest.param(judged("steady", p_fail=0.04), TO_STEADY, False, id="four objectives: Holm may still take it back"),
-        pytest.param(judged("steady", p_fail=0.0125), TO_STEADY, True, id="just within Holm's hardest step"),
+        pytest.param(
+            judged("steady", p_fail=0.001), TO_STEADY, True, id="all its samples are there"
+        ),
+        pytest.param(
+            judged("steady", p_fail=0.001), ["warmup"], False, id="its phase has not ended"
+        ),
+        pytest.param(
+            judged("steady", p_fail=0.04),
+            TO_STEADY,
+            False,
+            id="four objectives: Holm may still take it back",
+        ),
+        pytest.param(
+            judged("steady", p_fail=0.0125), TO_STEADY, True, id="just within Holm's hardest step"
+        ),
         pytest.param(judged("steady", Verdict.INCONCLUSIVE), TO_STEADY, False, id="not a FAIL"),
-        pytest.param(judged("both", p_fail=0.0), TO_RECOVERY, False, id="final could still dilute it"),
+        pytest.param(
+            judged("both", p_fail=0.0), TO_RECOVERY, False, id="final could still dilute it"
+        ),
         pytest.param(judged("failover"), TO_STEADY, False, id="no fault yet"),
         pytest.param(judged("failover"), TO_RECOVERY[:-1], False, id="the recovery is not over"),
         pytest.param(judged("failover"), TO_RECOVERY, True, id="an outage's length is a fact"),
-        pytest.param(judged("vague"), TO_RECOVERY, False, id="it does not say its phases: all of them"),
+        pytest.param(
+            judged("vague"), TO_RECOVERY, False, id="it does not say its phases: all of them"
+        ),
         pytest.param(judged("vague"), [*TO_RECOVERY, "final"], True, id="everything has ended"),
         pytest.param(judged("unknown"), TO_RECOVERY, False, id="not an objective of the plan"),
     ],

@@ -1,4 +1,6 @@
-"""Each toxic's decisions as a table: time and bytes in, times and pieces out. No clock, no socket."""
+"""Each toxic's decisions as a table: time and bytes in, times and pieces out. No clock, no
+socket.
+"""
 
 import math
 import random
@@ -17,7 +19,16 @@ def flow(type_, previous=None, **attributes):
 
 
 def test_the_folder_is_the_list():
-    names = {"bandwidth", "latency", "limit_data", "noop", "reset_peer", "slicer", "slow_close", "timeout"}
+    names = {
+        "bandwidth",
+        "latency",
+        "limit_data",
+        "noop",
+        "reset_peer",
+        "slicer",
+        "slow_close",
+        "timeout",
+    }
     assert set(TOXICS) == names
     assert all(kind.type == name for name, kind in TOXICS.items())
 
@@ -28,7 +39,12 @@ def test_the_folder_is_the_list():
         ("noop", {}, b"abc", [(10.0, b"abc")]),
         ("latency", {"latency": 250}, b"abc", [(10.25, b"abc")]),
         ("latency", {"latency": -5}, b"abc", [(9.995, b"abc")]),
-        ("bandwidth", {"rate": 1}, b"x" * 250, [(10.1, b"x" * 100), (10.2, b"x" * 100), (10.25, b"x" * 50)]),
+        (
+            "bandwidth",
+            {"rate": 1},
+            b"x" * 250,
+            [(10.1, b"x" * 100), (10.2, b"x" * 100), (10.25, b"x" * 50)],
+        ),
         ("bandwidth", {"rate": 0}, b"abc", [(math.inf, b"abc")]),
         ("bandwidth", {"rate": -1}, b"abc", [(math.inf, b"abc")]),
         ("slow_close", {"delay": 9}, b"abc", [(10.0, b"abc")]),
@@ -72,7 +88,10 @@ def test_latency_counts_from_arrival_and_never_reorders():
     assert times == sorted(times)
     alone = [flow("latency", latency=100, jitter=90).data(0.0, b"x").pieces[0][0]]
     rng = random.Random(3)
-    alone = [TOXICS["latency"](latency=100, jitter=90).flow(rng).data(0.0, b"x").pieces[0][0] for _ in range(4000)]
+    alone = [
+        TOXICS["latency"](latency=100, jitter=90).flow(rng).data(0.0, b"x").pieces[0][0]
+        for _ in range(4000)
+    ]
     # Uniform over [latency - jitter, latency + jitter), as rand.Int63n(2 * jitter) - jitter.
     assert (min(alone), max(alone)) == (pytest.approx(0.010), pytest.approx(0.189))
     assert sum(alone) / len(alone) == pytest.approx(0.0995, abs=0.003)
@@ -91,7 +110,9 @@ def test_slicer_spaces_data_that_follows_too():
     assert [at for at, _ in cut.data(0.5, b"cd").pieces] == [2.0, 3.0]
 
 
-@pytest.mark.parametrize(("total", "average", "variation"), [(1, 1, 0), (1000, 1, 0), (1000, 100, 99), (65536, 7, 3)])
+@pytest.mark.parametrize(
+    ("total", "average", "variation"), [(1, 1, 0), (1000, 1, 0), (1000, 100, 99), (65536, 7, 3)]
+)
 def test_slices_sum_up_and_stay_in_range(total, average, variation):
     out = list(sizes(total, average, variation, random.Random(total)))
     assert sum(out) == total
@@ -120,7 +141,10 @@ def test_a_reset_under_way_is_not_called_back_by_an_update():
     assert second.torn
 
 
-@pytest.mark.parametrize(("type_", "torn"), [("timeout", True), ("reset_peer", True), ("latency", False), ("bandwidth", False)])
+@pytest.mark.parametrize(
+    ("type_", "torn"),
+    [("timeout", True), ("reset_peer", True), ("latency", False), ("bandwidth", False)],
+)
 def test_a_flow_says_when_it_has_dropped_bytes(type_, torn):
     one = flow(type_)
     assert not one.torn

@@ -1,4 +1,6 @@
-"""A stage against a clock moved by hand: what leaves when, and what an update or a removal does to what waits."""
+"""A stage against a clock moved by hand: what leaves when, and what an update or a removal does to
+what waits.
+"""
 
 import math
 

@@ -35,22 +35,58 @@ from stormgate.toxiproxy.types import (
     ("type_", "attributes", "stream", "toxicity", "says"),
     [
         ("latncy", {}, "downstream", 1, "unknown toxic type 'latncy'; one of bandwidth, latency"),
-        ("latency", {"latncy": 1}, "downstream", 1, "unknown attribute 'latncy': latency has only latency, jitter"),
+        (
+            "latency",
+            {"latncy": 1},
+            "downstream",
+            1,
+            "unknown attribute 'latncy': latency has only latency, jitter",
+        ),
         ("noop", {"x": 1}, "downstream", 1, "unknown attribute 'x': noop has none"),
         ("latency", {"latency": -1}, "downstream", 1, "latency.latency must be between 0 and"),
         ("latency", {"latency": 2**63}, "downstream", 1, "latency.latency must be between 0 and"),
-        ("latency", {"latency": 1.0}, "downstream", 1, "latency.latency must be an integer, not 1.0"),
-        ("latency", {"latency": True}, "downstream", 1, "latency.latency must be an integer, not True"),
-        ("latency", {"latency": "1"}, "downstream", 1, "latency.latency must be an integer, not '1'"),
+        (
+            "latency",
+            {"latency": 1.0},
+            "downstream",
+            1,
+            "latency.latency must be an integer, not 1.0",
+        ),
+        (
+            "latency",
+            {"latency": True},
+            "downstream",
+            1,
+            "latency.latency must be an integer, not True",
+        ),
+        (
+            "latency",
+            {"latency": "1"},
+            "downstream",
+            1,
+            "latency.latency must be an integer, not '1'",
+        ),
         ("slicer", {}, "downstream", 1, "slicer.average_size must be at least 1"),
         ("slicer", {"average_size": 0}, "downstream", 1, "slicer.average_size must be at least 1"),
-        ("slicer", {"average_size": 5, "size_variation": 5}, "downstream", 1, "size_variation 5 must be below"),
+        (
+            "slicer",
+            {"average_size": 5, "size_variation": 5},
+            "downstream",
+            1,
+            "size_variation 5 must be below",
+        ),
         ("noop", {}, "down", 1, "stream 'down' must be upstream or downstream"),
         ("noop", {}, "downstream", 1.01, "toxicity 1.01 must be between 0 and 1"),
         ("noop", {}, "downstream", -0.1, "toxicity -0.1 must be between 0 and 1"),
         ("noop", {}, "downstream", float("nan"), "toxicity nan must be between 0 and 1"),
         ("noop", {}, "downstream", True, "toxicity True must be between 0 and 1"),
-        ("timeout", {"x": 1}, "y", 2, "'x': timeout has only timeout; stream 'y' must be upstream or downstream; toxi"),
+        (
+            "timeout",
+            {"x": 1},
+            "y",
+            2,
+            "'x': timeout has only timeout; stream 'y' must be upstream or downstream; toxi",
+        ),
     ],
 )
 def test_a_toxic_is_refused_with_every_reason(type_, attributes, stream, toxicity, says):
@@ -61,7 +97,9 @@ def test_a_toxic_is_refused_with_every_reason(type_, attributes, stream, toxicit
 
 @pytest.mark.parametrize("type_", sorted(ATTRIBUTES))
 def test_a_good_toxic_passes(type_):
-    attributes = dict.fromkeys(ATTRIBUTES[type_], 5) | ({"size_variation": 2} if type_ == "slicer" else {})
+    attributes = dict.fromkeys(ATTRIBUTES[type_], 5) | (
+        {"size_variation": 2} if type_ == "slicer" else {}
+    )
     for toxicity in (0, 0.5, 1):
         check_toxic(type_, attributes, "upstream", toxicity)
 
@@ -92,7 +130,12 @@ def test_a_proxy_that_could_never_work(spec):
 
 @pytest.mark.parametrize(
     ("text", "parts"),
-    [("127.0.0.1:80", ("127.0.0.1", 80)), ("[::1]:80", ("::1", 80)), (":0", ("", 0)), ("a.b:65535", ("a.b", 65535))],
+    [
+        ("127.0.0.1:80", ("127.0.0.1", 80)),
+        ("[::1]:80", ("::1", 80)),
+        (":0", ("", 0)),
+        ("a.b:65535", ("a.b", 65535)),
+    ],
 )
 def test_addresses(text, parts):
     assert split_address(text) == parts
@@ -117,7 +160,11 @@ def test_listen_errors_are_go_s(text, says):
 @pytest.mark.parametrize(
     ("status", "body", "error"),
     [
-        (503, b"<html><head><title>Timeout</title></head><body><h1>Timeout</h1></body></html>", ServerWedged),
+        (
+            503,
+            b"<html><head><title>Timeout</title></head><body><h1>Timeout</h1></body></html>",
+            ServerWedged,
+        ),
         (503, b"", ServerWedged),
         (404, b'{"error":"proxy not found","status":404}\n', ProxyNotFound),
         (404, b'{"error":"toxic not found","status":404}\n', ToxicNotFound),
@@ -159,13 +206,18 @@ def test_noxious_calls_the_stream_direction():
         Toxic.from_json({**data, "direction": "sideways"})
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8474", "https://x:1", "http://", "http://x:1/path", "http://x:99999"])
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8474", "https://x:1", "http://", "http://x:1/path", "http://x:99999"]
+)
 def test_a_url_that_is_none(url):
     with pytest.raises(InvalidRequest, match="Toxiproxy URL"):
         Transport(url, 1)
 
 
-@pytest.mark.parametrize(("body", "value"), [(b" 5 6", 5), (b'{"a": 1} rest', {"a": 1}), (b"null", None), (b'"\xff"', "�")])
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [(b" 5 6", 5), (b'{"a": 1} rest', {"a": 1}), (b"null", None), (b'"\xff"', "�")],
+)
 def test_go_reads_the_first_value(body, value):
     assert first_value(body) == value
 
@@ -177,15 +229,17 @@ def test_what_go_cannot_read(body):
 
 
 def test_go_fields():
-    fields = Fields({"NAME": "x", "n": 2**63 - 1, "f": 0.1, "null": None, "big": 1e300, "b": True}, "T")
+    fields = Fields(
+        {"NAME": "x", "n": 2**63 - 1, "f": 0.1, "null": None, "big": 1e300, "b": True}, "T"
+    )
     assert fields.text("name", "d") == "x"
     assert fields.text("null", "d") == "d"
     assert fields.integer("n", 0) == 2**63 - 1
     assert fields.flag("b", False) is True
     assert shortest_float32(fields.float32("f", 1)) == 0.1
     for read in (
-        lambda: fields.integer("f", 0), lambda: fields.integer("b", 0), lambda: fields.float32("b", 0),
-        lambda: fields.float32("big", 0), lambda: fields.text("n", ""), lambda: fields.flag("n", False),
+        lambda: fields.integer("f", 0), lambda: fields.integer("b", 0), lambda: fields.float32("b", 0),  # noqa: E501
+        lambda: fields.float32("big", 0), lambda: fields.text("n", ""), lambda: fields.flag("n", False),  # noqa: E501
         lambda: Fields([], "T"),
     ):  # fmt: skip
         with pytest.raises(BodyError):

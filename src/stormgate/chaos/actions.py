@@ -1,8 +1,9 @@
 """Actions for any Chaos Toolkit experiment: `module: stormgate.chaos.actions`.
 
-A component is named, or selected: `component: eu-west/cache`, or `component: {kind: database, role: primary, share: one of}`
-(stormgate.chaos.selection). An empty selection is an error, never a fault on nothing. Every action returns when its effect is
-proven by an independent observation; each raises when it is not, after taking it back.
+A component is named, or selected: `component: eu-west/cache`, or `component: {kind: database, role:
+primary, share: one of}` (stormgate.chaos.selection). An empty selection is an error, never a fault
+on nothing. Every action returns when its effect is proven by an independent observation; each
+raises when it is not, after taking it back.
 """
 
 from __future__ import annotations
@@ -14,7 +15,14 @@ from typing import Any
 
 from stormgate.chaos import parts
 from stormgate.chaos.context import Context, current
-from stormgate.chaos.errors import CannotBreak, EmptySelection, NoTarget, NotWhole, Stopped, UndoFailed
+from stormgate.chaos.errors import (
+    CannotBreak,
+    EmptySelection,
+    NoTarget,
+    NotWhole,
+    Stopped,
+    UndoFailed,
+)
 from stormgate.chaos.gone import WHY, is_gone
 from stormgate.chaos.inject import PROOF_S, inject
 from stormgate.chaos.ledger import ever_broken
@@ -27,13 +35,19 @@ Selection = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 Rows = list[dict[str, Any]]
 
 
-def break_component(component: Selection, mode: str, proof_s: float = PROOF_S, **params: Any) -> Rows:
-    """Break what is selected, all of it at once, in any mode a backend offers; `params` belong to the mode."""
+def break_component(
+    component: Selection, mode: str, proof_s: float = PROOF_S, **params: Any
+) -> Rows:
+    """Break what is selected, all of it at once, in any mode a backend offers; `params` belong to
+    the mode.
+    """
     return _break(component, mode, proof_s, params)
 
 
 def kill_region(region: str, mode: str = "crash", proof_s: float = PROOF_S) -> Rows:
-    """Lose a region: crash (processes die, links refuse), freeze, blackhole or refuse (its links to everyone else)."""
+    """Lose a region: crash (processes die, links refuse), freeze, blackhole or refuse (its links to
+    everyone else).
+    """
     return _break({"kind": "region", "name": region}, mode, proof_s, {})
 
 
@@ -43,7 +57,9 @@ def kill(component: Selection, proof_s: float = PROOF_S) -> Rows:
 
 
 def freeze(component: Selection, proof_s: float = PROOF_S) -> Rows:
-    """SIGSTOP of the whole process tree: connections are accepted by the kernel, and nothing ever answers."""
+    """SIGSTOP of the whole process tree: connections are accepted by the kernel, and nothing ever
+    answers.
+    """
     return _break(component, "freeze", proof_s, {})
 
 
@@ -57,13 +73,17 @@ def refuse(component: Selection, proof_s: float = PROOF_S) -> Rows:
     return _break(component, "refuse", proof_s, {})
 
 
-def slow(component: Selection, latency_ms: int, jitter_ms: int = 0, proof_s: float = PROOF_S) -> Rows:
+def slow(
+    component: Selection, latency_ms: int, jitter_ms: int = 0, proof_s: float = PROOF_S
+) -> Rows:
     """Add `latency_ms` to every round trip over its links."""
     return _break(component, "slow", proof_s, {"latency_ms": latency_ms, "jitter_ms": jitter_ms})
 
 
 def lossy(component: Selection, share: float, after_ms: int = 0, proof_s: float = PROOF_S) -> Rows:
-    """A `share` of the connections over its links is reset after `after_ms` (drawn per connection by the link)."""
+    """A `share` of the connections over its links is reset after `after_ms` (drawn per connection
+    by the link).
+    """
     return _break(component, "lossy", proof_s, {"share": share, "after_ms": after_ms})
 
 
@@ -79,13 +99,16 @@ def partition(
     regions: Sequence[str] | None = None,
     proof_s: float = PROOF_S,
 ) -> Rows:
-    """Cut the links between sets of regions: given as `sets`, or drawn with the seed by `shape` (one, majority, halves, ring).
+    """Cut the links between sets of regions: given as `sets`, or drawn with the seed by `shape`
+    (one, majority, halves, ring).
 
     Users keep their links to every region; `regions` limits which take part.
     """
     context = current()
     if (sets is None) == (shape is None):
-        raise EmptySelection("a partition needs either `sets` of regions or a `shape` (one, majority, halves, ring)")
+        raise EmptySelection(
+            "a partition needs either `sets` of regions or a `shape` (one, majority, halves, ring)"
+        )
     if sets is not None:
         cut, name = parts.cut_between(context.target, sets), _partition_name(sets)
     else:
@@ -99,26 +122,39 @@ def partition(
     return inject(context, cut, mode, {}, proof_s=proof_s, as_one=name)
 
 
-def load_surge(factor: float, population: str | None = None, for_s: float = 300.0, proof_s: float = 5.0) -> Rows:
-    """`factor` times the arrivals of a population, or of everyone, until undone and at most for `for_s` seconds.
+def load_surge(
+    factor: float, population: str | None = None, for_s: float = 300.0, proof_s: float = 5.0
+) -> Rows:
+    """`factor` times the arrivals of a population, or of everyone, until undone and at most for
+    `for_s` seconds.
 
     Needs a running open-loop load that writes into this run's folder.
     """
     context = current()
     name = "load" if population is None else f"load of {population}"
     load = Component(name=name, kind=parts.LOAD, backend="load")
-    params = {"factor": factor, "population": population, "for_s": for_s, "folder": str(context.folder)}
+    params = {
+        "factor": factor,
+        "population": population,
+        "for_s": for_s,
+        "folder": str(context.folder),
+    }
     return inject(context, [load], parts.SURGE, params, proof_s=proof_s)
 
 
 def rolling_restart(
-    component: Selection, pause_s: float = 1.0, grace_s: float = 5.0, proof_s: float = 10.0, whole_s: float = 30.0
+    component: Selection,
+    pause_s: float = 1.0,
+    grace_s: float = 5.0,
+    proof_s: float = 10.0,
+    whole_s: float = 30.0,
 ) -> Rows:
-    """As a deploy does: one after the other is asked to end, seen to be down, started again and seen to answer.
+    """As a deploy does: one after the other is asked to end, seen to be down, started again and
+    seen to answer.
 
-    `grace_s` is how long each may take to end before it is killed; `pause_s` lies between two, and the target has to be whole
-    again within `whole_s`. Raises at the first that does not come back, or when the target is not whole (NotWhole): a deploy
-    would stop, too.
+    `grace_s` is how long each may take to end before it is killed; `pause_s` lies between two, and
+    the target has to be whole again within `whole_s`. Raises at the first that does not come back,
+    or when the target is not whole (NotWhole): a deploy would stop, too.
     """
     context = current()
     rows: Rows = []
@@ -130,12 +166,16 @@ def rolling_restart(
         if context.target.status_url is not None:
             status = wait_whole(context.target, whole_s, context.stopping)
             if not status.whole:
-                raise NotWhole(f"not whole within {whole_s:g} s of restarting {chosen.name}: {status.why}")
+                raise NotWhole(
+                    f"not whole within {whole_s:g} s of restarting {chosen.name}: {status.why}"
+                )
     return rows
 
 
 def hold(seconds: float) -> float:
-    """Leave everything as it is for a while; the seconds waited. Raises Stopped when the run is stopped meanwhile."""
+    """Leave everything as it is for a while; the seconds waited. Raises Stopped when the run is
+    stopped meanwhile.
+    """
     context = current()
     begun = time.monotonic()
     context.pause(float(seconds))
@@ -145,7 +185,9 @@ def hold(seconds: float) -> float:
 
 
 def undo(deadline_s: float = 30.0) -> list[str]:
-    """Take back, newest first, all that this trial broke, each verified. For `rollbacks`; idempotent. Raises UndoFailed."""
+    """Take back, newest first, all that this trial broke, each verified. For `rollbacks`;
+    idempotent. Raises UndoFailed.
+    """
     try:
         context = current()
     except NoTarget:
@@ -165,7 +207,10 @@ def wait_until_whole(deadline_s: float = 60.0) -> str:
     if not ever_broken(context.folder, context.fault):
         return "nothing was broken"
     if context.target.status_url is None:
-        raise CannotBreak(f"target {context.target.name!r} has no status_url, so nobody can say whether it is whole")
+        raise CannotBreak(
+            f"target {context.target.name!r} has no status_url, so nobody can say whether it "
+            "is whole"
+        )
     status = wait_whole(context.target, deadline_s, lost=lambda: is_gone(context.target))
     if status.whole:
         return "whole"
@@ -192,7 +237,9 @@ def _select(context: Context, selection: Selection) -> list[Component]:
         roles = status.roles
     chosen: dict[str, Component] = {}
     for selector in selectors:
-        for component in select(context.target.components, selector, seed=_seed(context), roles=roles):
+        for component in select(
+            context.target.components, selector, seed=_seed(context), roles=roles
+        ):
             chosen.setdefault(component.name, component)
     return list(chosen.values())
 

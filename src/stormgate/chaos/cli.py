@@ -19,12 +19,16 @@ from stormgate.model import Verdict
     help="Seconds to undo, verify and wait until the target is whole.",
 )
 @click.option("--force", is_flag=True, help="Also when the run is still alive.")
-@click.option("--forget", is_flag=True, help="Give up a ledger whose run folder is lost. Look at the target yourself first.")
+@click.option(
+    "--forget",
+    is_flag=True,
+    help="Give up a ledger whose run folder is lost. Look at the target yourself first.",
+)
 def restore_command(folder: Path | None, deadline_s: float, force: bool, forget: bool) -> int:
     """Undo every fault that a killed run left behind.
 
-    FOLDER is one run folder; without it, every run of this machine whose faults are not all undone. Exits 0 when everything is
-    undone and seen to be, 6 (DIRTY) when something is not.
+    FOLDER is one run folder; without it, every run of this machine whose faults are not all undone.
+    Exits 0 when everything is undone and seen to be, 6 (DIRTY) when something is not.
     """
     from stormgate.chaos import ledger
     from stormgate.chaos.restore import OpenLedger, open_ledgers, restore
@@ -42,10 +46,17 @@ def restore_command(folder: Path | None, deadline_s: float, force: bool, forget:
             click.echo(f"{each.target}: forgotten ({each.lost})")
         elif each.lost:
             dirty = True
-            click.echo(f"{each.target}: {each.lost}. Look at the target, then: stormgate restore --forget", err=True)
+            click.echo(
+                f"{each.target}: {each.lost}. Look at the target, then: stormgate restore --forget",
+                err=True,
+            )
         elif each.owner is not None and not force:
             dirty = True
-            click.echo(f"{each.folder}: its run is alive (process {each.owner}); stop that, or use --force", err=True)
+            click.echo(
+                f"{each.folder}: its run is alive (process {each.owner}); stop that, or use "
+                "--force",
+                err=True,
+            )
         else:
             report = restore(each.folder, deadline_s)
             for item in report.undone:

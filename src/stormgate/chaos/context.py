@@ -1,8 +1,10 @@
-"""What the chaos side of a run acts on: the target, the run folder and the fault, from the environment of this process.
+"""What the chaos side of a run acts on: the target, the run folder and the fault, from the
+environment of this process.
 
-STORMGATE_PLAN (a run's plan.json) or STORMGATE_TARGET (a resolved target, such as a lab's topology.json) says what to act on;
-STORMGATE_EVIDENCE where evidence goes; STORMGATE_FAULT what the trial is called. Under plain `chaos run` without a run folder
-one is made below `reports/`, so that even a fault injected by hand has a ledger.
+STORMGATE_PLAN (a run's plan.json) or STORMGATE_TARGET (a resolved target, such as a lab's
+topology.json) says what to act on; STORMGATE_EVIDENCE where evidence goes; STORMGATE_FAULT what the
+trial is called. Under plain `chaos run` without a run folder one is made below `reports/`, so that
+even a fault injected by hand has a ledger.
 """
 
 from __future__ import annotations
@@ -28,14 +30,17 @@ from stormgate.model import Component, Plan, Target, from_json
 T = TypeVar("T")
 
 HOW_TO_GET_A_TARGET = (
-    "there is no target to break: set STORMGATE_PLAN to the plan.json of a run (`stormgate gate` does), or STORMGATE_TARGET to a "
+    "there is no target to break: set STORMGATE_PLAN to the plan.json of a run (`stormgate "
+    "gate` does), or STORMGATE_TARGET to a "
     "resolved target such as the topology.json that `stormgate lab up` names"
 )
 
 
 @dataclass(slots=True)
 class Context:
-    """One per process. `stopping` is set once: from then on nothing new is injected; `lock` keeps undoing to one thread."""
+    """One per process. `stopping` is set once: from then on nothing new is injected; `lock` keeps
+    undoing to one thread.
+    """
 
     target: Target
     folder: Path
@@ -52,14 +57,18 @@ class Context:
 
 
 def make_context(target: Target, folder: Path, *, fault: str, seed: int) -> Context:
-    """A context that writes into `folder`. Raises NoTarget when the target may not be contacted as described."""
+    """A context that writes into `folder`. Raises NoTarget when the target may not be contacted as
+    described.
+    """
     refuse_strangers(target)
     return Context(target, folder.resolve(), fault, seed, Ledger(folder, target), Timeline(folder))
 
 
 @functools.cache
 def current() -> Context:
-    """The context of this process, made from the environment at first use. Raises NoTarget with what to do."""
+    """The context of this process, made from the environment at first use. Raises NoTarget with
+    what to do.
+    """
     return from_environment(os.environ)
 
 
@@ -73,9 +82,11 @@ def from_environment(env: Mapping[str, str]) -> Context:
     elif target_path:
         target = _read(Target, Path(target_path), "STORMGATE_TARGET")
         if target.environment == "production" and env.get("STORMGATE_ALLOW_PRODUCTION") != "1":
-            # A plan was admitted by the gate, with its limits and its abort rule; a bare target was not.
+            # A plan was admitted by the gate, with its limits and its abort rule; a bare target was
+            # not.
             raise NoTarget(
-                f"target {target.name!r} is production: set STORMGATE_ALLOW_PRODUCTION=1, or better run it through a gate"
+                f"target {target.name!r} is production: set STORMGATE_ALLOW_PRODUCTION=1, or "
+                "better run it through a gate"
             )
     else:
         raise NoTarget(HOW_TO_GET_A_TARGET)
@@ -91,12 +102,22 @@ def from_environment(env: Mapping[str, str]) -> Context:
 
 
 def refuse_strangers(target: Target) -> None:
-    """Refuse before a packet leaves: every address must be in the target's `allow`. Raises NoTarget naming all that are not."""
+    """Refuse before a packet leaves: every address must be in the target's `allow`. Raises NoTarget
+    naming all that are not.
+    """
     strangers = sorted(
-        {host for component in target.components for host in _hosts(component) if not _allowed(host, target.allow)}
+        {
+            host
+            for component in target.components
+            for host in _hosts(component)
+            if not _allowed(host, target.allow)
+        }
     )
     if strangers:
-        raise NoTarget(f"target {target.name!r} does not allow {', '.join(strangers)} (allow: {', '.join(target.allow)})")
+        raise NoTarget(
+            f"target {target.name!r} does not allow {', '.join(strangers)} (allow: "
+            f"{', '.join(target.allow)})"
+        )
 
 
 def wait_s(seconds: float) -> float:
@@ -112,11 +133,17 @@ def _read(kind: type[T], path: Path, variable: str) -> T:
     except OSError as error:
         raise NoTarget(f"{variable}={path}: {error.strerror}") from error
     except ValueError as error:
-        raise NoTarget(f"{variable}={path}: not a {kind.__name__.lower()}: {str(error).splitlines()[0]}") from error
+        raise NoTarget(
+            f"{variable}={path}: not a {kind.__name__.lower()}: {str(error).splitlines()[0]}"
+        ) from error
 
 
 def _hosts(component: Component) -> list[str]:
-    hosts = [component.observe.address.rpartition(":")[0].strip("[]")] if component.observe is not None else []
+    hosts = (
+        [component.observe.address.rpartition(":")[0].strip("[]")]
+        if component.observe is not None
+        else []
+    )
     url = component.handle.get("url")
     if isinstance(url, str):
         hosts.append(url.partition("://")[2].partition("/")[0].rpartition(":")[0].strip("[]"))

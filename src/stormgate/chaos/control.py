@@ -1,9 +1,10 @@
 """The Chaos Toolkit control that makes an experiment safe under plain `chaos run`, too.
 
-In an experiment: `controls: [{name: stormgate, provider: {type: python, module: stormgate.chaos.control}}]`. It needs
-STORMGATE_PLAN or STORMGATE_TARGET (stormgate.chaos.context); without, the experiment stops before anything is touched and says
-how to get one. It notes begin and rollback in the timeline, holds probes of the method against their tolerance (Chaos Toolkit
-does not) and undoes whatever the rollbacks left, also when they were not played.
+In an experiment: `controls: [{name: stormgate, provider: {type: python, module:
+stormgate.chaos.control}}]`. It needs STORMGATE_PLAN or STORMGATE_TARGET (stormgate.chaos.context);
+without, the experiment stops before anything is touched and says how to get one. It notes begin and
+rollback in the timeline, holds probes of the method against their tolerance (Chaos Toolkit does
+not) and undoes whatever the rollbacks left, also when they were not played.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def use(session: Session) -> None:
 
 
 def configure_control(event_registry: Any = None) -> None:
-    """Under `chaos run`: make the session. What goes wrong is raised in `before_experiment_control`; here it is swallowed."""
+    """Under `chaos run`: make the session. What goes wrong is raised in
+    `before_experiment_control`; here it is swallowed.
+    """
     global _session, _refusal, _ours_to_end  # noqa: PLW0603
     if _session is not None:
         return
@@ -70,18 +73,32 @@ def before_experiment_control(context: dict[str, Any]) -> None:
     if _ours_to_end:
         # `chaos run` sent its `started` event before this control was known to it.
         _session.take_signals()
-        _session.context.timeline.write(Event.CHAOS_BEGIN, fault=_session.context.fault, experiment=str(context.get("title")))
+        _session.context.timeline.write(
+            Event.CHAOS_BEGIN, fault=_session.context.fault, experiment=str(context.get("title"))
+        )
 
 
-def after_activity_control(context: dict[str, Any], state: Any, configuration: Any = None, secrets: Any = None) -> None:
-    """Hold a probe against its tolerance, wherever it is; in a method Chaos Toolkit would ignore it."""
-    if not isinstance(state, dict) or "tolerance" not in context or state.get("status") != "succeeded":
+def after_activity_control(
+    context: dict[str, Any], state: Any, configuration: Any = None, secrets: Any = None
+) -> None:
+    """Hold a probe against its tolerance, wherever it is; in a method Chaos Toolkit would ignore
+    it.
+    """
+    if (
+        not isinstance(state, dict)
+        or "tolerance" not in context
+        or state.get("status") != "succeeded"
+    ):
         return
     tolerance = context["tolerance"]
-    with contextlib.suppress(Exception):  # left out of the journal it counts as not held, and the trial as inconclusive
+    with contextlib.suppress(
+        Exception
+    ):  # left out of the journal it counts as not held, and the trial as inconclusive
         if isinstance(tolerance, str):
             tolerance = substitute(tolerance, configuration, secrets)
-        met = within_tolerance(tolerance, state.get("output"), configuration=configuration, secrets=secrets)
+        met = within_tolerance(
+            tolerance, state.get("output"), configuration=configuration, secrets=secrets
+        )
         state["tolerance_met"] = bool(met)
 
 
@@ -92,7 +109,9 @@ def before_rollback_control(context: dict[str, Any]) -> None:
 
 
 def after_experiment_control(context: dict[str, Any], state: Any) -> None:
-    """Undo what is left, and write the journal into the run folder (under our runner that is the runner's part)."""
+    """Undo what is left, and write the journal into the run folder (under our runner that is the
+    runner's part).
+    """
     if _session is None or not _ours_to_end:
         return
     if isinstance(state, dict):
@@ -101,6 +120,8 @@ def after_experiment_control(context: dict[str, Any], state: Any) -> None:
     _session.give_signals_back()
     write_journal(_session.context.folder, _session.context.fault, _session.journal)
     if left:
-        logger.error(f"still broken: {', '.join(left)}; run `stormgate restore {_session.context.folder}`")
+        logger.error(
+            f"still broken: {', '.join(left)}; run `stormgate restore {_session.context.folder}`"
+        )
     else:
         logger.info(f"evidence is in {_session.context.folder}")

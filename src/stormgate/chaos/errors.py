@@ -18,11 +18,15 @@ class EmptySelection(ChaosError):
 
 
 class CannotBreak(ChaosError):
-    """This component cannot be broken this way (no such mode for its backend, no link leads to it, a bad parameter)."""
+    """This component cannot be broken this way (no such mode for its backend, no link leads to it,
+    a bad parameter).
+    """
 
 
 class NotWhole(ChaosError):
-    """The component was not answering before the fault, so its effect could not be told from what was there."""
+    """The component was not answering before the fault, so its effect could not be told from what
+    was there.
+    """
 
 
 class NotApplied(ChaosError):
@@ -30,7 +34,9 @@ class NotApplied(ChaosError):
 
 
 class Unproven(ChaosError):
-    """The fault was injected, but no independent observation saw its effect in time; it was withdrawn."""
+    """The fault was injected, but no independent observation saw its effect in time; it was
+    withdrawn.
+    """
 
 
 class UndoFailed(ChaosError):

@@ -1,4 +1,6 @@
-"""Breaking: plan everything, write the ledger, break at once, wait for proof; withdraw what was not proven."""
+"""Breaking: plan everything, write the ledger, break at once, wait for proof; withdraw what was not
+proven.
+"""
 
 from __future__ import annotations
 
@@ -45,18 +47,27 @@ def inject(
     proof_s: float = PROOF_S,
     as_one: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Break all of `components` at once and return when each is proven to be broken: one row each, for the journal.
+    """Break all of `components` at once and return when each is proven to be broken: one row each,
+    for the journal.
 
-    `as_one` names a fault that is more than its components (a partition): then they are one fault, and one row, of that name.
+    `as_one` names a fault that is more than its components (a partition): then they are one fault,
+    and one row, of that name.
 
-    Raises ChaosError before anything is broken (CannotBreak, NotWhole), or after everything of this call was taken back
-    (NotApplied, Unproven after `proof_s` seconds, Stopped). UndoFailed instead when it could not be taken back.
+    Raises ChaosError before anything is broken (CannotBreak, NotWhole), or after everything of this
+    call was taken back (NotApplied, Unproven after `proof_s` seconds, Stopped). UndoFailed instead
+    when it could not be taken back.
     """
-    instances = _plan(context, [(as_one or component.name, component) for component in components], mode, dict(params or {}))
+    instances = _plan(
+        context,
+        [(as_one or component.name, component) for component in components],
+        mode,
+        dict(params or {}),
+    )
     entries = [entry for instance in instances for entry in instance.entries]
     try:
         with context.lock:
-            # Under the lock that undoing takes: a stop either finds the intents, or nothing is broken any more.
+            # Under the lock that undoing takes: a stop either finds the intents, or nothing is
+            # broken any more.
             if context.stopping.is_set():
                 raise Stopped("the run is being stopped; nothing was injected")
             context.ledger.intend(entries)
@@ -72,11 +83,16 @@ def inject(
         raise
 
 
-def _plan(context: Context, wanted: Sequence[tuple[str, Component]], mode: str, params: dict[str, Any]) -> list[_Instance]:
-    """Look at everything and change nothing. `wanted`: the name of the fault each component belongs to."""
+def _plan(
+    context: Context, wanted: Sequence[tuple[str, Component]], mode: str, params: dict[str, Any]
+) -> list[_Instance]:
+    """Look at everything and change nothing. `wanted`: the name of the fault each component belongs
+    to.
+    """
     batch = secrets.token_hex(4)
     tokens = {name: secrets.token_hex(4) for name, _ in wanted}
-    # Two regions that both lose their links share those between them: each is broken, and undone, once.
+    # Two regions that both lose their links share those between them: each is broken, and undone,
+    # once.
     unique: dict[tuple[str, str], tuple[str, Part]] = {}
     for name, component in wanted:
         for part in parts_of(context.target, component, mode):
@@ -88,8 +104,17 @@ def _plan(context: Context, wanted: Sequence[tuple[str, Component]], mode: str, 
         backend = backends.get(part.component.backend)
         if part.mode not in backend.modes:
             offers = ", ".join(sorted(backend.modes))
-            raise CannotBreak(f"{part.component.name}: backend {part.component.backend!r} cannot {part.mode} (it can {offers})")
-        request = Request(part=part.component, mode=part.mode, params=params, token=identity, target=context.target)
+            raise CannotBreak(
+                f"{part.component.name}: backend {part.component.backend!r} cannot {part.mode} "
+                f"(it can {offers})"
+            )
+        request = Request(
+            part=part.component,
+            mode=part.mode,
+            params=params,
+            token=identity,
+            target=context.target,
+        )
         return Entry(
             id=identity,
             instance=tokens[name],
@@ -103,8 +128,12 @@ def _plan(context: Context, wanted: Sequence[tuple[str, Component]], mode: str, 
         )
 
     entries = in_parallel(draft, list(unique.values()))
-    found = [_Instance(token, name, tuple(e for e in entries if e.instance == token)) for name, token in tokens.items()]
-    # A link chosen beside the region that loses it anyway has nothing of its own left to break, prove or undo.
+    found = [
+        _Instance(token, name, tuple(e for e in entries if e.instance == token))
+        for name, token in tokens.items()
+    ]
+    # A link chosen beside the region that loses it anyway has nothing of its own left to break,
+    # prove or undo.
     return [instance for instance in found if instance.entries]
 
 
@@ -116,12 +145,17 @@ def _apply(entries: Sequence[Entry], stop: threading.Event) -> None:
             return str(error)
         return None
 
-    # Processes before links, the reverse of undoing. A region that loses its links first and its processes half a second later is
-    # another fault: its databases have told their peers goodbye before they die.
-    stages = sorted({backends.get(entry.part.backend).undo_stage for entry in entries}, reverse=True)
+    # Processes before links, the reverse of undoing. A region that loses its links first and its
+    # processes half a second later is another fault: its databases have told their peers goodbye
+    # before they die.
+    stages = sorted(
+        {backends.get(entry.part.backend).undo_stage for entry in entries}, reverse=True
+    )
     problems = []
     for stage in stages:
-        together = [entry for entry in entries if backends.get(entry.part.backend).undo_stage == stage]
+        together = [
+            entry for entry in entries if backends.get(entry.part.backend).undo_stage == stage
+        ]
         problems += [problem for problem in in_parallel(apply, together) if problem is not None]
     if problems:
         raise NotApplied("; ".join(problems))
@@ -132,7 +166,9 @@ def _prove(
 ) -> list[dict[str, Any]]:
     def prove(entry: Entry) -> tuple[str, bool, str, int]:
         backend = backends.get(entry.part.backend)
-        seen, at_ns = wait_for(lambda: backend.in_effect(entry.part, entry.record), proof_s, stop=context.stopping)
+        seen, at_ns = wait_for(
+            lambda: backend.in_effect(entry.part, entry.record), proof_s, stop=context.stopping
+        )
         return entry.part.name, seen.seen, seen.saw, at_ns
 
     looks = dict(
@@ -171,7 +207,9 @@ def _prove(
     return rows
 
 
-def _say(context: Context, event: Event, instances: Sequence[_Instance], mode: str, **more: Any) -> None:
+def _say(
+    context: Context, event: Event, instances: Sequence[_Instance], mode: str, **more: Any
+) -> None:
     for instance in instances:
         row: dict[str, Any] = {
             "fault": context.fault,
@@ -186,7 +224,9 @@ def _say(context: Context, event: Event, instances: Sequence[_Instance], mode: s
 
 
 def in_parallel(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """`work` over all items at once, results in order. The first error is raised, after all have ended."""
+    """`work` over all items at once, results in order. The first error is raised, after all have
+    ended.
+    """
     if len(items) <= 1:
         return [work(item) for item in items]
     with ThreadPoolExecutor(max_workers=min(_THREADS, len(items))) as pool:

@@ -1,7 +1,9 @@
-"""What a Chaos Toolkit journal says about whether a trial is valid. Pure; imports no chaoslib, so that the judge may import it.
+"""What a Chaos Toolkit journal says about whether a trial is valid. Pure; imports no chaoslib, so
+that the judge may import it.
 
-Chaos Toolkit ends green over failed actions, unmet baselines and failed rollbacks, so neither its `status` nor its exit code is
-believed: each activity is looked at. A journal is never evidence that the system is good, only that the trial was not.
+Chaos Toolkit ends green over failed actions, unmet baselines and failed rollbacks, so neither its
+`status` nor its exit code is believed: each activity is looked at. A journal is never evidence that
+the system is good, only that the trial was not.
 """
 
 from __future__ import annotations
@@ -16,7 +18,8 @@ from stormgate.model import Verdict
 OURS = "stormgate"
 _OUR_ACTIONS = "stormgate.chaos."
 _INCONCLUSIVE_ERRORS = ("Unproven", "NotWhole", "Stopped")
-# What these do our runner does again at the end, and writes down what came of it: is anything open, is the target whole.
+# What these do our runner does again at the end, and writes down what came of it: is anything open,
+# is the target whole.
 _UNDO, _WAIT = "undo", "wait_until_whole"
 
 
@@ -29,14 +32,18 @@ class Problem:
 
 
 def problems(journal: Mapping[str, Any] | None) -> list[Problem]:
-    """Everything that makes the trial of this journal invalid, in the order it happened; empty when it was played as written.
+    """Everything that makes the trial of this journal invalid, in the order it happened; empty when
+    it was played as written.
 
-    missing -> ERROR; unmet baseline -> INCONCLUSIVE, unreadable -> ERROR; failed action -> ERROR (unproven: INCONCLUSIVE);
-    a probe of the method out of its tolerance -> INCONCLUSIVE; deviated -> INCONCLUSIVE (the objectives judge users, with
-    confidence); interrupted -> ABORTED; a rollback failed or not played, or a fault still open -> DIRTY.
+    missing -> ERROR; unmet baseline -> INCONCLUSIVE, unreadable -> ERROR; failed action -> ERROR
+    (unproven: INCONCLUSIVE); a probe of the method out of its tolerance -> INCONCLUSIVE; deviated
+    -> INCONCLUSIVE (the objectives judge users, with confidence); interrupted -> ABORTED; a
+    rollback failed or not played, or a fault still open -> DIRTY.
     """
     if not journal:
-        return [Problem(Verdict.ERROR, "there is no journal: the experiment did not run to its end")]
+        return [
+            Problem(Verdict.ERROR, "there is no journal: the experiment did not run to its end")
+        ]
     try:
         return [
             *_shape(journal),
@@ -48,7 +55,12 @@ def problems(journal: Mapping[str, Any] | None) -> list[Problem]:
             *_ledger(journal),
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        return [Problem(Verdict.ERROR, f"the journal is not Chaos Toolkit's: {type(error).__name__}: {error}")]
+        return [
+            Problem(
+                Verdict.ERROR,
+                f"the journal is not Chaos Toolkit's: {type(error).__name__}: {error}",
+            )
+        ]
 
 
 def _shape(journal: Mapping[str, Any]) -> Iterable[Problem]:
@@ -80,9 +92,15 @@ def _hypothesis(state: Mapping[str, Any] | None, when: str, severity: Verdict) -
     probes = state.get("probes") or []
     for run in probes:
         if run.get("status") != "succeeded":
-            yield Problem(Verdict.ERROR, f"the hypothesis could not be looked at {when}: {_name(run)}: {_error(run)}")
+            yield Problem(
+                Verdict.ERROR,
+                f"the hypothesis could not be looked at {when}: {_name(run)}: {_error(run)}",
+            )
         elif not run.get("tolerance_met", True):
-            yield Problem(severity, f"the hypothesis did not hold {when}: {_name(run)} was {_short(run.get('output'))}")
+            yield Problem(
+                severity,
+                f"the hypothesis did not hold {when}: {_name(run)} was {_short(run.get('output'))}",
+            )
     if not probes:
         yield Problem(Verdict.ERROR, f"the hypothesis was not looked at {when}")
 
@@ -94,9 +112,13 @@ def _method(journal: Mapping[str, Any]) -> Iterable[Problem]:
     planned = list(journal["experiment"].get("method") or [])
     interrupted = journal.get("status") == "interrupted"
     if len(runs) < len(planned) and not interrupted:
-        left = ", ".join(str(activity.get("name", activity.get("ref"))) for activity in _not_run(planned, runs))
+        left = ", ".join(
+            str(activity.get("name", activity.get("ref"))) for activity in _not_run(planned, runs)
+        )
         yield Problem(
-            Verdict.INCONCLUSIVE, f"only {len(runs)} of {len(planned)} steps of the method were played; not {left or '?'}"
+            Verdict.INCONCLUSIVE,
+            f"only {len(runs)} of {len(planned)} steps of the method were played; not "
+            f"{left or '?'}",
         )
 
 
@@ -108,17 +130,26 @@ def _activity(run: Mapping[str, Any]) -> Iterable[Problem]:
         yield Problem(Verdict.ABORTED, f"{_name(run)} was interrupted")
     elif status != "succeeded":
         error = _error(run)
-        unproven = any(f"{name}:" in error or error.startswith(name) for name in _INCONCLUSIVE_ERRORS)
-        yield Problem(Verdict.INCONCLUSIVE if unproven else Verdict.ERROR, f"{_name(run)} failed: {error}")
+        unproven = any(
+            f"{name}:" in error or error.startswith(name) for name in _INCONCLUSIVE_ERRORS
+        )
+        yield Problem(
+            Verdict.INCONCLUSIVE if unproven else Verdict.ERROR, f"{_name(run)} failed: {error}"
+        )
     elif _is_action(activity) and run.get("output") is False:
         yield Problem(Verdict.ERROR, f"{_name(run)} returned false, which is how some drivers fail")
     elif not _is_action(activity) and "tolerance" in activity:
         if "tolerance_met" not in run:
             yield Problem(
-                Verdict.INCONCLUSIVE, f"nobody held {_name(run)} against its tolerance (Chaos Toolkit does not, in a method)"
+                Verdict.INCONCLUSIVE,
+                f"nobody held {_name(run)} against its tolerance (Chaos Toolkit does not, in a "
+                "method)",
             )
         elif not run["tolerance_met"]:
-            yield Problem(Verdict.INCONCLUSIVE, f"{_name(run)} was {_short(run.get('output'))}, out of its tolerance")
+            yield Problem(
+                Verdict.INCONCLUSIVE,
+                f"{_name(run)} was {_short(run.get('output'))}, out of its tolerance",
+            )
 
 
 def _ending(journal: Mapping[str, Any]) -> Iterable[Problem]:
@@ -136,16 +167,24 @@ def _rollbacks(journal: Mapping[str, Any]) -> Iterable[Problem]:
     runs = list(journal.get("rollbacks") or [])
     ours = journal.get(OURS)
     for run in runs:
-        failed = run.get("status") != "succeeded" or (_is_action(run["activity"]) and run.get("output") is False)
+        failed = run.get("status") != "succeeded" or (
+            _is_action(run["activity"]) and run.get("output") is False
+        )
         if failed:
             forgiven = _made_up_for(run["activity"], ours)
             why = f"rollback {_name(run)} failed: {_error(run)}"
-            yield Problem(Verdict.ERROR, f"{why}; a later try undid everything") if forgiven else Problem(Verdict.DIRTY, why)
+            yield (
+                Problem(Verdict.ERROR, f"{why}; a later try undid everything")
+                if forgiven
+                else Problem(Verdict.DIRTY, why)
+            )
     missing = _not_run(planned, runs)
     for activity in missing:
         forgiven = _made_up_for(activity, ours)
         name = str(activity.get("name", activity.get("ref")))
-        yield Problem(Verdict.ERROR if forgiven else Verdict.DIRTY, f"rollback {name!r} was not played")
+        yield Problem(
+            Verdict.ERROR if forgiven else Verdict.DIRTY, f"rollback {name!r} was not played"
+        )
 
 
 def _ledger(journal: Mapping[str, Any]) -> Iterable[Problem]:
@@ -155,17 +194,27 @@ def _ledger(journal: Mapping[str, Any]) -> Iterable[Problem]:
 
 
 def _made_up_for(activity: Mapping[str, Any], ours: Mapping[str, Any] | None) -> bool:
-    """Whether a rollback of ours that failed or was not played has been made up for, as our runner's last look says."""
+    """Whether a rollback of ours that failed or was not played has been made up for, as our
+    runner's last look says.
+    """
     provider = activity.get("provider") or {}
-    if ours is None or not str(provider.get("module", "")).startswith(_OUR_ACTIONS) or ours.get("open") != []:
+    if (
+        ours is None
+        or not str(provider.get("module", "")).startswith(_OUR_ACTIONS)
+        or ours.get("open") != []
+    ):
         return False
     return provider.get("func") == _UNDO or (
         provider.get("func") == _WAIT and (ours.get("whole") is True or ours.get("gone") is True)
     )
 
 
-def _not_run(planned: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Planned activities without a run. By name, each run used once: background activities are recorded in another order."""
+def _not_run(
+    planned: Sequence[Mapping[str, Any]], runs: Sequence[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """Planned activities without a run. By name, each run used once: background activities are
+    recorded in another order.
+    """
     names = [str(run["activity"].get("name")) for run in runs]
     left = []
     for activity in planned:
@@ -188,7 +237,11 @@ def _name(run: Mapping[str, Any]) -> str:
 def _error(run: Mapping[str, Any]) -> str:
     """The last line of the recorded exception, without Chaos Toolkit's own wrapping."""
     lines = run.get("exception") or []
-    text = " ".join("".join(str(line) for line in lines).split("\n")[-2:] if lines else []).strip() if lines else ""
+    text = (
+        " ".join("".join(str(line) for line in lines).split("\n")[-2:] if lines else []).strip()
+        if lines
+        else ""
+    )
     text = text.removeprefix("chaoslib.exceptions.ActivityFailed: ")
     if text:
         return _short(text)

@@ -1,4 +1,6 @@
-"""One run per target at a time: a lease with an owner that can be checked and an expiry for owners that cannot."""
+"""One run per target at a time: a lease with an owner that can be checked and an expiry for owners
+that cannot.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ DEFAULT_TTL_S = 4 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who may break `target`. `boot` and `start_ticks` tell the owner from any later process of its pid."""
+    """Who may break `target`. `boot` and `start_ticks` tell the owner from any later process of its
+    pid.
+    """
 
     target: str
     pid: int
@@ -31,12 +35,16 @@ class Lease:
     expires_unix: float
 
     def release(self) -> None:
-        """Give the target back. Idempotent; a lease that someone took over meanwhile is left to them."""
+        """Give the target back. Idempotent; a lease that someone took over meanwhile is left to
+        them.
+        """
         release(self)
 
 
 def is_stale(lease: Lease, *, boot: str, now_unix: float, owner_alive: bool) -> bool:
-    """Whether a lease no longer protects anything: past its expiry, or its owner (on this boot of this machine) is gone."""
+    """Whether a lease no longer protects anything: past its expiry, or its owner (on this boot of
+    this machine) is gone.
+    """
     if now_unix >= lease.expires_unix:
         return True
     return lease.boot == boot and not owner_alive
@@ -88,7 +96,9 @@ def _same_owner(one: Lease, other: Lease) -> bool:
 
 
 def _stale(lease: Lease) -> bool:
-    return is_stale(lease, boot=boot_id(), now_unix=time.time(), owner_alive=alive(lease.pid, lease.start_ticks))
+    return is_stale(
+        lease, boot=boot_id(), now_unix=time.time(), owner_alive=alive(lease.pid, lease.start_ticks)
+    )
 
 
 def _path(target_name: str) -> Path:

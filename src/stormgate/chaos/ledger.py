@@ -1,13 +1,18 @@
-"""The undo ledger: what was broken and how to take it back, on disk before anything is broken (write-ahead, fsynced).
+"""The undo ledger: what was broken and how to take it back, on disk before anything is broken
+(write-ahead, fsynced).
 
 `undo.ndjson` of the run folder, rows `{step, id, ...}`:
-  target    {target}: the whole resolved target, so that the file can be replayed without anything else
-  intent    {entry}: about to break this; `record` is all the backend needs to do it and to take it back
+  target    {target}: the whole resolved target, so that the file can be replayed without anything
+            else
+  intent    {entry}: about to break this; `record` is all the backend needs to do it and to take it
+            back
   applied   {id}: the backend says it is done
   undone    {id, saw}: taken back, and seen to be
   void      {id, why}: nothing is left to undo (the target itself is gone)
-An entry is open from its intent to its undone or void. Beside it, in this machine's state folder, a pointer per run with
-open entries, so that `stormgate restore` and the next gate find them after everything here was killed.
+An entry is open from its intent to its undone or void. Beside it, in this machine's state folder, a
+pointer per run with
+open entries, so that `stormgate restore` and the next gate find them after everything here was
+killed.
 """
 
 from __future__ import annotations
@@ -34,8 +39,9 @@ SCHEMA = "stormgate.undo/1"
 class Entry:
     """One thing that is (about to be) broken.
 
-    Entries of one `instance` are one fault in the timeline; those of one `batch` were broken at once and are undone at once.
-    `component` and `asked` are what the experiment asked to break and how; `part` and `mode` what that came to here.
+    Entries of one `instance` are one fault in the timeline; those of one `batch` were broken at
+    once and are undone at once. `component` and `asked` are what the experiment asked to break and
+    how; `part` and `mode` what that came to here.
     """
 
     id: str
@@ -51,7 +57,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """A run of this machine that broke something. `owner` is the process that did, while it lives."""
+    """A run of this machine that broke something. `owner` is the process that did, while it
+    lives.
+    """
 
     target: str
     folder: Path
@@ -59,7 +67,9 @@ class Pointer:
 
 
 class Ledger:
-    """Writes one run's ledger. Safe from several threads; other processes may append to the same file."""
+    """Writes one run's ledger. Safe from several threads; other processes may append to the same
+    file.
+    """
 
     def __init__(self, folder: Path, target: Target) -> None:
         self.folder = folder.resolve()
@@ -68,12 +78,17 @@ class Ledger:
         self._lock = threading.Lock()
 
     def intend(self, entries: Sequence[Entry]) -> None:
-        """Durable before this returns; only then may anything be broken. Raises OSError: then nothing may."""
+        """Durable before this returns; only then may anything be broken. Raises OSError: then
+        nothing may.
+        """
         register(self.target.name, self.folder)
         rows: list[Mapping[str, Any]] = []
         if not self._path.exists():
             rows.append({"step": "target", "schema": SCHEMA, "target": to_json(self.target)})
-        rows += [{"step": "intent", "id": entry.id, "utc": _utc(), "entry": _entry_json(entry)} for entry in entries]
+        rows += [
+            {"step": "intent", "id": entry.id, "utc": _utc(), "entry": _entry_json(entry)}
+            for entry in entries
+        ]
         self._append(rows)
 
     def applied(self, entries: Iterable[Entry]) -> None:
@@ -83,7 +98,9 @@ class Ledger:
         self._append([{"step": "undone", "id": entry.id, "utc": _utc(), "saw": saw}])
 
     def void(self, entries: Iterable[Entry], why: str) -> None:
-        self._append([{"step": "void", "id": entry.id, "utc": _utc(), "why": why} for entry in entries])
+        self._append(
+            [{"step": "void", "id": entry.id, "utc": _utc(), "why": why} for entry in entries]
+        )
 
     def close_if_empty(self) -> None:
         """Forget the pointer when nothing is open any more."""
@@ -97,14 +114,21 @@ class Ledger:
         data = ("\n".join(lines) + "\n").encode()
         with self._lock:
             fresh = not self._path.exists()
-            descriptor = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
+            )
             try:
                 size = os.fstat(descriptor).st_size
                 if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                    data = b"\n" + data  # a writer died inside its row: ours must not be glued to it
+                    data = (
+                        b"\n" + data
+                    )  # a writer died inside its row: ours must not be glued to it
                 written = os.write(descriptor, data)
                 if written != len(data):
-                    raise OSError(f"{self._path}: only {written} of {len(data)} bytes were written (disk full?)")
+                    raise OSError(
+                        f"{self._path}: only {written} of {len(data)} bytes were written (disk "
+                        "full?)"
+                    )
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
@@ -113,7 +137,9 @@ class Ledger:
 
 
 def fold(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
-    """The open entries of a ledger's rows, oldest first. A row that makes no sense closes nothing."""
+    """The open entries of a ledger's rows, oldest first. A row that makes no sense closes
+    nothing.
+    """
     entries: dict[str, Entry] = {}
     closed: set[str] = set()
     for row in rows:
@@ -126,7 +152,9 @@ def fold(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
 
 
 def open_entries(folder: Path) -> list[Entry]:
-    """What is still broken by the run in this folder, oldest first. Raises ValueError when the ledger makes no sense."""
+    """What is still broken by the run in this folder, oldest first. Raises ValueError when the
+    ledger makes no sense.
+    """
     rows, _ = read_ndjson(folder / UNDO)
     try:
         return fold(rows)
@@ -152,7 +180,10 @@ def ledger_target(folder: Path) -> Target | None:
 def register(target_name: str, folder: Path) -> None:
     """Remember on this machine that this process is about to break this target for this run."""
     owner = {"pid": os.getpid(), "start_ticks": pid_start_ticks(os.getpid()), "boot": boot_id()}
-    write_durably(_pointer(target_name, folder), {"target": target_name, "folder": str(folder), "utc": _utc(), **owner})
+    write_durably(
+        _pointer(target_name, folder),
+        {"target": target_name, "folder": str(folder), "utc": _utc(), **owner},
+    )
 
 
 def unregister(target_name: str, folder: Path) -> None:
@@ -167,10 +198,21 @@ def pointers() -> list[Pointer]:
     found = []
     for path in sorted((state_dir() / "open").glob("*/*.json")):
         data = read_json(path)
-        if data is not None and isinstance(data.get("target"), str) and isinstance(data.get("folder"), str):
+        if (
+            data is not None
+            and isinstance(data.get("target"), str)
+            and isinstance(data.get("folder"), str)
+        ):
             same_boot = data.get("boot") == boot_id()
             pid, ticks = data.get("pid"), data.get("start_ticks")
-            owner = pid if same_boot and isinstance(pid, int) and isinstance(ticks, int) and alive(pid, ticks) else None
+            owner = (
+                pid
+                if same_boot
+                and isinstance(pid, int)
+                and isinstance(ticks, int)
+                and alive(pid, ticks)
+                else None
+            )
             found.append(Pointer(data["target"], Path(data["folder"]), owner))
     return found
 

@@ -1,6 +1,8 @@
-"""Looking at a component from outside, in its own protocol, so that a fault is believed only when its effect is seen.
+"""Looking at a component from outside, in its own protocol, so that a fault is believed only when
+its effect is seen.
 
-One exchange per look, on a connection of its own, with a bound on time. Nothing here knows how the fault was made.
+One exchange per look, on a connection of its own, with a bound on time. Nothing here knows how the
+fault was made.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from dataclasses import dataclass
 
 from stormgate.model import Observe
 
-# SSLRequest of the PostgreSQL protocol (length 8, code 80877103): answered with one byte before any authentication.
+# SSLRequest of the PostgreSQL protocol (length 8, code 80877103): answered with one byte before any
+# authentication.
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-# PostgreSQL refuses a longer startup packet (MAX_STARTUP_PACKET_LENGTH 10000), aiohttp a header line over 8190 bytes.
+# PostgreSQL refuses a longer startup packet (MAX_STARTUP_PACKET_LENGTH 10000), aiohttp a header
+# line over 8190 bytes.
 _PADDING_MAX = {"http": 8000, "postgres": 9000, "redis": 60_000, "tcp": 0}
 
 
@@ -31,7 +35,9 @@ class State(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One look: `latency_ms` from the start of connecting to the answer (or to giving up); `at_ns` is when it ended."""
+    """One look: `latency_ms` from the start of connecting to the answer (or to giving up); `at_ns`
+    is when it ended.
+    """
 
     state: State
     latency_ms: float
@@ -44,20 +50,28 @@ class Sight:
         return self.state is State.ANSWERS and not self.detail.startswith("unwell")
 
     def __str__(self) -> str:
-        return f"{self.state} after {self.latency_ms:.0f} ms" + (f" ({self.detail})" if self.detail else "")
+        return f"{self.state} after {self.latency_ms:.0f} ms" + (
+            f" ({self.detail})" if self.detail else ""
+        )
 
 
-def look(observe: Observe, timeout_s: float = 1.0, *, address: str | None = None, padding: int = 0) -> Sight:
-    """One exchange with `observe.address`, or with `address` instead (a link that leads there). Never raises OSError.
+def look(
+    observe: Observe, timeout_s: float = 1.0, *, address: str | None = None, padding: int = 0
+) -> Sight:
+    """One exchange with `observe.address`, or with `address` instead (a link that leads there).
+    Never raises OSError.
 
-    `padding` asks for that many more bytes in the request (as far as the protocol allows), to see a narrow link.
+    `padding` asks for that many more bytes in the request (as far as the protocol allows), to see a
+    narrow link.
     """
     begun = time.monotonic()
     deadline = begun + timeout_s
     detail = ""
     try:
         with _connect(address or observe.address, deadline) as connection:
-            detail = _exchange(connection, observe, deadline, min(padding, _PADDING_MAX.get(observe.protocol, 0)))
+            detail = _exchange(
+                connection, observe, deadline, min(padding, _PADDING_MAX.get(observe.protocol, 0))
+            )
         state = State.ANSWERS
     except ConnectionRefusedError:
         state = State.REFUSED
@@ -103,7 +117,12 @@ def _exchange(connection: socket.socket, observe: Observe, deadline: float, padd
 
 
 def _http(connection: socket.socket, observe: Observe, deadline: float, padding: int) -> str:
-    lines = [f"GET {observe.path} HTTP/1.1", f"Host: {observe.address}", "User-Agent: stormgate", "Connection: close"]
+    lines = [
+        f"GET {observe.path} HTTP/1.1",
+        f"Host: {observe.address}",
+        "User-Agent: stormgate",
+        "Connection: close",
+    ]
     if padding:
         lines.append("X-Padding: " + "x" * padding)
     _send(connection, ("\r\n".join(lines) + "\r\n\r\n").encode(), deadline)
@@ -117,7 +136,11 @@ def _http(connection: socket.socket, observe: Observe, deadline: float, padding:
 
 def _redis(connection: socket.socket, deadline: float, padding: int) -> str:
     payload = b"x" * padding
-    request = b"*2\r\n$4\r\nPING\r\n$%d\r\n%s\r\n" % (len(payload), payload) if payload else b"*1\r\n$4\r\nPING\r\n"
+    request = (
+        b"*2\r\n$4\r\nPING\r\n$%d\r\n%s\r\n" % (len(payload), payload)
+        if payload
+        else b"*1\r\n$4\r\nPING\r\n"
+    )
     _send(connection, request, deadline)
     line = _read_line(connection, deadline)
     if line[:1] not in {b"+", b"-"}:
@@ -128,7 +151,8 @@ def _redis(connection: socket.socket, deadline: float, padding: int) -> str:
 
 def _postgres(connection: socket.socket, deadline: float, padding: int) -> str:
     if padding:
-        # A startup packet with one long option; the server answers it with an error or an authentication request.
+        # A startup packet with one long option; the server answers it with an error or an
+        # authentication request.
         body = b"\x00\x03\x00\x00user\x00stormgate\x00options\x00" + b" " * padding + b"\x00\x00"
         _send(connection, (len(body) + 4).to_bytes(4, "big") + body, deadline)
     else:
@@ -140,7 +164,9 @@ def _postgres(connection: socket.socket, deadline: float, padding: int) -> str:
 
 
 def _tcp(connection: socket.socket, deadline: float) -> str:
-    """A bare port promises no more than to accept; one that hangs up at once is a proxy without anything behind it."""
+    """A bare port promises no more than to accept; one that hangs up at once is a proxy without
+    anything behind it.
+    """
     readable, _, _ = select.select([connection], [], [], min(0.02, _left(deadline)))
     if readable and not connection.recv(1):
         raise EOFError

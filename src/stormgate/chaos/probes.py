@@ -1,7 +1,9 @@
-"""Probes for hypotheses and methods: `module: stormgate.chaos.probes`. They look; they never change the system.
+"""Probes for hypotheses and methods: `module: stormgate.chaos.probes`. They look; they never change
+the system.
 
-Each returns a plain value for Chaos Toolkit's `tolerance`, and None where nothing was measured: None is within no tolerance, so a
-hypothesis without data is not met. The judge does not use them; it reads the evidence itself, with confidence bounds.
+Each returns a plain value for Chaos Toolkit's `tolerance`, and None where nothing was measured:
+None is within no tolerance, so a hypothesis without data is not met. The judge does not use them;
+it reads the evidence itself, with confidence bounds.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ def target_whole(deadline_s: float = 0.0) -> bool:
 
 
 def whole_but_for_us(deadline_s: float = 0.0) -> bool:
-    """Whether nothing is broken but by this run: the target is whole, or a fault of this run is open.
+    """Whether nothing is broken but by this run: the target is whole, or a fault of this run is
+    open.
 
     For a hypothesis, which is looked at before the method and again while the fault is still there.
     """
@@ -52,69 +55,109 @@ def component_answers(component: str, timeout_s: float = _LOOK_S) -> bool:
 def region_down(region: str, timeout_s: float = 1.0) -> bool:
     """Whether no process of a region answers at its own port."""
     target = current().target
-    inside = [part for part in members(target, target.component(region)) if part.observe is not None and part.kind != "link"]
+    inside = [
+        part
+        for part in members(target, target.component(region))
+        if part.observe is not None and part.kind != "link"
+    ]
     if not inside:
         raise CannotBreak(f"region {region!r} has no component that can be observed")
-    return not any(sight.healthy for sight in in_parallel(lambda part: look(_observe(part), timeout_s), inside))
+    return not any(
+        sight.healthy for sight in in_parallel(lambda part: look(_observe(part), timeout_s), inside)
+    )
 
 
-def populations_answered(deadline_s: float = 5.0, populations: Sequence[str] | None = None) -> bool | None:
-    """Whether users everywhere get an answer from the edge they are steered to now, over their own link, within `deadline_s`.
+def populations_answered(
+    deadline_s: float = 5.0, populations: Sequence[str] | None = None
+) -> bool | None:
+    """Whether users everywhere get an answer from the edge they are steered to now, over their own
+    link, within `deadline_s`.
 
     Needs no load. None when the target has no populations with links.
     """
     context = current()
-    chosen = [each for each in context.target.populations if each.links and (populations is None or each.name in populations)]
+    chosen = [
+        each
+        for each in context.target.populations
+        if each.links and (populations is None or each.name in populations)
+    ]
     if not chosen:
         return None
-    seen, _ = wait_for(lambda: _all_answered(context.target, chosen), deadline_s, stop=context.stopping, pause_s=0.1)
+    seen, _ = wait_for(
+        lambda: _all_answered(context.target, chosen),
+        deadline_s,
+        stop=context.stopping,
+        pause_s=0.1,
+    )
     return seen.seen
 
 
 def link_latency_ms(link: str, timeout_s: float = 5.0) -> float | None:
-    """One round trip through a link in the protocol of what it leads to, connecting included, ms. None: no answer."""
+    """One round trip through a link in the protocol of what it leads to, connecting included, ms.
+    None: no answer.
+    """
     from stormgate.toxiproxy.client import Client
 
     target = current().target
     component = target.component(link)
     proxy = Client(str(component.handle["url"])).get(str(component.handle["proxy"]))
     behind = _observe(target.component(component.attributes["destination"]))
-    sight = look(Observe(protocol=behind.protocol, address=proxy.listen, path=behind.path), timeout_s)
+    sight = look(
+        Observe(protocol=behind.protocol, address=proxy.listen, path=behind.path), timeout_s
+    )
     return round(sight.latency_ms, 3) if sight.healthy else None
 
 
-def availability(window_s: float = 10.0, where: Mapping[str, str] | None = None, within_ms: float | None = None) -> float | None:
-    """Share of good attempts among those that ended in the last `window_s` seconds; `where` picks a cell by column.
+def availability(
+    window_s: float = 10.0, where: Mapping[str, str] | None = None, within_ms: float | None = None
+) -> float | None:
+    """Share of good attempts among those that ended in the last `window_s` seconds; `where` picks a
+    cell by column.
 
     Good: outcome ok, and within `within_ms` of its intended start when that is given.
     """
     return _window().good_share(_now(), window_s, where or {}, within_ms)
 
 
-def good_share(where: Mapping[str, str], window_s: float = 10.0, within_ms: float | None = None) -> float | None:
+def good_share(
+    where: Mapping[str, str], window_s: float = 10.0, within_ms: float | None = None
+) -> float | None:
     """`availability` of one cell, e.g. `where: {shard: eu, op: write}`."""
     return _window().good_share(_now(), window_s, where, within_ms)
 
 
-def label_share(column: str, value: str, window_s: float = 10.0, where: Mapping[str, str] | None = None) -> float | None:
-    """Share of the attempts of the last `window_s` seconds (in a cell) whose label `column` is `value`."""
+def label_share(
+    column: str, value: str, window_s: float = 10.0, where: Mapping[str, str] | None = None
+) -> float | None:
+    """Share of the attempts of the last `window_s` seconds (in a cell) whose label `column` is
+    `value`.
+    """
     return _window().label_share(_now(), window_s, where or {}, (column, value))
 
 
-def latency_percentile(percentile: float, window_s: float = 10.0, where: Mapping[str, str] | None = None) -> float | None:
-    """Latency from the intended start, ms, at `percentile` (0-100, nearest rank) over the last `window_s`. Failures are infinite,
-    so that quick errors never improve it."""
+def latency_percentile(
+    percentile: float, window_s: float = 10.0, where: Mapping[str, str] | None = None
+) -> float | None:
+    """Latency from the intended start, ms, at `percentile` (0-100, nearest rank) over the last
+    `window_s`. Failures are infinite, so that quick errors never improve it."""
     return _window().latency_percentile_ms(_now(), window_s, where or {}, percentile)
 
 
-def failover_seconds(where: Mapping[str, str] | None = None, sustained_s: float = 1.0, good: float = 0.99) -> float | None:
-    """Seconds from this trial's first fault until users were good again for `sustained_s`; those passed so far if they are not.
+def failover_seconds(
+    where: Mapping[str, str] | None = None, sustained_s: float = 1.0, good: float = 0.99
+) -> float | None:
+    """Seconds from this trial's first fault until users were good again for `sustained_s`; those
+    passed so far if they are not.
 
     Counted in steps of 100 ms of intended start. None without a fault or without data.
     """
     context = current()
     begun_ns = _first_fault_ns(context)
-    return None if begun_ns is None else _window().failover_s(begun_ns, _now(), where or {}, sustained_s, good)
+    return (
+        None
+        if begun_ns is None
+        else _window().failover_s(begun_ns, _now(), where or {}, sustained_s, good)
+    )
 
 
 def _now() -> int:
@@ -140,7 +183,11 @@ def _first_fault_ns(context: Context) -> int | None:
     from stormgate.model import Event
 
     rows, _ = read_ndjson(context.folder / TIMELINE)
-    times = [int(row["at_ns"]) for row in rows if row.get("event") == Event.FAULT_REQUESTED and row.get("fault") == context.fault]
+    times = [
+        int(row["at_ns"])
+        for row in rows
+        if row.get("event") == Event.FAULT_REQUESTED and row.get("fault") == context.fault
+    ]
     return min(times, default=None)
 
 
@@ -164,7 +211,9 @@ def _all_answered(target: Target, populations: Sequence[Population]) -> Observat
         if edge is None:
             return f"{population.name}: no edge"
         address = population.links[edge].partition("://")[2].partition("/")[0]
-        sight = look(Observe(protocol="http", address=address, path=paths.get(edge, "/healthz")), _LOOK_S)
+        sight = look(
+            Observe(protocol="http", address=address, path=paths.get(edge, "/healthz")), _LOOK_S
+        )
         return "" if sight.healthy else f"{population.name} -> {edge}: {sight}"
 
     problems = [problem for problem in in_parallel(ask, populations) if problem]
@@ -172,8 +221,12 @@ def _all_answered(target: Target, populations: Sequence[Population]) -> Observat
 
 
 def _orders(target: Target, populations: Sequence[Population]) -> dict[str, Sequence[str]]:
-    """Each population's edges, best first: as the steering table says now, else as written in the target."""
-    written: dict[str, Sequence[str]] = {each.name: each.edges or tuple(each.links) for each in populations}
+    """Each population's edges, best first: as the steering table says now, else as written in the
+    target.
+    """
+    written: dict[str, Sequence[str]] = {
+        each.name: each.edges or tuple(each.links) for each in populations
+    }
     if target.steering.mode != "table" or target.steering.url is None:
         return written
     try:

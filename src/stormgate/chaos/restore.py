@@ -1,4 +1,6 @@
-"""Undoing from any process, after kill -9 of everything: replay a run's ledger, verify, and say whether the target is whole."""
+"""Undoing from any process, after kill -9 of everything: replay a run's ledger, verify, and say
+whether the target is whole.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +21,8 @@ from stormgate.evidence.write import UNDO
 class RestoreReport:
     """What a restore came to.
 
-    `void`: nothing was left to undo, for the lab of this run is gone with its processes. `whole`: what the target says of itself
-    afterwards; None when it cannot say or nothing had been open.
+    `void`: nothing was left to undo, for the lab of this run is gone with its processes. `whole`:
+    what the target says of itself afterwards; None when it cannot say or nothing had been open.
     """
 
     folder: Path
@@ -33,7 +35,9 @@ class RestoreReport:
 
     @property
     def clean(self) -> bool:
-        """Everything is undone and seen to be, and the target does not say otherwise. False is the verdict DIRTY."""
+        """Everything is undone and seen to be, and the target does not say otherwise. False is the
+        verdict DIRTY.
+        """
         return not self.problems
 
     @property
@@ -46,7 +50,8 @@ class RestoreReport:
 class OpenLedger:
     """A run on this machine whose faults are not all undone.
 
-    `lost`: its ledger is gone or unreadable, and why. `owner`: the process that broke them, while it lives and may yet undo them.
+    `lost`: its ledger is gone or unreadable, and why. `owner`: the process that broke them, while
+    it lives and may yet undo them.
     """
 
     target: str
@@ -56,48 +61,76 @@ class OpenLedger:
     owner: int | None = None
 
 
-def restore(folder: Path, deadline_s: float = 30.0, *, whole_s: float | None = None) -> RestoreReport:
-    """Undo everything the run in `folder` left broken, verify it, and wait until the target is whole (`whole_s`, else the rest).
+def restore(
+    folder: Path, deadline_s: float = 30.0, *, whole_s: float | None = None
+) -> RestoreReport:
+    """Undo everything the run in `folder` left broken, verify it, and wait until the target is
+    whole (`whole_s`, else the rest).
 
-    Never raises for what it finds: the report says it. Idempotent. A folder without open entries is clean at once.
+    Never raises for what it finds: the report says it. Idempotent. A folder without open entries is
+    clean at once.
     """
     end = time.monotonic() + deadline_s
     try:
         entries, target = open_entries(folder), ledger_target(folder)
     except (OSError, ValueError) as error:
-        return RestoreReport(folder=folder, failed=(f"{folder / UNDO} cannot be read: {error}",), why="the ledger cannot be read")
+        return RestoreReport(
+            folder=folder,
+            failed=(f"{folder / UNDO} cannot be read: {error}",),
+            why="the ledger cannot be read",
+        )
     if not entries or target is None:
         if target is not None:
             unregister(target.name, folder)
-        return RestoreReport(folder=folder, target=target.name if target else "", why="nothing was open")
+        return RestoreReport(
+            folder=folder, target=target.name if target else "", why="nothing was open"
+        )
     try:
         context = make_context(target, folder, fault=entries[-1].fault, seed=0)
     except (ChaosError, OSError) as error:
-        return RestoreReport(folder=folder, target=target.name, failed=(str(error),), why="the ledger cannot be replayed")
+        return RestoreReport(
+            folder=folder,
+            target=target.name,
+            failed=(str(error),),
+            why="the ledger cannot be replayed",
+        )
     try:
         if is_gone_soon(target):
             void_entries(context, entries)
             return RestoreReport(folder=folder, target=target.name, void=True, why=WHY)
         undone = undo_all(context, deadline_s=max(end - time.monotonic(), 1.0))
     except UndoFailed as error:
-        return RestoreReport(folder=folder, target=target.name, failed=tuple(str(error).split("; ")), why=str(error))
-    return _report_whole(context, undone, whole_s if whole_s is not None else max(end - time.monotonic(), 1.0))
+        return RestoreReport(
+            folder=folder, target=target.name, failed=tuple(str(error).split("; ")), why=str(error)
+        )
+    return _report_whole(
+        context, undone, whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
+    )
 
 
 def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
-    """Every run on this machine with open entries (for this target). A pointer whose run is all undone is forgotten."""
+    """Every run on this machine with open entries (for this target). A pointer whose run is all
+    undone is forgotten.
+    """
     found = []
     for pointer in pointers():
         name, folder = pointer.target, pointer.folder
         if target_name is not None and name != target_name:
             continue
         if not (folder / UNDO).exists():
-            if folder.is_dir():  # registered, and then killed before the first intent (or not there yet): nothing was broken
+            # registered, and then killed before the first intent (or not there yet): nothing was
+            # broken
+            if folder.is_dir():
                 if pointer.owner is None:
                     unregister(name, folder)
             else:
                 found.append(
-                    OpenLedger(name, folder, (), lost=f"the run folder {folder} is gone, and with it what it had broken")
+                    OpenLedger(
+                        name,
+                        folder,
+                        (),
+                        lost=f"the run folder {folder} is gone, and with it what it had broken",
+                    )
                 )
             continue
         try:
@@ -116,9 +149,22 @@ def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
 def _report_whole(context: Context, undone: list[str], deadline_s: float) -> RestoreReport:
     target = context.target
     if target.status_url is None:
-        return RestoreReport(folder=context.folder, target=target.name, undone=tuple(undone), why="the target has no status_url")
+        return RestoreReport(
+            folder=context.folder,
+            target=target.name,
+            undone=tuple(undone),
+            why="the target has no status_url",
+        )
     status = wait_whole(target, deadline_s)
     if not status.reached and is_gone(target):  # it died while we were at it
-        return RestoreReport(folder=context.folder, target=target.name, undone=tuple(undone), void=True, why=WHY)
-    why = "the target is whole" if status.whole else f"everything was undone, yet the target is not whole: {status.why}"
-    return RestoreReport(folder=context.folder, target=target.name, undone=tuple(undone), whole=status.whole, why=why)
+        return RestoreReport(
+            folder=context.folder, target=target.name, undone=tuple(undone), void=True, why=WHY
+        )
+    why = (
+        "the target is whole"
+        if status.whole
+        else f"everything was undone, yet the target is not whole: {status.why}"
+    )
+    return RestoreReport(
+        folder=context.folder, target=target.name, undone=tuple(undone), whole=status.whole, why=why
+    )

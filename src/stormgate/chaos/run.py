@@ -1,8 +1,10 @@
-"""`python -m stormgate.chaos.run EXPERIMENT --fault NAME [--configuration JSON]`: one trial, always undone.
+"""`python -m stormgate.chaos.run EXPERIMENT --fault NAME [--configuration JSON]`: one trial, always
+undone.
 
-Chaos Toolkit carries the experiment out, in this process's main thread, with its rollbacks always played. Its exit code and
-status are never evidence: the exit code here only says whether the experiment could be run at all and everything was undone
-(0), could not be run (4), was stopped (5), or left something broken (6).
+Chaos Toolkit carries the experiment out, in this process's main thread, with its rollbacks always
+played. Its exit code and status are never evidence: the exit code here only says whether the
+experiment could be run at all and everything was undone (0), could not be run (4), was stopped (5),
+or left something broken (6).
 """
 
 from __future__ import annotations
@@ -36,9 +38,12 @@ logger = logging.getLogger("chaostoolkit")
 def main(argv: list[str] | None = None) -> int:
     """See the module."""
     arguments = _arguments(argv)
-    # Asked for here too: whoever started us may have asked the kernel for SIGKILL, and then nothing would be undone.
+    # Asked for here too: whoever started us may have asked the kernel for SIGKILL, and then nothing
+    # would be undone.
     die_with_parent(death_signal=signal.SIGTERM)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
     os.environ["STORMGATE_FAULT"] = arguments.fault
     try:
         context = current()
@@ -47,13 +52,16 @@ def main(argv: list[str] | None = None) -> int:
         return Verdict.ERROR.exit_code
     code = run(context, arguments.experiment, arguments.configuration)
     for each in SIGNALS:
-        # The interpreter would set ours back to deadly ones while it winds up, and the exit code would then say "killed".
+        # The interpreter would set ours back to deadly ones while it winds up, and the exit code
+        # would then say "killed".
         signal.signal(each, signal.SIG_IGN)
     return code
 
 
 def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -> int:
-    """Run one experiment in this (main) thread. Returns the exit code; the journal is always written."""
+    """Run one experiment in this (main) thread. Returns the exit code; the journal is always
+    written.
+    """
     session = Session(context)
     session.take_signals()
     control.use(session)
@@ -61,7 +69,11 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
     try:
         journal = _run_chaoslib(session, experiment_path, configuration)
     except (ChaosException, ChaosError, OSError, ValueError) as error:
-        journal = {**session.journal, "status": "aborted", "error": f"{type(error).__name__}: {error}"}
+        journal = {
+            **session.journal,
+            "status": "aborted",
+            "error": f"{type(error).__name__}: {error}",
+        }
         logger.error(f"{experiment_path}: {error}")
     except SystemExit:
         journal = {**session.journal, "status": "interrupted"}
@@ -78,18 +90,26 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
     return Verdict.ERROR.exit_code if "error" in session.journal else 0
 
 
-def _run_chaoslib(session: Session, experiment_path: str, configuration: dict[str, Any]) -> dict[str, Any]:
-    # The library reads the rollback strategy from the settings alone; `runtime` in an experiment is for its CLI.
+def _run_chaoslib(
+    session: Session, experiment_path: str, configuration: dict[str, Any]
+) -> dict[str, Any]:
+    # The library reads the rollback strategy from the settings alone; `runtime` in an experiment is
+    # for its CLI.
     settings: dict[str, Any] = {
         "runtime": {"rollbacks": {"strategy": "always"}, "hypothesis": {"strategy": "default"}},
-        "controls": {"stormgate": {"provider": {"type": "python", "module": "stormgate.chaos.control"}}},
+        "controls": {
+            "stormgate": {"provider": {"type": "python", "module": "stormgate.chaos.control"}}
+        },
     }
     load_global_controls(settings)
     experiment = load_experiment(experiment_path, settings)
     _without_our_control(experiment)
     ensure_experiment_is_valid(experiment)
     for name in _ignored_timeouts(experiment):
-        logger.warning(f"{name!r}: Chaos Toolkit ignores `timeout` on a python activity; use the action's own deadline")
+        logger.warning(
+            f"{name!r}: Chaos Toolkit ignores `timeout` on a python activity; use the action's "
+            "own deadline"
+        )
     journal: dict[str, Any] = run_experiment(
         experiment,
         settings=settings,
@@ -112,19 +132,31 @@ def _without_our_control(experiment: dict[str, Any]) -> None:
 
 def _ignored_timeouts(experiment: dict[str, Any]) -> list[str]:
     hypothesis = (experiment.get("steady-state-hypothesis") or {}).get("probes") or []
-    activities = [*hypothesis, *(experiment.get("method") or []), *(experiment.get("rollbacks") or [])]
+    activities = [
+        *hypothesis,
+        *(experiment.get("method") or []),
+        *(experiment.get("rollbacks") or []),
+    ]
     providers = [(activity.get("name"), activity.get("provider") or {}) for activity in activities]
-    return [str(name) for name, provider in providers if provider.get("type") == "python" and "timeout" in provider]
+    return [
+        str(name)
+        for name, provider in providers
+        if provider.get("type") == "python" and "timeout" in provider
+    ]
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m stormgate.chaos.run", description="Run one Chaos Toolkit experiment, always undone."
+        prog="python -m stormgate.chaos.run",
+        description="Run one Chaos Toolkit experiment, always undone.",
     )
     parser.add_argument("experiment", help="the experiment's YAML or JSON file")
     parser.add_argument("--fault", required=True, help="what this trial is called in the evidence")
     parser.add_argument(
-        "--configuration", type=_json_object, default={}, help="values for the experiment's configuration, as a JSON object"
+        "--configuration",
+        type=_json_object,
+        default={},
+        help="values for the experiment's configuration, as a JSON object",
     )
     arguments = parser.parse_args(argv)
     if not Path(arguments.experiment).is_file():

@@ -16,9 +16,11 @@ from stormgate.model import Component
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selector:
-    """All that is given must match. `name` may hold * and ?; `where` compares attributes; `role` is the live one.
+    """All that is given must match. `name` may hold * and ?; `where` compares attributes; `role` is
+    the live one.
 
-    `share`: "all", "one of", "half of", a count, or "25%". A share of something is never nothing: at least one is taken.
+    `share`: "all", "one of", "half of", a count, or "25%". A share of something is never nothing:
+    at least one is taken.
     """
 
     name: str | None = None
@@ -30,7 +32,9 @@ class Selector:
 
     @classmethod
     def of(cls, given: str | Mapping[str, Any] | Selector) -> Selector:
-        """From an experiment: a component's name, or a mapping of the fields above. Raises EmptySelection on unknown fields."""
+        """From an experiment: a component's name, or a mapping of the fields above. Raises
+        EmptySelection on unknown fields.
+        """
         if isinstance(given, Selector):
             return given
         if isinstance(given, str):
@@ -38,7 +42,10 @@ class Selector:
         known = {item.name for item in fields(cls)}
         unknown = sorted(set(given) - known)
         if unknown or not given:
-            raise EmptySelection(f"a selection has {', '.join(sorted(known))}; not {', '.join(unknown) or 'nothing at all'}")
+            raise EmptySelection(
+                f"a selection has {', '.join(sorted(known))}; not "
+                f"{', '.join(unknown) or 'nothing at all'}"
+            )
         return cls(**given)
 
     def __str__(self) -> str:
@@ -51,18 +58,26 @@ class Selector:
 
 
 def select(
-    components: Iterable[Component], selector: Selector, *, seed: str, roles: Mapping[str, str | None] | None = None
+    components: Iterable[Component],
+    selector: Selector,
+    *,
+    seed: str,
+    roles: Mapping[str, str | None] | None = None,
 ) -> tuple[Component, ...]:
-    """The components the selector means, by name. The same seed takes the same share of the same candidates.
+    """The components the selector means, by name. The same seed takes the same share of the same
+    candidates.
 
-    `roles` are the live roles by component name. Raises EmptySelection, saying which condition left nothing.
+    `roles` are the live roles by component name. Raises EmptySelection, saying which condition left
+    nothing.
     """
     remaining = sorted(components, key=lambda component: component.name)
     for what, keep in _conditions(selector, roles or {}):
         kept = [component for component in remaining if keep(component)]
         if not kept:
             names = ", ".join(component.name for component in remaining[:12]) or "nothing"
-            raise EmptySelection(f"no component has {what}; before that condition there were: {names}")
+            raise EmptySelection(
+                f"no component has {what}; before that condition there were: {names}"
+            )
         remaining = kept
     if not remaining:
         raise EmptySelection("the target has no components")
@@ -70,7 +85,9 @@ def select(
 
 
 def take(candidates: Sequence[Component], share: str | int, *, seed: str) -> list[Component]:
-    """That share of the candidates, drawn with the seed, in their order. Raises EmptySelection for a share that means nothing."""
+    """That share of the candidates, drawn with the seed, in their order. Raises EmptySelection for
+    a share that means nothing.
+    """
     count = share_count(share, len(candidates))
     if count == len(candidates):
         return list(candidates)
@@ -82,9 +99,13 @@ def take(candidates: Sequence[Component], share: str | int, *, seed: str) -> lis
 
 
 def share_count(share: str | int, total: int) -> int:
-    """How many of `total` a share is: at least one, at most all; halves and percentages are rounded up."""
+    """How many of `total` a share is: at least one, at most all; halves and percentages are rounded
+    up.
+    """
     if isinstance(share, bool):
-        raise EmptySelection(f"share {share!r} is not one of all, one of, half of, a count or a percentage")
+        raise EmptySelection(
+            f"share {share!r} is not one of all, one of, half of, a count or a percentage"
+        )
     text = str(share).strip().lower()
     if text == "all":
         return total
@@ -96,7 +117,9 @@ def share_count(share: str | int, total: int) -> int:
     try:
         value = float(number) if is_percentage else int(number)
     except ValueError:
-        raise EmptySelection(f"share {share!r} is not one of all, one of, half of, a count or a percentage") from None
+        raise EmptySelection(
+            f"share {share!r} is not one of all, one of, half of, a count or a percentage"
+        ) from None
     if is_percentage:
         if not 0 < value <= 100:
             raise EmptySelection(f"share {share!r} must be above 0% and at most 100%")
@@ -114,11 +137,18 @@ def _conditions(selector: Selector, roles: Mapping[str, str | None]) -> list[tup
         conditions.append((f"region {selector.region!r}", lambda c: c.region == selector.region))
     for key, value in selector.where.items():
         # Bound now: a closure over the loop's variables would test every pair with the last one.
-        conditions.append((f"attribute {key}={value!r}", lambda c, key=key, value=value: c.attributes.get(key) == str(value)))
+        conditions.append(
+            (
+                f"attribute {key}={value!r}",
+                lambda c, key=key, value=value: c.attributes.get(key) == str(value),
+            )
+        )
     if selector.name is not None:
         conditions.append((f"name {selector.name!r}", lambda c: _named(c.name, str(selector.name))))
     if selector.role is not None:
-        conditions.append((f"the live role {selector.role!r}", lambda c: roles.get(c.name) == selector.role))
+        conditions.append(
+            (f"the live role {selector.role!r}", lambda c: roles.get(c.name) == selector.role)
+        )
     return conditions
 
 

@@ -1,8 +1,10 @@
-"""Carrying one experiment through to its undoing, whoever drives Chaos Toolkit: our runner, or `chaos run` with our control.
+"""Carrying one experiment through to its undoing, whoever drives Chaos Toolkit: our runner, or
+`chaos run` with our control.
 
-The first SIGTERM, SIGINT or SIGUSR1/2 stops everything: what waits is woken, a thread of ours undoes the ledger at once (the
-main thread may be deep in somebody's activity), and the main thread leaves Chaos Toolkit by SystemExit, which it cannot swallow.
-Later signals change nothing, so that a rollback under way is never cut short.
+The first SIGTERM, SIGINT or SIGUSR1/2 stops everything: what waits is woken, a thread of ours
+undoes the ledger at once (the main thread may be deep in somebody's activity), and the main thread
+leaves Chaos Toolkit by SystemExit, which it cannot swallow. Later signals change nothing, so that a
+rollback under way is never cut short.
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ logger = logging.getLogger("chaostoolkit")
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
 # chaoslib takes 30 to mean "without rollbacks"; 20 is its code for a stop that plays them.
 STOP_CODE = 20
-# After everything is undone, how long somebody's activity may hold Chaos Toolkit before the journal is written without it.
+# After everything is undone, how long somebody's activity may hold Chaos Toolkit before the journal
+# is written without it.
 UNWIND_S = 2.0
 
 
 class Session:
-    """One experiment in one process. `begin` in the main thread, `end` when Chaos Toolkit has returned, however it did."""
+    """One experiment in one process. `begin` in the main thread, `end` when Chaos Toolkit has
+    returned, however it did.
+    """
 
     def __init__(self, context: Context) -> None:
         self.context = context
@@ -49,7 +54,9 @@ class Session:
         self._failed: list[str] = []
 
     def begin(self, journal: dict[str, Any]) -> None:
-        """From inside chaoslib's own signal scope (its `started` event): ours replace its handlers, which it puts back itself."""
+        """From inside chaoslib's own signal scope (its `started` event): ours replace its handlers,
+        which it puts back itself.
+        """
         self.journal = journal
         self.take_signals()
 
@@ -62,16 +69,22 @@ class Session:
         """The method is over and undoing begins: say so once."""
         if not self._rolling_back:
             self._rolling_back = True
-            with contextlib.suppress(OSError):  # a full disk must not keep anything from being undone
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk must not keep anything from being undone
                 self.context.timeline.write(Event.CHAOS_ROLLBACK, fault=self.context.fault)
 
     def unwound(self) -> None:
-        """Chaos Toolkit is past the method and plays the rollbacks; they have deadlines of their own."""
+        """Chaos Toolkit is past the method and plays the rollbacks; they have deadlines of their
+        own.
+        """
         self.rolling_back()
         self._unwound.set()
 
     def end(self) -> list[str]:
-        """Undo what the rollbacks left open; what is still broken, in words. From here on signals change nothing."""
+        """Undo what the rollbacks left open; what is still broken, in words. From here on signals
+        change nothing.
+        """
         self._unwound.set()
         self.take_signals()
         if still_open(self.context.folder, self.context.fault):
@@ -84,12 +97,16 @@ class Session:
         return left
 
     def give_signals_back(self) -> None:
-        """To whoever had them before; a process of our own goes on ignoring them until it is gone."""
+        """To whoever had them before; a process of our own goes on ignoring them until it is
+        gone.
+        """
         for each, handler in self._before.items():
             signal.signal(each, handler)
 
     def seal(self, whole_s: float = 0.0) -> list[str]:
-        """Write what the ledger and the target say into the journal; what is still broken, in words."""
+        """Write what the ledger and the target say into the journal; what is still broken, in
+        words.
+        """
         left = still_open(self.context.folder, self.context.fault)
         target = self.context.target
         self.journal[OURS] = {
@@ -117,7 +134,8 @@ class Session:
         self.rolling_back()
         self._undo()
         if not self._unwound.wait(UNWIND_S):
-            # Somebody's activity holds the main thread. Everything of ours is undone; say so and go.
+            # Somebody's activity holds the main thread. Everything of ours is undone; say so and
+            # go.
             try:
                 self.journal["status"] = "interrupted"
                 self.seal(whole_s=UNWIND_S)
@@ -131,7 +149,9 @@ class Session:
         except UndoFailed as error:
             self._failed.append(str(error))
             logger.error(f"undo failed: {error}")
-        except Exception as error:  # the ledger cannot be read or written: it stays open, and that is said
+        except (
+            Exception
+        ) as error:  # the ledger cannot be read or written: it stays open, and that is said
             self._failed.append(f"{type(error).__name__}: {error}")
             logger.error(f"undo failed: {error}")
 

@@ -1,4 +1,6 @@
-"""Where this machine remembers which targets are held and which have open ledgers: outside any run folder, across runs."""
+"""Where this machine remembers which targets are held and which have open ledgers: outside any run
+folder, across runs.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from typing import Any
 
 
 def state_dir(env: Mapping[str, str] | None = None) -> Path:
-    """`$XDG_STATE_HOME/stormgate`, else `~/.local/state/stormgate`, else a folder of this user below the temporary one.
+    """`$XDG_STATE_HOME/stormgate`, else `~/.local/state/stormgate`, else a folder of this user
+    below the temporary one.
 
     The first that can be made and written; raises OSError when none can.
     """
@@ -40,7 +43,11 @@ def state_dir(env: Mapping[str, str] | None = None) -> Path:
 
 def _writable(folder: Path, *, parents: bool) -> Path:
     folder.mkdir(mode=0o700, parents=parents, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid() or not os.access(folder, os.W_OK | os.X_OK):
+    if (
+        folder.is_symlink()
+        or folder.stat().st_uid != os.getuid()
+        or not os.access(folder, os.W_OK | os.X_OK)
+    ):
         # In a shared temporary folder another user may have made it first.
         raise PermissionError(f"{folder} is not a folder of this user that can be written")
     return folder

@@ -1,4 +1,6 @@
-"""What a target says of itself at its `status_url`: whether it is whole, and each component's live role."""
+"""What a target says of itself at its `status_url`: whether it is whole, and each component's live
+role.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`reached` is False when nobody answered; then nothing else is known. `states` and `roles` are by component name."""
+    """`reached` is False when nobody answered; then nothing else is known. `states` and `roles` are
+    by component name.
+    """
 
     reached: bool
     whole: bool
@@ -30,7 +34,9 @@ class Status:
 
 
 def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
-    """The target's status now. Never raises: what cannot be read is a status that is not whole, and says why."""
+    """The target's status now. Never raises: what cannot be read is a status that is not whole, and
+    says why.
+    """
     if target.status_url is None:
         return Status(False, False, f"target {target.name!r} has no status_url")
     try:
@@ -49,13 +55,21 @@ def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
 
 
 def wait_whole(
-    target: Target, deadline_s: float, stop: threading.Event | None = None, lost: Callable[[], bool] = lambda: False
+    target: Target,
+    deadline_s: float,
+    stop: threading.Event | None = None,
+    lost: Callable[[], bool] = lambda: False,
 ) -> Status:
-    """Wait until the target says it is whole; the last status when it did not in time, when `stop` was set, or when it does not
-    answer and is `lost` for good."""
+    """Wait until the target says it is whole; the last status when it did not in time, when `stop`
+    was set, or when it does not answer and is `lost` for good."""
     end = time.monotonic() + deadline_s
     waiter = stop or threading.Event()
     while True:
         status = read_status(target)
-        if status.whole or time.monotonic() >= end or waiter.wait(0.1) or (not status.reached and lost()):
+        if (
+            status.whole
+            or time.monotonic() >= end
+            or waiter.wait(0.1)
+            or (not status.reached and lost())
+        ):
             return status

@@ -25,23 +25,36 @@ _AGAIN_S = 0.2
 _THREADS = 24
 
 
-def undo_entries(context: Context, entries: Sequence[Entry], deadline_s: float = UNDO_S) -> list[str]:
+def undo_entries(
+    context: Context, entries: Sequence[Entry], deadline_s: float = UNDO_S
+) -> list[str]:
     """Undo these entries, those of them that are still open. Returns what was undone, in words.
 
-    In passes, newest first, until `deadline_s`: what cannot be undone at once is tried again after everything else has had its
-    turn, so that a dead server of links keeps no process down. Raises UndoFailed listing all that could not be undone or seen to
-    be; they stay in the ledger. Idempotent, and safe beside another undo of the same entries.
+    In passes, newest first, until `deadline_s`: what cannot be undone at once is tried again after
+    everything else has had its turn, so that a dead server of links keeps no process down. Raises
+    UndoFailed listing all that could not be undone or seen to be; they stay in the ledger.
+    Idempotent, and safe beside another undo of the same entries.
     """
     wanted = {entry.id for entry in entries}
     done: list[str] = []
     failed: list[str] = []
     end = time.monotonic() + deadline_s
     with context.lock:
-        pending = _newest_first(entry for entry in open_entries(context.folder) if entry.id in wanted)
+        pending = _newest_first(
+            entry for entry in open_entries(context.folder) if entry.id in wanted
+        )
         while pending:
-            results = {result.entry.id: result for batch in pending for result in _try_batch(context, batch, end)}
+            results = {
+                result.entry.id: result
+                for batch in pending
+                for result in _try_batch(context, batch, end)
+            }
             last = time.monotonic() + _AGAIN_S >= end
-            pending = [left for batch in pending if (left := _settle(context, batch, results, done, failed if last else None))]
+            pending = [
+                left
+                for batch in pending
+                if (left := _settle(context, batch, results, done, failed if last else None))
+            ]
             if last:
                 break
             if pending:
@@ -52,26 +65,44 @@ def undo_entries(context: Context, entries: Sequence[Entry], deadline_s: float =
     return done
 
 
-def undo_all(context: Context, *, fault: str | None = None, deadline_s: float = UNDO_S) -> list[str]:
-    """Undo everything that is open in this run's ledger, or only what one fault broke. See `undo_entries`."""
-    found = [entry for entry in open_entries(context.folder) if fault is None or entry.fault == fault]
+def undo_all(
+    context: Context, *, fault: str | None = None, deadline_s: float = UNDO_S
+) -> list[str]:
+    """Undo everything that is open in this run's ledger, or only what one fault broke. See
+    `undo_entries`.
+    """
+    found = [
+        entry for entry in open_entries(context.folder) if fault is None or entry.fault == fault
+    ]
     return undo_entries(context, found, deadline_s)
 
 
-def undo_instances(context: Context, instances: Iterable[str], deadline_s: float = UNDO_S) -> list[str]:
+def undo_instances(
+    context: Context, instances: Iterable[str], deadline_s: float = UNDO_S
+) -> list[str]:
     """Undo what these injections broke. See `undo_entries`."""
     wanted = set(instances)
-    return undo_entries(context, [entry for entry in open_entries(context.folder) if entry.instance in wanted], deadline_s)
+    return undo_entries(
+        context,
+        [entry for entry in open_entries(context.folder) if entry.instance in wanted],
+        deadline_s,
+    )
 
 
 def still_open(folder: Path, fault: str | None = None) -> list[str]:
     """What is still broken, in words."""
-    return [f"{entry.part.name} ({entry.mode})" for entry in open_entries(folder) if fault is None or entry.fault == fault]
+    return [
+        f"{entry.part.name} ({entry.mode})"
+        for entry in open_entries(folder)
+        if fault is None or entry.fault == fault
+    ]
 
 
 def _newest_first(entries: Iterable[Entry]) -> list[list[Entry]]:
     """Entries by what was broken at once, the last first. A batch was written together."""
-    return [list(group) for _, group in groupby(reversed(list(entries)), key=lambda entry: entry.batch)]
+    return [
+        list(group) for _, group in groupby(reversed(list(entries)), key=lambda entry: entry.batch)
+    ]
 
 
 def void_entries(context: Context, entries: Sequence[Entry]) -> None:
@@ -86,7 +117,9 @@ def void_entries(context: Context, entries: Sequence[Entry]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What came of one try at an entry: seen to be whole (`saw`), `problem`, or void because the target itself is gone."""
+    """What came of one try at an entry: seen to be whole (`saw`), `problem`, or void because the
+    target itself is gone.
+    """
 
     entry: Entry
     saw: str = ""
@@ -100,14 +133,23 @@ def _try_batch(context: Context, batch: Sequence[Entry], end: float) -> list[_Re
     for stage in sorted({_stage(entry) for entry in batch}):
         own = [entry for entry in batch if _stage(entry) == stage]
         with ThreadPoolExecutor(max_workers=min(_THREADS, len(own))) as pool:
-            found += [_recorded(context, result) for result in pool.map(lambda entry: _try(context, entry, end), own)]
+            found += [
+                _recorded(context, result)
+                for result in pool.map(lambda entry: _try(context, entry, end), own)
+            ]
     return found
 
 
 def _settle(
-    context: Context, batch: Sequence[Entry], results: Mapping[str, _Result], done: list[str], failed: list[str] | None
+    context: Context,
+    batch: Sequence[Entry],
+    results: Mapping[str, _Result],
+    done: list[str],
+    failed: list[str] | None,
 ) -> list[Entry]:
-    """Tell which faults of a batch are over, and return the entries of those that are not; with `failed`, give those up."""
+    """Tell which faults of a batch are over, and return the entries of those that are not; with
+    `failed`, give those up.
+    """
     left: list[Entry] = []
     for instance in dict.fromkeys(entry.instance for entry in batch):
         own = [results[entry.id] for entry in batch if entry.instance == instance]
@@ -116,7 +158,12 @@ def _settle(
         if not problems:
             void = any(result.void for result in own)
             proof = [{"component": result.entry.part.name, "saw": result.saw} for result in own]
-            _tell(context, Event.FAULT_CLEARED, first, **({"void": True, "why": WHY} if void else {"proof": proof}))
+            _tell(
+                context,
+                Event.FAULT_CLEARED,
+                first,
+                **({"void": True, "why": WHY} if void else {"proof": proof}),
+            )
             done.append(f"{first.component} ({first.asked})")
         elif failed is not None:
             _tell(context, Event.FAULT_UNDO_FAILED, first, why="; ".join(problems))
@@ -126,7 +173,9 @@ def _settle(
 
 
 def _recorded(context: Context, result: _Result) -> _Result:
-    """Close the entry. A ledger that cannot be written (a full disk) must not keep the rest from being undone."""
+    """Close the entry. A ledger that cannot be written (a full disk) must not keep the rest from
+    being undone.
+    """
     entry = result.entry
     try:
         if result.void:
@@ -134,13 +183,24 @@ def _recorded(context: Context, result: _Result) -> _Result:
         elif result.problem is None:
             context.ledger.undone(entry, result.saw)
     except OSError as error:
-        return _Result(entry, problem=f"{entry.part.name} ({entry.mode}): undone, but the ledger cannot say so: {error}")
+        return _Result(
+            entry,
+            problem=f"{entry.part.name} ({entry.mode}): undone, but the ledger cannot say so: "
+            f"{error}",
+        )
     return result
 
 
 def _tell(context: Context, event: Event, first: Entry, **more: Any) -> None:
-    """A row about one fault. Undoing goes on when it cannot be written; the ledger is what counts."""
-    about: dict[str, Any] = {"fault": first.fault, "component": first.component, "mode": first.asked, "id": first.instance}
+    """A row about one fault. Undoing goes on when it cannot be written; the ledger is what
+    counts.
+    """
+    about: dict[str, Any] = {
+        "fault": first.fault,
+        "component": first.component,
+        "mode": first.asked,
+        "id": first.instance,
+    }
     with contextlib.suppress(OSError):
         context.timeline.write(event, **about, **more)
 

@@ -1,4 +1,6 @@
-"""The last minutes of a run's samples, read from the streams while they grow, and figures over a window of them."""
+"""The last minutes of a run's samples, read from the streams while they grow, and figures over a
+window of them.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _BIN_NS = 100_000_000
 
 
 class Window:
-    """Blocks of the last ten minutes. `poll` before asking; every figure is None where nothing matches."""
+    """Blocks of the last ten minutes. `poll` before asking; every figure is None where nothing
+    matches.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._live = LiveSamples(folder)
@@ -37,7 +41,9 @@ class Window:
         newest = max((done for done, _ in self._batches), default=0)
         self._batches = [(done, kept) for done, kept in self._batches if done >= newest - _KEPT_NS]
 
-    def good_share(self, now_ns: int, window_s: float, where: Mapping[str, str], within_ms: float | None) -> float | None:
+    def good_share(
+        self, now_ns: int, window_s: float, where: Mapping[str, str], within_ms: float | None
+    ) -> float | None:
         """Share of attempts that ended in the window and were good."""
         _, done, latency, ok = self._cell(where)
         inside = done > now_ns - int(window_s * 1e9)
@@ -46,14 +52,24 @@ class Window:
         good = ok & (latency <= within_ms * 1e6) if within_ms is not None else ok
         return float(good[inside].mean())
 
-    def label_share(self, now_ns: int, window_s: float, where: Mapping[str, str], label: tuple[str, str]) -> float | None:
+    def label_share(
+        self, now_ns: int, window_s: float, where: Mapping[str, str], label: tuple[str, str]
+    ) -> float | None:
         """Share of attempts that ended in the window and carry the label (column, value)."""
         since = now_ns - int(window_s * 1e9)
         total = int((self._cell(where)[1] > since).sum())
-        return int((self._cell({**where, label[0]: label[1]})[1] > since).sum()) / total if total else None
+        return (
+            int((self._cell({**where, label[0]: label[1]})[1] > since).sum()) / total
+            if total
+            else None
+        )
 
-    def latency_percentile_ms(self, now_ns: int, window_s: float, where: Mapping[str, str], percentile: float) -> float | None:
-        """Nearest-rank percentile (0-100) of the latency of attempts that ended in the window; a failure is infinite."""
+    def latency_percentile_ms(
+        self, now_ns: int, window_s: float, where: Mapping[str, str], percentile: float
+    ) -> float | None:
+        """Nearest-rank percentile (0-100) of the latency of attempts that ended in the window; a
+        failure is infinite.
+        """
         _, done, latency, ok = self._cell(where)
         inside = done > now_ns - int(window_s * 1e9)
         count = int(inside.sum())
@@ -62,7 +78,9 @@ class Window:
         values = np.sort(np.where(ok[inside], latency[inside] / 1e6, math.inf))
         return float(values[max(0, math.ceil(percentile / 100 * count) - 1)])
 
-    def failover_s(self, fault_ns: int, now_ns: int, where: Mapping[str, str], sustained_s: float, good: float) -> float | None:
+    def failover_s(
+        self, fault_ns: int, now_ns: int, where: Mapping[str, str], sustained_s: float, good: float
+    ) -> float | None:
         """See `failover_from`."""
         intended, _, _, ok = self._cell(where)
         return failover_from(intended, ok, fault_ns, now_ns, sustained_s, good)
@@ -75,7 +93,13 @@ class Window:
             for column, value in where.items():
                 keep &= _equals(batch, column, value)
             ok = _equals(batch, "outcome", Outcome.OK.value)
-            parts.append((batch.column("intended_ns").to_numpy()[keep], batch.column("done_ns").to_numpy()[keep], ok[keep]))
+            parts.append(
+                (
+                    batch.column("intended_ns").to_numpy()[keep],
+                    batch.column("done_ns").to_numpy()[keep],
+                    ok[keep],
+                )
+            )
         if not parts:
             empty = np.empty(0, dtype=np.int64)
             return empty, empty, empty, np.empty(0, dtype=bool)
@@ -83,11 +107,14 @@ class Window:
         return intended, done, done - intended, ok
 
 
-def failover_from(intended_ns: Any, ok: Any, fault_ns: int, now_ns: int, sustained_s: float, good: float) -> float | None:
-    """Seconds from the fault to the end of the last bad 100 ms step before the first `sustained_s` of good ones.
+def failover_from(
+    intended_ns: Any, ok: Any, fault_ns: int, now_ns: int, sustained_s: float, good: float
+) -> float | None:
+    """Seconds from the fault to the end of the last bad 100 ms step before the first `sustained_s`
+    of good ones.
 
-    A step without attempts says nothing and breaks no stretch. When users are not good again yet: the seconds so far. None
-    without an attempt since the fault.
+    A step without attempts says nothing and breaks no stretch. When users are not good again yet:
+    the seconds so far. None without an attempt since the fault.
     """
     since = intended_ns >= fault_ns
     if not since.any():
@@ -107,7 +134,9 @@ def failover_from(intended_ns: Any, ok: Any, fault_ns: int, now_ns: int, sustain
 
 
 def _equals(batch: pa.RecordBatch, column: str, value: str) -> Any:
-    """Which rows have this word in a dictionary column. A column that is not there matches nothing."""
+    """Which rows have this word in a dictionary column. A column that is not there matches
+    nothing.
+    """
     if column not in batch.schema.names:
         return np.zeros(batch.num_rows, dtype=bool)
     array = batch.column(column)

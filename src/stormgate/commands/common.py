@@ -17,7 +17,9 @@ def refuse(why: str, fix: str) -> NoReturn:
 
 
 def load_plan(gate: Path, *, allow_production: bool = False) -> Plan:
-    """The plan of a gate document, its rules proven able to fail. Wrong documents: exit code 2 and every problem at once."""
+    """The plan of a gate document, its rules proven able to fail. Wrong documents: exit code 2 and
+    every problem at once.
+    """
     from stormgate.documents import DocumentErrors, load_gate
     from stormgate.judge.canary import canary_problems
 

@@ -18,12 +18,16 @@ if TYPE_CHECKING:
 @click.command(short_help="Compare two runs, objective by objective.")
 @click.argument("run_a", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("run_b", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True)
+@click.option(
+    "--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
 def command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
-    """Judge RUN_A and RUN_B again, both against RUN_B's plan, and show what changed from A to B, with its interval.
+    """Judge RUN_A and RUN_B again, both against RUN_B's plan, and show what changed from A to B,
+    with its interval.
 
-    Informs and never decides: the exit code is 0. To gate on a difference, use an objective of kind nonInferiority.
+    Informs and never decides: the exit code is 0. To gate on a difference, use an objective of kind
+    nonInferiority.
     """
     import json
 
@@ -33,8 +37,12 @@ def command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
 
     a, b = open_run(run_a), open_run(run_b)
     if b.plan is None:
-        raise click.ClickException(f"{run_b}: {'; '.join(b.problems)}\n  fix: name a run folder with its plan.json")
-    same_faults = a.plan is not None and {f.name for f in a.plan.faults} == {f.name for f in b.plan.faults}
+        raise click.ClickException(
+            f"{run_b}: {'; '.join(b.problems)}\n  fix: name a run folder with its plan.json"
+        )
+    same_faults = a.plan is not None and {f.name for f in a.plan.faults} == {
+        f.name for f in b.plan.faults
+    }
     comparison = compare(judge(a, b.plan if same_faults else None), judge(b), confidence)
     if as_json:
         click.echo(json.dumps(comparison.to_json(), indent=1))
@@ -53,10 +61,15 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
 
     head = f"A {names[0]}: {comparison.verdicts[0]}\nB {names[1]}: {comparison.verdicts[1]}"
     if not comparison.same_plan:
-        head += "\nnot judged against the same plan: objectives of the same name may not measure the same"
+        head += (
+            "\nnot judged against the same plan: objectives of the same name may not "
+            "measure the same"
+        )
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("objective", "A", "B", "B - A", "between", ""):
-        table.add_column(name, justify="left" if name in ("objective", "") else "right", no_wrap=True)
+        table.add_column(
+            name, justify="left" if name in ("objective", "") else "right", no_wrap=True
+        )
     for row in comparison.rows:
         interval = ""
         if row.low is not None and row.high is not None:
@@ -72,7 +85,8 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
 
 
 def _signed(value: float, unit: str) -> str:
-    # A difference of two shares is small against one, where the way a share is shown would round it away.
+    # A difference of two shares is small against one, where the way a share is shown would round it
+    # away.
     if unit == "share":
         return f"{value * 100:+.4f} %"
     return f"{'+' if value >= 0 else '-'}{amount(abs(value), unit)}"

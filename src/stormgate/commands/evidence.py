@@ -15,7 +15,9 @@ def command() -> None:
 @command.command("check")
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def check(run: Path) -> int:
-    """Name every torn block, wrong hash, wrong column and missing file of RUN; exit 1 if there is any."""
+    """Name every torn block, wrong hash, wrong column and missing file of RUN; exit 1 if there is
+    any.
+    """
     from stormgate.evidence.check import check_run
 
     problems = check_run(run)

@@ -13,15 +13,30 @@ from stormgate.commands.common import load_plan, refuse
 @click.command(short_help="Put a target on trial and say whether the release may ship.")
 @click.argument("gate", type=click.Path(path_type=Path))
 @click.option(
-    "--reports", type=click.Path(path_type=Path), help="Where run folders go. [default: reports/ beside the gate's folder]"
+    "--reports",
+    type=click.Path(path_type=Path),
+    help="Where run folders go. [default: reports/ beside the gate's folder]",
 )
-@click.option("--lab-defect", metavar="NAME", help="Plant a known fault of design in the lab (see `stormgate lab defects`).")
+@click.option(
+    "--lab-defect",
+    metavar="NAME",
+    help="Plant a known fault of design in the lab (see `stormgate lab defects`).",
+)
 @click.option("--seed", type=int, help="Another seed than the gate's.")
-@click.option("--allow-production", is_flag=True, help="Needed for a target whose environment is production.")
-def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int | None, allow_production: bool) -> int:
+@click.option(
+    "--allow-production", is_flag=True, help="Needed for a target whose environment is production."
+)
+def command(
+    gate: Path,
+    reports: Path | None,
+    lab_defect: str | None,
+    seed: int | None,
+    allow_production: bool,
+) -> int:
     """Run the ReleaseGate in GATE against its target.
 
-    Prints the phases as they pass, then the objectives with their verdicts, and leaves the evidence in a run folder.
+    Prints the phases as they pass, then the objectives with their verdicts, and leaves the evidence
+    in a run folder.
     """
     from dataclasses import replace
 
@@ -34,7 +49,10 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
 
     plan = load_plan(gate, allow_production=allow_production)
     if unset := unset_references(plan.target, os.environ):
-        refuse(f"target {plan.target.name!r} refers to variables that are not set: {', '.join(unset)}", "export them")
+        refuse(
+            f"target {plan.target.name!r} refers to variables that are not set: {', '.join(unset)}",
+            "export them",
+        )
     if seed is not None:
         plan = replace(plan, seed=seed)
     if lab_defect is not None:
@@ -42,10 +60,14 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
     root = suite_root(gate)
     held = None
     if plan.target.provision is None:
-        # A lab of our own starts empty; a shared target may still carry the faults, or the run, of somebody else.
+        # A lab of our own starts empty; a shared target may still carry the faults, or the run, of
+        # somebody else.
         for ledger in restore.open_ledgers(plan.target.name):
             broken = ledger.lost or f"{', '.join(ledger.open)} of {ledger.folder}"
-            refuse(f"target {plan.target.name!r} still carries faults: {broken}", f"stormgate restore {ledger.folder}")
+            refuse(
+                f"target {plan.target.name!r} still carries faults: {broken}",
+                f"stormgate restore {ledger.folder}",
+            )
         try:
             held = lease.acquire(plan.target.name, folder=reports or root / "reports")
         except LeaseHeld as error:
@@ -53,7 +75,9 @@ def command(gate: Path, reports: Path | None, lab_defect: str | None, seed: int 
     try:
         screen = RunScreen(plan)
         judgement, _ = Supervisor(
-            plan, Options(root=root, reports=reports or root / "reports", lab_defect=lab_defect), screen
+            plan,
+            Options(root=root, reports=reports or root / "reports", lab_defect=lab_defect),
+            screen,
         ).run()
     except OSError as error:
         raise click.ClickException(f"no run folder could be made: {error}") from error

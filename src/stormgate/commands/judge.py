@@ -12,12 +12,20 @@ from stormgate.commands.common import load_plan
 @click.command(short_help="Judge a run folder again, or against another gate.")
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
-    "--sla", type=click.Path(path_type=Path), help="Judge against the objectives of this gate instead of the run's own."
+    "--sla",
+    type=click.Path(path_type=Path),
+    help="Judge against the objectives of this gate instead of the run's own.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print verdict.json instead of the table.")
-@click.option("--write/--no-write", default=None, help="Rewrite the reports in the run folder. [default: only without --sla]")
+@click.option(
+    "--write/--no-write",
+    default=None,
+    help="Rewrite the reports in the run folder. [default: only without --sla]",
+)
 def command(run: Path, sla: Path | None, as_json: bool, write: bool | None) -> int:
-    """Judge the evidence in RUN. The same evidence gives a byte-identical verdict.json on any machine."""
+    """Judge the evidence in RUN. The same evidence gives a byte-identical verdict.json on any
+    machine.
+    """
     from stormgate.report import verdict_json
     from stormgate.report.console import print_judgement
     from stormgate.supervise.conclude import judge_folder, rejudged_plan, write_reports

@@ -18,15 +18,23 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Say whether a gate can decide its objectives at all, before it runs.")
 @click.argument("gate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the assessment and the resolved plan as JSON.")
 @click.option(
-    "--fault-s", type=click.FloatRange(min=1), default=20.0, show_default=True, help="How long a fault phase is assumed to last."
+    "--json", "as_json", is_flag=True, help="Print the assessment and the resolved plan as JSON."
+)
+@click.option(
+    "--fault-s",
+    type=click.FloatRange(min=1),
+    default=20.0,
+    show_default=True,
+    help="How long a fault phase is assumed to last.",
 )
 @click.option("--allow-production", is_flag=True, help="Read a gate whose target is production.")
 def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -> int:
-    """Per objective of GATE: the requests needed and expected, the chances to pass, and what contradicts itself.
+    """Per objective of GATE: the requests needed and expected, the chances to pass, and what
+    contradicts itself.
 
-    Exit code 0 if every objective can pass and can fail, 3 if one cannot be decided as planned, 2 if a rule stays green.
+    Exit code 0 if every objective can pass and can fail, 3 if one cannot be decided as planned, 2
+    if a rule stays green.
     """
     import json
 
@@ -40,7 +48,9 @@ def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -
         raise click.ClickException(str(errors)) from None
     assessment = assess(plan, fault_s)
     if as_json:
-        click.echo(json.dumps({"assessment": assessment.to_json(), "plan": to_json(plan)}, indent=1))
+        click.echo(
+            json.dumps({"assessment": assessment.to_json(), "plan": to_json(plan)}, indent=1)
+        )
     else:
         from rich.console import Console
 
@@ -57,18 +67,33 @@ def render(plan: Plan, assessment: Assessment) -> RenderableType:
     from rich.text import Text
 
     head = (
-        f"{assessment.gate}: {len(plan.target.populations)} populations, {len(plan.faults)} faults, "
+        f"{assessment.gate}: {len(plan.target.populations)} populations, {len(plan.faults)} "
+        "faults, "
         f"{plan.load.rate_per_s:g} requests/s, confidence {plan.confidence:.4g}, seed {plan.seed}\n"
-        f"about {assessment.seconds:,.0f} s and {assessment.requests:,} requests, if a fault phase lasts {assessment.fault_s:g} s"
+        f"about {assessment.seconds:,.0f} s and {assessment.requests:,} requests, if a fault "
+        f"phase lasts {assessment.fault_s:g} s"
     )
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("objective", "needs", "gets", "cells", "PASS at limit", "half", "twice", "outages seen"):
+    for name in (
+        "objective",
+        "needs",
+        "gets",
+        "cells",
+        "PASS at limit",
+        "half",
+        "twice",
+        "outages seen",
+    ):
         table.add_column(name, justify="left" if name == "objective" else "right", no_wrap=True)
     for o in assessment.objectives:
         table.add_row(*_row(o))
     lines: list[ConsoleRenderable] = [Text(head), Text(""), table]
     lines.append(
-        Text("PASS at limit, half, twice: the chance to pass if the truth is that share of the badness allowed", style="dim")
+        Text(
+            "PASS at limit, half, twice: the chance to pass if the truth is that share of the "
+            "badness allowed",
+            style="dim",
+        )
     )
     for o in assessment.objectives:
         for contradiction in o.contradictions:
@@ -93,4 +118,11 @@ def _row(o: ObjectivePlan) -> tuple[str, ...]:
     resolves = ""
     if o.resolution_s is not None and o.widest_outage_s is not None:
         resolves = f"{o.resolution_s:.2f} to {o.widest_outage_s:.0f} s"
-    return (o.name, f"{o.requests_needed:,}", f"{o.requests_expected:,}", f"{o.cells}", *chances, resolves)
+    return (
+        o.name,
+        f"{o.requests_needed:,}",
+        f"{o.requests_expected:,}",
+        f"{o.cells}",
+        *chances,
+        resolves,
+    )

@@ -16,9 +16,9 @@ __all__ = ["DocumentErrors", "Problem", "load_gate", "load_target", "suite_root"
 def load_gate(path: Path, *, allow_production: bool = False) -> Plan:
     """The plan of a release gate, with every document it refers to read and checked.
 
-    `allow_production` is the owner's explicit word that a target with `environment: production` may be put on trial.
-    Paths in the plan are relative to `suite_root(path)`, the folder children run in. Secrets stay
-    `${ENV}` references. Raises DocumentErrors.
+    `allow_production` is the owner's explicit word that a target with `environment: production` may
+    be put on trial. Paths in the plan are relative to `suite_root(path)`, the folder children run
+    in. Secrets stay `${ENV}` references. Raises DocumentErrors.
     """
     from stormgate.documents.gate import load
 

@@ -36,7 +36,9 @@ def schema_command(kind: str | None) -> None:
         return
     known = schemas()
     if kind not in known:
-        raise click.ClickException(f"there is no kind {kind!r}; {nearest(kind, known, what='kinds')}")
+        raise click.ClickException(
+            f"there is no kind {kind!r}; {nearest(kind, known, what='kinds')}"
+        )
     click.echo(json.dumps(known[kind], indent=2))
 
 
@@ -44,19 +46,30 @@ def schema_command(kind: str | None) -> None:
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--name", help="The product's name. [default: the folder's]")
 def init_command(folder: Path, name: str | None) -> None:
-    """Lay a small, complete set of content folders out in FOLDER: a gate, a target, an experiment, users.
+    """Lay a small, complete set of content folders out in FOLDER: a gate, a target, an experiment,
+    users.
 
-    Nothing that exists is overwritten. What is written loads without an error; put your own addresses in.
+    Nothing that exists is overwritten. What is written loads without an error; put your own
+    addresses in.
     """
-    product = name or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "product"
+    product = (
+        name or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "product"
+    )
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?", product):
-        raise click.ClickException(f"--name: {product!r} is not a name; use lower-case letters, digits and dashes, at most 42")
+        raise click.ClickException(
+            f"--name: {product!r} is not a name; use lower-case letters, digits and dashes, at "
+            "most 42"
+        )
     try:
         written = lay_out(folder, product)
     except FileExistsError as error:
-        raise click.ClickException(f"{error.filename} exists and is not overwritten; choose another folder") from None
+        raise click.ClickException(
+            f"{error.filename} exists and is not overwritten; choose another folder"
+        ) from None
     except OSError as error:
-        raise click.ClickException(f"{error.filename or folder}: {error.strerror}; choose a folder you may write to") from None
+        raise click.ClickException(
+            f"{error.filename or folder}: {error.strerror}; choose a folder you may write to"
+        ) from None
     for path in written:
         click.echo(f"  {path}")
     click.echo(f"\nNext: put your addresses into {folder / 'targets' / (product + '.yaml')}, then")
@@ -64,12 +77,16 @@ def init_command(folder: Path, name: str | None) -> None:
 
 
 def lay_out(folder: Path, name: str) -> list[Path]:
-    """Write the starter set for a product; the paths written. Raises FileExistsError before anything is written."""
+    """Write the starter set for a product; the paths written. Raises FileExistsError before
+    anything is written.
+    """
     from importlib import resources
 
     source = resources.files("stormgate.documents").joinpath("starter")
     texts = {
-        folder / target.format(name=name): source.joinpath(template).read_text(encoding="utf-8").replace("PRODUCT", name)
+        folder / target.format(name=name): source.joinpath(template)
+        .read_text(encoding="utf-8")
+        .replace("PRODUCT", name)
         for template, target in STARTER.items()
     }
     for path in texts:

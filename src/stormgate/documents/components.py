@@ -1,4 +1,6 @@
-"""Which components a target has before it runs, and which of them an experiment's arguments select."""
+"""Which components a target has before it runs, and which of them an experiment's arguments
+select.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ CHOOSING = ("component", "region", "regions", "sets", "shape")
 
 @dataclass(slots=True)
 class Selection:
-    """What one argument selects: names that are known, what is wrong, and whether more is decided only at run time."""
+    """What one argument selects: names that are known, what is wrong, and whether more is decided
+    only at run time.
+    """
 
     names: set[str] = field(default_factory=set)
     problems: list[tuple[str, str]] = field(default_factory=list)
@@ -26,7 +30,9 @@ class Selection:
 
 
 class Components:
-    """The components a target will have: those written down, and those the lab is known to start."""
+    """The components a target will have: those written down, and those the lab is known to
+    start.
+    """
 
     def __init__(self, target: Target) -> None:
         self.regions = [region.name for region in target.regions]
@@ -42,14 +48,22 @@ class Components:
         return [component.name for component in self.known]
 
     def regions_of(self, name: str, depth: int = 8) -> set[str]:
-        """The regions that breaking a component touches: its own, those at a link's two ends, those of a group's parts."""
+        """The regions that breaking a component touches: its own, those at a link's two ends, those
+        of a group's parts.
+        """
         if name in self.regions:
             return {name}
         found = next((c for c in self.known if c.name == name), None)
         if found is None or depth == 0:
             return set()
-        ends = [found.attributes[end] for end in ("source", "destination") if end in found.attributes]
-        touched = {region for other in (*ends, *found.parts) for region in self.regions_of(other, depth - 1)}
+        ends = [
+            found.attributes[end] for end in ("source", "destination") if end in found.attributes
+        ]
+        touched = {
+            region
+            for other in (*ends, *found.parts)
+            for region in self.regions_of(other, depth - 1)
+        }
         return touched | ({found.region} if found.region else set())
 
     def selected(self, argument: str, value: Any) -> Selection:
@@ -62,7 +76,12 @@ class Components:
                 if region in self.regions:
                     found.names.add(region)
                 else:
-                    found.problems.append((f"unknown region {region!r}", nearest(region, self.regions, what="regions")))
+                    found.problems.append(
+                        (
+                            f"unknown region {region!r}",
+                            nearest(region, self.regions, what="regions"),
+                        )
+                    )
         elif argument == "shape":
             found.names.update(self.regions)
         else:
@@ -74,30 +93,45 @@ class Components:
         if isinstance(given, Mapping):
             for key in given:
                 if key not in SELECTOR_KEYS:
-                    found.problems.append((f"unknown key {key!r} in a selection", nearest(str(key), SELECTOR_KEYS)))
+                    found.problems.append(
+                        (f"unknown key {key!r} in a selection", nearest(str(key), SELECTOR_KEYS))
+                    )
             if found.problems or any(value is None for value in given.values()):
                 found.later = True
                 return
         elif not isinstance(given, str):
-            found.problems.append((f"{given!r} selects nothing", "write a component's name, or a selection of them"))
+            found.problems.append(
+                (f"{given!r} selects nothing", "write a component's name, or a selection of them")
+            )
             return
         try:
             selector = Selector.of(given)
             share_count(selector.share, 10**9)
-            # Which of them hold the role, and which are drawn, is decided when it runs; that there are any is decided here.
+            # Which of them hold the role, and which are drawn, is decided when it runs; that there
+            # are any is decided here.
             drawn = selector.role is not None or str(selector.share) != "all"
-            still = Selector(name=selector.name, kind=selector.kind, region=selector.region, where=selector.where)
+            still = Selector(
+                name=selector.name, kind=selector.kind, region=selector.region, where=selector.where
+            )
             found.names.update(c.name for c in select(self.known, still, seed=""))
             found.later = found.later or drawn
         except EmptySelection as error:
             if self._only_in_the_lab(given):
                 found.later = True
                 return
-            fix = nearest(given, self.names, what="components") if isinstance(given, str) else "select what the target has"
-            message = f"the target has no component {given!r}" if isinstance(given, str) else str(error)
+            fix = (
+                nearest(given, self.names, what="components")
+                if isinstance(given, str)
+                else "select what the target has"
+            )
+            message = (
+                f"the target has no component {given!r}" if isinstance(given, str) else str(error)
+            )
             found.problems.append((message, fix))
         except (TypeError, AttributeError):
-            found.problems.append((f"{given!r} is not a selection", f"a selection has {', '.join(SELECTOR_KEYS)}"))
+            found.problems.append(
+                (f"{given!r} is not a selection", f"a selection has {', '.join(SELECTOR_KEYS)}")
+            )
 
     def _only_in_the_lab(self, given: Any) -> bool:
         """Whether it may name one of the lab's links: they get their names when it starts."""
@@ -119,7 +153,11 @@ def _of_lab(regions: list[str], options: Mapping[str, Any]) -> Iterator[Componen
             if isinstance(shard, Mapping) and isinstance(shard.get(place), str):
                 name, region = str(shard.get("name")), str(shard[place])
                 yield Component(
-                    name=f"{region}/db-{name}", kind="database", backend="process", region=region, attributes={"shard": name}
+                    name=f"{region}/db-{name}",
+                    kind="database",
+                    backend="process",
+                    region=region,
+                    attributes={"shard": name},
                 )
     yield Component(name="steward", kind="steward", backend="process")
 

@@ -1,4 +1,5 @@
-"""Chaos Toolkit experiments, checked before anything is started: they fail green, so what can be known is known beforehand.
+"""Chaos Toolkit experiments, checked before anything is started: they fail green, so what can be
+known is known beforehand.
 
 Format: https://chaostoolkit.org/reference/api/experiment/ (1.0.0), YAML or JSON.
 """
@@ -34,7 +35,18 @@ KEYS = [
     "extensions",
     "dry",
 ]
-ACTIVITY_KEYS = ["type", "name", "provider", "pauses", "background", "controls", "tolerance", "ref", "secrets", "configuration"]
+ACTIVITY_KEYS = [
+    "type",
+    "name",
+    "provider",
+    "pauses",
+    "background",
+    "controls",
+    "tolerance",
+    "ref",
+    "secrets",
+    "configuration",
+]
 PROVIDER_KEYS = {
     "python": ["type", "module", "func", "arguments", "secrets"],
     "process": ["type", "path", "arguments", "timeout", "env", "secrets"],
@@ -58,7 +70,9 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 @dataclass(slots=True)
 class Touched:
-    """What an experiment's actions select: the components by name, and whether something is known only at run time."""
+    """What an experiment's actions select: the components by name, and whether something is known
+    only at run time.
+    """
 
     components: set[str] = field(default_factory=set)
     unresolved: list[str] = field(default_factory=list)
@@ -66,7 +80,9 @@ class Touched:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What the gate sets in an experiment's configuration, and where each value is written (file, line)."""
+    """What the gate sets in an experiment's configuration, and where each value is written (file,
+    line).
+    """
 
     values: Mapping[str, Any] = field(default_factory=dict)
     places: Mapping[str, tuple[str, int]] = field(default_factory=dict)
@@ -86,18 +102,29 @@ class _Check:
         self.problems.add(self.document.file, self.document.line(*loc), message, fix)
 
 
-def check_experiment(path: Path, given: Given, root: Path, target: model.Target | None, problems: Problems) -> Touched:
-    """What the experiment selects, with everything wrong with it noted. What is `given` overrides its own configuration."""
+def check_experiment(
+    path: Path, given: Given, root: Path, target: model.Target | None, problems: Problems
+) -> Touched:
+    """What the experiment selects, with everything wrong with it noted. What is `given` overrides
+    its own configuration.
+    """
     documents = read_documents(path, problems)
     if not documents:
         return Touched()
     document = documents[0]
     data = document.data
     if not isinstance(data, dict):
-        problems.add(document.file, document.line(), "not an experiment", "write title, description, method and rollbacks")
+        problems.add(
+            document.file,
+            document.line(),
+            "not an experiment",
+            "write title, description, method and rollbacks",
+        )
         return Touched()
     variables, touched = _variables(data, given.values), Touched()
-    check = _Check(document, problems, root, variables, given, Components(target) if target else None, touched)
+    check = _Check(
+        document, problems, root, variables, given, Components(target) if target else None, touched
+    )
     _check_head(data, check)
     for loc, activity in _activities(data):
         _check_activity(activity, loc, check)
@@ -113,24 +140,44 @@ def _check_head(data: dict[str, Any], check: _Check) -> None:
             check.note(f"the experiment has no {key}", f"add a {key}", key)
     method = data.get("method")
     if not isinstance(method, list) or not method:
-        check.note("the experiment's method is empty: nothing would be broken", "add an action to method", "method")
+        check.note(
+            "the experiment's method is empty: nothing would be broken",
+            "add an action to method",
+            "method",
+        )
     elif not any(isinstance(one, dict) and one.get("type") == "action" for one in method):
-        check.note("the experiment's method has no action: nothing would be broken", "add an action to method", "method")
+        check.note(
+            "the experiment's method has no action: nothing would be broken",
+            "add an action to method",
+            "method",
+        )
     if not isinstance(data.get("rollbacks"), list) or not data["rollbacks"]:
         check.note(
-            "the experiment has no rollbacks: its faults would stay", "add the undo of each action to rollbacks", "rollbacks"
+            "the experiment has no rollbacks: its faults would stay",
+            "add the undo of each action to rollbacks",
+            "rollbacks",
         )
     own = data.get("configuration")
     declared = list(own) if isinstance(own, dict) else []
     for key in check.given.values:
         if key not in declared:
-            fix = nearest(key, declared, what="it has") if declared else "declare it under the experiment's configuration"
-            place = check.given.places.get(key, (check.document.file, check.document.line("configuration")))
-            check.problems.add(*place, f"the configuration of {check.document.file} has no {key!r}", fix)
+            fix = (
+                nearest(key, declared, what="it has")
+                if declared
+                else "declare it under the experiment's configuration"
+            )
+            place = check.given.places.get(
+                key, (check.document.file, check.document.line("configuration"))
+            )
+            check.problems.add(
+                *place, f"the configuration of {check.document.file} has no {key!r}", fix
+            )
 
 
 def _variables(data: Mapping[str, Any], configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of `${name}` known before the run; one read from the environment is not among them."""
+    """The values of `${name}` known before the run; one read from the environment is not among
+    them.
+    """
     own = data.get("configuration")
     known: dict[str, Any] = {}
     for key, value in (own if isinstance(own, dict) else {}).items():
@@ -161,24 +208,44 @@ def _check_activity(activity: Any, loc: Loc, check: _Check) -> None:
         return
     for key in activity:
         if key not in ACTIVITY_KEYS:
-            check.note(f"unknown key {key!r} in an activity", nearest(key, ACTIVITY_KEYS), *loc, key)
+            check.note(
+                f"unknown key {key!r} in an activity", nearest(key, ACTIVITY_KEYS), *loc, key
+            )
     if "ref" in activity:
         return
     if activity.get("type") not in ("action", "probe"):
-        check.note(f"an activity of type {activity.get('type')!r}", "type is action or probe", *loc, "type")
+        check.note(
+            f"an activity of type {activity.get('type')!r}", "type is action or probe", *loc, "type"
+        )
     if loc[0] == "steady-state-hypothesis" and "tolerance" not in activity:
-        check.note("a hypothesis probe without tolerance decides nothing", "add its tolerance", *loc)
+        check.note(
+            "a hypothesis probe without tolerance decides nothing", "add its tolerance", *loc
+        )
     provider = activity.get("provider")
     if not isinstance(provider, dict):
-        check.note("an activity without provider", "add provider: {type: python, module: …, func: …}", *loc)
+        check.note(
+            "an activity without provider", "add provider: {type: python, module: …, func: …}", *loc
+        )
         return
     kind = str(provider.get("type"))
     if kind not in PROVIDER_KEYS:
-        check.note(f"unknown provider type {kind!r}", nearest(kind, PROVIDER_KEYS), *loc, "provider", "type")
+        check.note(
+            f"unknown provider type {kind!r}",
+            nearest(kind, PROVIDER_KEYS),
+            *loc,
+            "provider",
+            "type",
+        )
         return
     for key in provider:
         if key not in PROVIDER_KEYS[kind]:
-            check.note(f"unknown key {key!r} in a provider", nearest(key, PROVIDER_KEYS[kind]), *loc, "provider", key)
+            check.note(
+                f"unknown key {key!r} in a provider",
+                nearest(key, PROVIDER_KEYS[kind]),
+                *loc,
+                "provider",
+                key,
+            )
     if kind == "python":
         _check_python(provider, (*loc, "provider"), check)
 
@@ -187,25 +254,39 @@ def _check_python(provider: Mapping[str, Any], loc: Loc, check: _Check) -> None:
     module, func = str(provider.get("module", "")), str(provider.get("func", ""))
     known = module_of(module, check.root)
     if known is None:
-        # Drivers such as chaosk8s are extras that may be installed only where the gate runs; ours and the suite's must be there.
+        # Drivers such as chaosk8s are extras that may be installed only where the gate runs; ours
+        # and the suite's must be there.
         if module.startswith(OURS) or (check.root / module.split(".", maxsplit=1)[0]).is_dir():
             check.note(f"there is no module {module!r}", "check its name", *loc, "module")
         return
     signature = signature_of(func, known, check.root)
     if signature is None:
-        check.note(f"module {module} has no function {func!r}", nearest(func, known.names, what="it has"), *loc, "func")
+        check.note(
+            f"module {module} has no function {func!r}",
+            nearest(func, known.names, what="it has"),
+            *loc,
+            "func",
+        )
         return
     arguments = provider.get("arguments")
     given = arguments if isinstance(arguments, dict) else {}
     for key in given:
         if key not in signature.arguments and not signature.open_ended:
             check.note(
-                f"{func} takes no argument {key!r}", nearest(key, signature.arguments, what="it takes"), *loc, "arguments", key
+                f"{func} takes no argument {key!r}",
+                nearest(key, signature.arguments, what="it takes"),
+                *loc,
+                "arguments",
+                key,
             )
     for key in signature.required:
         if key not in given:
-            check.note(f"{func} needs argument {key!r}", f"add arguments: {{{key}: …}}", *loc, "arguments")
-    resolved = {key: _resolve(value, check, (*loc, "arguments", key)) for key, value in given.items()}
+            check.note(
+                f"{func} needs argument {key!r}", f"add arguments: {{{key}: …}}", *loc, "arguments"
+            )
+    resolved = {
+        key: _resolve(value, check, (*loc, "arguments", key)) for key, value in given.items()
+    }
     if module == ACTIONS and loc[0] == "method":
         _check_selection(func, resolved, loc, check)
 
@@ -245,7 +326,9 @@ def _check_selection(func: str, arguments: Mapping[str, Any], loc: Loc, check: _
 
 
 def _written_at(loc: Loc, check: _Check) -> tuple[str, int]:
-    """Where the value of an argument comes from: the gate, where it sets the variable that the argument uses."""
+    """Where the value of an argument comes from: the gate, where it sets the variable that the
+    argument uses.
+    """
     raw: Any = check.document.data
     for step in loc:
         raw = raw[step]

@@ -12,7 +12,13 @@ from pydantic import ValidationError
 
 from stormgate import model
 from stormgate.documents.experiments import Given, Touched, check_experiment
-from stormgate.documents.gate_shape import GateDocument, GateSpec, ObjectiveShape, WaiversDocument, WaiverShape
+from stormgate.documents.gate_shape import (
+    GateDocument,
+    GateSpec,
+    ObjectiveShape,
+    WaiversDocument,
+    WaiverShape,
+)
 from stormgate.documents.objectives import Surroundings, kinds, read_objective
 from stormgate.documents.openslo import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.openslo import KINDS as OPENSLO_KINDS
@@ -28,7 +34,9 @@ OUR_KINDS = ("ReleaseGate", "Target", "Waivers")
 
 
 def load(path: Path, *, allow_production: bool = False) -> model.Plan:
-    """The plan of a gate file. Raises DocumentErrors with every problem in every document it refers to."""
+    """The plan of a gate file. Raises DocumentErrors with every problem in every document it refers
+    to.
+    """
     problems = Problems()
     plan = _Reading(path, problems, allow_production).plan()
     problems.raise_any()
@@ -84,11 +92,21 @@ class _Reading:
     def _gate_among(self, documents: list[Document]) -> Document | None:
         gates = [document for document in documents if document.data.get("kind") == "ReleaseGate"]
         for extra in gates[1:]:
-            self.problems.add(extra.file, extra.line("kind"), "a second ReleaseGate in one file", "one gate, one file")
-        if not gates and documents:
-            found = ", ".join(dict.fromkeys(str(document.data.get("kind")) for document in documents))
             self.problems.add(
-                label(self.path), 1, f"no ReleaseGate in this file, only {found}", "add a document with kind: ReleaseGate"
+                extra.file,
+                extra.line("kind"),
+                "a second ReleaseGate in one file",
+                "one gate, one file",
+            )
+        if not gates and documents:
+            found = ", ".join(
+                dict.fromkeys(str(document.data.get("kind")) for document in documents)
+            )
+            self.problems.add(
+                label(self.path),
+                1,
+                f"no ReleaseGate in this file, only {found}",
+                "add a document with kind: ReleaseGate",
             )
         return gates[0] if gates else None
 
@@ -98,7 +116,9 @@ class _Reading:
             path = self._file(str(name), gate, "sloFiles", index)
             if path.resolve() != self.path.resolve() and path.is_file():
                 found += [
-                    d for d in headed(read_documents(path, self.problems), self.problems) if d.data["kind"] in OPENSLO_KINDS
+                    d
+                    for d in headed(read_documents(path, self.problems), self.problems)
+                    if d.data["kind"] in OPENSLO_KINDS
                 ]
         return found
 
@@ -107,7 +127,11 @@ class _Reading:
         if not path.is_file():
             siblings = path.parent.glob(f"*{path.suffix}") if path.parent.is_dir() else ()
             there = sorted(os.path.relpath(one, self.folder) for one in siblings)
-            fix = nearest(name, there, what="there is") if there else f"paths are relative to {label(self.folder)}"
+            fix = (
+                nearest(name, there, what="there is")
+                if there
+                else f"paths are relative to {label(self.folder)}"
+            )
             self.problems.add(gate.file, gate.line("spec", *loc), f"there is no file {name!r}", fix)
         return path
 
@@ -115,7 +139,9 @@ class _Reading:
         return Path(os.path.relpath(path.resolve(), self.root)).as_posix()
 
     def _anyway(self, spec: Any, gate: Document, slos: dict[str, Slo], broken: set[str]) -> None:
-        """The gate itself is misshapen; what can be understood of it is still checked, so that one run shows all errors."""
+        """The gate itself is misshapen; what can be understood of it is still checked, so that one
+        run shows all errors.
+        """
         if not isinstance(spec, dict):
             return
         trial = None
@@ -129,7 +155,13 @@ class _Reading:
             if isinstance(fault.get("experiment"), str):
                 path = self._file(fault["experiment"], gate, "faults", index, "experiment")
                 if path.is_file():
-                    check_experiment(path, _given(fault.get("configuration"), index, gate), self.root, trial, self.problems)
+                    check_experiment(
+                        path,
+                        _given(fault.get("configuration"), index, gate),
+                        self.root,
+                        trial,
+                        self.problems,
+                    )
         refs = spec.get("sloRefs")
         around = Surroundings(
             kinds=kinds(),
@@ -141,16 +173,25 @@ class _Reading:
             source=self._relative(self.path),
         )
         for index, data in _mappings(spec.get("objectives")):
-            with contextlib.suppress(ValidationError):  # already noted, where the whole gate did not fit
-                read_objective(index, ObjectiveShape.model_validate(data), gate, around, self.problems)
+            with contextlib.suppress(
+                ValidationError
+            ):  # already noted, where the whole gate did not fit
+                read_objective(
+                    index, ObjectiveShape.model_validate(data), gate, around, self.problems
+                )
 
-    def _faults(self, spec: GateSpec, gate: Document, trial: model.Target | None) -> dict[str, Touched]:
+    def _faults(
+        self, spec: GateSpec, gate: Document, trial: model.Target | None
+    ) -> dict[str, Touched]:
         touched: dict[str, Touched] = {}
         for index, fault in enumerate(spec.faults):
             loc: Loc = ("faults", index)
             if fault.name in touched:
                 self.problems.add(
-                    gate.file, gate.line("spec", *loc, "name"), f"fault {fault.name!r} is listed twice", "rename one"
+                    gate.file,
+                    gate.line("spec", *loc, "name"),
+                    f"fault {fault.name!r} is listed twice",
+                    "rename one",
                 )
             path = self._file(fault.experiment, gate, *loc, "experiment")
             touched[fault.name] = Touched()
@@ -159,13 +200,17 @@ class _Reading:
                 touched[fault.name] = check_experiment(path, given, self.root, trial, self.problems)
         return touched
 
-    def _objectives(self, spec: GateSpec, gate: Document, around: Surroundings) -> list[model.Objective]:
+    def _objectives(
+        self, spec: GateSpec, gate: Document, around: Surroundings
+    ) -> list[model.Objective]:
         found: list[model.Objective] = []
         names: list[str] = []
         for index, shape in enumerate(spec.objectives):
             line = gate.line("spec", "objectives", index, "name")
             if shape.name in names:
-                self.problems.add(gate.file, line, f"objective {shape.name!r} is listed twice", "rename one")
+                self.problems.add(
+                    gate.file, line, f"objective {shape.name!r} is listed twice", "rename one"
+                )
             names.append(shape.name)
             objective = read_objective(index, shape, gate, around, self.problems)
             if objective is not None:
@@ -173,7 +218,9 @@ class _Reading:
         self._slo_refs(spec, gate, around.slos, around.broken_slos)
         return found
 
-    def _slo_refs(self, spec: GateSpec, gate: Document, slos: dict[str, Slo] | Any, broken: frozenset[str]) -> None:
+    def _slo_refs(
+        self, spec: GateSpec, gate: Document, slos: dict[str, Slo] | Any, broken: frozenset[str]
+    ) -> None:
         used = {objective.slo for objective in spec.objectives}
         for index, name in enumerate(spec.slo_refs):
             line = gate.line("spec", "sloRefs", index)
@@ -181,16 +228,22 @@ class _Reading:
                 self.problems.add(gate.file, line, f"SLO {name!r} is listed twice", "remove one")
             elif name not in slos:
                 if name not in broken:
-                    self.problems.add(gate.file, line, f"unknown SLO {name!r}", nearest(name, slos, what="SLOs"))
+                    self.problems.add(
+                        gate.file, line, f"unknown SLO {name!r}", nearest(name, slos, what="SLOs")
+                    )
             elif name not in used:
                 fix = f"add an objective with slo: {name}, or remove it from sloRefs"
-                self.problems.add(gate.file, line, f"SLO {name!r} is on trial, but no objective judges it", fix)
+                self.problems.add(
+                    gate.file, line, f"SLO {name!r} is on trial, but no objective judges it", fix
+                )
 
     def _waivers(self, spec: GateSpec, gate: Document) -> list[WaiverShape]:
         waivers, document, loc = spec.waivers, gate, ("spec", "waivers")
         if isinstance(waivers, str):
             path = self._file(waivers, gate, "waivers")
-            documents = headed(read_documents(path, self.problems), self.problems) if path.is_file() else []
+            documents = (
+                headed(read_documents(path, self.problems), self.problems) if path.is_file() else []
+            )
             shape = fit(WaiversDocument, documents[0], self.problems) if documents else None
             if shape is None:
                 return []
@@ -200,11 +253,17 @@ class _Reading:
             if waiver.objective not in names:
                 line = document.line(*loc, index, "objective")
                 fix = nearest(waiver.objective, names, what="objectives")
-                self.problems.add(document.file, line, f"a waiver for unknown objective {waiver.objective!r}", fix)
+                self.problems.add(
+                    document.file, line, f"a waiver for unknown objective {waiver.objective!r}", fix
+                )
         return waivers
 
     def _assemble(
-        self, shape: GateDocument, trial: model.Target, objectives: list[model.Objective], waivers: list[WaiverShape]
+        self,
+        shape: GateDocument,
+        trial: model.Target,
+        objectives: list[model.Objective],
+        waivers: list[WaiverShape],
     ) -> model.Plan:
         spec = shape.spec
         load_file = self._relative(self.folder / spec.load.locustfile)
@@ -221,7 +280,9 @@ class _Reading:
             confidence=spec.confidence,
             target=trial,
             load=replace(
-                model.Load(locustfile=load_file, rate_per_s=spec.load.rate_per_s, users=spec.load.users),
+                model.Load(
+                    locustfile=load_file, rate_per_s=spec.load.rate_per_s, users=spec.load.users
+                ),
                 workers=spec.load.workers,
                 tags=tuple(spec.load.tags),
             ),
@@ -248,7 +309,10 @@ class _Reading:
             ),
             guard=guard,
             waivers=tuple(
-                model.Waiver(objective=w.objective, owner=w.owner, reason=w.reason, expires=w.expires) for w in waivers
+                model.Waiver(
+                    objective=w.objective, owner=w.owner, reason=w.reason, expires=w.expires
+                )
+                for w in waivers
             ),
             stop=spec.stop,
             source=self._relative(self.path),
@@ -256,34 +320,55 @@ class _Reading:
 
 
 def headed(documents: list[Document], problems: Problems) -> list[Document]:
-    """The documents that say what they are: a mapping whose kind and apiVersion belong together. The rest is noted."""
+    """The documents that say what they are: a mapping whose kind and apiVersion belong together.
+    The rest is noted.
+    """
     found = []
     for document in documents:
         if not isinstance(document.data, dict):
-            problems.add(document.file, document.line(), "not a document", "write apiVersion, kind, metadata and spec")
+            problems.add(
+                document.file,
+                document.line(),
+                "not a document",
+                "write apiVersion, kind, metadata and spec",
+            )
             continue
         kind, version = document.data.get("kind"), document.data.get("apiVersion")
         if kind in OUR_KINDS or kind in OPENSLO_KINDS:
             wanted = API_VERSION if kind in OUR_KINDS else OPENSLO_VERSION
             if version != wanted:
                 said = "no apiVersion" if version is None else f"apiVersion {version!r}"
-                problems.add(document.file, document.line("apiVersion"), f"{said} for kind {kind}", f"write apiVersion: {wanted}")
+                problems.add(
+                    document.file,
+                    document.line("apiVersion"),
+                    f"{said} for kind {kind}",
+                    f"write apiVersion: {wanted}",
+                )
                 # Read on as if it were right: one mistake, one message.
                 document.data["apiVersion"] = wanted
             found.append(document)
             continue
         message = "no kind" if kind is None else f"unknown kind {kind!r}"
         problems.add(
-            document.file, document.line("kind"), message, nearest(str(kind), (*OUR_KINDS, *OPENSLO_KINDS), what="kinds")
+            document.file,
+            document.line("kind"),
+            message,
+            nearest(str(kind), (*OUR_KINDS, *OPENSLO_KINDS), what="kinds"),
         )
     return found
 
 
 def _mappings(value: Any) -> list[tuple[int, dict[str, Any]]]:
-    return [(index, one) for index, one in enumerate(value) if isinstance(one, dict)] if isinstance(value, list) else []
+    return (
+        [(index, one) for index, one in enumerate(value) if isinstance(one, dict)]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def _given(configuration: Any, index: int, gate: Document) -> Given:
     values = configuration if isinstance(configuration, dict) else {}
-    places = {key: (gate.file, gate.line("spec", "faults", index, "configuration", key)) for key in values}
+    places = {
+        key: (gate.file, gate.line("spec", "faults", index, "configuration", key)) for key in values
+    }
     return Given(values, places)

@@ -1,4 +1,6 @@
-"""The ReleaseGate kind: what OpenSLO cannot say (seconds, phases, faults, confidence), referring to SLOs by name."""
+"""The ReleaseGate kind: what OpenSLO cannot say (seconds, phases, faults, confidence), referring to
+SLOs by name.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +11,22 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from stormgate.documents.shapes import Ours, Shape
-from stormgate.documents.values import Name, PositiveMilliseconds, PositiveSeconds, Seconds, Share, show, wrong
+from stormgate.documents.values import (
+    Name,
+    PositiveMilliseconds,
+    PositiveSeconds,
+    Seconds,
+    Share,
+    show,
+    wrong,
+)
 
 
 def _confidence(value: float) -> float:
     if not 0.5 < value < 1:
-        raise wrong(f"{value:g} is not a confidence", "write a share between 50% and 100%, such as 0.95")
+        raise wrong(
+            f"{value:g} is not a confidence", "write a share between 50% and 100%, such as 0.95"
+        )
     return value
 
 
@@ -63,9 +75,13 @@ class FaultShape(Shape):
 
 
 class ObjectiveShape(BaseModel):
-    """One thing that must hold. Which further keys there are depends on the kind; they are checked against it."""
+    """One thing that must hold. Which further keys there are depends on the kind; they are checked
+    against it.
+    """
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        extra="allow", frozen=True, strict=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     name: Name
     kind: str
@@ -145,7 +161,9 @@ class WaiversSpec(Shape):
 
 
 class WaiversDocument(Ours):
-    """Waivers in a file of their own, so that who may change them can differ from who may change the gate."""
+    """Waivers in a file of their own, so that who may change them can differ from who may change
+    the gate.
+    """
 
     kind: Literal["Waivers"]
     spec: WaiversSpec

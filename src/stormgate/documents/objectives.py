@@ -1,7 +1,8 @@
 """Objectives: the keys a document writes, translated to the fields the objective's kind declares.
 
-One rule serves every kind, so that a kind is added by adding its file in judge/: field `lte_ms` is written `lte: 50ms`,
-`sustained_s` is `sustained: 1s`, `min_samples` is `minSamples`, and a fraction may be written `99%`.
+One rule serves every kind, so that a kind is added by adding its file in judge/: field `lte_ms` is
+written `lte: 50ms`, `sustained_s` is `sustained: 1s`, `min_samples` is `minSamples`, and a fraction
+may be written `99%`.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ class Surroundings:
     slo_refs: tuple[str, ...]
     faults: tuple[str, ...]
     target: model.Target | None
-    source: str  # the gate's file as evidence names it: relative to the suite's root, the same on every machine
+    # the gate's file as evidence names it: relative to the suite's root, the same on every machine
+    source: str
 
 
 def written_keys(spec: type[BaseModel]) -> dict[str, str]:
-    """Document key -> field of a kind's spec. Fields that differ in their unit alone keep it in their keys."""
+    """Document key -> field of a kind's spec. Fields that differ in their unit alone keep it in
+    their keys.
+    """
     short = {name: to_camel(re.sub(r"_(ms|s)$", "", name)) for name in spec.model_fields}
     shared = [key for key in short.values() if list(short.values()).count(key) > 1]
     return {to_camel(name) if key in shared else key: name for name, key in short.items()}
@@ -58,13 +62,20 @@ def written_keys(spec: type[BaseModel]) -> dict[str, str]:
 def read_objective(
     index: int, shape: ObjectiveShape, document: Document, around: Surroundings, problems: Problems
 ) -> model.Objective | None:
-    """The objective at `index` with its SLO reference resolved, or None with what is wrong noted."""
+    """The objective at `index` with its SLO reference resolved, or None with what is wrong
+    noted.
+    """
     loc: Loc = ("spec", "objectives", index)
     before = len(problems)
     spec_type = around.kinds.get(shape.kind)
     if spec_type is None:
         line = document.line(*loc, "kind")
-        problems.add(document.file, line, f"unknown kind {shape.kind!r}", nearest(shape.kind, around.kinds, what="kinds"))
+        problems.add(
+            document.file,
+            line,
+            f"unknown kind {shape.kind!r}",
+            nearest(shape.kind, around.kinds, what="kinds"),
+        )
         _check_references(dict(shape.model_extra or {}), loc, document, around, problems)
         return None
     keys = written_keys(spec_type)
@@ -74,10 +85,20 @@ def read_objective(
         line = document.line(*loc, key)
         if key not in keys:
             allowed = ("name", "kind", "slo", *keys)
-            problems.add(document.file, line, f"unknown key {key!r} in objective {shape.name!r}", nearest(key, allowed))
+            problems.add(
+                document.file,
+                line,
+                f"unknown key {key!r} in objective {shape.name!r}",
+                nearest(key, allowed),
+            )
             continue
         if shape.slo is not None and keys[key] in fields and key != "where":
-            problems.add(document.file, line, f"{key!r} is already said by SLO {shape.slo!r}", f"remove {key!r}, or 'slo'")
+            problems.add(
+                document.file,
+                line,
+                f"{key!r} is already said by SLO {shape.slo!r}",
+                f"remove {key!r}, or 'slo'",
+            )
             continue
         try:
             read = _value(keys[key], value)
@@ -85,21 +106,35 @@ def read_objective(
             context = getattr(error, "context", None) or {"what": str(error), "fix": "correct it"}
             problems.add(document.file, line, f"{key}: {context['what']}", context["fix"])
             continue
-        fields[keys[key]] = {**fields.get("where", {}), **read} if key == "where" and isinstance(read, dict) else read
+        fields[keys[key]] = (
+            {**fields.get("where", {}), **read}
+            if key == "where" and isinstance(read, dict)
+            else read
+        )
     # What an SLO that cannot be used would have said is not missing here.
     spec = _fit(spec_type, fields, keys, loc, document, problems, complete=said is not None)
     _check_references(fields if spec is None else spec, loc, document, around, problems)
     if "fault" in spec_type.model_fields and not around.faults:
         problems.add(
-            document.file, document.line(*loc, "kind"), f"{shape.kind!r} judges faults, but the gate has none", "add a fault"
+            document.file,
+            document.line(*loc, "kind"),
+            f"{shape.kind!r} judges faults, but the gate has none",
+            "add a fault",
         )
     if spec is None or len(problems) > before:
         return None
-    return model.Objective(name=shape.name, kind=shape.kind, spec=spec, source=f"{around.source}:{document.line(*loc)}")
+    return model.Objective(
+        name=shape.name, kind=shape.kind, spec=spec, source=f"{around.source}:{document.line(*loc)}"
+    )
 
 
 def _from_slo(
-    shape: ObjectiveShape, spec_type: type[BaseModel], loc: Loc, document: Document, around: Surroundings, problems: Problems
+    shape: ObjectiveShape,
+    spec_type: type[BaseModel],
+    loc: Loc,
+    document: Document,
+    around: Surroundings,
+    problems: Problems,
 ) -> dict[str, Any] | None:
     """What the SLO an objective refers to says, in the fields of the objective's kind."""
     if shape.slo is None:
@@ -108,15 +143,30 @@ def _from_slo(
     slo = around.slos.get(shape.slo)
     if slo is None:
         if shape.slo not in around.broken_slos:
-            problems.add(document.file, line, f"unknown SLO {shape.slo!r}", nearest(shape.slo, around.slos, what="SLOs"))
+            problems.add(
+                document.file,
+                line,
+                f"unknown SLO {shape.slo!r}",
+                nearest(shape.slo, around.slos, what="SLOs"),
+            )
         return None
     if shape.slo not in around.slo_refs:
-        problems.add(document.file, line, f"SLO {shape.slo!r} is not in sloRefs", f"add {shape.slo!r} to sloRefs")
+        problems.add(
+            document.file,
+            line,
+            f"SLO {shape.slo!r} is not in sloRefs",
+            f"add {shape.slo!r} to sloRefs",
+        )
     names = spec_type.model_fields
     said: dict[str, Any] = {}
     if "quantile" in names and "lte_ms" in names:
         if slo.within_ms is None:
-            problems.add(document.file, line, f"SLO {slo.name!r} names no time limit", "add 'within' to its good spec")
+            problems.add(
+                document.file,
+                line,
+                f"SLO {slo.name!r} names no time limit",
+                "add 'within' to its good spec",
+            )
             return None
         said = {"quantile": slo.target, "lte_ms": slo.within_ms}
     elif "target" in names:
@@ -124,7 +174,12 @@ def _from_slo(
     elif "within_ms" in names and slo.within_ms is not None:
         said = {"within_ms": slo.within_ms}
     if not said:
-        problems.add(document.file, line, f"an objective of kind {shape.kind!r} takes nothing from an SLO", "remove 'slo'")
+        problems.add(
+            document.file,
+            line,
+            f"an objective of kind {shape.kind!r} takes nothing from an SLO",
+            "remove 'slo'",
+        )
         return None
     if slo.where and "where" in names:
         said["where"] = dict(slo.where)
@@ -159,12 +214,19 @@ def _fit(
     except ValidationError as error:
         for one in error.errors(include_url=False):
             where, message, fix = explain(spec_type, one)
-            message = message if where else f"objective {document.data['spec']['objectives'][loc[-1]].get('name')!r}: {message}"
+            message = (
+                message
+                if where
+                else f"objective {document.data['spec']['objectives'][loc[-1]].get('name')!r}: "
+                f"{message}"
+            )
             if one["type"] == "missing" and len(one["loc"]) == 1:
                 if not complete:
                     continue
                 key = written.get(str(one["loc"][-1]), str(one["loc"][-1]))
-                problems.add(document.file, document.line(*loc), f"objective lacks {key!r}", f"add {key!r}")
+                problems.add(
+                    document.file, document.line(*loc), f"objective lacks {key!r}", f"add {key!r}"
+                )
                 continue
             step = (written.get(str(where[0]), where[0]), *where[1:]) if where else ()
             for field, key in written.items():
@@ -175,20 +237,38 @@ def _fit(
 
 def phase_names(faults: Iterable[str]) -> list[str]:
     """Every phase an objective may name."""
-    return [*FIXED_PHASES, *FAULT_PHASES, *(f"{kind}[{name}]" for name in faults for kind in FAULT_PHASES)]
+    return [
+        *FIXED_PHASES,
+        *FAULT_PHASES,
+        *(f"{kind}[{name}]" for name in faults for kind in FAULT_PHASES),
+    ]
 
 
-def _check_references(fields: dict[str, Any], loc: Loc, document: Document, around: Surroundings, problems: Problems) -> None:
+def _check_references(
+    fields: dict[str, Any], loc: Loc, document: Document, around: Surroundings, problems: Problems
+) -> None:
     allowed = phase_names(around.faults)
     for key in ("phases", "versus"):
         for at, phase in enumerate(_listed(fields.get(key))):
             line = document.line(*loc, key, at)
             if phase == "warmup":
-                problems.add(document.file, line, "warmup is never judged", f"phases: {', '.join(allowed)}")
+                problems.add(
+                    document.file, line, "warmup is never judged", f"phases: {', '.join(allowed)}"
+                )
             elif phase not in allowed:
-                problems.add(document.file, line, f"unknown phase {phase!r}", nearest(str(phase), allowed, what="phases"))
+                problems.add(
+                    document.file,
+                    line,
+                    f"unknown phase {phase!r}",
+                    nearest(str(phase), allowed, what="phases"),
+                )
             elif phase in FAULT_PHASES and not around.faults:
-                problems.add(document.file, line, f"phase {phase!r}, but the gate has no fault", "add a fault, or judge 'steady'")
+                problems.add(
+                    document.file,
+                    line,
+                    f"phase {phase!r}, but the gate has no fault",
+                    "add a fault, or judge 'steady'",
+                )
     fault = fields.get("fault")
     if isinstance(fault, str) and fault not in around.faults:
         fix = nearest(fault, around.faults, what="faults")
@@ -205,7 +285,14 @@ def _check_references(fields: dict[str, Any], loc: Loc, document: Document, arou
     _check_where(fields.get("where"), columns, loc, document, around, problems)
 
 
-def _check_where(where: Any, columns: list[str], loc: Loc, document: Document, around: Surroundings, problems: Problems) -> None:
+def _check_where(
+    where: Any,
+    columns: list[str],
+    loc: Loc,
+    document: Document,
+    around: Surroundings,
+    problems: Problems,
+) -> None:
     if not isinstance(where, dict) or around.target is None:
         return
     known = {
@@ -216,7 +303,12 @@ def _check_where(where: Any, columns: list[str], loc: Loc, document: Document, a
     for column, wanted in where.items():
         line = document.line(*loc, "where", column)
         if column not in columns:
-            problems.add(document.file, line, f"samples have no column {column!r}", nearest(column, columns, what="columns"))
+            problems.add(
+                document.file,
+                line,
+                f"samples have no column {column!r}",
+                nearest(column, columns, what="columns"),
+            )
             continue
         for value in _listed(wanted):
             if column in known and value not in known[column]:
@@ -231,4 +323,17 @@ def _listed(value: Any) -> list[Any]:
 def columns_of(target: model.Target) -> list[str]:
     """The sample columns a document may split or filter by: names, not times."""
     labels = [label for population in target.populations for label in population.labels]
-    return list(dict.fromkeys(["population", "route", "op", "outcome", "status", *model.COMMON_LABELS, *target.observe, *labels]))
+    return list(
+        dict.fromkeys(
+            [
+                "population",
+                "route",
+                "op",
+                "outcome",
+                "status",
+                *model.COMMON_LABELS,
+                *target.observe,
+                *labels,
+            ]
+        )
+    )

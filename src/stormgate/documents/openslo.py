@@ -1,6 +1,7 @@
 """OpenSLO v1 documents, read strictly: what is accepted here is valid OpenSLO to other tools too.
 
-The parts OpenSLO leaves free (`metricSource.spec`) say what Stormgate counts: which outcome is good, within which time.
+The parts OpenSLO leaves free (`metricSource.spec`) say what Stormgate counts: which outcome is
+good, within which time.
 """
 
 from __future__ import annotations
@@ -13,17 +14,34 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from stormgate.documents.problems import Problems
 from stormgate.documents.shapes import Shape, fit
-from stormgate.documents.values import OPENSLO_DURATION, PositiveMilliseconds, openslo_window_s, show, wrong
+from stormgate.documents.values import (
+    OPENSLO_DURATION,
+    PositiveMilliseconds,
+    openslo_window_s,
+    show,
+    wrong,
+)
 from stormgate.documents.yamlfile import Document
 
 API_VERSION = "openslo/v1"
-KINDS = ("SLO", "SLI", "Service", "DataSource", "AlertPolicy", "AlertCondition", "AlertNotificationTarget")
+KINDS = (
+    "SLO",
+    "SLI",
+    "Service",
+    "DataSource",
+    "AlertPolicy",
+    "AlertCondition",
+    "AlertNotificationTarget",
+)
 SOURCE_TYPE = "stormgate"
 
 
 def _target(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-        raise wrong(f"{show(value)} is not a target of OpenSLO", "write a number from 0 up to, but not, 1 (OpenSLO has no 100%)")
+        raise wrong(
+            f"{show(value)} is not a target of OpenSLO",
+            "write a number from 0 up to, but not, 1 (OpenSLO has no 100%)",
+        )
     return float(value)
 
 
@@ -32,12 +50,21 @@ LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 
 def _label(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(LABEL, value):
-        raise wrong(f"{show(value)} is not a name of OpenSLO", "write a DNS label: lower-case letters, digits, dashes")
+        raise wrong(
+            f"{show(value)} is not a name of OpenSLO",
+            "write a DNS label: lower-case letters, digits, dashes",
+        )
     return value
 
 
-Label = Annotated[str, BeforeValidator(_label), WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$"})]
-Target = Annotated[float, BeforeValidator(_target), WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximum": 1})]
+Label = Annotated[
+    str, BeforeValidator(_label), WithJsonSchema({"type": "string", "pattern": f"^{LABEL}$"})
+]
+Target = Annotated[
+    float,
+    BeforeValidator(_target),
+    WithJsonSchema({"type": "number", "minimum": 0, "exclusiveMaximum": 1}),
+]
 
 
 class SloMetadata(Shape):
@@ -50,7 +77,9 @@ class SloMetadata(Shape):
 
 
 class GoodSpec(Shape):
-    """Which samples count as good: answered with `outcome`, and within the time where one is given."""
+    """Which samples count as good: answered with `outcome`, and within the time where one is
+    given.
+    """
 
     outcome: Literal["ok"] = "ok"
     within: PositiveMilliseconds | None = None
@@ -165,7 +194,9 @@ class SliDocument(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Slo:
-    """An SLO as the gate uses it: share `target` of the requests `where` good `within_ms`, promised over `window_s` seconds."""
+    """An SLO as the gate uses it: share `target` of the requests `where` good `within_ms`, promised
+    over `window_s` seconds.
+    """
 
     name: str
     target: float
@@ -176,7 +207,9 @@ class Slo:
 
 
 def read_slos(documents: list[Document], problems: Problems) -> tuple[dict[str, Slo], set[str]]:
-    """The SLOs by name, and the names of those that are there but wrong (so that nobody is told they are missing)."""
+    """The SLOs by name, and the names of those that are there but wrong (so that nobody is told
+    they are missing).
+    """
     shared: dict[str, IndicatorSpec] = {}
     shapes: list[tuple[Document, SloDocument]] = []
     broken: set[str] = set()
@@ -198,14 +231,26 @@ def read_slos(documents: list[Document], problems: Problems) -> tuple[dict[str, 
         if name in found:
             line = document.line("metadata", "name")
             problems.add(
-                document.file, line, f"SLO {name!r} is defined twice (first at {found[name].document.at()})", "rename one"
+                document.file,
+                line,
+                f"SLO {name!r} is defined twice (first at {found[name].document.at()})",
+                "rename one",
             )
             continue
-        indicator = shape.spec.indicator.spec if shape.spec.indicator else shared.get(shape.spec.indicator_ref or "")
+        indicator = (
+            shape.spec.indicator.spec
+            if shape.spec.indicator
+            else shared.get(shape.spec.indicator_ref or "")
+        )
         if indicator is None:
             line = document.line("spec", "indicatorRef")
             listed = ", ".join(shared) or "there are none"
-            problems.add(document.file, line, f"unknown SLI {shape.spec.indicator_ref!r}", f"SLIs in the files read: {listed}")
+            problems.add(
+                document.file,
+                line,
+                f"unknown SLI {shape.spec.indicator_ref!r}",
+                f"SLIs in the files read: {listed}",
+            )
             broken.add(name)
             continue
         ratio = indicator.ratio_metric

@@ -1,4 +1,6 @@
-"""What is wrong with a document, said so that it can be mended: file, line, what, and what is allowed instead."""
+"""What is wrong with a document, said so that it can be mended: file, line, what, and what is
+allowed instead.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing that is wrong. `line` counts from 1; `fix` says what is allowed, or the nearest allowed word."""
+    """One thing that is wrong. `line` counts from 1; `fix` says what is allowed, or the nearest
+    allowed word.
+    """
 
     file: str
     line: int
@@ -53,7 +57,9 @@ class Problems:
 
 
 def nearest(word: str, allowed: Iterable[str], *, what: str = "allowed here") -> str:
-    """A fix for an unknown word: the allowed one it was probably meant to be, else all of them (at most 20)."""
+    """A fix for an unknown word: the allowed one it was probably meant to be, else all of them (at
+    most 20).
+    """
     words = list(dict.fromkeys(allowed))
     if not words:
         return "nothing can stand here; remove it"
@@ -66,13 +72,17 @@ def nearest(word: str, allowed: Iterable[str], *, what: str = "allowed here") ->
 
 
 def label(path: Path) -> str:
-    """How a message names a file: relative to the working directory where that is shorter to click on, else whole."""
+    """How a message names a file: relative to the working directory where that is shorter to click
+    on, else whole.
+    """
     relative = os.path.relpath(path)
     return os.path.normpath(path) if relative.startswith("..") else relative
 
 
 def suite_root(path: Path) -> Path:
-    """The folder that holds the content folders a document belongs to; its own folder where there are none."""
+    """The folder that holds the content folders a document belongs to; its own folder where there
+    are none.
+    """
     folder = path.resolve().parent
     for candidate in (folder, *folder.parents):
         if any((candidate / name).is_dir() for name in ("loadtests", "experiments", "targets")):

@@ -13,9 +13,16 @@ from stormgate.documents.yamlfile import Document
 
 
 def check_safety(
-    spec: GateSpec, target: model.Target, touched: dict[str, Touched], gate: Document, allowed: bool, problems: Problems
+    spec: GateSpec,
+    target: model.Target,
+    touched: dict[str, Touched],
+    gate: Document,
+    allowed: bool,
+    problems: Problems,
 ) -> None:
-    """Note every rule of safety that the gate breaks. Outside production only a blast radius that is written is held."""
+    """Note every rule of safety that the gate breaks. Outside production only a blast radius that
+    is written is held.
+    """
 
     def note(message: str, fix: str, *loc: str | int) -> None:
         problems.add(gate.file, gate.line("spec", *loc), message, fix)
@@ -24,19 +31,35 @@ def check_safety(
         if not allowed:
             note("the target is production", "say --allow-production to put it on trial", "target")
         if spec.abort is None or spec.abort.error_rate is None:
-            note("production without an abort rule", "add abort: {errorRate: {gt: 5%, for: 5s}}", "abort")
+            note(
+                "production without an abort rule",
+                "add abort: {errorRate: {gt: 5%, for: 5s}}",
+                "abort",
+            )
         if spec.blast_radius is None:
-            note("production without a blast radius", "add blastRadius: {maxRegions: 1, maxUsers: 10%}", "blastRadius")
+            note(
+                "production without a blast radius",
+                "add blastRadius: {maxRegions: 1, maxUsers: 10%}",
+                "blastRadius",
+            )
         for index, fault in enumerate(spec.faults):
             for place in touched[fault.name].unresolved:
                 message = f"fault {fault.name!r} chooses its components only at run time ({place})"
-                note(message, "name them: in production the blast radius is checked beforehand", "faults", index)
+                note(
+                    message,
+                    "name them: in production the blast radius is checked beforehand",
+                    "faults",
+                    index,
+                )
     if spec.blast_radius is None:
         return
     for index, fault in enumerate(spec.faults):
         regions, users = reach(touched[fault.name], target)
         if len(regions) > spec.blast_radius.max_regions:
-            message = f"fault {fault.name!r} touches {len(regions)} regions ({', '.join(sorted(regions))})"
+            message = (
+                f"fault {fault.name!r} touches {len(regions)} regions "
+                f"({', '.join(sorted(regions))})"
+            )
             note(message, f"blastRadius allows {spec.blast_radius.max_regions}", "faults", index)
         if users > spec.blast_radius.max_users + 1e-9:
             message = f"fault {fault.name!r} touches {users:.3g} of the users"
@@ -44,7 +67,8 @@ def check_safety(
 
 
 def reach(touched: Touched, target: model.Target) -> tuple[set[str], float]:
-    """The regions an experiment touches, and the share of users whose first edge is among what it touches.
+    """The regions an experiment touches, and the share of users whose first edge is among what it
+    touches.
 
     A population whose edges are known only at run time counts in full: unknown is not safe.
     """

@@ -1,4 +1,6 @@
-"""JSON Schema of every kind of document, so that editors complete and check them while they are written."""
+"""JSON Schema of every kind of document, so that editors complete and check them while they are
+written.
+"""
 
 from __future__ import annotations
 
@@ -26,22 +28,37 @@ SHAPES: dict[str, type[BaseModel]] = {
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Kind -> its JSON Schema (draft 2020-12). The reader checks more: references, sums, files."""
-    found = {kind: {"$schema": DIALECT, **shape.model_json_schema(by_alias=True)} for kind, shape in SHAPES.items()}
+    found = {
+        kind: {"$schema": DIALECT, **shape.model_json_schema(by_alias=True)}
+        for kind, shape in SHAPES.items()
+    }
     gate = found["ReleaseGate"]
-    objectives = {f"objective-{name}": objective_schema(name, spec) for name, spec in sorted(kinds().items())}
+    objectives = {
+        f"objective-{name}": objective_schema(name, spec) for name, spec in sorted(kinds().items())
+    }
     for name, schema in objectives.items():
-        gate["$defs"] |= {f"{name}-{key}": _moved(value, f"{name}-") for key, value in schema.pop("$defs", {}).items()}
+        gate["$defs"] |= {
+            f"{name}-{key}": _moved(value, f"{name}-")
+            for key, value in schema.pop("$defs", {}).items()
+        }
         gate["$defs"][name] = _moved(schema, f"{name}-")
     gate["$defs"].pop("ObjectiveShape", None)
-    gate["$defs"]["GateSpec"]["properties"]["objectives"]["items"] = {"oneOf": [{"$ref": f"#/$defs/{n}"} for n in objectives]}
+    gate["$defs"]["GateSpec"]["properties"]["objectives"]["items"] = {
+        "oneOf": [{"$ref": f"#/$defs/{n}"} for n in objectives]
+    }
     return found
 
 
 def combined() -> dict[str, Any]:
-    """One schema for a file of any of the kinds: what an editor is pointed at for a file with several documents."""
+    """One schema for a file of any of the kinds: what an editor is pointed at for a file with
+    several documents.
+    """
     definitions: dict[str, Any] = {}
     for kind, schema in schemas().items():
-        definitions |= {f"{kind}-{key}": _moved(value, f"{kind}-") for key, value in schema.pop("$defs", {}).items()}
+        definitions |= {
+            f"{kind}-{key}": _moved(value, f"{kind}-")
+            for key, value in schema.pop("$defs", {}).items()
+        }
         schema.pop("$schema")
         definitions[kind] = _moved(schema, f"{kind}-")
     return {
@@ -53,12 +70,17 @@ def combined() -> dict[str, Any]:
 
 
 def objective_schema(kind: str, spec: type[BaseModel]) -> dict[str, Any]:
-    """One objective kind as it is written in a gate: its fields with units in their values, and what every objective has."""
+    """One objective kind as it is written in a gate: its fields with units in their values, and
+    what every objective has.
+    """
     raw = spec.model_json_schema(by_alias=False)
     properties: dict[str, Any] = {
         "name": {"type": "string"},
         "kind": {"const": kind},
-        "slo": {"type": "string", "description": "Take the target, the time limit and the filter from this SLO."},
+        "slo": {
+            "type": "string",
+            "description": "Take the target, the time limit and the filter from this SLO.",
+        },
     }
     written = written_keys(spec)
     for key, name in written.items():
@@ -84,17 +106,29 @@ def _as_written(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     if name.endswith(("_ms", "_s")):
         return {**DURATION_SCHEMA, **said}
     if schema.get("type") == "number":
-        return {"anyOf": [{k: v for k, v in schema.items() if k not in ("default", "title")}, SHARE_SCHEMA["anyOf"][1]], **said}
+        return {
+            "anyOf": [
+                {k: v for k, v in schema.items() if k not in ("default", "title")},
+                SHARE_SCHEMA["anyOf"][1],
+            ],
+            **said,
+        }
     if schema.get("type") == "array":
         # One word may stand for a list of one.
         return {"anyOf": [schema, {"type": "string"}], **said}
     if name == "where":
         word = {"type": "string"}
-        return {"type": "object", "additionalProperties": {"anyOf": [word, {"type": "array", "items": word}]}, **said}
+        return {
+            "type": "object",
+            "additionalProperties": {"anyOf": [word, {"type": "array", "items": word}]},
+            **said,
+        }
     return schema
 
 
 def _moved(schema: dict[str, Any], prefix: str) -> dict[str, Any]:
     """A schema whose references point at definitions that were renamed with a prefix."""
-    moved: dict[str, Any] = json.loads(json.dumps(copy.deepcopy(schema)).replace('"#/$defs/', f'"#/$defs/{prefix}'))
+    moved: dict[str, Any] = json.loads(
+        json.dumps(copy.deepcopy(schema)).replace('"#/$defs/', f'"#/$defs/{prefix}')
+    )
     return moved

@@ -1,4 +1,6 @@
-"""The shape every document has, and how a misfit is explained with its line and the nearest allowed word."""
+"""The shape every document has, and how a misfit is explained with its line and the nearest allowed
+word.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ class Shape(BaseModel):
     """A mapping in a document: camelCase keys, nothing else accepted, no value coerced."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, alias_generator=to_camel, allow_inf_nan=False, hide_input_in_errors=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        alias_generator=to_camel,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
     )
 
 
@@ -43,7 +50,9 @@ class Ours(Shape):
     metadata: Metadata
 
 
-def fit(shape: type[ShapeT], document: Document, problems: Problems, loc: Loc = ()) -> ShapeT | None:
+def fit(
+    shape: type[ShapeT], document: Document, problems: Problems, loc: Loc = ()
+) -> ShapeT | None:
     """The document (or the part of it at `loc`) as a shape, or None with every misfit noted."""
     data = document.data
     for step in loc:
@@ -59,21 +68,39 @@ def fit(shape: type[ShapeT], document: Document, problems: Problems, loc: Loc = 
 
 def explain(shape: type[BaseModel], error: Mapping[str, Any]) -> tuple[Loc, str, str]:
     """Where a pydantic error points, what is wrong there, and what would be right."""
-    loc: Loc = tuple(step for step in error["loc"] if not (isinstance(step, str) and step.startswith("function-")))
+    loc: Loc = tuple(
+        step
+        for step in error["loc"]
+        if not (isinstance(step, str) and step.startswith("function-"))
+    )
     context = error.get("ctx", {})
     kind = error["type"]
     last = str(loc[-1]) if loc else ""
     if kind == "stormgate":
         return loc, f"{_path(loc)}{context['what']}", context["fix"]
     if kind == "extra_forbidden":
-        return loc, f"unknown key {last!r}{_inside(loc[:-1])}", nearest(last, allowed_keys(shape, loc[:-1]))
+        return (
+            loc,
+            f"unknown key {last!r}{_inside(loc[:-1])}",
+            nearest(last, allowed_keys(shape, loc[:-1])),
+        )
     if kind == "missing":
         return loc[:-1], f"{last!r} is missing{_inside(loc[:-1])}", f"add {last!r}"
     if kind in ("value_error", "assertion_error"):
-        return loc, f"{_path(loc)}{_lower(str(context.get('error', error['msg'])))}", "change it to fit"
+        return (
+            loc,
+            f"{_path(loc)}{_lower(str(context.get('error', error['msg'])))}",
+            "change it to fit",
+        )
     if kind == "literal_error":
-        words = [word.strip().strip("'") for word in context["expected"].replace(" or ", ",").split(",")]
-        return loc, f"{_path(loc)}{show(error['input'])} is unknown", nearest(str(error["input"]), words)
+        words = [
+            word.strip().strip("'") for word in context["expected"].replace(" or ", ",").split(",")
+        ]
+        return (
+            loc,
+            f"{_path(loc)}{show(error['input'])} is unknown",
+            nearest(str(error["input"]), words),
+        )
     return loc, f"{_path(loc)}{show(error['input'])} does not fit", _lower(error["msg"])
 
 

@@ -1,6 +1,8 @@
-"""What functions a Python module offers and which arguments they take, read from its source without running it.
+"""What functions a Python module offers and which arguments they take, read from its source without
+running it.
 
-Experiments are checked before anything starts, and importing their modules would start Chaos Toolkit's machinery.
+Experiments are checked before anything starts, and importing their modules would start Chaos
+Toolkit's machinery.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ INJECTED = frozenset({"configuration", "secrets", "experiment_ref"})
 
 
 def module_source(name: str, root: Path) -> Path | None:
-    """The file a module's name stands for, looked for in the suite's root first. None where there is no Python source."""
+    """The file a module's name stands for, looked for in the suite's root first. None where there
+    is no Python source.
+    """
     path: list[str] | None = None
     spec = None
     for index, part in enumerate(name.split(".")):
@@ -44,7 +48,9 @@ def module_source(name: str, root: Path) -> Path | None:
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """What a module's source defines, and what it takes from where: name -> (module, name there)."""
+    """What a module's source defines, and what it takes from where: name -> (module, name
+    there).
+    """
 
     defined: dict[str, Signature]
     imported: dict[str, tuple[str, str]]
@@ -61,13 +67,19 @@ def module(name: str, root: Path) -> Module | None:
     if source is None:
         return None
     try:
-        return _parsed(source, source.stat().st_mtime_ns, name if source.name == "__init__.py" else name.rpartition(".")[0])
+        return _parsed(
+            source,
+            source.stat().st_mtime_ns,
+            name if source.name == "__init__.py" else name.rpartition(".")[0],
+        )
     except (OSError, SyntaxError, ValueError):
         return None
 
 
 def signature(func: str, found: Module, root: Path, depth: int = 4) -> Signature | None:
-    """The signature of a module's function, looked up through re-exports; None where there is none."""
+    """The signature of a module's function, looked up through re-exports; None where there is
+    none.
+    """
     if func in found.defined:
         return found.defined[func]
     if func not in found.imported or depth == 0:
@@ -98,7 +110,11 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Signature:
     positional = [a.arg for a in (*spec.posonlyargs, *spec.args)]
     keyword = [a.arg for a in spec.kwonlyargs]
     required = positional[: len(positional) - len(spec.defaults)]
-    required += [a.arg for a, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True) if default is None]
+    required += [
+        a.arg
+        for a, default in zip(spec.kwonlyargs, spec.kw_defaults, strict=True)
+        if default is None
+    ]
     return Signature(
         name=node.name,
         arguments=tuple(a for a in (*positional, *keyword) if a not in INJECTED),

@@ -1,4 +1,6 @@
-"""Target documents: the system on trial, its regions, users and components, and what may be contacted."""
+"""Target documents: the system on trial, its regions, users and components, and what may be
+contacted.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def _ip_address(value: str) -> str:
 
 
 class PopulationShape(Place):
-    """Users in one place: their share of the traffic, and how they reach each edge, nearest first."""
+    """Users in one place: their share of the traffic, and how they reach each edge, nearest
+    first.
+    """
 
     share: Share
     edges: list[str] = Field(default_factory=list)
@@ -58,7 +62,9 @@ class ObserveShape(Shape):
     """How a component is looked at from outside, not through what breaks it."""
 
     protocol: Literal["http", "redis", "postgres", "tcp"]
-    address: str = Field(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):[0-9]{1,5}$|^\$\{[A-Za-z_][A-Za-z0-9_]*\}$")
+    address: str = Field(
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):[0-9]{1,5}$|^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
+    )
     path: str = Field(default="/healthz", pattern="^/")
 
 
@@ -105,9 +111,16 @@ class ComponentShape(Shape):
         needed = HANDLE_KEYS.get(self.backend)
         if needed is not None and given != needed:
             listed = ", ".join(sorted(needed)) or "nothing"
-            raise wrong(f"component {self.name!r}: backend {self.backend} needs handle keys {listed}", "write exactly those keys")
+            raise wrong(
+                f"component {self.name!r}: backend {self.backend} needs handle keys {listed}",
+                "write exactly those keys",
+            )
         if (self.backend == "group") != bool(self.parts):
-            raise wrong(f"component {self.name!r}: parts belong to backend group, and a group has at least one", "list its parts")
+            raise wrong(
+                f"component {self.name!r}: parts belong to backend group, and a group has at "
+                "least one",
+                "list its parts",
+            )
         return self
 
 
@@ -120,7 +133,9 @@ class SteeringShape(Shape):
 
 
 class TargetSpec(Shape):
-    """What a target consists of. With `provision` Stormgate starts it itself and fills in the addresses."""
+    """What a target consists of. With `provision` Stormgate starts it itself and fills in the
+    addresses.
+    """
 
     environment: Literal["laboratory", "test", "staging", "production"] = "laboratory"
     allow: list[str] = Field(default_factory=lambda: ["127.0.0.0/8", "::1/128"], min_length=1)
@@ -152,12 +167,19 @@ def load(path: Path) -> model.Target:
 
 
 def read_target(path: Path, problems: Problems) -> model.Target | None:
-    """The target a file describes, as far as it can be understood; whatever is wrong with it is noted in `problems`."""
+    """The target a file describes, as far as it can be understood; whatever is wrong with it is
+    noted in `problems`.
+    """
     documents = read_documents(path, problems)
     if not documents:
         return None
     if len(documents) > 1:
-        problems.add(documents[1].file, documents[1].line(), "a second document in a target file", "one target, one file")
+        problems.add(
+            documents[1].file,
+            documents[1].line(),
+            "a second document in a target file",
+            "one target, one file",
+        )
     document = documents[0]
     shape = fit(TargetDocument, document, problems)
     if shape is None:
@@ -174,16 +196,26 @@ def _outline(data: Any) -> model.Target | None:
 
     def named(key: str) -> list[dict[str, Any]]:
         listed = spec.get(key)
-        return [o for o in listed if isinstance(o, dict) and isinstance(o.get("name"), str)] if isinstance(listed, list) else []
+        return (
+            [o for o in listed if isinstance(o, dict) and isinstance(o.get("name"), str)]
+            if isinstance(listed, list)
+            else []
+        )
 
     provision, observe = spec.get("provision"), spec.get("observe")
     return model.Target(
         name="",
         provision=provision if isinstance(provision, dict) else None,
-        regions=tuple(model.Region(name=o["name"], latitude=0, longitude=0) for o in named("regions")),
+        regions=tuple(
+            model.Region(name=o["name"], latitude=0, longitude=0) for o in named("regions")
+        ),
         populations=tuple(
             model.Population(
-                name=o["name"], share=0, latitude=0, longitude=0, labels=o["labels"] if isinstance(o.get("labels"), dict) else {}
+                name=o["name"],
+                share=0,
+                latitude=0,
+                longitude=0,
+                labels=o["labels"] if isinstance(o.get("labels"), dict) else {},
             )
             for o in named("populations")
         ),
@@ -207,14 +239,19 @@ def _to_model(shape: TargetDocument) -> model.Target:
         name=shape.metadata.name,
         environment=spec.environment,
         allow=tuple(spec.allow),
-        provision=None if spec.provision is None else {name: options or {} for name, options in spec.provision.items()},
+        provision=None
+        if spec.provision is None
+        else {name: options or {} for name, options in spec.provision.items()},
         regions=tuple(model.Region(**region.model_dump()) for region in spec.regions),
         populations=tuple(
-            model.Population(**{**population.model_dump(), "edges": tuple(population.edges)}) for population in spec.populations
+            model.Population(**{**population.model_dump(), "edges": tuple(population.edges)})
+            for population in spec.populations
         ),
         components=tuple(_component(component) for component in spec.components),
         steering=model.Steering(
-            mode=spec.steering.mode, url=spec.steering.url, interval_ms=max(1, round(spec.steering.interval))
+            mode=spec.steering.mode,
+            url=spec.steering.url,
+            interval_ms=max(1, round(spec.steering.interval)),
         ),
         observe=spec.observe,
         status_url=spec.status_url,
@@ -246,18 +283,37 @@ def _check(spec: TargetSpec, document: Document, problems: Problems) -> None:
     ):
         for index, name in enumerate(names):
             if name in names[:index]:
-                note(f"{name!r} is listed twice in {key}", "give each its own name", key, index, "name")
+                note(
+                    f"{name!r} is listed twice in {key}",
+                    "give each its own name",
+                    key,
+                    index,
+                    "name",
+                )
     total = math.fsum(p.share for p in spec.populations)
     if abs(total - 1) > SHARE_TOLERANCE:
-        note(f"the shares of the populations sum to {total:.6g}", "make them sum to 1 (100%)", "populations")
+        note(
+            f"the shares of the populations sum to {total:.6g}",
+            "make them sum to 1 (100%)",
+            "populations",
+        )
     for index, population in enumerate(spec.populations):
         if population.share == 0:
-            note(f"population {population.name!r} has no share", "give it a share above 0, or leave it out", "populations", index)
+            note(
+                f"population {population.name!r} has no share",
+                "give it a share above 0, or leave it out",
+                "populations",
+                index,
+            )
     for name in spec.provision or {}:
         if name not in PROVISIONERS:
             note(f"nothing can provision {name!r}", nearest(name, PROVISIONERS), "provision", name)
     if spec.provision is not None and len(spec.provision) != 1:
-        note("provision names not exactly one thing to start", f"name one of: {', '.join(PROVISIONERS)}", "provision")
+        note(
+            "provision names not exactly one thing to start",
+            f"name one of: {', '.join(PROVISIONERS)}",
+            "provision",
+        )
     _check_components(spec, document, problems)
     _check_reach(spec, document, problems)
     if spec.provision is None and spec.steering.mode == "table" and not spec.steering.url:
@@ -287,7 +343,9 @@ def _check_components(spec: TargetSpec, document: Document, problems: Problems) 
 
 
 def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> None:
-    """Every address must be allowed, and carry no secret: addresses and headers are copied into the evidence."""
+    """Every address must be allowed, and carry no secret: addresses and headers are copied into the
+    evidence.
+    """
     networks, hosts = _allowed(spec.allow, document, problems)
     for loc, url in _urls(spec):
         parts = urlsplit(url)
@@ -295,11 +353,23 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
         if REFERENCE.search(url):
             continue
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            problems.add(document.file, line, f"{url!r} is not a URL", "write http://host:port or https://host")
+            problems.add(
+                document.file,
+                line,
+                f"{url!r} is not a URL",
+                "write http://host:port or https://host",
+            )
         elif parts.username or parts.password:
-            problems.add(document.file, line, "a URL carries credentials", "put them into a header as ${ENV}")
+            problems.add(
+                document.file, line, "a URL carries credentials", "put them into a header as ${ENV}"
+            )
         elif not _reachable(parts.hostname, networks, hosts):
-            problems.add(document.file, line, f"host {parts.hostname!r} is not in allow", f"allow now: {', '.join(spec.allow)}")
+            problems.add(
+                document.file,
+                line,
+                f"host {parts.hostname!r} is not in allow",
+                f"allow now: {', '.join(spec.allow)}",
+            )
     for index, population in enumerate(spec.populations):
         at: Loc = ("spec", "populations", index)
         if spec.provision is None:
@@ -313,7 +383,10 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
                     )
             if not population.edges:
                 problems.add(
-                    document.file, document.line(*at), f"population {population.name!r} reaches no edge", "add edges and links"
+                    document.file,
+                    document.line(*at),
+                    f"population {population.name!r} reaches no edge",
+                    "add edges and links",
                 )
         for header, value in population.headers.items():
             if SECRET_HEADER.search(header) and not REFERENCE.search(value):
@@ -325,14 +398,20 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
                 )
 
 
-def _allowed(allow: Iterable[str], document: Document, problems: Problems) -> tuple[list[Any], set[str]]:
+def _allowed(
+    allow: Iterable[str], document: Document, problems: Problems
+) -> tuple[list[Any], set[str]]:
     networks: list[Any] = []
     hosts: set[str] = set()
     for index, entry in enumerate(allow):
         try:
             networks.append(ipaddress.ip_network(entry))
         except ValueError:
-            if "/" in entry or not re.fullmatch(r"[A-Za-z0-9_.-]+", entry) or re.fullmatch(r"[0-9.]+", entry):
+            if (
+                "/" in entry
+                or not re.fullmatch(r"[A-Za-z0-9_.-]+", entry)
+                or re.fullmatch(r"[0-9.]+", entry)
+            ):
                 problems.add(
                     document.file,
                     document.line("spec", "allow", index),

@@ -33,7 +33,9 @@ def show(value: Any) -> str:
 
 
 def duration_s(value: Any) -> float:
-    """Seconds of a duration such as `250ms`, `60s`, `5m`, `1m30s` or `0`. Raises PydanticCustomError, a ValueError."""
+    """Seconds of a duration such as `250ms`, `60s`, `5m`, `1m30s` or `0`. Raises
+    PydanticCustomError, a ValueError.
+    """
     if value == 0 and not isinstance(value, bool):
         return 0.0
     if isinstance(value, str) and value.startswith("-"):
@@ -41,7 +43,9 @@ def duration_s(value: Any) -> float:
     if not isinstance(value, str) or not re.fullmatch(DURATION, value):
         raise wrong(f"{show(value)} is not a duration", DURATION_FIX)
     # Summed exactly: 100 x 0.001 + ... would give 0.30000000000000004 s for 300ms.
-    total_us = sum(round(float(n) * UNITS_S[u] * 1e6) for n, u in re.findall(r"([0-9.]+)(ms|s|m|h|d)", value))
+    total_us = sum(
+        round(float(n) * UNITS_S[u] * 1e6) for n, u in re.findall(r"([0-9.]+)(ms|s|m|h|d)", value)
+    )
     if total_us > UNITS_S["d"] * 366 * 1e6:
         raise wrong(f"{show(value)} is longer than a year", DURATION_FIX)
     return total_us / 1e6
@@ -74,7 +78,9 @@ def share(value: Any) -> float:
 
 
 def fraction(value: Any) -> float:
-    """A number that may be written in percent; its bounds are for whoever declared the field to check."""
+    """A number that may be written in percent; its bounds are for whoever declared the field to
+    check.
+    """
     if isinstance(value, str) and re.fullmatch(SHARE, value):
         return round(float(value.rstrip("% ")) / 100, 12)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
@@ -83,27 +89,43 @@ def fraction(value: Any) -> float:
 
 
 def openslo_window_s(value: str) -> float:
-    """Seconds of an OpenSLO duration (m, h, d, w, M, Q, Y); a month counts 30 days, a quarter 90, a year 365."""
+    """Seconds of an OpenSLO duration (m, h, d, w, M, Q, Y); a month counts 30 days, a quarter 90, a
+    year 365.
+    """
     return float(value[:-1]) * OPENSLO_DAYS[value[-1]] * 86400
 
 
 def _name(value: Any) -> Any:
     if not isinstance(value, str) or not re.fullmatch(NAME, value):
-        raise wrong(f"{show(value)} is not a name", "use lower-case letters, digits, dots and dashes, at most 63 of them")
+        raise wrong(
+            f"{show(value)} is not a name",
+            "use lower-case letters, digits, dots and dashes, at most 63 of them",
+        )
     return value
 
 
-_DURATION_SCHEMA = {"type": "string", "pattern": f"^{DURATION}$", "examples": ["250ms", "60s", "5m"]}
+_DURATION_SCHEMA = {
+    "type": "string",
+    "pattern": f"^{DURATION}$",
+    "examples": ["250ms", "60s", "5m"],
+}
 _SHARE_SCHEMA = {
-    "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": f"^{SHARE}$"}],
+    "anyOf": [
+        {"type": "number", "minimum": 0, "maximum": 1},
+        {"type": "string", "pattern": f"^{SHARE}$"},
+    ],
     "examples": ["2%", 0.02],
 }
 
 Seconds = Annotated[float, BeforeValidator(duration_s), WithJsonSchema(_DURATION_SCHEMA)]
 PositiveSeconds = Annotated[float, BeforeValidator(positive_s), WithJsonSchema(_DURATION_SCHEMA)]
-PositiveMilliseconds = Annotated[float, BeforeValidator(positive_ms), WithJsonSchema(_DURATION_SCHEMA)]
+PositiveMilliseconds = Annotated[
+    float, BeforeValidator(positive_ms), WithJsonSchema(_DURATION_SCHEMA)
+]
 Share = Annotated[float, BeforeValidator(share), WithJsonSchema(_SHARE_SCHEMA)]
-Name = Annotated[str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})]
+Name = Annotated[
+    str, BeforeValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME}$"})
+]
 
 DURATION_SCHEMA = _DURATION_SCHEMA
 SHARE_SCHEMA = _SHARE_SCHEMA

@@ -1,7 +1,8 @@
 """YAML to plain data, with the line of every key and every item.
 
-Nodes are read below ruamel's constructors: those stop at the first duplicate key, unfold aliases without a limit and turn
-dates into objects. Here every duplicate is reported, aliases cannot explode and a scalar is a string, number, bool or null.
+Nodes are read below ruamel's constructors: those stop at the first duplicate key, unfold aliases
+without a limit and turn dates into objects. Here every duplicate is reported, aliases cannot
+explode and a scalar is a string, number, bool or null.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ Loc = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One YAML document: plain data, and for each place in it the line of its key (or of its list item)."""
+    """One YAML document: plain data, and for each place in it the line of its key (or of its list
+    item).
+    """
 
     path: Path
     data: Any
@@ -53,7 +56,9 @@ class Document:
 
 
 def read_documents(path: Path, problems: Problems) -> list[Document]:
-    """Every document of a YAML (or JSON) file. What cannot be read is noted in `problems` and left out."""
+    """Every document of a YAML (or JSON) file. What cannot be read is noted in `problems` and left
+    out.
+    """
     text = _text(path, problems)
     if text is None:
         return []
@@ -61,20 +66,32 @@ def read_documents(path: Path, problems: Problems) -> list[Document]:
         roots = list(_compose(text))
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        problems.add(label(path), line, f"not YAML: {error.problem or 'cannot be read'}", _hint(text, line))
+        problems.add(
+            label(path), line, f"not YAML: {error.problem or 'cannot be read'}", _hint(text, line)
+        )
         return []
     except YAMLError as error:
         problems.add(
-            label(path), 1, f"not YAML: {str(error).splitlines()[0]}", "write it as UTF-8 text without control characters"
+            label(path),
+            1,
+            f"not YAML: {str(error).splitlines()[0]}",
+            "write it as UTF-8 text without control characters",
         )
         return []
     except RecursionError:
-        problems.add(label(path), 1, "nested too deep to be read", f"nest at most {MAX_DEPTH} levels")
+        problems.add(
+            label(path), 1, "nested too deep to be read", f"nest at most {MAX_DEPTH} levels"
+        )
         return []
     documents = [_document(path, root, problems) for root in roots if root is not None]
     found = [document for document in documents if document is not None]
     if not roots or all(root is None for root in roots):
-        problems.add(label(path), 1, "the file is empty", "write a document with apiVersion, kind, metadata and spec")
+        problems.add(
+            label(path),
+            1,
+            "the file is empty",
+            "write a document with apiVersion, kind, metadata and spec",
+        )
     return found
 
 
@@ -82,17 +99,27 @@ def _text(path: Path, problems: Problems) -> str | None:
     name = label(path)
     try:
         if not path.is_file():
-            problems.add(name, 1, "there is no such file" if not path.exists() else "this is not a file", "check the path")
+            problems.add(
+                name,
+                1,
+                "there is no such file" if not path.exists() else "this is not a file",
+                "check the path",
+            )
             return None
         with path.open("rb") as stream:
             raw = stream.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         problems.add(
-            name, 1, f"cannot be read: {getattr(error, 'strerror', None) or error}", "check the path and its permissions"
+            name,
+            1,
+            f"cannot be read: {getattr(error, 'strerror', None) or error}",
+            "check the path and its permissions",
         )
         return None
     if len(raw) > MAX_BYTES:
-        problems.add(name, 1, f"larger than {MAX_BYTES >> 20} MiB", "a document is a few pages; split it")
+        problems.add(
+            name, 1, f"larger than {MAX_BYTES >> 20} MiB", "a document is a few pages; split it"
+        )
         return None
     try:
         return raw.decode("utf-8-sig")
@@ -103,7 +130,8 @@ def _text(path: Path, problems: Problems) -> str | None:
 
 
 def _compose(text: str) -> Iterator[Node | None]:
-    # The scanner's time grows with the square of the nesting: a page of brackets would keep it busy for minutes.
+    # The scanner's time grows with the square of the nesting: a page of brackets would keep it busy
+    # for minutes.
     depth = 0
     for event in YAML(typ="rt").parse(text):
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
@@ -132,9 +160,17 @@ class _Reader:
     def value(self, node: Node, loc: Loc) -> Any:
         self.values += 1
         if len(loc) > MAX_DEPTH:
-            raise _TooMuchError(node, f"nested deeper than {MAX_DEPTH} levels", "flatten it (an alias must not contain itself)")
+            raise _TooMuchError(
+                node,
+                f"nested deeper than {MAX_DEPTH} levels",
+                "flatten it (an alias must not contain itself)",
+            )
         if self.values > MAX_VALUES:
-            raise _TooMuchError(node, f"unfolds to more than {MAX_VALUES:,} values", "write less, or use fewer aliases")
+            raise _TooMuchError(
+                node,
+                f"unfolds to more than {MAX_VALUES:,} values",
+                "write less, or use fewer aliases",
+            )
         if isinstance(node, MappingNode):
             return self._mapping(node, loc)
         if isinstance(node, SequenceNode):
@@ -151,14 +187,21 @@ class _Reader:
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, ScalarNode):
-                self.problems.add(self.name, line, "a key is a list or a mapping", "use a plain word as the key")
+                self.problems.add(
+                    self.name, line, "a key is a list or a mapping", "use a plain word as the key"
+                )
                 continue
             key = str(key_node.value)
             if key == "<<":
-                self.problems.add(self.name, line, "merge keys (<<) are not read", "write the keys out")
+                self.problems.add(
+                    self.name, line, "merge keys (<<) are not read", "write the keys out"
+                )
             elif key in first:
                 self.problems.add(
-                    self.name, line, f"key {key!r} is written twice (first on line {first[key]})", "keep one of the two"
+                    self.name,
+                    line,
+                    f"key {key!r} is written twice (first on line {first[key]})",
+                    "keep one of the two",
                 )
             else:
                 first[key] = line
@@ -180,10 +223,17 @@ class _Reader:
             if kind == "int":
                 return _whole(text)
             if kind == "float":
-                return float(text.replace("_", "").replace(".inf", "inf").replace(".nan", "nan").replace(".NaN", "nan"))
+                return float(
+                    text.replace("_", "")
+                    .replace(".inf", "inf")
+                    .replace(".nan", "nan")
+                    .replace(".NaN", "nan")
+                )
         except ValueError:
             return text
-        self.problems.add(self.name, node.start_mark.line + 1, f"tag {tag!r} is not read", "remove the tag")
+        self.problems.add(
+            self.name, node.start_mark.line + 1, f"tag {tag!r} is not read", "remove the tag"
+        )
         return text
 
 

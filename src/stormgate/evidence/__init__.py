@@ -1,6 +1,7 @@
 """The run folder: appended to while a run goes on, read afterwards (docs/evidence.md).
 
-`open_run(folder)` is the way in for notebooks: `open_run("reports/latest").samples()` is a pandas DataFrame.
+`open_run(folder)` is the way in for notebooks: `open_run("reports/latest").samples()` is a pandas
+DataFrame.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ __all__ = ["open_run"]
 
 
 def open_run(folder: str | Path) -> Run:
-    """The evidence in a run folder. Raises FileNotFoundError when there is none; anything else missing is a `problem`."""
+    """The evidence in a run folder. Raises FileNotFoundError when there is none; anything else
+    missing is a `problem`.
+    """
     from stormgate.evidence.read import Run
 
     return Run(Path(folder))

@@ -1,4 +1,6 @@
-"""`stormgate evidence check`: can this folder be judged? Names every torn block, wrong hash, wrong column and missing file."""
+"""`stormgate evidence check`: can this folder be judged? Names every torn block, wrong hash, wrong
+column and missing file.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ _DICTIONARY = "dictionary<values=string, indices=int32, ordered=0>"
 
 
 def check_run(folder: Path) -> list[str]:
-    """Problems of a run folder, each `file: what`; empty when it is whole. Raises FileNotFoundError when there is no folder."""
+    """Problems of a run folder, each `file: what`; empty when it is whole. Raises FileNotFoundError
+    when there is no folder.
+    """
     run = Run(folder)
     problems = check_manifest(run.folder)
     if run.plan is not None and run.plan.digest != plan_digest(run.plan):
@@ -55,16 +59,25 @@ def _check_samples(run: Run) -> list[str]:
                 problems.append(f"{file}: column {name!r} is missing")
             elif types[name] != wanted:
                 problems.append(f"{file}: column {name!r} is {types[name]}, not {wanted}")
-    problems += [f"samples/{f.worker}.arrow: cut, no end of stream" for f in run.sample_files.values() if not f.ended]
+    problems += [
+        f"samples/{f.worker}.arrow: cut, no end of stream"
+        for f in run.sample_files.values()
+        if not f.ended
+    ]
     return problems
 
 
 def _check_counts(run: Run) -> list[str]:
-    """Rows read against the rows each worker says it wrote: a stream cut between two blocks ends silently."""
+    """Rows read against the rows each worker says it wrote: a stream cut between two blocks ends
+    silently.
+    """
     last: dict[str, dict[str, object]] = {}
     for row in run.generator:
         last[str(row.get("worker"))] = row
-    problems = [f"generator.ndjson: nothing of worker {name!r}" for name in sorted(run.sample_files.keys() - last.keys())]
+    problems = [
+        f"generator.ndjson: nothing of worker {name!r}"
+        for name in sorted(run.sample_files.keys() - last.keys())
+    ]
     for worker, row in sorted(last.items()):
         if not row.get("final"):
             problems.append(f"generator.ndjson: worker {worker!r} has no final row")
@@ -72,5 +85,8 @@ def _check_counts(run: Run) -> list[str]:
         if file is None:
             problems.append(f"samples/{worker}.arrow: missing")
         elif file.rows != row.get("rows"):
-            problems.append(f"samples/{worker}.arrow: {file.rows} rows, but the worker says it wrote {row.get('rows')}")
+            problems.append(
+                f"samples/{worker}.arrow: {file.rows} rows, but the worker says it wrote "
+                f"{row.get('rows')}"
+            )
     return problems

@@ -15,11 +15,14 @@ from stormgate.evidence.write import write_atomically
 LATEST = "latest"
 
 
-def create_run_folder(reports: Path, gate: str, *, now: datetime, first_files: Mapping[str, str]) -> Path:
-    """`reports/<UTC time>-<gate>-<id>/` with `first_files` in it before anything runs, and `reports/latest` pointing there.
+def create_run_folder(
+    reports: Path, gate: str, *, now: datetime, first_files: Mapping[str, str]
+) -> Path:
+    """`reports/<UTC time>-<gate>-<id>/` with `first_files` in it before anything runs, and
+    `reports/latest` pointing there.
 
-    A run that dies must leave no green and no gap, so the first files are the INCONCLUSIVE verdict and its reports.
-    Raises OSError (no space, no permission) before anything else was started.
+    A run that dies must leave no green and no gap, so the first files are the INCONCLUSIVE verdict
+    and its reports. Raises OSError (no space, no permission) before anything else was started.
     """
     slug = re.sub(r"[^a-z0-9]+", "-", gate.lower()).strip("-") or "gate"
     folder = reports / f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{slug}-{secrets.token_hex(3)}"

@@ -1,4 +1,6 @@
-"""Reading evidence while it grows: each poll returns the timeline rows and sample blocks that became whole since the last."""
+"""Reading evidence while it grows: each poll returns the timeline rows and sample blocks that
+became whole since the last.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class NdjsonTail:
 
 
 class _GrowingFile(io.RawIOBase):
-    """A file that pretends to end where its last whole message ends, so that a stream reader never sees half a block."""
+    """A file that pretends to end where its last whole message ends, so that a stream reader never
+    sees half a block.
+    """
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("rb", buffering=0)
@@ -66,8 +70,8 @@ class _GrowingFile(io.RawIOBase):
 class _StreamTail:
     """New whole record batches of one Arrow IPC stream.
 
-    pyarrow's reader cannot resume after running into the end of a file, so the encapsulated messages are counted first and the
-    reader is asked for a batch only when all of it is there.
+    pyarrow's reader cannot resume after running into the end of a file, so the encapsulated
+    messages are counted first and the reader is asked for a batch only when all of it is there.
     """
 
     def __init__(self, path: Path) -> None:
@@ -122,7 +126,8 @@ class _StreamTail:
 
 
 def _body_length(metadata: bytes) -> int:
-    """`bodyLength` of an Arrow `Message` flatbuffer (Arrow columnar format, "Encapsulated message format").
+    """`bodyLength` of an Arrow `Message` flatbuffer (Arrow columnar format, "Encapsulated message
+    format").
 
     Fields of the table are version, header_type, header, bodyLength: the fourth slot of its vtable.
     """
@@ -132,7 +137,11 @@ def _body_length(metadata: bytes) -> int:
     if slot + 2 > vtable + int.from_bytes(metadata[vtable : vtable + 2], "little"):
         return 0
     offset = int.from_bytes(metadata[slot : slot + 2], "little")
-    return int.from_bytes(metadata[root + offset : root + offset + 8], "little", signed=True) if offset else 0
+    return (
+        int.from_bytes(metadata[root + offset : root + offset + 8], "little", signed=True)
+        if offset
+        else 0
+    )
 
 
 class LiveSamples:

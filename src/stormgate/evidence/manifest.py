@@ -1,4 +1,6 @@
-"""manifest.json: SHA-256 and size of every file of a finished run, and whether a folder still matches it."""
+"""manifest.json: SHA-256 and size of every file of a finished run, and whether a folder still
+matches it.
+"""
 
 from __future__ import annotations
 
@@ -19,24 +21,34 @@ def _digest(path: Path) -> str:
 
 
 def evidence_files(folder: Path) -> list[Path]:
-    """Every file of a run folder but the manifest itself, hidden files and logs of the tools, in a fixed order."""
+    """Every file of a run folder but the manifest itself, hidden files and logs of the tools, in a
+    fixed order.
+    """
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.is_file() and path.name != MANIFEST and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file()
+        and path.name != MANIFEST
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
 def write_manifest(folder: Path) -> None:
     """Seal a finished run folder."""
     files: dict[str, Any] = {
-        str(path.relative_to(folder)): {"sha256": _digest(path), "bytes": path.stat().st_size} for path in evidence_files(folder)
+        str(path.relative_to(folder)): {"sha256": _digest(path), "bytes": path.stat().st_size}
+        for path in evidence_files(folder)
     }
-    write_atomically(folder / MANIFEST, json.dumps({"schema": SCHEMA, "files": files}, indent=1, sort_keys=True) + "\n")
+    write_atomically(
+        folder / MANIFEST,
+        json.dumps({"schema": SCHEMA, "files": files}, indent=1, sort_keys=True) + "\n",
+    )
 
 
 def check_manifest(folder: Path) -> list[str]:
-    """What differs from the manifest: changed, missing and added files. A missing manifest is one problem."""
+    """What differs from the manifest: changed, missing and added files. A missing manifest is one
+    problem.
+    """
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())["files"]
         expected = {name: entry["sha256"] for name, entry in listed.items()}
@@ -45,8 +57,13 @@ def check_manifest(folder: Path) -> list[str]:
     except (ValueError, KeyError, TypeError, AttributeError):
         return [f"{MANIFEST}: not a manifest"]
     found = {str(path.relative_to(folder)): path for path in evidence_files(folder)}
-    problems = [f"{name}: listed in {MANIFEST} but missing" for name in sorted(expected.keys() - found.keys())]
-    problems += [f"{name}: not listed in {MANIFEST}" for name in sorted(found.keys() - expected.keys())]
+    problems = [
+        f"{name}: listed in {MANIFEST} but missing"
+        for name in sorted(expected.keys() - found.keys())
+    ]
+    problems += [
+        f"{name}: not listed in {MANIFEST}" for name in sorted(found.keys() - expected.keys())
+    ]
     problems += [
         f"{name}: changed since the run (SHA-256 differs from {MANIFEST})"
         for name in sorted(expected.keys() & found.keys())

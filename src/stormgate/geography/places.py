@@ -23,7 +23,9 @@ class UnknownPlaceError(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class City:
-    """A city of GeoNames. `also` are other names it answers to; `continent` is AF AN AS EU NA OC or SA."""
+    """A city of GeoNames. `also` are other names it answers to; `continent` is AF AN AS EU NA OC or
+    SA.
+    """
 
     name: str
     also: tuple[str, ...]
@@ -37,7 +39,9 @@ class City:
 
 @dataclass(frozen=True, slots=True)
 class CloudRegion:
-    """A region of a public cloud, at the place its provider names for it; not the position of a building."""
+    """A region of a public cloud, at the place its provider names for it; not the position of a
+    building.
+    """
 
     provider: str  # aws, azure or gcp
     code: str
@@ -109,7 +113,8 @@ def _cities_by_name() -> dict[str, list[City]]:
 
 
 def city(name: str, country: str | None = None) -> City:
-    """The city of that name; of several, the most populous. Also takes "London, CA" for one country's.
+    """The city of that name; of several, the most populous. Also takes "London, CA" for one
+    country's.
 
     Accents, case and punctuation do not matter. Raises UnknownPlaceError with the nearest names.
     """
@@ -126,12 +131,14 @@ def city(name: str, country: str | None = None) -> City:
         raise UnknownPlaceError(f"no city {wanted!r} in country {land!r}; there is one in {there}")
     known = {folded(n): n for c in cities() for n in (c.name, *c.also)}
     raise UnknownPlaceError(
-        f"no city {wanted!r}{nearest_words(wanted, known)}; give latitude and longitude for a place not listed"
+        f"no city {wanted!r}{nearest_words(wanted, known)}; give latitude and longitude for a "
+        "place not listed"
     )
 
 
 def cloud_region(code: str) -> CloudRegion:
-    """The cloud region of a code, such as "aws:eu-west-1", or "eu-west-1" where only one provider uses it.
+    """The cloud region of a code, such as "aws:eu-west-1", or "eu-west-1" where only one provider
+    uses it.
 
     Raises UnknownPlaceError with the nearest codes, or with the providers to choose from.
     """
@@ -140,12 +147,22 @@ def cloud_region(code: str) -> CloudRegion:
     if len(hits) == 1:
         return hits[0]
     if hits:
-        raise UnknownPlaceError(f"cloud region {code!r} could be any of: {', '.join(f'{r.provider}:{r.code}' for r in hits)}")
-    known = {(f"{r.provider}:{r.code}" if colon else r.code): f"{r.provider}:{r.code}" for r in cloud_regions()}
-    raise UnknownPlaceError(f"no cloud region {code!r}{nearest_words(code.lower(), known, as_is=True)}")
+        raise UnknownPlaceError(
+            f"cloud region {code!r} could be any of: "
+            f"{', '.join(f'{r.provider}:{r.code}' for r in hits)}"
+        )
+    known = {
+        (f"{r.provider}:{r.code}" if colon else r.code): f"{r.provider}:{r.code}"
+        for r in cloud_regions()
+    }
+    raise UnknownPlaceError(
+        f"no cloud region {code!r}{nearest_words(code.lower(), known, as_is=True)}"
+    )
 
 
 def nearest_words(wanted: str, known: dict[str, str], *, as_is: bool = False) -> str:
-    """ "; did you mean X, Y?" for the keys nearest to `wanted`, spelled as their values; empty where none is near."""
+    """ "; did you mean X, Y?" for the keys nearest to `wanted`, spelled as their values; empty
+    where none is near.
+    """
     hits = difflib.get_close_matches(wanted if as_is else folded(wanted), known, n=3, cutoff=0.6)
     return f"; did you mean {', '.join(dict.fromkeys(known[h] for h in hits))}?" if hits else ""

@@ -1,4 +1,6 @@
-"""A mix as a person wants to see it: the map, the day, and what each group and each large origin gets."""
+"""A mix as a person wants to see it: the map, the day, and what each group and each large origin
+gets.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ WIDEST_MAP = 160
 
 
 def render(traffic: TrafficMix, *, on: date, top: int = 12) -> RenderableType:
-    """The mix on a date as a rich renderable, `top` of its origins in full. Fits any width from 60 columns and any encoding."""
+    """The mix on a date as a rich renderable, `top` of its origins in full. Fits any width from 60
+    columns and any encoding.
+    """
     known = facts(traffic, on)
     parts: list[RenderableType] = [_headline(known), "", _WorldMap(traffic, known), ""]
     if _varies(known):
@@ -55,7 +59,9 @@ def _headline(known: MixFacts) -> Text:
     if total.rate_per_s is not None:
         text.append(f"; {total.rate_per_s:,.0f} requests/s on average", style="not bold")
     if total.edges:
-        within = [f"{_percent(share)} within {limit} ms" for limit, share in total.share_within_ms.items()]
+        within = [
+            f"{_percent(share)} within {limit} ms" for limit, share in total.share_within_ms.items()
+        ]
         needed = sum(share < 1 - 1e-9 for share in total.share_within_ms.values()) + 1
         text.append("\nnearest edge: " + ", ".join(within[:needed]), style="not bold")
     return text
@@ -64,7 +70,9 @@ def _headline(known: MixFacts) -> Text:
 class _WorldMap:
     def __init__(self, traffic: TrafficMix, known: MixFacts) -> None:
         self.mix = traffic.mix
-        self.rtt_ms = {origin.name: origin.ways[0].rtt_ms for origin in known.origins if origin.ways}
+        self.rtt_ms = {
+            origin.name: origin.ways[0].rtt_ms for origin in known.origins if origin.ways
+        }
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         marks = ASCII if options.ascii_only else UNICODE
@@ -74,11 +82,14 @@ class _WorldMap:
                 line.append(spot.char, STYLES[spot.style])
             line.rstrip()
             yield line
-        yield from self._legend(marks, coloured=console.color_system is not None and not console.no_color)
+        yield from self._legend(
+            marks, coloured=console.color_system is not None and not console.no_color
+        )
 
     def _legend(self, marks: Marks, coloured: bool) -> RenderResult:
         text = Text.assemble(
-            ("users: ", "bold"), f"{marks.many} {MANY:.0%} or more  {marks.some} {SOME:.1%} or more  {marks.few} fewer",
+            ("users: ", "bold"), f"{marks.many} {MANY:.0%} or more  {marks.some} {SOME:.1%} or "
+                                 f"more  {marks.few} fewer",
         )  # fmt: skip
         if self.mix.regions:
             text.append(f"  {marks.region_with_users} beside a region")
@@ -88,12 +99,18 @@ class _WorldMap:
             unused.append((marks.edge, " edge", STYLES["edge"]))
         line = Text()
         for mark, name, style in unused:
-            line.append(mark, style).append(name).append("  " if (mark, name, style) != unused[-1] else "")
+            line.append(mark, style).append(name).append(
+                "  " if (mark, name, style) != unused[-1] else ""
+            )
         if unused:
             line.append(" without users")
         if self.mix.edges and coloured:
-            line.append("   nearest edge: ", "bold").append(f"in {NEAR_MS:.0f} ms", STYLES["near"]).append(", ")
-            line.append(f"in {FAR_MS:.0f} ms", STYLES["middle"]).append(", ").append("farther", STYLES["far"])
+            line.append("   nearest edge: ", "bold").append(
+                f"in {NEAR_MS:.0f} ms", STYLES["near"]
+            ).append(", ")
+            line.append(f"in {FAR_MS:.0f} ms", STYLES["middle"]).append(", ").append(
+                "farther", STYLES["far"]
+            )
         if line:
             yield line
 
@@ -120,7 +137,9 @@ class _DayChart:
             for hour, level in enumerate(levels):
                 filled = level / highest * self.ROWS - row
                 char = bars[min(int(filled * len(bars)), len(bars) - 1)] if filled > 0 else " "
-                line.append(char * (step - 1) + " ", "bold magenta" if hour == busiest else "magenta")
+                line.append(
+                    char * (step - 1) + " ", "bold magenta" if hour == busiest else "magenta"
+                )
             line.rstrip()
             yield line
         hours = "".join(f"{hour:02d}".ljust(step * 3) for hour in range(0, 24, 3)).rstrip()
@@ -175,7 +194,9 @@ class _GroupTable:
             columns += [
                 _Column("edges", [str(group.edges) for group in rows], rank=2),
                 _Column("in 10 ms", [_percent(group.share_within_ms["10"]) for group in rows]),
-                _Column("90 % in", [_milliseconds(group.rtt_quantiles_ms["0.9"]) for group in rows]),
+                _Column(
+                    "90 % in", [_milliseconds(group.rtt_quantiles_ms["0.9"]) for group in rows]
+                ),
                 _Column("farthest", [group.farthest or "" for group in rows], "left", rank=4),
             ]
         if _varies(self.known):
@@ -191,25 +212,36 @@ class _OriginTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         rows, rest = self.known.origins[: self.top], self.known.origins[self.top :]
         if rows:
-            yield _table(list(self._columns(rows, "#" if options.ascii_only else "█")), options.max_width)
+            yield _table(
+                list(self._columns(rows, "#" if options.ascii_only else "█")), options.max_width
+            )
         if rest:
             and_more = "and " if rows else ""
-            text = f"{and_more}{len(rest)} more with {_percent(sum(o.share for o in rest))} of the requests"
+            text = (
+                f"{and_more}{len(rest)} more with {_percent(sum(o.share for o in rest))} of "
+                "the requests"
+            )
             yield Text(text, style="bright_black")
 
     def _columns(self, rows: Sequence[OriginFacts], bar: str) -> Iterator[_Column]:
-        yield _Column("population", [f"{origin.name} {origin.country}".rstrip() for origin in rows], "left")
+        yield _Column(
+            "population", [f"{origin.name} {origin.country}".rstrip() for origin in rows], "left"
+        )
         yield _Column("share", [_percent(origin.share) for origin in rows])
         if self.known.total.rate_per_s is not None:
             yield _Column("req/s", [f"{origin.rate_per_s:,.0f}" for origin in rows])
         most = self.known.origins[0].share
-        bars = [Text(bar * max(1, round(12 * origin.share / most)), style="green") for origin in rows]
+        bars = [
+            Text(bar * max(1, round(12 * origin.share / most)), style="green") for origin in rows
+        ]
         yield _Column("", bars, "left", rank=3)
         for place, (title, rank) in enumerate((("edge", 0), ("if lost", 1))):
             ways = [origin.ways[place] if len(origin.ways) > place else None for origin in rows]
             if any(ways):
                 yield _Column(title, [way.edge if way else "" for way in ways], "left", rank)
-                yield _Column("RTT", [_rtt(way.rtt_ms) if way else Text() for way in ways], rank=rank)
+                yield _Column(
+                    "RTT", [_rtt(way.rtt_ms) if way else Text() for way in ways], rank=rank
+                )
         first = [origin.ways[0] for origin in rows if origin.ways]
         if any(way.region not in (None, way.edge) for way in first):
             yield _Column("region behind", [way.region or "" for way in first], "left", rank=2)

@@ -1,7 +1,9 @@
-"""What a request says about where it comes from: a client address, a country, a PROXY protocol line.
+"""What a request says about where it comes from: a client address, a country, a PROXY protocol
+line.
 
-Addresses come only from ranges that belong to nobody (RFC 5737 for IPv4, RFC 3849 for IPv6), so a log, a ban list or a
-location lookup that sees one can never hit a person. The same user of the same run always has the same address.
+Addresses come only from ranges that belong to nobody (RFC 5737 for IPv4, RFC 3849 for IPv6), so a
+log, a ban list or a location lookup that sees one can never hit a person. The same user of the same
+run always has the same address.
 """
 
 from __future__ import annotations
@@ -10,7 +12,11 @@ from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 # RFC 5737 section 3: TEST-NET-1, TEST-NET-2 and TEST-NET-3.
-IPV4_NETWORKS = (IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24"), IPv4Network("203.0.113.0/24"))
+IPV4_NETWORKS = (
+    IPv4Network("192.0.2.0/24"),
+    IPv4Network("198.51.100.0/24"),
+    IPv4Network("203.0.113.0/24"),
+)
 # RFC 3849 section 2.
 IPV6_NETWORK = IPv6Network("2001:db8::/32")
 
@@ -19,21 +25,30 @@ IPV4_ADDRESSES = HOSTS_PER_IPV4_NETWORK * len(IPV4_NETWORKS)
 
 
 def _number(seed: int, population: str, user: int) -> int:
-    # Not hash(): that changes with every process, and a reproduced run must send the same addresses.
+    # Not hash(): that changes with every process, and a reproduced run must send the same
+    # addresses.
     return int.from_bytes(blake2b(f"{seed}/{population}/{user}".encode(), digest_size=8).digest())
 
 
 def ipv4_address(seed: int, population: str, user: int) -> str:
-    """The user's IPv4 address. RFC 5737 has 762, so many users share one, as behind a carrier's NAT."""
+    """The user's IPv4 address. RFC 5737 has 762, so many users share one, as behind a carrier's
+    NAT.
+    """
     number = _number(seed, population, user) % IPV4_ADDRESSES
     network = IPV4_NETWORKS[number // HOSTS_PER_IPV4_NETWORK]
     return str(IPv4Address(int(network.network_address) + 1 + number % HOSTS_PER_IPV4_NETWORK))
 
 
 def ipv6_address(seed: int, population: str, user: int) -> str:
-    """The user's IPv6 address: the population picks the /48, the user the rest, so different users have different addresses."""
+    """The user's IPv6 address: the population picks the /48, the user the rest, so different users
+    have different addresses.
+    """
     site = int.from_bytes(blake2b(f"{seed}/{population}".encode(), digest_size=2).digest())
-    return str(IPv6Address(int(IPV6_NETWORK.network_address) | site << 80 | _number(seed, population, user)))
+    return str(
+        IPv6Address(
+            int(IPV6_NETWORK.network_address) | site << 80 | _number(seed, population, user)
+        )
+    )
 
 
 def source_headers(
@@ -45,7 +60,9 @@ def source_headers(
     country_header: str = "X-Country",
     ipv6: bool = False,
 ) -> dict[str, str]:
-    """X-Forwarded-For, and the country in the header the edge under trial reads (CF-IPCountry, CloudFront-Viewer-Country)."""
+    """X-Forwarded-For, and the country in the header the edge under trial reads (CF-IPCountry,
+    CloudFront-Viewer-Country).
+    """
     address = ipv6_address if ipv6 else ipv4_address
     headers = {"X-Forwarded-For": address(seed, population, user)}
     if country:
@@ -54,14 +71,19 @@ def source_headers(
 
 
 def proxy_line(source: str, source_port: int, destination: str, destination_port: int) -> bytes:
-    """The PROXY protocol version 1 line a connection begins with (HAProxy, "The PROXY protocol", section 2.1).
+    """The PROXY protocol version 1 line a connection begins with (HAProxy, "The PROXY protocol",
+    section 2.1).
 
     Raises ValueError where the two addresses are not of one family, or a port is not in 0..65535.
     """
     one, other = ip_address(source), ip_address(destination)
     if one.version != other.version:
-        raise ValueError(f"source {source} and destination {destination} must both be IPv4 or both IPv6")
+        raise ValueError(
+            f"source {source} and destination {destination} must both be IPv4 or both IPv6"
+        )
     for port in (source_port, destination_port):
         if not 0 <= port <= 65535:
             raise ValueError(f"port {port} is outside 0..65535")
-    return f"PROXY TCP{one.version} {one} {other} {source_port} {destination_port}\r\n".encode("ascii")
+    return f"PROXY TCP{one.version} {one} {other} {source_port} {destination_port}\r\n".encode(
+        "ascii"
+    )

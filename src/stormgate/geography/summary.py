@@ -1,4 +1,6 @@
-"""What a mix means, in numbers: volume, distances and the day, for all of it, each group and each origin. Pure."""
+"""What a mix means, in numbers: volume, distances and the day, for all of it, each group and each
+origin. Pure.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ Levels = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """The way from an origin to one edge, and on to the region behind it (None where no region is known)."""
+    """The way from an origin to one edge, and on to the region behind it (None where no region is
+    known).
+    """
 
     edge: str
     distance_km: float
@@ -32,7 +36,9 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class OriginFacts:
-    """One origin: its traffic and its ways, nearest first; the second is what it has when the first edge is lost."""
+    """One origin: its traffic and its ways, nearest first; the second is what it has when the first
+    edge is lost.
+    """
 
     name: str
     group: str
@@ -44,8 +50,8 @@ class OriginFacts:
 
 @dataclass(frozen=True, slots=True)
 class GroupFacts:
-    """Some of the traffic. Shares within limits and round-trip quantiles are of this traffic alone; `utc_levels` are the
-    middles of 24 UTC hours in multiples of its own mean over the week."""
+    """Some of the traffic. Shares within limits and round-trip quantiles are of this traffic alone;
+    `utc_levels` are the middles of 24 UTC hours in multiples of its own mean over the week."""
 
     name: str
     share: float
@@ -76,16 +82,22 @@ class MixFacts:
 
 
 def utc_levels(time_zone: str, day: Day, on: date) -> Levels:
-    """Use in a time zone in the middle of each UTC hour of a date, in multiples of its mean over the week."""
+    """Use in a time zone in the middle of each UTC hour of a date, in multiples of its mean over
+    the week.
+    """
     start = datetime.combine(on, time(0, 30), UTC)
-    return tuple(day.level(hour_of_week(start + timedelta(hours=hour), time_zone)) for hour in range(24))
+    return tuple(
+        day.level(hour_of_week(start + timedelta(hours=hour), time_zone)) for hour in range(24)
+    )
 
 
 def facts(traffic: TrafficMix, on: date) -> MixFacts:
     """All there is to say about a mix on a date (the date decides weekday and summer time)."""
     mix, rate_per_s = traffic.mix, traffic.mean_rate_per_s
     ways = {o.name: _ways(o, mix) for o in mix.origins}
-    levels = {zone: utc_levels(zone, traffic.day, on) for zone in {o.time_zone for o in mix.origins}}
+    levels = {
+        zone: utc_levels(zone, traffic.day, on) for zone in {o.time_zone for o in mix.origins}
+    }
     shares: dict[str, float] = {}
     for origin in mix.origins:
         if origin.group:
@@ -95,9 +107,14 @@ def facts(traffic: TrafficMix, on: date) -> MixFacts:
         title=traffic.title or mix.name,
         date=on.isoformat(),
         total=_group(None, traffic, ways, levels),
-        groups=tuple(_group(name, traffic, ways, levels) for name in sorted(shares, key=lambda name: -shares[name])),
+        groups=tuple(
+            _group(name, traffic, ways, levels)
+            for name in sorted(shares, key=lambda name: -shares[name])
+        ),
         origins=tuple(
-            OriginFacts(o.name, o.group, o.country, o.share, _part(rate_per_s, o.share), ways[o.name])
+            OriginFacts(
+                o.name, o.group, o.country, o.share, _part(rate_per_s, o.share), ways[o.name]
+            )
             for o in sorted(mix.origins, key=lambda o: (-o.share, o.name))
         ),
     )
@@ -107,8 +124,15 @@ def _part(rate_per_s: float | None, share: float) -> float | None:
     return None if rate_per_s is None else rate_per_s * share
 
 
-def _group(name: str | None, traffic: TrafficMix, ways: dict[str, tuple[Way, ...]], levels: dict[str, Levels]) -> GroupFacts:
-    """One group, or all of them for None. Its users are served by the nearest edge, in whichever group that stands."""
+def _group(
+    name: str | None,
+    traffic: TrafficMix,
+    ways: dict[str, tuple[Way, ...]],
+    levels: dict[str, Levels],
+) -> GroupFacts:
+    """One group, or all of them for None. Its users are served by the nearest edge, in whichever
+    group that stands.
+    """
     mix = traffic.mix
     origins = [o for o in mix.origins if name is None or o.group == name]
     share = fsum(o.share for o in origins)
@@ -120,10 +144,18 @@ def _group(name: str | None, traffic: TrafficMix, ways: dict[str, tuple[Way, ...
         origins=len(origins),
         edges=sum(name is None or e.group == name for e in mix.edges),
         regions=sum(name is None or r.group == name for r in mix.regions),
-        share_within_ms={f"{limit:g}": share_within(reached, limit) for limit in LIMITS_MS} if reached else {},
-        rtt_quantiles_ms={f"{quantile:g}": rtt_quantile_ms(reached, quantile) for quantile in QUANTILES} if reached else {},
+        share_within_ms={f"{limit:g}": share_within(reached, limit) for limit in LIMITS_MS}
+        if reached
+        else {},
+        rtt_quantiles_ms={
+            f"{quantile:g}": rtt_quantile_ms(reached, quantile) for quantile in QUANTILES
+        }
+        if reached
+        else {},
         farthest=max(origins, key=lambda o: ways[o.name][0].rtt_ms).name if reached else None,
-        utc_levels=tuple(fsum(o.share * levels[o.time_zone][hour] for o in origins) / share for hour in range(24)),
+        utc_levels=tuple(
+            fsum(o.share * levels[o.time_zone][hour] for o in origins) / share for hour in range(24)
+        ),
     )
 
 
@@ -133,5 +165,13 @@ def _ways(origin: Origin, mix: Mix) -> tuple[Way, ...]:
     for near in nearest(origin, mix.edges, 2):
         region = behind.get(near.edge.region)
         onward = rtt_ms(near.edge, region) if region else None
-        ways.append(Way(near.edge.name, near.distance_km, near.rtt_ms, region.name if region else None, onward))
+        ways.append(
+            Way(
+                near.edge.name,
+                near.distance_km,
+                near.rtt_ms,
+                region.name if region else None,
+                onward,
+            )
+        )
     return tuple(ways)

@@ -1,4 +1,5 @@
-"""A mix on a map of the world, as a grid of characters: coastlines in Braille dots, users, edges and regions as marks.
+"""A mix on a map of the world, as a grid of characters: coastlines in Braille dots, users, edges
+and regions as marks.
 
 Pure: the grid is data, and who shows it (rich, a file, a test) is not known here.
 """
@@ -27,7 +28,8 @@ MANY, SOME = 0.02, 0.005
 # Regions are named on the map where they are few enough for it to stay a map.
 MOST_LABELS = 12
 
-# A user is served near by under this many milliseconds of round trip, acceptably under that, and far away beyond.
+# A user is served near by under this many milliseconds of round trip, acceptably under that, and
+# far away beyond.
 NEAR_MS, FAR_MS = 10.0, 30.0
 
 
@@ -67,7 +69,8 @@ class _Cell:
 
 
 def _miller_y(latitude: float) -> float:
-    # Miller's cylindrical projection (O. M. Miller, Geographical Review 32, 1942): Mercator with the poles pulled in.
+    # Miller's cylindrical projection (O. M. Miller, Geographical Review 32, 1942): Mercator with
+    # the poles pulled in.
     return 1.25 * log(tan(pi / 4 + 0.4 * radians(latitude)))
 
 
@@ -115,21 +118,29 @@ def _dot_is_land(dot_x: int, dot_y: int, dots_across: int, dots_down: int) -> bo
 @cache
 def _land_grid(columns: int) -> tuple[tuple[bool, ...], ...]:
     across, down = columns * DOTS_X, map_rows(columns) * DOTS_Y
-    return tuple(tuple(_dot_is_land(x, y, across, down) for x in range(across)) for y in range(down))
+    return tuple(
+        tuple(_dot_is_land(x, y, across, down) for x in range(across)) for y in range(down)
+    )
 
 
 def _is_drawn(land: tuple[tuple[bool, ...], ...], x: int, y: int) -> bool:
-    """The coast, and inland one dot a cell: solid land would drown the marks where there is no colour."""
+    """The coast, and inland one dot a cell: solid land would drown the marks where there is no
+    colour.
+    """
     if not land[y][x]:
         return False
     around = ((x - 1, y), (x + 1, y), (x, y - 1), (x, y + 1))
-    is_coast = any(0 <= row < len(land) and not land[row][column % len(land[0])] for column, row in around)
+    is_coast = any(
+        0 <= row < len(land) and not land[row][column % len(land[0])] for column, row in around
+    )
     return is_coast or (x % DOTS_X, y % DOTS_Y) == (0, 1)
 
 
 @cache
 def land_cells(columns: int) -> tuple[tuple[tuple[str, bool], ...], ...]:
-    """For each cell its Braille character (a space for open sea), and whether most of it is land."""
+    """For each cell its Braille character (a space for open sea), and whether most of it is
+    land.
+    """
     land = _land_grid(columns)
 
     def cell(row: int, column: int) -> tuple[str, bool]:
@@ -139,11 +150,17 @@ def land_cells(columns: int) -> tuple[tuple[tuple[str, bool], ...], ...]:
         solid = sum(land[top + y][left + x] for x, y in dots)
         return chr(0x2800 + drawn) if drawn else " ", solid * 2 >= len(dots)
 
-    return tuple(tuple(cell(row, column) for column in range(columns)) for row in range(map_rows(columns)))
+    return tuple(
+        tuple(cell(row, column) for column in range(columns)) for row in range(map_rows(columns))
+    )
 
 
-def draw(mix: Mix, columns: int, rtt_ms: Mapping[str, float], marks: Marks = UNICODE) -> Iterator[list[Spot]]:
-    """The rows of the map, top first. `rtt_ms` has each origin's round trip to its nearest edge, where there is one."""
+def draw(
+    mix: Mix, columns: int, rtt_ms: Mapping[str, float], marks: Marks = UNICODE
+) -> Iterator[list[Spot]]:
+    """The rows of the map, top first. `rtt_ms` has each origin's round trip to its nearest edge,
+    where there is one.
+    """
     grid = [[_Cell(coast, solid) for coast, solid in row] for row in land_cells(columns)]
     for origin in mix.origins:
         row, column = cell_of(origin, columns)
@@ -179,7 +196,10 @@ def _spot(cell: _Cell, marks: Marks) -> Spot:
         style = "near" if mean_ms <= NEAR_MS else "middle" if mean_ms <= FAR_MS else "far"
         if cell.regions:
             return Spot(marks.region_with_users, style)
-        return Spot(marks.many if cell.share >= MANY else marks.some if cell.share >= SOME else marks.few, style)
+        return Spot(
+            marks.many if cell.share >= MANY else marks.some if cell.share >= SOME else marks.few,
+            style,
+        )
     if cell.regions:
         return Spot(marks.region, "region")
     if cell.edges:

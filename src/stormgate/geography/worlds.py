@@ -1,4 +1,6 @@
-"""Mixes that need no file: the largest cities of the world, served from the regions of a public cloud."""
+"""Mixes that need no file: the largest cities of the world, served from the regions of a public
+cloud.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ CITIES = 120
 
 
 def world(provider: str = "aws") -> TrafficMix:
-    """The 120 most populous cities, each a share by its inhabitants, with the regions of `provider` as edges.
+    """The 120 most populous cities, each a share by its inhabitants, with the regions of `provider`
+    as edges.
 
     Raises ValueError for a provider that is not one of aws, azure, gcp.
     """
@@ -32,7 +35,9 @@ def world(provider: str = "aws") -> TrafficMix:
     people = fsum(c.population for c in largest)
     origins = tuple(
         Origin(
-            name=slug(c.name) if names.count(c.name) == 1 else f"{slug(c.name)}-{c.country.lower()}",
+            name=slug(c.name)
+            if names.count(c.name) == 1
+            else f"{slug(c.name)}-{c.country.lower()}",
             share=c.population / people,
             latitude=c.latitude,
             longitude=c.longitude,

@@ -1,4 +1,6 @@
-"""The judge: plan and evidence in, verdict out. Pure: no socket, no clock, no randomness (docs/statistics.md)."""
+"""The judge: plan and evidence in, verdict out. Pure: no socket, no clock, no randomness
+(docs/statistics.md).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ __all__ = ["judge"]
 def judge(run: RunLike, plan: Plan | None = None) -> Judgement:
     """The judgement of a run folder's evidence, against its own plan or another one.
 
-    Never raises over evidence: what is missing or torn makes it INCONCLUSIVE or worse. Raises pydantic.ValidationError or
-    KeyError when an objective of `plan` does not fit its kind, which documents/ has checked before.
+    Never raises over evidence: what is missing or torn makes it INCONCLUSIVE or worse. Raises
+    pydantic.ValidationError or KeyError when an objective of `plan` does not fit its kind, which
+    documents/ has checked before.
     """
     from stormgate.judge.engine import judge_run
 

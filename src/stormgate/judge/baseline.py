@@ -1,5 +1,5 @@
-"""Finding the run to compare with, before a run starts: the last one of the same gate that passed. The judge itself
-reads only the plan.
+"""Finding the run to compare with, before a run starts: the last one of the same gate that passed.
+The judge itself reads only the plan.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ KIND = "nonInferiority"
 
 
 def with_baselines(plan: Plan, reports: Path) -> Plan:
-    """The plan (not sealed) with the baseline of each nonInferiority objective filled in from the run folders under `reports`.
+    """The plan (not sealed) with the baseline of each nonInferiority objective filled in from the
+    run folders under `reports`.
 
-    A run counts if it passed, or if only the want of a baseline kept it from passing. Folders that cannot be read are
-    passed over.
+    A run counts if it passed, or if only the want of a baseline kept it from passing. Folders that
+    cannot be read are passed over.
     """
     if not any(o.kind == KIND for o in plan.objectives):
         return plan
@@ -27,7 +28,12 @@ def with_baselines(plan: Plan, reports: Path) -> Plan:
     for objective in plan.objectives:
         if objective.kind == KIND:
             spec = {k: v for k, v in objective.spec.items() if k != "baseline"}
-            objectives.append(replace(objective, spec={**spec, "baseline": _latest(plan.gate, objective.name, spec, reports)}))
+            objectives.append(
+                replace(
+                    objective,
+                    spec={**spec, "baseline": _latest(plan.gate, objective.name, spec, reports)},
+                )
+            )
         else:
             objectives.append(objective)
     return replace(plan, objectives=tuple(objectives))
@@ -35,7 +41,11 @@ def with_baselines(plan: Plan, reports: Path) -> Plan:
 
 def _latest(gate: str, name: str, spec: Mapping[str, Any], reports: Path) -> dict[str, Any] | None:
     # Folder names begin with their UTC time, so names sort as runs began.
-    for folder in sorted((p for p in reports.glob("*") if p.is_dir() and not p.is_symlink()), key=lambda p: p.name, reverse=True):
+    for folder in sorted(
+        (p for p in reports.glob("*") if p.is_dir() and not p.is_symlink()),
+        key=lambda p: p.name,
+        reverse=True,
+    ):
         try:
             judgement = from_json(Judgement, json.loads((folder / "verdict.json").read_bytes()))
             plan = from_json(Plan, json.loads((folder / "plan.json").read_bytes()))
@@ -44,9 +54,9 @@ def _latest(gate: str, name: str, spec: Mapping[str, Any], reports: Path) -> dic
         if judgement.gate != gate or not _passed(judgement):
             continue
         asked = next((o for o in plan.objectives if o.name == name and o.kind == KIND), None)
-        if asked is None or {k: v for k, v in asked.spec.items() if k not in ("baseline", "margin")} != {
-            k: v for k, v in spec.items() if k != "margin"
-        }:
+        if asked is None or {
+            k: v for k, v in asked.spec.items() if k not in ("baseline", "margin")
+        } != {k: v for k, v in spec.items() if k != "margin"}:
             continue  # another quantile, phase or selection: not the same measurement
         finding = next((f for f in judgement.objectives if f.name == name and f.kind == KIND), None)
         estimate = finding.detail.get("estimate") if finding is not None else None
@@ -57,7 +67,13 @@ def _latest(gate: str, name: str, spec: Mapping[str, Any], reports: Path) -> dic
 
 def _passed(judgement: Judgement) -> bool:
     """PASS, but for nonInferiority objectives that had no baseline."""
-    rest = [f.verdict for f in (*judgement.objectives, *judgement.validity) if not (f.kind == KIND and f.value is None)]
+    rest = [
+        f.verdict
+        for f in (*judgement.objectives, *judgement.validity)
+        if not (f.kind == KIND and f.value is None)
+    ]
     mine = [f.verdict for f in judgement.objectives if f.kind == KIND]
-    good = all(v is Verdict.PASS for v in rest) and all(v in (Verdict.PASS, Verdict.INCONCLUSIVE) for v in mine)
+    good = all(v is Verdict.PASS for v in rest) and all(
+        v in (Verdict.PASS, Verdict.INCONCLUSIVE) for v in mine
+    )
     return good and bool(judgement.objectives)

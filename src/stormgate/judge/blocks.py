@@ -1,4 +1,6 @@
-"""Samples as numpy blocks: dictionary columns become codes that mean the same in every block, attempts become requests."""
+"""Samples as numpy blocks: dictionary columns become codes that mean the same in every block,
+attempts become requests.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ _FIXED = ("intended_ns", "sent_ns", "done_ns", "request", "attempt", "status", "
 
 
 class Interner:
-    """Strings to small integers; 0 is null. Codes depend on the order of arrival, so no result may: results are
-    sorted by name.
+    """Strings to small integers; 0 is null. Codes depend on the order of arrival, so no result may:
+    results are sorted by name.
     """
 
     def __init__(self) -> None:
@@ -51,8 +53,8 @@ class Columns:
 
 @dataclass
 class Block:
-    """Some rows as columns. `codes` holds one int32 array per string column; `cache` what one objective derived and others
-    reuse.
+    """Some rows as columns. `codes` holds one int32 array per string column; `cache` what one
+    objective derived and others reuse.
     """
 
     intended_ns: Array
@@ -106,7 +108,9 @@ class Block:
 
 
 class Decoder:
-    """Record batches to blocks. A dictionary that did not change since the last batch is not looked up again."""
+    """Record batches to blocks. A dictionary that did not change since the last batch is not looked
+    up again.
+    """
 
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
@@ -144,12 +148,16 @@ class Decoder:
             codes: Array = seen[1][values]
             return codes
         bits = np.frombuffer(indices.buffers()[0], np.uint8)
-        valid = np.unpackbits(bits, bitorder="little")[indices.offset : indices.offset + len(indices)].astype(bool)
+        valid = np.unpackbits(bits, bitorder="little")[
+            indices.offset : indices.offset + len(indices)
+        ].astype(bool)
         return np.where(valid, seen[1][np.where(valid, values, 0)], 0).astype(np.int32)
 
 
 def _buffer(array: Any) -> Array:
-    """An Arrow array of integers as numpy, nulls as whatever lies there. Its own to_numpy imports pandas: half a second."""
+    """An Arrow array of integers as numpy, nulls as whatever lies there. Its own to_numpy imports
+    pandas: half a second.
+    """
     kind = "u" if str(array.type).startswith("u") else "i"
     data = np.frombuffer(array.buffers()[1], np.dtype(f"{kind}{array.type.bit_width // 8}"))
     return data[array.offset : array.offset + len(array)]
@@ -166,10 +174,12 @@ def _numbers(batch: Any, name: str) -> Array:
 
 
 class Requests:
-    """Attempts in, requests out: a request is judged by its last attempt, and its user waited since the first.
+    """Attempts in, requests out: a request is judged by its last attempt, and its user waited since
+    the first.
 
-    Only a failed attempt is ever repeated, so first attempts that went well pass at once; the others wait for the end of the run,
-    whichever block or order their successors come in. `rows` counts attempts per worker, for the check against generator.ndjson.
+    Only a failed attempt is ever repeated, so first attempts that went well pass at once; the
+    others wait for the end of the run, whichever block or order their successors come in. `rows`
+    counts attempts per worker, for the check against generator.ndjson.
     """
 
     def __init__(self, batches: Iterable[tuple[str, Any]]) -> None:
@@ -194,7 +204,9 @@ class Requests:
                 yield block
                 continue
             rest = block.take(~clear)
-            rest.codes["\0worker"] = np.full(len(rest), self.columns["\0worker"].code(worker), np.int32)
+            rest.codes["\0worker"] = np.full(
+                len(rest), self.columns["\0worker"].code(worker), np.int32
+            )
             held.append(rest)
             if clear.any():
                 yield block.take(clear)
@@ -216,15 +228,18 @@ def _last_attempts(held: list[Block], columns: Columns) -> Iterator[Block]:
     )
     held.clear()
     worker = joined.codes.pop("\0worker")
-    # An attempt that was never sent says nothing about the target, so it is last only if no other attempt of its
-    # request was sent.
+    # An attempt that was never sent says nothing about the target, so it is last only if no other
+    # attempt of its request was sent.
     order = np.lexsort((joined.attempt, ~joined.not_sent, joined.request, worker))
     request, worker = joined.request[order], worker[order]
-    begins = np.flatnonzero(np.concatenate([[True], (request[1:] != request[:-1]) | (worker[1:] != worker[:-1])]))
+    begins = np.flatnonzero(
+        np.concatenate([[True], (request[1:] != request[:-1]) | (worker[1:] != worker[:-1])])
+    )
     last = np.concatenate([begins[1:], [len(order)]]) - 1
     first_intended = np.minimum.reduceat(joined.intended_ns[order], begins)
     requests = joined.take(order[last])
     requests.intended_ns = first_intended
-    # In pieces, so that what the objectives derive stays small even if every request of a run failed.
+    # In pieces, so that what the objectives derive stays small even if every request of a run
+    # failed.
     for begin in range(0, len(requests), 131072):
         yield requests.take(np.arange(begin, min(begin + 131072, len(requests))))

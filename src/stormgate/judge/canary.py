@@ -1,4 +1,6 @@
-"""No rule that cannot fail: before a run each objective is shown a violation and an empty series through the judge itself."""
+"""No rule that cannot fail: before a run each objective is shown a violation and an empty series
+through the judge itself.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,20 @@ from numpy.typing import NDArray
 
 from stormgate.judge.engine import judge_objective
 from stormgate.judge.registry import Canary, kinds
-from stormgate.judge.synthetic import MemoryRun, Stretch, batch_of, generator_of, stretches_of, timeline_of
+from stormgate.judge.synthetic import (
+    MemoryRun,
+    Stretch,
+    batch_of,
+    generator_of,
+    stretches_of,
+    timeline_of,
+)
 from stormgate.judge.windows import phase_names
 from stormgate.model import CORE_COLUMNS, Objective, Plan, Verdict
 
 Array = NDArray[Any]
-# Enough for any objective to fail on when every request is bad, and little enough to be shown in a blink.
+# Enough for any objective to fail on when every request is bad, and little enough to be shown in a
+# blink.
 _REQUESTS = 20_000
 _WORKER = "canary"
 _HEALTHY_MS = 20.0
@@ -26,7 +36,9 @@ _PLACEHOLDER = "usual"
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What an objective said when shown violations (the mildest verdict of them) and nothing at all."""
+    """What an objective said when shown violations (the mildest verdict of them) and nothing at
+    all.
+    """
 
     objective: str
     source: str
@@ -43,7 +55,10 @@ class Proof:
             what = "stays PASS when shown no evidence at all"
         else:
             return None
-        return f"{self.source or 'gate'}: objective {self.objective!r} {what}: it cannot fail ({self.why})"
+        return (
+            f"{self.source or 'gate'}: objective {self.objective!r} {what}: it cannot fail "
+            f"({self.why})"
+        )
 
     @property
     def can_fail(self) -> bool:
@@ -64,7 +79,9 @@ def canary_problems(plan: Plan) -> list[str]:
 def _proof(plan: Plan, objective: Objective) -> Proof:
     kind = kinds()[objective.kind]
     spec = kind.spec_model.model_validate(objective.spec)
-    shown = [judge_objective(_run(plan, spec, canary), plan, objective) for canary in kind.canaries(spec)]
+    shown = [
+        judge_objective(_run(plan, spec, canary), plan, objective) for canary in kind.canaries(spec)
+    ]
     mildest = min(shown, key=lambda finding: finding.verdict.severity)
     empty = judge_objective(_run(plan, spec, None), plan, objective)
     return Proof(objective.name, objective.source, mildest.verdict, empty.verdict, mildest.why)
@@ -79,9 +96,14 @@ def _run(plan: Plan, spec: Any, canary: Canary | None) -> MemoryRun:
     run.generator = generator_of(begin, end, {_WORKER: times})
     if canary is None:
         return run
-    # The healthy requests lie where the objective looks for its standard; everywhere else all goes wrong.
+    # The healthy requests lie where the objective looks for its standard; everywhere else all goes
+    # wrong.
     spared = (
-        [] if canary.everywhere else [s for s in stretches if s.name in phase_names(getattr(spec, "versus", ()), plan.faults)]
+        []
+        if canary.everywhere
+        else [
+            s for s in stretches if s.name in phase_names(getattr(spec, "versus", ()), plan.faults)
+        ]
     )
     wrong = np.ones(_REQUESTS, bool)
     for stretch in spared:
@@ -132,5 +154,12 @@ def _readings(canary: Canary, stretches: list[Stretch]) -> list[dict[str, Any]]:
         for stretch in stretches:
             step = ((stretch.end_ns or 0) - stretch.begin_ns) / (len(values) + 1)
             for i, value in enumerate(values, start=1):
-                rows.append({"at_ns": stretch.begin_ns + round(i * step), "probe": probe, "value": value, "error": None})
+                rows.append(
+                    {
+                        "at_ns": stretch.begin_ns + round(i * step),
+                        "probe": probe,
+                        "value": value,
+                        "error": None,
+                    }
+                )
     return rows

@@ -1,4 +1,6 @@
-"""Cells: requests grouped by some of their columns, each group with a small dense number, and counters over them."""
+"""Cells: requests grouped by some of their columns, each group with a small dense number, and
+counters over them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Array = NDArray[Any]
 
 
 class Cells:
-    """Numbers the combinations of values in `by`. Numbers depend on arrival order; `names` and `labels` do not."""
+    """Numbers the combinations of values in `by`. Numbers depend on arrival order; `names` and
+    `labels` do not.
+    """
 
     def __init__(self, by: Sequence[str]) -> None:
         self.by = tuple(by)
@@ -57,9 +61,12 @@ class Cells:
         return cells
 
     def _resize(self, bits: tuple[int, ...]) -> None:
-        # A direct table beats sorting by far; past 16 M combinations it would not fit, and np.unique takes over.
+        # A direct table beats sorting by far; past 16 M combinations it would not fit, and
+        # np.unique takes over.
         self._bits = bits
-        self._table = np.full(1 << sum(bits), -1, np.int32) if sum(bits) <= 24 else np.empty(0, np.int32)
+        self._table = (
+            np.full(1 << sum(bits), -1, np.int32) if sum(bits) <= 24 else np.empty(0, np.int32)
+        )
         for number, key in enumerate(self.keys):
             if self._table.size:
                 self._table[self._pack(key)] = number
@@ -85,7 +92,10 @@ class Cells:
         """The values that make a cell, by column."""
         if self._columns is None:
             return {}
-        return {name: self._columns[name].names[code] for name, code in zip(self.by, self.keys[number], strict=True)}
+        return {
+            name: self._columns[name].names[code]
+            for name, code in zip(self.by, self.keys[number], strict=True)
+        }
 
     def name(self, number: int) -> str:
         """`london / read`; `all` without columns."""
@@ -97,7 +107,12 @@ class Cells:
 
     def unknown_columns(self) -> list[str]:
         """Columns of `by` that were null in every row seen."""
-        return [c for c in self.by if len(self) and all(self.labels(i).get(c, UNKNOWN) == UNKNOWN for i in range(len(self)))]
+        return [
+            c
+            for c in self.by
+            if len(self)
+            and all(self.labels(i).get(c, UNKNOWN) == UNKNOWN for i in range(len(self)))
+        ]
 
 
 class Tally:
@@ -149,7 +164,9 @@ class BadBlocks:
     def _merge(self) -> None:
         if len(self._keys) > 1:
             keys, inverse = np.unique(np.concatenate(self._keys), return_inverse=True)
-            counts = np.bincount(inverse, weights=np.concatenate(self._counts), minlength=len(keys)).astype(np.int64)
+            counts = np.bincount(
+                inverse, weights=np.concatenate(self._counts), minlength=len(keys)
+            ).astype(np.int64)
             self._keys, self._counts = [keys], [counts]
         self._pending = 0
 

@@ -1,4 +1,6 @@
-"""Two runs side by side, objective by objective, with the interval of the difference. Pure: two judgements in, rows out."""
+"""Two runs side by side, objective by objective, with the interval of the difference. Pure: two
+judgements in, rows out.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ _SHARES = frozenset({"availability", "share"})
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One objective in both runs. `difference` is B - A in `unit`, with bounds where both runs say how sure they are."""
+    """One objective in both runs. `difference` is B - A in `unit`, with bounds where both runs say
+    how sure they are.
+    """
 
     name: str
     kind: str
@@ -33,7 +37,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two runs of (ideally) one gate. `same_plan`: judged against the same plan, so that like is compared with like."""
+    """Two runs of (ideally) one gate. `same_plan`: judged against the same plan, so that like is
+    compared with like.
+    """
 
     gates: tuple[str, str]
     verdicts: tuple[str, str]
@@ -51,7 +57,13 @@ def compare(a: Judgement, b: Judgement, confidence: float = 0.95) -> Comparison:
     first, second = {f.name: f for f in a.objectives}, {f.name: f for f in b.objectives}
     names = list(dict.fromkeys([*first, *second]))
     rows = tuple(_row(name, first.get(name), second.get(name), 1.0 - confidence) for name in names)
-    return Comparison((a.gate, b.gate), (a.verdict.value, b.verdict.value), a.plan_digest == b.plan_digest, confidence, rows)
+    return Comparison(
+        (a.gate, b.gate),
+        (a.verdict.value, b.verdict.value),
+        a.plan_digest == b.plan_digest,
+        confidence,
+        rows,
+    )
 
 
 def _row(name: str, a: Finding | None, b: Finding | None, alpha: float) -> Row:
@@ -93,7 +105,9 @@ def _telling(a: Finding | None, b: Finding | None, low: float | None, high: floa
 
 
 def _bounds(a: Finding, b: Finding, alpha: float) -> tuple[float | None, float | None]:
-    """Each side's own bounds at alpha / 2 subtracted the far way: conservative, and true for any two runs."""
+    """Each side's own bounds at alpha / 2 subtracted the far way: conservative, and true for any
+    two runs.
+    """
     if a.kind != b.kind or a.unit != b.unit:
         return None, None
     one, other = _interval(a, alpha / 2), _interval(b, alpha / 2)
@@ -115,20 +129,38 @@ def _interval(finding: Finding, alpha: float) -> tuple[float, float] | None:
         return float(detail["ratio_low"]), float(detail["ratio_high"])
     if finding.kind == "nonInferiority" and "ratio_low" in detail:
         return float(detail["ratio_low"]), float(detail["ratio_high"])
-    cell = next((c for c in finding.cells if c.value == finding.value and c.detail.get("lower_ms") is not None), None)
+    cell = next(
+        (
+            c
+            for c in finding.cells
+            if c.value == finding.value and c.detail.get("lower_ms") is not None
+        ),
+        None,
+    )
     if finding.kind == "latency" and cell is not None and cell.detail.get("upper_ms") is not None:
         return float(cell.detail["lower_ms"]), float(cell.detail["upper_ms"])
     return None
 
 
-def _share_interval(finding: Finding, detail: Mapping[str, Any], alpha: float) -> tuple[float, float]:
+def _share_interval(
+    finding: Finding, detail: Mapping[str, Any], alpha: float
+) -> tuple[float, float]:
     cell = next((c for c in finding.cells if c.value == finding.value), None)
-    bad = float(cell.detail.get("bad", detail.get("bad", 0))) if cell is not None else float(detail.get("bad", 0))
+    bad = (
+        float(cell.detail.get("bad", detail.get("bad", 0)))
+        if cell is not None
+        else float(detail.get("bad", 0))
+    )
     samples = cell.samples if cell is not None else finding.samples
     deff = max(1.0, float(cell.detail.get("design_effect", 1.0)) if cell is not None else 1.0)
     k, n = bad / deff, samples / deff
-    low, high = float(statistics.lower_bound(k, n, alpha)), float(statistics.upper_bound(k, n, alpha))
+    low, high = (
+        float(statistics.lower_bound(k, n, alpha)),
+        float(statistics.upper_bound(k, n, alpha)),
+    )
     # `bad` is the share that misses; a finding's value may be that share or the rest of it.
-    if finding.value is not None and math.isclose(finding.value, bad / max(samples, 1), rel_tol=1e-9, abs_tol=1e-12):
+    if finding.value is not None and math.isclose(
+        finding.value, bad / max(samples, 1), rel_tol=1e-9, abs_tol=1e-12
+    ):
         return low, high
     return 1.0 - high, 1.0 - low

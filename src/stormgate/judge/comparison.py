@@ -1,4 +1,6 @@
-"""Is one latency quantile worse than another by more than allowed? Shared by ratio (two phases) and nonInferiority (two runs)."""
+"""Is one latency quantile worse than another by more than allowed? Shared by ratio (two phases) and
+nonInferiority (two runs).
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,12 @@ class PhaseLatency:
         return self._grouped.estimate(quantile)
 
 
-def compared(task: Task, one: Estimate, base: Estimate, limit: float, what: str, detail: dict[str, Any]) -> Result:
-    """PASS if the upper bound of the ratio is at most `limit`, FAIL if its lower bound is above: "not significant" is no PASS."""
+def compared(
+    task: Task, one: Estimate, base: Estimate, limit: float, what: str, detail: dict[str, Any]
+) -> Result:
+    """PASS if the upper bound of the ratio is at most `limit`, FAIL if its lower bound is above:
+    "not significant" is no PASS.
+    """
     ratio, low, high = ratio_bounds(one, base, task.alpha)
     told = f"p{task.spec.quantile * 100:g} is {one.ms:.2f} ms, {base.ms:.2f} ms {what}"
     told += f": x{ratio:.3f} ({low:.3f} to {high:.3f}), allowed x{limit:g}"

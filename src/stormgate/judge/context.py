@@ -1,4 +1,6 @@
-"""What every objective may know besides its samples: the plan, phases, faults, readings, and the generator's health."""
+"""What every objective may know besides its samples: the plan, phases, faults, readings, and the
+generator's health.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,8 @@ class RunLike(Protocol):
 
 @dataclass
 class Context:
-    """One judgement's surroundings. Cells of the same columns are shared, so that a block is grouped once, not once per
-    objective.
+    """One judgement's surroundings. Cells of the same columns are shared, so that a block is
+    grouped once, not once per objective.
     """
 
     plan: Plan
@@ -67,8 +69,8 @@ class Context:
 
 
 def rows_in(block: Block, windows: Windows) -> tuple[Array, Array]:
-    """(indices, block numbers) of the rows whose intended start lies in the windows; blocks are 1 s and never span
-    two windows.
+    """(indices, block numbers) of the rows whose intended start lies in the windows; blocks are 1 s
+    and never span two windows.
     """
     key = ("rows", windows.windows)
     if key in block.cache:
@@ -82,7 +84,11 @@ def rows_in(block: Block, windows: Windows) -> tuple[Array, Array]:
         if window.end_ns <= low or window.begin_ns > high:
             continue
         inside = low >= window.begin_ns and high < window.end_ns
-        rows = np.arange(len(block)) if inside else np.flatnonzero((intended >= window.begin_ns) & (intended < window.end_ns))
+        rows = (
+            np.arange(len(block))
+            if inside
+            else np.flatnonzero((intended >= window.begin_ns) & (intended < window.end_ns))
+        )
         if len(rows):
             begin = window.begin_ns
             indices.append(rows)

@@ -1,4 +1,6 @@
-"""From findings to one verdict: Holm across objectives, the generator's veto, waivers, and when nothing more can change."""
+"""From findings to one verdict: Holm across objectives, the generator's veto, waivers, and when
+nothing more can change.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,23 @@ from stormgate.model import Cell, Finding, Judgement, Plan, Verdict, Waiver, wor
 
 
 def holm_across(results: Sequence[Result], alpha: float) -> list[Finding]:
-    """The findings, with a FAIL that rests on chance kept only if Holm over all objectives keeps it.
+    """The findings, with a FAIL that rests on chance kept only if Holm over all objectives keeps
+    it.
 
     A FAIL that is a fact (an outage's length, a request lost) has no p-value and stays.
     """
     statistical = [i for i, r in enumerate(results) if r.p_fail is not None]
-    kept = dict(zip(statistical, holm([results[i].p_fail or 0.0 for i in statistical], alpha), strict=True))
+    kept = dict(
+        zip(statistical, holm([results[i].p_fail or 0.0 for i in statistical], alpha), strict=True)
+    )
     findings = []
     for i, result in enumerate(results):
         finding = result.finding
         if result.p_fail is not None and finding.verdict is Verdict.FAIL and not kept[i]:
-            why = f"a FAIL alone, but not after Holm over {len(statistical)} objectives: {finding.why}"
+            why = (
+                f"a FAIL alone, but not after Holm over {len(statistical)} objectives: "
+                f"{finding.why}"
+            )
             finding = replace(finding, verdict=Verdict.INCONCLUSIVE, why=why)
         if result.p_fail is not None:
             finding = replace(finding, detail={**finding.detail, "p_fail": result.p_fail})
@@ -32,7 +40,8 @@ def holm_across(results: Sequence[Result], alpha: float) -> list[Finding]:
 
 
 def waiver_problem(waiver: Waiver, started_utc: str) -> str | None:
-    """Why a waiver does not hold on the day the run started (a fact of the plan, not of a clock); None: it does.
+    """Why a waiver does not hold on the day the run started (a fact of the plan, not of a clock);
+    None: it does.
 
     The last day is included. A run without a start date has no valid waiver.
     """
@@ -55,7 +64,9 @@ def apply_waivers(findings: Sequence[Finding], plan: Plan) -> list[Finding]:
         if waiver is not None and finding.verdict is Verdict.FAIL:
             problem = waiver_problem(waiver, plan.started_utc)
             if problem is None:
-                finding = replace(finding, waived=f"{waiver.owner}: {waiver.reason} (until {waiver.expires})")  # noqa: PLW2901
+                finding = replace(  # noqa: PLW2901 - the finding, waived
+                    finding, waived=f"{waiver.owner}: {waiver.reason} (until {waiver.expires})"
+                )
             else:
                 finding = replace(finding, why=f"{finding.why} [waiver does not hold: {problem}]")  # noqa: PLW2901
         out.append(finding)
@@ -63,9 +74,15 @@ def apply_waivers(findings: Sequence[Finding], plan: Plan) -> list[Finding]:
 
 
 def conclude(plan: Plan, objectives: Sequence[Finding], validity: Sequence[Finding]) -> Judgement:
-    """The judgement. The verdict ignores waivers; the exit code does not: FAIL wholly waived with all else passing exits 0."""
+    """The judgement. The verdict ignores waivers; the exit code does not: FAIL wholly waived with
+    all else passing exits 0.
+    """
     findings = [*objectives, *validity]
-    verdict = worst(f.verdict for f in findings) if objectives else worst([Verdict.INCONCLUSIVE, *(f.verdict for f in validity)])
+    verdict = (
+        worst(f.verdict for f in findings)
+        if objectives
+        else worst([Verdict.INCONCLUSIVE, *(f.verdict for f in validity)])
+    )
     exit_code = verdict.exit_code
     if verdict is Verdict.FAIL:
         rest = [f.verdict for f in findings if not f.waived]
@@ -77,7 +94,11 @@ def conclude(plan: Plan, objectives: Sequence[Finding], validity: Sequence[Findi
     else:
         # Validity first: what broke the measurement explains the rest.
         decisive = next(f for f in [*validity, *objectives] if f.verdict is verdict)
-        why = decisive.why if decisive.why.startswith("generator") else f"{decisive.name}: {decisive.why}"
+        why = (
+            decisive.why
+            if decisive.why.startswith("generator")
+            else f"{decisive.name}: {decisive.why}"
+        )
     return Judgement(
         gate=plan.gate,
         verdict=verdict,
@@ -93,8 +114,8 @@ _T = TypeVar("_T")
 
 
 def rounded(value: _T) -> _T:
-    """The same with every float cut to 12 significant digits: mathematical libraries differ in the last ones,
-    verdict.json must not.
+    """The same with every float cut to 12 significant digits: mathematical libraries differ in the
+    last ones, verdict.json must not.
     """
     result: Any = value
     if isinstance(value, float):
@@ -109,10 +130,12 @@ def rounded(value: _T) -> _T:
 
 
 def certain(planned: int, allowed: float, alpha: float, *, seen: int, bad: int) -> Verdict | None:
-    """Curtailment: the verdict that no future of `planned` independent requests can change, or None while one still could.
+    """Curtailment: the verdict that no future of `planned` independent requests can change, or None
+    while one still could.
 
-    Of 100,000 planned at 1e-4 allowed FAIL is certain at the 16th bad one. Nothing weaker may end a run: looking at bounds while
-    it goes on, and stopping when they please, multiplies wrong verdicts (gates.md: 17.5 % false FAIL at a nominal 5 %).
+    Of 100,000 planned at 1e-4 allowed FAIL is certain at the 16th bad one. Nothing weaker may end a
+    run: looking at bounds while it goes on, and stopping when they please, multiplies wrong
+    verdicts (gates.md: 17.5 % false FAIL at a nominal 5 %).
     """
     if seen > planned:
         raise ValueError(f"{seen} requests seen of {planned} planned")

@@ -1,4 +1,6 @@
-"""One pass over the evidence: every block of requests is shown to every objective, then validity, Holm and waivers decide."""
+"""One pass over the evidence: every block of requests is shown to every objective, then validity,
+Holm and waivers decide.
+"""
 
 from __future__ import annotations
 
@@ -47,19 +49,25 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
             accumulator.add(block)
     results = [_finish(kind, accumulator, context) for kind, accumulator in seats]
     findings = apply_waivers(holm_across(results, 1.0 - against.confidence), against)
-    timed = [w for kind, accumulator in seats if kind.timing for w in _windows_of(accumulator, context)]
+    timed = [
+        w for kind, accumulator in seats if kind.timing for w in _windows_of(accumulator, context)
+    ]
     checks = _validity(run, against, faults, health, measured, stream, arrivals, timed)
     return conclude(against, findings, checks)
 
 
 def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
-    """The finding of one objective over a run by the very path of `judge_run`, without validity, Holm and waivers."""
+    """The finding of one objective over a run by the very path of `judge_run`, without validity,
+    Holm and waivers.
+    """
     phases = run.phases()
     measured = _measured(phases, plan)
     begin = min((w.begin_ns for w in measured.windows), default=0)
     end = max((w.end_ns for w in measured.windows), default=0)
     health = health_of(run.generator, plan.validity, begin, end)
-    context = Context(plan, phases, fault_windows(run.timeline, phases, plan.faults), health, run.readings)
+    context = Context(
+        plan, phases, fault_windows(run.timeline, phases, plan.faults), health, run.readings
+    )
     kind, accumulator = _seat(objective, context)
     for block in Requests(run.batches()):
         accumulator.add(block)
@@ -85,7 +93,9 @@ def _count_arrivals(block: Block, measured: Windows, arrivals: dict[str, int]) -
         return
     starts = np.array([w.first_block for w in measured.windows])
     which = np.searchsorted(starts, seconds, side="right") - 1
-    for window, count in zip(measured.windows, np.bincount(which, minlength=len(starts)).tolist(), strict=True):
+    for window, count in zip(
+        measured.windows, np.bincount(which, minlength=len(starts)).tolist(), strict=True
+    ):
         arrivals[window.name] += count
 
 
@@ -102,7 +112,9 @@ def _finish(kind: Kind, accumulator: Accumulator, context: Context) -> Result:
 
 
 def _windows_of(accumulator: Accumulator, context: Context) -> Sequence[Window]:
-    """The windows an objective rests on; a kind without phases rests on all phases of the faults."""
+    """The windows an objective rests on; a kind without phases rests on all phases of the
+    faults.
+    """
     for holder in (accumulator, getattr(accumulator, "test", None)):
         windows = getattr(holder, "windows", None)
         if isinstance(windows, Windows):
@@ -130,7 +142,9 @@ def _validity(
         v.check_faults(faults),
         v.check_journals(run, plan),
         v.check_generator(health, measured.windows, timed),
-        v.check_samples(run, stream.rows, [*problems, *cut, *v.sealed_problems(getattr(run, "folder", None))]),
+        v.check_samples(
+            run, stream.rows, [*problems, *cut, *v.sealed_problems(getattr(run, "folder", None))]
+        ),
     ]
     if not health.closed_loop:
         checks.append(v.check_load(plan, measured, arrivals))

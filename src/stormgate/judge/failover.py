@@ -1,8 +1,9 @@
-"""Outages as users saw them: per cell, from the first bad request to the first good one that starts a good second.
+"""Outages as users saw them: per cell, from the first bad request to the first good one that starts
+a good second.
 
-An outage's true length lies in [D_lo, D_hi]: D_lo from its first bad send to its last, D_hi from the last good send before it
-to the first sustained good send after it. Requests stand at their intended start; those never sent are absent, which can only
-widen the interval.
+An outage's true length lies in [D_lo, D_hi]: D_lo from its first bad send to its last, D_hi from
+the last good send before it to the first sustained good send after it. Requests stand at their
+intended start; those never sent are absent, which can only widen the interval.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _MAX_CELLS = 1 << (63 - _TIME_BITS - 1)
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """One outage of one cell, seconds; times in ns since the series' origin. `d_hi_s` is infinite if it was not over."""
+    """One outage of one cell, seconds; times in ns since the series' origin. `d_hi_s` is infinite
+    if it was not over.
+    """
 
     begin_ns: int
     last_bad_ns: int
@@ -33,7 +36,9 @@ class Outage:
 
 @dataclass(frozen=True, slots=True)
 class CellTrace:
-    """What one cell went through: its outages that touch the window, and its widest silence between good sends."""
+    """What one cell went through: its outages that touch the window, and its widest silence between
+    good sends.
+    """
 
     cell: int
     sends: int
@@ -54,8 +59,8 @@ class CellTrace:
 
 
 class Series:
-    """The sends of one time range, packed as one integer each (cell, time, good) so that sorting them is all the grouping there
-    is.
+    """The sends of one time range, packed as one integer each (cell, time, good) so that sorting
+    them is all the grouping there is.
     """
 
     def __init__(self, begin_ns: int, end_ns: int) -> None:
@@ -70,10 +75,16 @@ class Series:
         if not inside.any():
             return
         if int(cells.max()) >= _MAX_CELLS:
-            raise ValueError(f"more than {_MAX_CELLS:,} cells in a failover objective: group by fewer columns")
+            raise ValueError(
+                f"more than {_MAX_CELLS:,} cells in a failover objective: group by fewer columns"
+            )
         if not inside.all():
             cells, intended_ns, good = cells[inside], intended_ns[inside], good[inside]
-        key = (cells.astype(np.int64) << (_TIME_BITS + 1)) | ((intended_ns - self.begin_ns) << 1) | good
+        key = (
+            (cells.astype(np.int64) << (_TIME_BITS + 1))
+            | ((intended_ns - self.begin_ns) << 1)
+            | good
+        )
         self._parts.append(key)
 
     def keys(self) -> Array:
@@ -91,10 +102,11 @@ def traces(
     sustained_good: float,
     spread: dict[int, list[int]] | None = None,
 ) -> list[CellTrace]:
-    """One trace per cell that sent anything in the range. Only outages and gaps that touch the window (absolute ns) are kept.
+    """One trace per cell that sent anything in the range. Only outages and gaps that touch the
+    window (absolute ns) are kept.
 
-    `spread` maps cells that are really a part of others (a failed request says no shard) to those others: their bad sends
-    count for each.
+    `spread` maps cells that are really a part of others (a failed request says no shard) to those
+    others: their bad sends count for each.
     """
     keys = series.keys()
     if spread:
@@ -120,18 +132,25 @@ def traces(
 
 
 def _touches(outage: Outage, times: Array, low: int, high: int) -> bool:
-    # From the last send before it: a fault that hits between two sends is older than its first victim.
+    # From the last send before it: a fault that hits between two sends is older than its first
+    # victim.
     return outage.begin_ns <= high and (outage.good_ns is None or outage.good_ns >= low)
 
 
-def _outages(times: Array, good: Array, sustained_ns: int, sustained_good: float, length: int) -> list[Outage]:
-    """Outages of one cell. All bad sends with the same next sustained good send belong to the same outage."""
+def _outages(
+    times: Array, good: Array, sustained_ns: int, sustained_good: float, length: int
+) -> list[Outage]:
+    """Outages of one cell. All bad sends with the same next sustained good send belong to the same
+    outage.
+    """
     n = len(times)
     goods = np.concatenate([[0], np.cumsum(good)])
     after = np.searchsorted(times, times + sustained_ns, side="left")
     held = goods[after] - goods[:-1]
     # The second that proves recovery must lie wholly within what was watched.
-    sustained = good & (held >= sustained_good * (after - np.arange(n))) & (times + sustained_ns <= length)
+    sustained = (
+        good & (held >= sustained_good * (after - np.arange(n))) & (times + sustained_ns <= length)
+    )
     bad = np.flatnonzero(~good)
     recoveries = np.flatnonzero(sustained)
     which = np.searchsorted(recoveries, bad)
@@ -143,14 +162,18 @@ def _outages(times: Array, good: Array, sustained_ns: int, sustained_good: float
         begin, final = int(times[bad[f]]), int(times[bad[e]])
         recovered = int(times[recoveries[which[f]]]) if which[f] < len(recoveries) else None
         before = int(np.searchsorted(good_at, bad[f])) - 1
-        d_hi = math.inf if recovered is None or before < 0 else (recovered - int(times[good_at[before]])) / 1000000000.0
+        d_hi = (
+            math.inf
+            if recovered is None or before < 0
+            else (recovered - int(times[good_at[before]])) / 1000000000.0
+        )
         found.append(Outage(begin, final, recovered, (final - begin) / 1e9, d_hi))
     return found
 
 
 def _widest_gap(good_times: Array, outages: list[Outage], low: int, high: int, length: int) -> int:
-    """The longest time in the window in which no good send shows that the cell worked; within an outage it is the
-    outage's own.
+    """The longest time in the window in which no good send shows that the cell worked; within an
+    outage it is the outage's own.
     """
     edges = np.concatenate([[0], good_times, [length]])
     begins, gaps = edges[:-1], np.diff(edges)
@@ -162,8 +185,8 @@ def _widest_gap(good_times: Array, outages: list[Outage], low: int, high: int, l
 
 
 def _spread(keys: Array, spread: dict[int, list[int]]) -> Array:
-    """Bad sends of a partial cell, copied to each of the cells they may belong to; its good ones prove nothing about any of
-    them.
+    """Bad sends of a partial cell, copied to each of the cells they may belong to; its good ones
+    prove nothing about any of them.
     """
     cells = keys >> (_TIME_BITS + 1)
     partial = np.isin(cells, list(spread))

@@ -1,8 +1,9 @@
-"""The logarithm of a latency quantile with a standard error that bursts cannot fool, without drawing a random number.
+"""The logarithm of a latency quantile with a standard error that bursts cannot fool, without
+drawing a random number.
 
-The run's 1 s blocks form GROUPS stretches of time; the quantile is taken again without each in turn, and the spread of those
-says how sure it is. Source: the delete-a-group jackknife, Kott 2001; for quantiles, Shao and Tu 1995, section 2.3 (many must
-be left out at once).
+The run's 1 s blocks form GROUPS stretches of time; the quantile is taken again without each in
+turn, and the spread of those says how sure it is. Source: the delete-a-group jackknife, Kott 2001;
+for quantiles, Shao and Tu 1995, section 2.3 (many must be left out at once).
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ GROUPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A quantile's natural logarithm of milliseconds, its standard error, and the degrees of freedom behind that."""
+    """A quantile's natural logarithm of milliseconds, its standard error, and the degrees of
+    freedom behind that.
+    """
 
     log_ms: float
     error: float
@@ -56,17 +59,23 @@ class GroupedQuantile:
         counts = self._quantiles.counts(self._groups)
         total = counts.sum(axis=0)
         rests = [total - one for one in counts if (total - one).sum()]
-        return bool(rests) and all(_log_quantile(rest, edges_of(self._quantiles.bits), quantile) is None for rest in rests)
+        return bool(rests) and all(
+            _log_quantile(rest, edges_of(self._quantiles.bits), quantile) is None for rest in rests
+        )
 
     def estimate(self, quantile: float) -> Estimate | None:
-        """None where nothing was counted, too few blocks, or where the quantile is a failure (with any group left out)."""
+        """None where nothing was counted, too few blocks, or where the quantile is a failure (with
+        any group left out).
+        """
         counts = self._quantiles.counts(self._groups)
         total = counts.sum(axis=0)
         if self._groups < 3 or not total.sum():
             return None
         edges = edges_of(self._quantiles.bits)
         whole = _log_quantile(total, edges, quantile)
-        parts = [_log_quantile(total - one, edges, quantile) for one in counts if (total - one).sum()]
+        parts = [
+            _log_quantile(total - one, edges, quantile) for one in counts if (total - one).sum()
+        ]
         if whole is None or len(parts) < 3 or any(p is None for p in parts):
             return None
         values = np.array(parts, float)
@@ -74,11 +83,15 @@ class GroupedQuantile:
         variance = (g - 1) / g * float(((values - values.mean()) ** 2).sum())
         # Within one bucket no difference is seen: half its width is the least error there is.
         width = math.log1p(1.0 / (1 << self._quantiles.bits)) / math.sqrt(12.0)
-        return Estimate(whole - math.log(1e6), math.sqrt(variance + width * width), g - 1, int(total.sum()))
+        return Estimate(
+            whole - math.log(1e6), math.sqrt(variance + width * width), g - 1, int(total.sum())
+        )
 
 
 def _log_quantile(counts: Array, edges: Array, quantile: float) -> float | None:
-    """The log (of ns) of a quantile of a histogram, interpolated inside its bucket; None if it lies among the failures."""
+    """The log (of ns) of a quantile of a histogram, interpolated inside its bucket; None if it lies
+    among the failures.
+    """
     cumulated = np.cumsum(counts)
     rank = quantile * float(cumulated[-1])
     at = int(np.searchsorted(cumulated, rank))
@@ -92,7 +105,9 @@ def _log_quantile(counts: Array, edges: Array, quantile: float) -> float | None:
 
 
 def ratio_bounds(one: Estimate, base: Estimate, alpha: float) -> tuple[float, float, float]:
-    """(ratio, lower, upper) of two independent quantiles, each bound one-sided at alpha: Welch's interval on the logarithms."""
+    """(ratio, lower, upper) of two independent quantiles, each bound one-sided at alpha: Welch's
+    interval on the logarithms.
+    """
     difference = one.log_ms - base.log_ms
     variance = one.error**2 + base.error**2
     freedom = variance**2 / (one.error**4 / one.freedom + base.error**4 / base.freedom)

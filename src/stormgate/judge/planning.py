@@ -1,4 +1,6 @@
-"""Before a run: can it decide its objectives at all? Pure arithmetic over a plan; `stormgate plan` prints it."""
+"""Before a run: can it decide its objectives at all? Pure arithmetic over a plan; `stormgate plan`
+prints it.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ _GAP_RISK = 0.05
 
 @dataclass(frozen=True, slots=True)
 class CellShares:
-    """The cells an objective splits its requests into, as far as the plan knows them: the share of all requests in each."""
+    """The cells an objective splits its requests into, as far as the plan knows them: the share of
+    all requests in each.
+    """
 
     shares: tuple[float, ...]
     unknown: tuple[str, ...]
@@ -28,7 +32,9 @@ class CellShares:
 
 @dataclass(frozen=True, slots=True)
 class Chances:
-    """P(PASS) if the share of bad requests truly is what is allowed, half of it, or twice, with independent requests."""
+    """P(PASS) if the share of bad requests truly is what is allowed, half of it, or twice, with
+    independent requests.
+    """
 
     at_target: float
     half: float
@@ -37,7 +43,9 @@ class Chances:
 
 @dataclass(frozen=True, slots=True)
 class ObjectivePlan:
-    """What a plan means for one objective. Requests are per cell where there are cells, of the smallest one."""
+    """What a plan means for one objective. Requests are per cell where there are cells, of the
+    smallest one.
+    """
 
     name: str
     kind: str
@@ -56,8 +64,8 @@ class ObjectivePlan:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A plan's arithmetic. `seconds` and `requests` assume `fault_s` for each fault phase, whose length its
-    experiment decides.
+    """A plan's arithmetic. `seconds` and `requests` assume `fault_s` for each fault phase, whose
+    length its experiment decides.
     """
 
     gate: str
@@ -82,9 +90,14 @@ def assess(plan: Plan, fault_s: float = FAULT_S) -> Assessment:
     lengths = phase_lengths(plan, fault_s)
     seconds = sum(lengths.values())
     proofs = prove(plan)
-    objectives = tuple(_objective(plan, o, proof, lengths) for o, proof in zip(plan.objectives, proofs, strict=True))
+    objectives = tuple(
+        _objective(plan, o, proof, lengths)
+        for o, proof in zip(plan.objectives, proofs, strict=True)
+    )
     green = tuple(problem for proof in proofs if (problem := proof.problem) is not None)
-    return Assessment(plan.gate, seconds, round(seconds * plan.load.rate_per_s), fault_s, objectives, green)
+    return Assessment(
+        plan.gate, seconds, round(seconds * plan.load.rate_per_s), fault_s, objectives, green
+    )
 
 
 def phase_lengths(plan: Plan, fault_s: float) -> dict[str, float]:
@@ -98,10 +111,12 @@ def phase_lengths(plan: Plan, fault_s: float) -> dict[str, float]:
 
 
 def cell_shares(plan: Plan, by: Sequence[str], where: Mapping[str, Sequence[str]]) -> CellShares:
-    """How requests fall into cells: by the populations' shares and labels; reads and writes as halves, for want of
-    knowing better.
+    """How requests fall into cells: by the populations' shares and labels; reads and writes as
+    halves, for want of knowing better.
     """
-    rows = [(p.share, {"population": p.name, **p.labels}) for p in plan.target.populations] or [(1.0, {"population": "all"})]
+    rows = [(p.share, {"population": p.name, **p.labels}) for p in plan.target.populations] or [
+        (1.0, {"population": "all"})
+    ]
     total = sum(share for share, _ in rows) or 1.0
     rows = [
         (share / total, labels)
@@ -117,11 +132,17 @@ def cell_shares(plan: Plan, by: Sequence[str], where: Mapping[str, Sequence[str]
     shares = [s for s in groups.values() if s > 0]
     if "op" in by and half == 1.0:
         shares = [s / 2 for s in shares for _ in range(2)]
-    unknown = [c for c in (*by, *where) if c not in ("population", "op") and not any(c in labels for _, labels in rows)]
+    unknown = [
+        c
+        for c in (*by, *where)
+        if c not in ("population", "op") and not any(c in labels for _, labels in rows)
+    ]
     return CellShares(tuple(shares), tuple(dict.fromkeys(unknown)))
 
 
-def _objective(plan: Plan, objective: Objective, proof: Proof, lengths: Mapping[str, float]) -> ObjectivePlan:
+def _objective(
+    plan: Plan, objective: Objective, proof: Proof, lengths: Mapping[str, float]
+) -> ObjectivePlan:
     kind = kinds()[objective.kind]
     spec: Any = kind.spec_model.model_validate(objective.spec)
     need = kind.sample_need(spec, plan)
@@ -146,10 +167,14 @@ def _objective(plan: Plan, objective: Objective, proof: Proof, lengths: Mapping[
     if objective.kind == "budgetSpend" and _outage_s(plan) > spec.lte * spec.budget_s:
         share = _outage_s(plan) / spec.budget_s
         notes.append(
-            f"a failover of {_outage_s(plan):g} s, which another objective allows, would spend {share:.2%} of the budget"
+            f"a failover of {_outage_s(plan):g} s, which another objective allows, would spend "
+            f"{share:.2%} of the budget"
         )
     if cells.unknown:
-        notes.append(f"how requests fall into {', '.join(cells.unknown)} is not known before: cells may be smaller")
+        notes.append(
+            f"how requests fall into {', '.join(cells.unknown)} is not known before: cells may "
+            "be smaller"
+        )
     return ObjectivePlan(
         name=objective.name,
         kind=objective.kind,
@@ -159,7 +184,9 @@ def _objective(plan: Plan, objective: Objective, proof: Proof, lengths: Mapping[
         cells=len(cells.shares),
         chances=_chances(plan, spec, need, expected),
         resolution_s=resolution,
-        widest_outage_s=watched_s - float(getattr(spec, "sustained_s", 0.0)) if failover and watched_s else None,
+        widest_outage_s=watched_s - float(getattr(spec, "sustained_s", 0.0))
+        if failover and watched_s
+        else None,
         shown_violation=proof.violation.value,
         shown_nothing=proof.empty.value,
         note="; ".join(notes),
@@ -186,7 +213,11 @@ def _chances(plan: Plan, spec: Any, need: Need, expected: Sequence[float]) -> Ch
     sizes = [math.floor(n) for n in expected]
 
     def chance(truth: float) -> float:
-        return _covered([statistics.pass_probability(n, truth, allowed, alpha) for n in sizes], expected, coverage)
+        return _covered(
+            [statistics.pass_probability(n, truth, allowed, alpha) for n in sizes],
+            expected,
+            coverage,
+        )
 
     return Chances(chance(allowed), chance(allowed / 2), chance(min(1.0, 2 * allowed)))
 
@@ -206,21 +237,35 @@ def _covered(chances: Sequence[float], weights: Sequence[float], coverage: float
             following[weight_so_far + part] = following.get(weight_so_far + part, 0.0) + p * chance
         reached = following
     # Rounding each cell to a step may lose a step in all.
-    return min(1.0, sum(p for weight, p in reached.items() if weight >= coverage * steps - 0.5 * math.sqrt(len(weights))))
+    return min(
+        1.0,
+        sum(
+            p
+            for weight, p in reached.items()
+            if weight >= coverage * steps - 0.5 * math.sqrt(len(weights))
+        ),
+    )
 
 
 def _sizes(need: Need, smallest: int, spec: Any) -> list[str]:
     if need.requests > smallest:
         cell = " in the smallest cell" if getattr(spec, "by", ()) else ""
-        return [f"cannot pass: {need.requests:,} requests are needed{cell}, about {smallest:,} are expected"]
+        return [
+            f"cannot pass: {need.requests:,} requests are needed{cell}, about {smallest:,} are "
+            "expected"
+        ]
     return []
 
 
-def _course(objective: Objective, spec: Any, plan: Plan, names: Sequence[str], lengths: Mapping[str, float]) -> list[str]:
+def _course(
+    objective: Objective, spec: Any, plan: Plan, names: Sequence[str], lengths: Mapping[str, float]
+) -> list[str]:
     """What the objectives say of each other, and of the phases they are judged in."""
     absent = [name for name in names if name not in lengths or lengths[name] <= 0]
     if absent or not names:
-        return [f"phase {', '.join(absent) or 'of any fault'} does not exist: it stays INCONCLUSIVE"]
+        return [
+            f"phase {', '.join(absent) or 'of any fault'} does not exist: it stays INCONCLUSIVE"
+        ]
     outage_s = _outage_s(plan)
     if objective.kind == "availability":
         window = sum(lengths[name] for name in names)
@@ -229,8 +274,10 @@ def _course(objective: Objective, spec: Any, plan: Plan, names: Sequence[str], l
         if struck and outage_s > budget:
             needed_h = outage_s / (1.0 - spec.target) / 3600.0 if spec.target < 1 else math.inf
             return [
-                f"{spec.target:.6g} inside a {window:.0f} s window with a {outage_s:g} s outage cannot pass (it forgives "
-                f"{budget:.3f} s, and would need {needed_h:.1f} h): judge steady phases, or use budgetSpend"
+                f"{spec.target:.6g} inside a {window:.0f} s window with a {outage_s:g} s "
+                "outage cannot pass (it forgives "
+                f"{budget:.3f} s, and would need {needed_h:.1f} h): judge steady phases, or "
+                "use budgetSpend"
             ]
     if objective.kind == "projectedAvailability":
         return _projection(spec, plan)
@@ -241,13 +288,19 @@ def _course(objective: Objective, spec: Any, plan: Plan, names: Sequence[str], l
 
 def _outage_s(plan: Plan) -> float:
     """The longest outage that some objective of the plan allows."""
-    return max((float(o.spec.get("lte_s", 0.0)) for o in plan.objectives if o.kind == "failover"), default=0.0)
+    return max(
+        (float(o.spec.get("lte_s", 0.0)) for o in plan.objectives if o.kind == "failover"),
+        default=0.0,
+    )
 
 
 def _projection(spec: Any, plan: Plan) -> list[str]:
     undeclared = [f.name for f in plan.faults if f.rate_per_window is None]
     if undeclared:
-        return [f"fault {', '.join(undeclared)} declares no ratePerWindow: how often it happens is not known"]
+        return [
+            f"fault {', '.join(undeclared)} declares no ratePerWindow: how often it happens is "
+            "not known"
+        ]
     experiments = sorted({f.experiment for f in plan.faults})
     alpha = (1.0 - plan.confidence) / (1 + len(experiments))
     margin = 0.0
@@ -257,12 +310,24 @@ def _projection(spec: Any, plan: Plan) -> list[str]:
         margin += rate * statistics.hoeffding_margin(spec.cap_s, len(trials), alpha)
     budget = (1.0 - spec.target) * spec.window_s
     if margin > budget:
-        return [f"cannot pass: with so few trials the doubt about the faults alone is {margin:.1f} s, the budget {budget:.1f} s"]
+        return [
+            f"cannot pass: with so few trials the doubt about the faults alone is {margin:.1f} "
+            f"s, the budget {budget:.1f} s"
+        ]
     return []
 
 
-def _gaps(plan: Plan, spec: Any, sends_per_s: float, cells: int, lengths: Mapping[str, float], names: Sequence[str]) -> list[str]:
-    """A cell that sends so seldom that a silence as long as the limit is to be expected decides nothing."""
+def _gaps(
+    plan: Plan,
+    spec: Any,
+    sends_per_s: float,
+    cells: int,
+    lengths: Mapping[str, float],
+    names: Sequence[str],
+) -> list[str]:
+    """A cell that sends so seldom that a silence as long as the limit is to be expected decides
+    nothing.
+    """
     limit = getattr(spec, "lte_s", None)
     if limit is None or not names:
         return []
@@ -272,12 +337,16 @@ def _gaps(plan: Plan, spec: Any, sends_per_s: float, cells: int, lengths: Mappin
     gap = math.log(max(2.0, cells * sends_per_s * watched / _GAP_RISK)) / sends_per_s
     if gap > limit:
         return [
-            f"the smallest of {cells} cells sends {sends_per_s:.2g}/s: silences up to {gap:.1f} s are to be expected, "
+            f"the smallest of {cells} cells sends {sends_per_s:.2g}/s: silences up to "
+            f"{gap:.1f} s are to be expected, "
             f"{limit:g} s is the limit; send more, or group by fewer columns"
         ]
     recovery = min(lengths[name] for name in names if name.startswith("recovery["))
     if recovery < spec.sustained_s:
-        return [f"a recovery of {recovery:g} s cannot show {spec.sustained_s:g} s of sustained good answers"]
+        return [
+            f"a recovery of {recovery:g} s cannot show {spec.sustained_s:g} s of sustained "
+            "good answers"
+        ]
     return []
 
 

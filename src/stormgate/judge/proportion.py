@@ -1,4 +1,6 @@
-"""The test most kinds rest on: in these phases, at most this share of the requests of every cell may be bad."""
+"""The test most kinds rest on: in these phases, at most this share of the requests of every cell
+may be bad.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ CELLS_SHOWN = 256
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One cell's counts and bounds. `upper` and `lower` bound its bad share, `p_fail` is the p-value of "worse than allowed"."""
+    """One cell's counts and bounds. `upper` and `lower` bound its bad share, `p_fail` is the
+    p-value of "worse than allowed".
+    """
 
     number: int
     name: str
@@ -36,8 +40,8 @@ class Counted:
 
 
 class BadShare:
-    """Counts bad requests per cell and 1 s block, and bounds their share. `bad` says which rows of a block are bad,
-    `counts` which count.
+    """Counts bad requests per cell and 1 s block, and bounds their share. `bad` says which rows of
+    a block are bad, `counts` which count.
     """
 
     def __init__(
@@ -57,7 +61,9 @@ class BadShare:
         self._blocks = BadBlocks()
 
     def add(self, block: Block) -> Rows | None:
-        """Count a block. Returns the rows that counted, for kinds that look at more than bad or not."""
+        """Count a block. Returns the rows that counted, for kinds that look at more than bad or
+        not.
+        """
         rows, seconds = rows_in(block, self.windows)
         keep = ~block.not_sent[rows]
         where = where_mask(block, self.spec.where)
@@ -76,12 +82,18 @@ class BadShare:
             self._blocks.add(cells[bad], seconds[bad])
         return Rows(rows, cells, bad)
 
-    def counted(self, allowed: float, alpha: float, *, unconditional: bool = False) -> list[Counted]:
-        """Every cell that had a request, by name. An unconditional claim counts 1 s blocks, not requests."""
+    def counted(
+        self, allowed: float, alpha: float, *, unconditional: bool = False
+    ) -> list[Counted]:
+        """Every cell that had a request, by name. An unconditional claim counts 1 s blocks, not
+        requests.
+        """
         totals = self._totals.column(len(self.cells))
         bursts = self._blocks.per_cell()
         blocks = max(1, self.windows.blocks)
-        clean = statistics.upper_bound(0.0, np.minimum(totals, blocks) if unconditional else totals, alpha)
+        clean = statistics.upper_bound(
+            0.0, np.minimum(totals, blocks) if unconditional else totals, alpha
+        )
         found = []
         for number in self.cells.ordered():
             total = int(totals[number])
@@ -119,15 +131,26 @@ class Rows:
 
 
 def cell_verdicts(
-    counted: Sequence[Counted], allowed: float, alpha: float, min_samples: int, pass_alpha: float | None = None
+    counted: Sequence[Counted],
+    allowed: float,
+    alpha: float,
+    min_samples: int,
+    pass_alpha: float | None = None,
 ) -> list[Verdict]:
-    """PASS: upper bound within what is allowed (of `counted` taken at `pass_alpha`); FAIL: worse by Holm over the cells;
-    else INCONCLUSIVE.
+    """PASS: upper bound within what is allowed (of `counted` taken at `pass_alpha`); FAIL: worse by
+    Holm over the cells; else INCONCLUSIVE.
 
     Allowed 0 is no statistics: one bad request is a FAIL, none of at least `min_samples` a PASS.
     """
     if allowed <= 0:
-        return [Verdict.FAIL if c.bad else Verdict.PASS if c.total >= min_samples else Verdict.INCONCLUSIVE for c in counted]
+        return [
+            Verdict.FAIL
+            if c.bad
+            else Verdict.PASS
+            if c.total >= min_samples
+            else Verdict.INCONCLUSIVE
+            for c in counted
+        ]
     failed = statistics.holm([c.p_fail for c in counted], alpha)
     verdicts = []
     for cell, fails in zip(counted, failed, strict=True):
@@ -141,7 +164,9 @@ def cell_verdicts(
 
 
 def joint_p(counted: Sequence[Counted], allowed: float) -> float | None:
-    """The p-value that some cell is worse than allowed (Bonferroni over cells); None where that is a fact, not chance."""
+    """The p-value that some cell is worse than allowed (Bonferroni over cells); None where that is
+    a fact, not chance.
+    """
     if allowed <= 0:
         return None
     return min(1.0, min((c.p_fail for c in counted), default=1.0) * len(counted))
@@ -154,14 +179,23 @@ def why_cell(cell: Counted, verdict: Verdict, allowed: float, alpha: float, bloc
     if allowed <= 0:
         return f"{told}, none is allowed" if cell.bad else f"{told}"
     if verdict is Verdict.FAIL:
-        return f"{told}: at least {cell.lower:.3g} at {confidence} confidence, allowed {allowed:.3g}"
+        return (
+            f"{told}: at least {cell.lower:.3g} at {confidence} confidence, allowed {allowed:.3g}"
+        )
     burst = f", bursts count {cell.deff:.3g} requests as one" if cell.deff > 1.005 else ""
     if cell.bad == 0:
         burst = f", given this run's {blocks} s"
     if verdict is Verdict.PASS:
-        return f"{told}: at most {cell.upper:.3g} at {confidence} confidence, allowed {allowed:.3g}{burst}"
+        return (
+            f"{told}: at most {cell.upper:.3g} at {confidence} confidence, allowed "
+            f"{allowed:.3g}{burst}"
+        )
     needed = statistics.requests_needed(allowed, alpha, cell.bad if cell.bad <= 1000 else 1000)
-    hint = f"; {needed:,} requests would have been needed" if needed > cell.total and cell.deff <= 1.005 else ""
+    hint = (
+        f"; {needed:,} requests would have been needed"
+        if needed > cell.total and cell.deff <= 1.005
+        else ""
+    )
     return f"{told}: up to {cell.upper:.3g} cannot be ruled out, allowed {allowed:.3g}{burst}{hint}"
 
 
@@ -176,10 +210,15 @@ def verdict_counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
 
 
 def decisive(counted: Sequence[Counted], verdicts: Sequence[Verdict]) -> int:
-    """The index of the cell that decides: the worst verdict, then the least likely innocent, then the largest bound, then the
-    name.
+    """The index of the cell that decides: the worst verdict, then the least likely innocent, then
+    the largest bound, then the name.
     """
     return max(
         range(len(counted)),
-        key=lambda i: (verdicts[i].severity, -counted[i].p_fail if verdicts[i] is Verdict.FAIL else 0.0, counted[i].upper, -i),
+        key=lambda i: (
+            verdicts[i].severity,
+            -counted[i].p_fail if verdicts[i] is Verdict.FAIL else 0.0,
+            counted[i].upper,
+            -i,
+        ),
     )

@@ -1,6 +1,8 @@
-"""Latency quantiles per cell from counts: buckets of under 0.8 % width (6.3 % past 1,024 cells), shown at their upper edge.
+"""Latency quantiles per cell from counts: buckets of under 0.8 % width (6.3 % past 1,024 cells),
+shown at their upper edge.
 
-Only what is shown comes from here. Whether a quantile keeps its limit is decided by exact counts over the limit (proportion.py).
+Only what is shown comes from here. Whether a quantile keeps its limit is decided by exact counts
+over the limit (proportion.py).
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Quantiles:
     def add(self, cells: Array, latency_ns: Array, failed: Array, size: int) -> None:
         """Count latencies (ns) of cells below `size`; failed ones count as infinite."""
         self.settle(size)
-        # The top bits of a double are its exponent and leading digits: a logarithmic bucket number without a logarithm.
+        # The top bits of a double are its exponent and leading digits: a logarithmic bucket number
+        # without a logarithm.
         bits = np.maximum(latency_ns, 1 << _LOWEST).astype(np.float64).view(np.int64)
         bucket = (bits >> (_MANTISSA - self.bits)) - ((1023 + _LOWEST) << self.bits)
         bucket[failed | (bucket >= self.width - 1)] = self.width - 1
@@ -55,7 +58,8 @@ class Quantiles:
     def settle(self, size: int) -> None:
         """Make room for `size` cells, and buckets coarser if they are many.
 
-        Called once more at the end, the buckets depend on how many cells there are, not on when they appeared.
+        Called once more at the end, the buckets depend on how many cells there are, not on when
+        they appeared.
         """
         if size > FINE_CELLS and self.bits == _FINE_BITS:
             fold = 1 << (_FINE_BITS - _COARSE_BITS)
@@ -76,6 +80,8 @@ class Quantiles:
         return out
 
     def at_rank(self, cell: int, rank: int) -> float:
-        """The upper edge (ns) of the bucket with the rank-th smallest latency, 1-based; infinite past the failures."""
+        """The upper edge (ns) of the bucket with the rank-th smallest latency, 1-based; infinite
+        past the failures.
+        """
         cumulated = np.cumsum(self._counts[cell])
         return float(edges_of(self.bits)[int(np.searchsorted(cumulated, rank))])

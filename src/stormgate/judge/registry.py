@@ -1,7 +1,8 @@
-"""Objective kinds, registered by being a file in judge/kinds/ with a `KIND`; and what a kind must offer.
+"""Objective kinds, registered by being a file in judge/kinds/ with a `KIND`; and what a kind must
+offer.
 
-A kind turns an objective into an accumulator: it sees every block of requests once, in no particular order, and then says a
-Finding.
+A kind turns an objective into an accumulator: it sees every block of requests once, in no
+particular order, and then says a Finding.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finding, and the p-value of its FAIL where it rests on chance (None: a fact, or no FAIL)."""
+    """A finding, and the p-value of its FAIL where it rests on chance (None: a fact, or no
+    FAIL).
+    """
 
     finding: Finding
     p_fail: float | None = None
@@ -52,16 +55,35 @@ class Task:
         return 1.0 - self.context.plan.confidence
 
     def finding(self, verdict: Verdict, why: str, **fields: Any) -> Finding:
-        """A Finding with the objective's name, kind and source filled in; numbers default to not measured."""
-        numbers: dict[str, Any] = {"value": None, "bound": None, "limit": None, "unit": "", "samples": 0, **fields}
+        """A Finding with the objective's name, kind and source filled in; numbers default to not
+        measured.
+        """
+        numbers: dict[str, Any] = {
+            "value": None,
+            "bound": None,
+            "limit": None,
+            "unit": "",
+            "samples": 0,
+            **fields,
+        }
         cells: Sequence[Cell] = numbers.pop("cells", ())
         o = self.objective
-        return Finding(name=o.name, kind=o.kind, verdict=verdict, why=why, source=o.source, cells=tuple(cells), **numbers)
+        return Finding(
+            name=o.name,
+            kind=o.kind,
+            verdict=verdict,
+            why=why,
+            source=o.source,
+            cells=tuple(cells),
+            **numbers,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What an objective needs to be decidable: `requests` in its phases per cell, and what to tell whoever plans it."""
+    """What an objective needs to be decidable: `requests` in its phases per cell, and what to tell
+    whoever plans it.
+    """
 
     requests: int
     allowed: float | None = None
@@ -70,8 +92,8 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Canary:
-    """A violation that an objective must notice: how every request of its phases looks, and what probes would read,
-    spread over each phase.
+    """A violation that an objective must notice: how every request of its phases looks, and what
+    probes would read, spread over each phase.
 
     `labels` are written over every request's own; `readings` are values per probe.
     """
@@ -85,10 +107,11 @@ class Canary:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of objective. `canaries` are violations that must not stay green; `sample_need` serves `stormgate plan`.
+    """One kind of objective. `canaries` are violations that must not stay green; `sample_need`
+    serves `stormgate plan`.
 
-    `timing` says that the finding depends on when the generator sent and received, so a saturated generator makes it
-    INCONCLUSIVE; `latency` that it also needs an open loop.
+    `timing` says that the finding depends on when the generator sent and received, so a saturated
+    generator makes it INCONCLUSIVE; `latency` that it also needs an open loop.
     """
 
     name: str
@@ -107,7 +130,9 @@ class Kind:
 
 @functools.cache
 def kinds() -> dict[str, Kind]:
-    """Every kind by name. Raises TypeError for a file in judge/kinds/ without a KIND, ValueError for a name used twice."""
+    """Every kind by name. Raises TypeError for a file in judge/kinds/ without a KIND, ValueError
+    for a name used twice.
+    """
     package = importlib.import_module("stormgate.judge.kinds")
     found: dict[str, Kind] = {}
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):

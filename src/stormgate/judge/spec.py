@@ -1,7 +1,8 @@
-"""What every objective kind's specification has in common: strict fields, with the unit last in each name.
+"""What every objective kind's specification has in common: strict fields, with the unit last in
+each name.
 
-A document writes `lte: 50ms` for `lte_ms` and `minSamples` for `min_samples`: documents/ translates, so a kind only names its
-fields.
+A document writes `lte: 50ms` for `lte_ms` and `minSamples` for `min_samples`: documents/
+translates, so a kind only names its fields.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ class Spec(BaseModel):
 
 
 class Samples(Spec):
-    """An objective over requests: in which phases, which of them (`where`), split how (`by`), and from how many on
-    (`min_samples`).
+    """An objective over requests: in which phases, which of them (`where`), split how (`by`), and
+    from how many on (`min_samples`).
     """
 
     phases: Names = Field(default=("steady",), min_length=1)

@@ -1,4 +1,6 @@
-"""What a fault cost its users in bad seconds, with bounds: shared by the budget of one fault and the projection of many."""
+"""What a fault cost its users in bad seconds, with bounds: shared by the budget of one fault and
+the projection of many.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Bad seconds over `watched_s`, the sum of bad / sent over 1 s blocks, with bounds at `alpha` each; `silent_s`
-    had no request.
+    """Bad seconds over `watched_s`, the sum of bad / sent over 1 s blocks, with bounds at `alpha`
+    each; `silent_s` had no request.
     """
 
     fault: str
@@ -38,10 +40,17 @@ class FaultSpend:
     """Good and bad requests per second of each fault's fault and recovery phases."""
 
     def __init__(
-        self, context: Context, faults: Sequence[FaultWindow], within_ms: float | None, where: dict[str, tuple[str, ...]]
+        self,
+        context: Context,
+        faults: Sequence[FaultWindow],
+        within_ms: float | None,
+        where: dict[str, tuple[str, ...]],
     ) -> None:
         self.faults = list(faults)
-        self.windows = {f.name: context.windows([f"fault[{f.name}]", f"recovery[{f.name}]"]) for f in self.faults}
+        self.windows = {
+            f.name: context.windows([f"fault[{f.name}]", f"recovery[{f.name}]"])
+            for f in self.faults
+        }
         self._within_ms, self._where = within_ms, where
         self._sent = {name: np.zeros(w.blocks, np.int64) for name, w in self.windows.items()}
         self._bad = {name: np.zeros(w.blocks, np.int64) for name, w in self.windows.items()}
@@ -66,8 +75,8 @@ class FaultSpend:
             self._bad[name] += np.bincount(seconds[bad], minlength=windows.blocks)
 
     def spent(self, fault: str, alpha: float) -> Spent:
-        """Bounds: Clopper-Pearson over all requests of the fault (conservative for a sum of blocks), and a silent
-        second may be all bad.
+        """Bounds: Clopper-Pearson over all requests of the fault (conservative for a sum of
+        blocks), and a silent second may be all bad.
         """
         sent, bad, windows = self._sent[fault], self._bad[fault], self.windows[fault]
         watched = sum(w.duration_s for w in windows.windows)
@@ -81,7 +90,16 @@ class FaultSpend:
         share = k / n
         upper = (float(statistics.upper_bound(k, n, alpha)) - share) * watched
         lower = (share - float(statistics.lower_bound(k, n, alpha))) * watched
-        return Spent(fault, watched, silent, n, k, bad_s, max(0.0, bad_s - lower), min(watched, bad_s + upper + silent))
+        return Spent(
+            fault,
+            watched,
+            silent,
+            n,
+            k,
+            bad_s,
+            max(0.0, bad_s - lower),
+            min(watched, bad_s + upper + silent),
+        )
 
 
 def _block_lengths(windows: Sequence[Any]) -> Array:

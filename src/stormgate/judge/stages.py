@@ -1,4 +1,6 @@
-"""The stages of a failover, where labels show them: users noticed, were rerouted, were all served again, and caches were warm."""
+"""The stages of a failover, where labels show them: users noticed, were rerouted, were all served
+again, and caches were warm.
+"""
 
 from __future__ import annotations
 
@@ -18,13 +20,16 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 _NEVER = np.iinfo(np.int64).max
-# Caches are warm in the first second in which the mix of their answers is this close (total variation) to the mix before.
+# Caches are warm in the first second in which the mix of their answers is this close (total
+# variation) to the mix before.
 _WARM_WITHIN = 0.1
 _WARM_MIN_REQUESTS = 20
 
 
 class Stages:
-    """Watches good answers from `begin_ns` on: who served them and what the caches said, before and after a fault's request."""
+    """Watches good answers from `begin_ns` on: who served them and what the caches said, before and
+    after a fault's request.
+    """
 
     def __init__(self, context: Context, begin_ns: int, requested_ns: int, end_ns: int) -> None:
         self._begin, self._requested, self._end = begin_ns, requested_ns, end_ns
@@ -59,18 +64,28 @@ class Stages:
             now = known & after
             self._cache_after.add(cells[now], seconds[now], len(self._caches))
 
-    def found(self, traces: Sequence[CellTrace], names: Sequence[dict[str, str]], origin_ns: int) -> dict[str, float]:
-        """Seconds since the request, only of what was seen: `noticed_s` first bad request, `rerouted_s` first good
-        answer from elsewhere for the last population that lost its home, `recovered_s` the slowest cell's recovery,
-        `warm_s` the caches' mix as before.
+    def found(
+        self, traces: Sequence[CellTrace], names: Sequence[dict[str, str]], origin_ns: int
+    ) -> dict[str, float]:
+        """Seconds since the request, only of what was seen: `noticed_s` first bad request,
+        `rerouted_s` first good answer from elsewhere for the last population that lost its home,
+        `recovered_s` the slowest cell's recovery, `warm_s` the caches' mix as before.
         """
         struck = [(t, labels) for t, labels in zip(traces, names, strict=True) if t.outages]
         if not struck:
             return {}
-        stages = {"noticed_s": min(t.outages[0].begin_ns for t, _ in struck) + origin_ns - self._requested}
+        stages = {
+            "noticed_s": min(t.outages[0].begin_ns for t, _ in struck) + origin_ns - self._requested
+        }
         ends = [o.good_ns for t, _ in struck for o in t.outages]
-        recovered = None if any(end is None for end in ends) else max(end or 0 for end in ends) + origin_ns - self._requested
-        rerouted = self._rerouted({labels["population"] for _, labels in struck if "population" in labels})
+        recovered = (
+            None
+            if any(end is None for end in ends)
+            else max(end or 0 for end in ends) + origin_ns - self._requested
+        )
+        rerouted = self._rerouted(
+            {labels["population"] for _, labels in struck if "population" in labels}
+        )
         if rerouted is not None:
             stages["rerouted_s"] = rerouted - self._requested
         if recovered is not None:
@@ -81,13 +96,19 @@ class Stages:
         return {name: max(0, ns) / 1e9 for name, ns in stages.items()}
 
     def _rerouted(self, populations: set[str]) -> int | None:
-        """When the last of these populations first got a good answer from another place than most came from before."""
+        """When the last of these populations first got a good answer from another place than most
+        came from before.
+        """
         size = len(self._served)
         before, first = self._before.column(size), np.full(size, _NEVER)
         first[: len(self._first)] = self._first
         moved: list[int] = []
         for population in sorted(populations):
-            mine = [n for n in self._served.ordered() if self._served.labels(n)["population"] == population]
+            mine = [
+                n
+                for n in self._served.ordered()
+                if self._served.labels(n)["population"] == population
+            ]
             home = max(mine, key=lambda n: (int(before[n]), self._served.name(n)), default=None)
             elsewhere = [int(first[n]) for n in mine if n != home and first[n] != _NEVER]
             if elsewhere:

@@ -1,6 +1,8 @@
-"""Runs that never happened, in memory: what the rule canaries are judged on, and what tests build upon.
+"""Runs that never happened, in memory: what the rule canaries are judged on, and what tests build
+upon.
 
-Deterministic: requests are spread evenly, nothing is drawn. pyarrow is imported when batches are made.
+Deterministic: requests are spread evenly, nothing is drawn. pyarrow is imported when batches are
+made.
 """
 
 from __future__ import annotations
@@ -56,7 +58,10 @@ def stretches_of(plan: Plan, fault_s: float = FAULT_S) -> list[Stretch]:
     """The phases of a plan back to back from ORIGIN_NS, each fault phase `fault_s` long."""
     lengths: list[tuple[str, float]] = [("warmup", plan.warmup_s), ("steady", plan.steady_s)]
     for fault in plan.faults:
-        lengths += [(f"fault[{fault.name}]", fault_s), (f"recovery[{fault.name}]", fault.recovery_s)]
+        lengths += [
+            (f"fault[{fault.name}]", fault_s),
+            (f"recovery[{fault.name}]", fault.recovery_s),
+        ]
     lengths.append(("final", plan.final_s))
     found, at = [], ORIGIN_NS
     for name, seconds in lengths:
@@ -77,7 +82,12 @@ def timeline_of(plan: Plan, stretches: Sequence[Stretch]) -> list[dict[str, Any]
         phase = named[f"fault[{fault.name}]"]
         assert phase.end_ns is not None  # noqa: S101 - stretches_of ends every phase
         length = phase.end_ns - phase.begin_ns
-        base = {"fault": fault.name, "component": "made-up", "mode": "crash", "id": f"{fault.name}-1"}
+        base = {
+            "fault": fault.name,
+            "component": "made-up",
+            "mode": "crash",
+            "id": f"{fault.name}-1",
+        }
         for event, share in (
             (Event.FAULT_REQUESTED, _REQUESTED),
             (Event.FAULT_ACKNOWLEDGED, _ACKNOWLEDGED),
@@ -85,13 +95,22 @@ def timeline_of(plan: Plan, stretches: Sequence[Stretch]) -> list[dict[str, Any]
             (Event.CHAOS_ROLLBACK, _ROLLBACK),
             (Event.FAULT_CLEARED, _CLEARED),
         ):
-            rows.append({**base, "at_ns": phase.begin_ns + round(share * length), "event": event.value})
-    rows.append({"at_ns": max((s.end_ns or 0 for s in stretches), default=ORIGIN_NS), "event": Event.RUN_END.value})
+            rows.append(
+                {**base, "at_ns": phase.begin_ns + round(share * length), "event": event.value}
+            )
+    rows.append(
+        {
+            "at_ns": max((s.end_ns or 0 for s in stretches), default=ORIGIN_NS),
+            "event": Event.RUN_END.value,
+        }
+    )
     return sorted(rows, key=lambda row: row["at_ns"])
 
 
 def generator_of(begin_ns: int, end_ns: int, planned: Mapping[str, Array]) -> list[dict[str, Any]]:
-    """Rows of workers that kept to their plan: `planned` holds the sorted intended starts of each worker."""
+    """Rows of workers that kept to their plan: `planned` holds the sorted intended starts of each
+    worker.
+    """
     rows: list[dict[str, Any]] = []
     edges = np.arange(begin_ns, end_ns + SECOND_NS, SECOND_NS)
     for worker, intended in sorted(planned.items()):
@@ -131,16 +150,25 @@ def generator_row(at_ns: int, worker: str, seq: int, count: int, rows: int) -> d
 
 
 def batch_of(worker: str, columns: Mapping[str, Any], labels: Mapping[str, Any]) -> Any:
-    """A record batch as a load worker writes it. String columns are (codes, names) pairs; code -1 is null."""
+    """A record batch as a load worker writes it. String columns are (codes, names) pairs; code -1
+    is null.
+    """
     import pyarrow as pa
 
     def coded(pair: tuple[Array, Sequence[str]]) -> Any:
         codes, names = pair
         mask = codes < 0
-        indices = pa.array(np.where(mask, 0, codes).astype(np.int32), mask=mask if mask.any() else None)
+        indices = pa.array(
+            np.where(mask, 0, codes).astype(np.int32), mask=mask if mask.any() else None
+        )
         return pa.DictionaryArray.from_arrays(indices, pa.array(list(names), pa.string()))
 
-    types = {"status": pa.uint16(), "bytes_in": pa.uint32(), "attempt": pa.uint8(), "request": pa.uint64()}
+    types = {
+        "status": pa.uint16(),
+        "bytes_in": pa.uint32(),
+        "attempt": pa.uint8(),
+        "request": pa.uint64(),
+    }
     n = len(columns["intended_ns"])
     arrays, names = [], []
     for name in (*CORE_COLUMNS, *labels):
@@ -148,7 +176,9 @@ def batch_of(worker: str, columns: Mapping[str, Any], labels: Mapping[str, Any])
         if isinstance(value, tuple):
             arrays.append(coded(value))
         elif name in types:
-            arrays.append(pa.array(np.asarray(value if value is not None else np.zeros(n)), types[name]))
+            arrays.append(
+                pa.array(np.asarray(value if value is not None else np.zeros(n)), types[name])
+            )
         elif name == "sent_ns":
             missing = columns.get("not_sent")
             arrays.append(pa.array(np.asarray(value), pa.int64(), mask=missing))
@@ -156,6 +186,7 @@ def batch_of(worker: str, columns: Mapping[str, Any], labels: Mapping[str, Any])
             arrays.append(pa.array(np.asarray(value), pa.int64()))
         names.append(name)
     schema = pa.schema(
-        [pa.field(n, a.type) for n, a in zip(names, arrays, strict=True)], {"schema": SAMPLES_SCHEMA, "worker": worker}
+        [pa.field(n, a.type) for n, a in zip(names, arrays, strict=True)],
+        {"schema": SAMPLES_SCHEMA, "worker": worker},
     )
     return pa.RecordBatch.from_arrays(arrays, schema=schema)

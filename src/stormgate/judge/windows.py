@@ -1,4 +1,6 @@
-"""Where in time things happened: phases as an objective names them, and each fault from its request to its rollback."""
+"""Where in time things happened: phases as an objective names them, and each fault from its request
+to its rollback.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class PhaseLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """[begin_ns, end_ns) of one phase; seconds are counted on from `first_block` through all windows of an objective."""
+    """[begin_ns, end_ns) of one phase; seconds are counted on from `first_block` through all
+    windows of an objective.
+    """
 
     name: str
     begin_ns: int
@@ -42,7 +46,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows an objective's phases select. `missing` names the phases that the evidence does not hold whole."""
+    """The windows an objective's phases select. `missing` names the phases that the evidence does
+    not hold whole.
+    """
 
     windows: tuple[Window, ...]
     missing: tuple[str, ...]
@@ -57,14 +63,17 @@ def phase_names(selectors: Sequence[str], faults: Sequence[Fault]) -> list[str]:
     names: list[str] = []
     for selector in selectors:
         if selector in ("fault", "recovery"):
-            # No fault in the plan: the selector itself stays, and will be missing. Nothing measured is never PASS.
+            # No fault in the plan: the selector itself stays, and will be missing. Nothing measured
+            # is never PASS.
             names += [f"{selector}[{fault.name}]" for fault in faults] or [selector]
         else:
             names.append(selector)
     return list(dict.fromkeys(names))
 
 
-def select(selectors: Sequence[str], phases: Sequence[PhaseLike], faults: Sequence[Fault]) -> Windows:
+def select(
+    selectors: Sequence[str], phases: Sequence[PhaseLike], faults: Sequence[Fault]
+) -> Windows:
     """The windows of an objective's phases, in time order."""
     by_name = {phase.name: phase for phase in phases}
     found: list[tuple[int, int, str]] = []
@@ -85,10 +94,11 @@ def select(selectors: Sequence[str], phases: Sequence[PhaseLike], faults: Sequen
 
 @dataclass(frozen=True, slots=True)
 class FaultWindow:
-    """What the timeline says of one fault. Times are None where the event is missing; `end_ns` is the end of all that was
-    watched.
+    """What the timeline says of one fault. Times are None where the event is missing; `end_ns` is
+    the end of all that was watched.
 
-    `steps` holds the times of the target's own milestones, if a probe or the target wrote any (fault's rows with other events).
+    `steps` holds the times of the target's own milestones, if a probe or the target wrote any
+    (fault's rows with other events).
     """
 
     name: str
@@ -106,7 +116,9 @@ class FaultWindow:
 
     @property
     def proven(self) -> bool:
-        """Requested, acknowledged, and seen to act by an independent observation, all of its parts."""
+        """Requested, acknowledged, and seen to act by an independent observation, all of its
+        parts.
+        """
         return (
             self.requested_ns is not None
             and self.observed_ns is not None
@@ -134,7 +146,9 @@ def _part(row: Mapping[str, Any]) -> str:
 def fault_windows(
     timeline: Sequence[Mapping[str, Any]], phases: Sequence[PhaseLike], faults: Sequence[Fault]
 ) -> list[FaultWindow]:
-    """One window per fault of the plan, in the plan's order, whether or not the timeline knows it."""
+    """One window per fault of the plan, in the plan's order, whether or not the timeline knows
+    it.
+    """
     seen = {fault.name: _Seen() for fault in faults}
     for row in timeline:
         one = seen.get(str(row.get("fault")))
@@ -156,7 +170,9 @@ def _note(one: _Seen, row: Mapping[str, Any]) -> None:
         table = times[Event(str(event))]
         # First request, but last clearing: the fault is over when its last part is.
         table[_part(row)] = (
-            max(at, table.get(_part(row), at)) if event == Event.FAULT_CLEARED else min(at, table.get(_part(row), at))
+            max(at, table.get(_part(row), at))
+            if event == Event.FAULT_CLEARED
+            else min(at, table.get(_part(row), at))
         )
     elif event == Event.FAULT_UNPROVEN:
         one.unproven = str(row.get("why") or "no proof of effect within its deadline")
@@ -173,8 +189,11 @@ def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWind
     if rollback is None and fault_phase is not None:
         rollback = fault_phase.end_ns
     parts = set(one.requested)
-    # A failed undo is made good by a later clearing of the same part (`stormgate restore`), and by nothing else.
-    failed = [why for part, (at, why) in sorted(one.undo_failed.items()) if one.cleared.get(part, -1) < at]
+    # A failed undo is made good by a later clearing of the same part (`stormgate restore`), and by
+    # nothing else.
+    failed = [
+        why for part, (at, why) in sorted(one.undo_failed.items()) if one.cleared.get(part, -1) < at
+    ]
     return FaultWindow(
         name=name,
         requested_ns=min(one.requested.values(), default=None),

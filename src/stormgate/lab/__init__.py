@@ -1,1 +1,3 @@
-"""The embedded reference system: a small real CHE·NU on loopback, whose truth is known. See docs/lab.md."""
+"""The embedded reference system: a small real CHE·NU on loopback, whose truth is known. See
+docs/lab.md.
+"""

@@ -1,4 +1,6 @@
-"""Bringing the lab up: folders, templates, processes, links, and waiting until it is whole. Blocking; run in a thread."""
+"""Bringing the lab up: folders, templates, processes, links, and waiting until it is whole.
+Blocking; run in a thread.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +38,19 @@ Progress = Callable[[str], object]
 class Lab:
     """A lab that is coming up or runs. `stop` ends whatever part of it there is."""
 
-    def __init__(self, layout: Layout, settings: Settings, work: Path, state: Path, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, layout: Layout, settings: Settings, work: Path, state: Path, env: Mapping[str, str]
+    ) -> None:
         names = [*layout.components(), *(link.name for link in layout.links)]
         chosen = ports.choose(len(names), random.SystemRandom())
-        self.wiring = Wiring(layout, dict(zip(names, chosen, strict=True)), settings, work, state, secrets.token_hex(32))
+        self.wiring = Wiring(
+            layout,
+            dict(zip(names, chosen, strict=True)),
+            settings,
+            work,
+            state,
+            secrets.token_hex(32),
+        )
         self.env = env
         self.toxiproxy: server.RunningServer | None = None
         self.fleet: Fleet | None = None
@@ -49,17 +60,31 @@ class Lab:
         wiring, layout = self.wiring, self.wiring.layout
         binaries = places.find_binaries(wiring.work)
         self.fleet = fleet = Fleet(wiring, binaries)
-        configs = {name: wiring.config(name) for name in layout.components() if "/db-" not in name and "/cache" not in name}
-        _write_private(wiring.config_path("x").parent, {wiring.config_path(n).name: json.dumps(c) for n, c in configs.items()})
-        # Both nodes begin as copies of one template, so a standby that commits wait for has everything from the start.
+        configs = {
+            name: wiring.config(name)
+            for name in layout.components()
+            if "/db-" not in name and "/cache" not in name
+        }
+        _write_private(
+            wiring.config_path("x").parent,
+            {wiring.config_path(n).name: json.dumps(c) for n, c in configs.items()},
+        )
+        # Both nodes begin as copies of one template, so a standby that commits wait for has
+        # everything from the start.
         waits = wiring.settings.synchronous
-        states = {shard.name: ShardState(shard.primary, shard.standby, waits) for shard in layout.shards}
+        states = {
+            shard.name: ShardState(shard.primary, shard.standby, waits) for shard in layout.shards
+        }
         steward_state.save(wiring.cluster, states)
         with ThreadPoolExecutor(max_workers=len(layout.components()) + 1) as pool:
             jobs: list[Future[object]] = [pool.submit(self._links, say)]
             # Python's start is what takes longest, so it goes first.
             jobs += [pool.submit(fleet.start, name) for name in configs if name != "steward"]
-            jobs += [pool.submit(fleet.start, name) for name in layout.components() if name.endswith("/cache")]
+            jobs += [
+                pool.submit(fleet.start, name)
+                for name in layout.components()
+                if name.endswith("/cache")
+            ]
             jobs += self._databases(pool, fleet)
         _raise_first(jobs)
         # Last, so that it finds everything there and takes nothing that is starting for dead.
@@ -93,13 +118,17 @@ class Lab:
             postgres.clone(templates[shard.name], data_dir, fleet.binaries.user)
             if region == shard.primary:
                 waits = shard.standby if wiring.settings.synchronous else None
-                postgres.write_role(data_dir, port=wiring.ports[name], upstream=None, synchronous_with=waits)
+                postgres.write_role(
+                    data_dir, port=wiring.ports[name], upstream=None, synchronous_with=waits
+                )
                 postgres.give_to(data_dir, fleet.binaries.user)
             else:
                 fleet.write_standby(name, database(shard.primary, shard.name), region)
             return fleet.start(name)
 
-        return [pool.submit(start, shard, region) for shard in layout.shards for region in shard.regions]
+        return [
+            pool.submit(start, shard, region) for shard in layout.shards for region in shard.regions
+        ]
 
     def _links(self, say: Progress) -> None:
         wiring = self.wiring
@@ -119,14 +148,25 @@ class Lab:
                 return wiring.settings.replication_lag_ms if replicates else 0
 
             client.populate(
-                ProxySpec(link.proxy, wiring.address(link.destination), f"{HOST}:{wiring.ports[link.name]}") for link in links
+                ProxySpec(
+                    link.proxy,
+                    wiring.address(link.destination),
+                    f"{HOST}:{wiring.ports[link.name]}",
+                )
+                for link in links
             )
             with ThreadPoolExecutor(max_workers=4) as pool:
-                for job in [pool.submit(_add_distance, client, link, lag_ms(link)) for link in links if link.rtt_ms]:
+                for job in [
+                    pool.submit(_add_distance, client, link, lag_ms(link))
+                    for link in links
+                    if link.rtt_ms
+                ]:
                     job.result()
         except ToxiproxyError as error:
             taken = "address already in use" in str(error)
-            raise (PortTakenError if taken else LabError)(f"toxiproxy: {error}".splitlines()[0]) from error
+            raise (PortTakenError if taken else LabError)(
+                f"toxiproxy: {error}".splitlines()[0]
+            ) from error
 
     def _wait_whole(self) -> None:
         assert self.fleet is not None  # noqa: S101
@@ -136,7 +176,9 @@ class Lab:
         while time.monotonic() < end:
             for name, state in self.fleet.states().items():
                 if not state["running"]:
-                    raise LabError(f"{name} ended with {state['exit_code']} before the lab was whole")
+                    raise LabError(
+                        f"{name} ended with {state['exit_code']} before the lab was whole"
+                    )
             try:
                 with urllib.request.urlopen(url, timeout=1.0) as answer:
                     status = json.load(answer)
@@ -153,8 +195,12 @@ def _add_distance(client: Client, link: Link, lag_ms: int) -> None:
     there_ms, back_ms = link.halves_ms
     back_ms += lag_ms
     if there_ms:
-        client.add_toxic(link.proxy, "latency", {"latency": there_ms}, name="rtt_up", stream="upstream")
-    client.add_toxic(link.proxy, "latency", {"latency": back_ms}, name="rtt_down", stream="downstream")
+        client.add_toxic(
+            link.proxy, "latency", {"latency": there_ms}, name="rtt_up", stream="upstream"
+        )
+    client.add_toxic(
+        link.proxy, "latency", {"latency": back_ms}, name="rtt_down", stream="downstream"
+    )
 
 
 def write_topology(state: Path, target: Target) -> None:
@@ -172,7 +218,9 @@ def _write_private(folder: Path, files: Mapping[str, str]) -> None:
 
 
 def _raise_first(jobs: list[Future[object]]) -> None:
-    """Raise the first failure of finished jobs; a taken port is preferred, since that is worth another try."""
+    """Raise the first failure of finished jobs; a taken port is preferred, since that is worth
+    another try.
+    """
     errors = [error for job in jobs if (error := job.exception()) is not None]
     for error in errors:
         if isinstance(error, PortTakenError):

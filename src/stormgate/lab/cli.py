@@ -13,7 +13,9 @@ import click
 
 from stormgate.model import Target, Verdict
 
-_STATE = click.option("--state", type=click.Path(path_type=Path), default=None, help="Folder for the lab's files.")
+_STATE = click.option(
+    "--state", type=click.Path(path_type=Path), default=None, help="Folder for the lab's files."
+)
 _DOWN_S = 15.0
 _UP_S = 60.0
 
@@ -25,7 +27,9 @@ def _fail(why: str) -> NoReturn:
 
 
 def default_state(env: Mapping[str, str]) -> Path:
-    """Where a lab started by hand keeps its files: XDG_RUNTIME_DIR, else the cache, else a temporary folder."""
+    """Where a lab started by hand keeps its files: XDG_RUNTIME_DIR, else the cache, else a
+    temporary folder.
+    """
     from stormgate.lab.places import cache_dir
 
     runtime = env.get("XDG_RUNTIME_DIR", "")
@@ -43,9 +47,17 @@ def command() -> None:
 
 
 @command.command()
-@click.option("--defect", default=None, help="Plant a known fault of design; see `stormgate lab defects`.")
+@click.option(
+    "--defect", default=None, help="Plant a known fault of design; see `stormgate lab defects`."
+)
 @click.option("--foreground", is_flag=True, help="Stay until ctrl-C, then take it down.")
-@click.option("--target", "target_path", type=click.Path(path_type=Path), default=Path("targets/lab.yaml"), show_default=True)
+@click.option(
+    "--target",
+    "target_path",
+    type=click.Path(path_type=Path),
+    default=Path("targets/lab.yaml"),
+    show_default=True,
+)
 @_STATE
 def up(defect: str | None, foreground: bool, target_path: Path, state: Path | None) -> None:
     """Start the lab and return when it is whole. `stormgate lab down` ends it."""
@@ -67,7 +79,10 @@ def up(defect: str | None, foreground: bool, target_path: Path, state: Path | No
         resolved = _leave(target, state, defect)
     except LabError as error:
         _fail(str(error))
-    click.echo(f"up: {len(resolved.components)} components; steering {resolved.steering.url}; files in {state}")
+    click.echo(
+        f"up: {len(resolved.components)} components; steering {resolved.steering.url}; files "
+        f"in {state}"
+    )
 
 
 @command.command()
@@ -90,8 +105,12 @@ def status(state: Path | None) -> None:
     table = Table("component", "state", "role", "pid", "address")
     for name, facts in processes.items():
         watched = seen["components"].get(name, {})
-        state_word = watched.get("state", "unknown") if facts["running"] else f"ended ({facts['exit_code']})"
-        table.add_row(name, state_word, watched.get("role") or "", str(facts["pid"]), facts["address"])
+        state_word = (
+            watched.get("state", "unknown") if facts["running"] else f"ended ({facts['exit_code']})"
+        )
+        table.add_row(
+            name, state_word, watched.get("role") or "", str(facts["pid"]), facts["address"]
+        )
     console = Console()
     console.print(table)
     console.print(f"daemon {pid}: " + ("whole" if seen["whole"] else f"not whole: {seen['why']}"))
@@ -146,7 +165,9 @@ def _ask(state: Path, request: dict[str, Any]) -> dict[str, Any]:
     from stormgate.lab.errors import LabError
 
     try:
-        return control.ask(Path(json.loads((state / "daemon.json").read_text())["control"]), request, 5.0)
+        return control.ask(
+            Path(json.loads((state / "daemon.json").read_text())["control"]), request, 5.0
+        )
     except LabError as error:
         _fail(str(error))
 
@@ -161,7 +182,12 @@ def _leave(target: Target, state: Path, defect: str | None) -> Target:
     prepare(target, state, os.environ, click.echo)
     with (state / "daemon.log").open("ab") as log:
         process = subprocess.Popen(
-            daemon_argv(state, defect), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
+            daemon_argv(state, defect),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
         )
     try:
         return await_whole(process, state, _UP_S, click.echo)
@@ -186,6 +212,8 @@ def _stay(target: Target, state: Path, defect: str | None) -> None:
             click.echo(f"up, until ctrl-C; steering {lab.target.steering.url}; files in {state}")
             while lab.alive():
                 time.sleep(0.2)
-            raise LabError(f"the lab ended by itself with {lab.process.returncode}: see {state / 'daemon.log'}")
+            raise LabError(
+                f"the lab ended by itself with {lab.process.returncode}: see {state / 'daemon.log'}"
+            )
         finally:
             lab.stop()

@@ -1,4 +1,6 @@
-"""Asking the lab's daemon to do something: one line of JSON there, one back, over a Unix socket only its user can open."""
+"""Asking the lab's daemon to do something: one line of JSON there, one back, over a Unix socket
+only its user can open.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _LINE_BYTES = 1 << 20
 
 
 def ask(path: Path, request: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
-    """The daemon's answer. Raises LabError: no daemon there, none in time, or it could not do it (with its reason)."""
+    """The daemon's answer. Raises LabError: no daemon there, none in time, or it could not do it
+    (with its reason).
+    """
     try:
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(timeout_s)
@@ -24,7 +28,9 @@ def ask(path: Path, request: Mapping[str, Any], timeout_s: float) -> dict[str, A
             with line.makefile("rb") as answers:
                 return _answer(answers.readline(_LINE_BYTES))
     except TimeoutError as error:
-        raise LabError(f"the lab did not answer {request.get('op')!r} within {timeout_s:g} s") from error
+        raise LabError(
+            f"the lab did not answer {request.get('op')!r} within {timeout_s:g} s"
+        ) from error
     except OSError as error:
         raise LabError(f"no lab answers at {path}: {error.strerror or error}") from error
 

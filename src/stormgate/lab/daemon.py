@@ -1,7 +1,9 @@
-"""`python -m stormgate.lab.daemon --state DIR [--defect NAME]`: the parent of every process of the lab.
+"""`python -m stormgate.lab.daemon --state DIR [--defect NAME]`: the parent of every process of the
+lab.
 
-Reads DIR/target.json, writes DIR/topology.json once the lab is whole, and DIR/error.txt with one line if it cannot be. SIGTERM or
-SIGINT ends and cleans everything. A child that dies is noticed and left dead: whoever killed it decides when it comes back.
+Reads DIR/target.json, writes DIR/topology.json once the lab is whole, and DIR/error.txt with one
+line if it cannot be. SIGTERM or SIGINT ends and cleans everything. A child that dies is noticed and
+left dead: whoever killed it decides when it comes back.
 """
 
 from __future__ import annotations
@@ -129,7 +131,11 @@ class Daemon:
             for name, state in self.lab.fleet.states().items():
                 if not state["running"] and state["pid"] not in known_dead:
                     known_dead.add(state["pid"])
-                    print(f"{time.monotonic():.3f} {name} ({state['pid']}) ended with {state['exit_code']}", flush=True)
+                    print(
+                        f"{time.monotonic():.3f} {name} ({state['pid']}) ended with "
+                        f"{state['exit_code']}",
+                        flush=True,
+                    )
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), 0.1)
 
@@ -152,7 +158,11 @@ class Daemon:
         match request["op"]:
             case "start":
                 again = bool(request.get("again", False))
-                return {"pid": await asyncio.to_thread(self.lab.fleet.start, str(request["component"]), again=again)}
+                return {
+                    "pid": await asyncio.to_thread(
+                        self.lab.fleet.start, str(request["component"]), again=again
+                    )
+                }
             case "status":
                 return {"components": self.lab.fleet.states()}
             case "stop":
@@ -161,7 +171,9 @@ class Daemon:
         raise LabError(f"no such operation: {request['op']!r}")
 
     def _clean(self) -> None:
-        """End everything, remove every trace but the logs; then let the janitor go, who finds nothing left to do."""
+        """End everything, remove every trace but the logs; then let the janitor go, who finds
+        nothing left to do.
+        """
         try:
             if self.lab is not None:
                 self.lab.stop()
@@ -186,7 +198,9 @@ async def _main(state: Path, defect: str | None) -> None:
 
 
 def main() -> None:
-    """Exit code 0 after an orderly end, 1 with one line on stderr and in DIR/error.txt otherwise."""
+    """Exit code 0 after an orderly end, 1 with one line on stderr and in DIR/error.txt
+    otherwise.
+    """
     parser = argparse.ArgumentParser(prog="stormgate.lab.daemon")
     parser.add_argument("--state", type=Path, required=True)
     parser.add_argument("--defect", default=None)

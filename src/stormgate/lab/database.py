@@ -1,4 +1,6 @@
-"""Connections from one process to one database node, over its link. Bounded in time; never a second try."""
+"""Connections from one process to one database node, over its link. Bounded in time; never a second
+try.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +17,33 @@ from stormgate.lab.postgres import SUPERUSER
 from stormgate.lab.serving import failure_kind
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
-# A query that nobody waits for any more may still hold a connection; past this many the node is not asked again.
+# A query that nobody waits for any more may still hold a connection; past this many the node is not
+# asked again.
 _MAX_ABANDONED = 40
 _ABANDONED_S = 3.0
 
 
 async def connect(host: str, port: int, name: str, timeout_s: int = 2) -> Connection:
-    """A connection in autocommit: every statement is its own transaction, one round trip. Raises psycopg.Error."""
-    info = f"host={host} port={port} user={SUPERUSER} dbname=postgres sslmode=disable gssencmode=disable"
+    """A connection in autocommit: every statement is its own transaction, one round trip. Raises
+    psycopg.Error.
+    """
+    info = (
+        f"host={host} port={port} user={SUPERUSER} dbname=postgres sslmode=disable "
+        "gssencmode=disable"
+    )
     return await psycopg.AsyncConnection.connect(
-        f"{info} application_name={name} connect_timeout={timeout_s}", autocommit=True, prepare_threshold=2
+        f"{info} application_name={name} connect_timeout={timeout_s}",
+        autocommit=True,
+        prepare_threshold=2,
     )
 
 
 class Node:
     """One database node as one process sees it."""
 
-    def __init__(self, name: str, region: str, address: tuple[str, int], health: Health, warm: int) -> None:
+    def __init__(
+        self, name: str, region: str, address: tuple[str, int], health: Health, warm: int
+    ) -> None:
         self.name = name
         self.region = region
         self.address = address
@@ -40,13 +52,18 @@ class Node:
         self._idle: list[Connection] = []
         self._abandoned: dict[asyncio.Task[tuple[Any, ...] | None], float] = {}
 
-    async def query(self, sql: str, parameters: Mapping[str, Any], timeout_s: float) -> tuple[Any, ...] | None:
-        """The first row or None. Raises TimeoutError (it may happen still), ConnectionError, or psycopg.Error."""
+    async def query(
+        self, sql: str, parameters: Mapping[str, Any], timeout_s: float
+    ) -> tuple[Any, ...] | None:
+        """The first row or None. Raises TimeoutError (it may happen still), ConnectionError, or
+        psycopg.Error.
+        """
         if len(self._abandoned) >= _MAX_ABANDONED:
             raise TimeoutError(f"{self.name} has left {_MAX_ABANDONED} queries unanswered")
         task = asyncio.create_task(self._run(sql, parameters))
         began_s = time.monotonic()
-        # psycopg answers a cancellation by asking the server to cancel, which may take seconds when the server is the problem.
+        # psycopg answers a cancellation by asking the server to cancel, which may take seconds when
+        # the server is the problem.
         done, _ = await asyncio.wait({task}, timeout=timeout_s)
         if not done:
             self._abandoned[task] = began_s
@@ -60,7 +77,9 @@ class Node:
             raise ConnectionError(f"{self.name}: {error}") from error
 
     async def probe(self, timeout_s: float) -> None:
-        """Ask whether it is there, keep some connections warm, and give up on what was abandoned long ago."""
+        """Ask whether it is there, keep some connections warm, and give up on what was abandoned
+        long ago.
+        """
         began_s = time.monotonic()
         for task, since_s in list(self._abandoned.items()):
             if began_s - since_s > _ABANDONED_S:

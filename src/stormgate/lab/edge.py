@@ -1,6 +1,8 @@
-"""An edge: checks tokens, answers what it may from its own cache, and passes the rest to the nearest service that lives.
+"""An edge: checks tokens, answers what it may from its own cache, and passes the rest to the
+nearest service that lives.
 
-It never tries a request twice. An upstream that dies answers 502, one that is late 504, and no upstream at all 503.
+It never tries a request twice. An upstream that dies answers 502, one that is late 504, and no
+upstream at all 503.
 """
 
 from __future__ import annotations
@@ -66,7 +68,11 @@ class Edge:
             return self._said(problem(401, "a valid bearer token is needed"))
         user, shard = claims
         cacheable = request.method == "GET" and path.startswith(("/profile", "/spheres/"))
-        if cacheable and (found := self._cache.get((user, path))) is not None and found[0] > time.monotonic():
+        if (
+            cacheable
+            and (found := self._cache.get((user, path))) is not None
+            and found[0] > time.monotonic()
+        ):
             return self._said(reply(200, found[1], self._facts(found[2], "hit", "edge")))
         response = await self.forward(request, user, shard)
         # Rows of a continent stay there, in the edge's memory too.
@@ -75,11 +81,16 @@ class Edge:
         return self._said(response)
 
     def healthz(self) -> Response:
-        """200 when some service lives. `services` says which can serve everything, `missing` which shards none of them can."""
+        """200 when some service lives. `services` says which can serve everything, `missing` which
+        shards none of them can.
+        """
         served = {shard for route in self.routes if route.health.up for shard in route.shards}
         missing = [shard for shard in self.shards if shard not in served]
         services = {route.region: self.serves_all(route) for route in self.routes}
-        return reply(200 if any(route.health.up for route in self.routes) else 503, {"services": services, "missing": missing})
+        return reply(
+            200 if any(route.health.up for route in self.routes) else 503,
+            {"services": services, "missing": missing},
+        )
 
     def serves_all(self, route: _Route) -> bool:
         """Whether that service lives and can serve every shard."""
@@ -95,18 +106,26 @@ class Edge:
         if found is None or found[0] not in self.shards or found[1] >= self.users:
             return self._said(problem(401, "no such user"))
         now = int(time.time())
-        token = jwt.encode({"sub": user, "shard": found[0], "iat": now, "exp": now + _TOKEN_S}, self.secret, algorithm="HS256")
+        token = jwt.encode(
+            {"sub": user, "shard": found[0], "iat": now, "exp": now + _TOKEN_S},
+            self.secret,
+            algorithm="HS256",
+        )
         answer = {"token": token, "user": user, "shard": found[0]}
         return self._said(reply(200, answer, self._facts(found[0], "none", "edge")))
 
     def claims(self, token: str) -> tuple[str, str] | None:
-        """(user, shard) of a valid token; None otherwise. Checked tokens are remembered until they expire."""
+        """(user, shard) of a valid token; None otherwise. Checked tokens are remembered until they
+        expire.
+        """
         known = self._claims.get(token)
         now = time.time()
         if known is not None and known[0] > now:
             return known[1], known[2]
         try:
-            data = jwt.decode(token, self.secret, algorithms=["HS256"], options={"require": ["exp", "sub"]})
+            data = jwt.decode(
+                token, self.secret, algorithms=["HS256"], options={"require": ["exp", "sub"]}
+            )
             user, shard, expires = str(data["sub"]), str(data["shard"]), float(data["exp"])
         except (jwt.InvalidTokenError, KeyError, ValueError):
             return None
@@ -118,8 +137,11 @@ class Edge:
     async def forward(self, request: Request, user: str, shard: str) -> Response:
         """Pass the request to the nearest service that can serve the shard: once."""
         living = [route for route in self.routes if route.health.up]
-        # Where none says it can serve the shard, the nearest decides by itself: what it last said may be half a second old.
-        route = next((route for route in living if shard in route.shards), living[0] if living else None)
+        # Where none says it can serve the shard, the nearest decides by itself: what it last said
+        # may be half a second old.
+        route = next(
+            (route for route in living if shard in route.shards), living[0] if living else None
+        )
         if route is None:
             return problem(503, "no service can be reached", self._facts(shard, "none", "edge"))
         began_s = time.monotonic()
@@ -137,7 +159,11 @@ class Edge:
             facts = {**self._facts(shard, "none", "edge"), "x-chenu-region": route.region}
             return problem(status, f"the service in {route.region} {why}", facts)
         status = 200 if self.settings.errors_as_200 and answer.status >= 500 else answer.status
-        return reply(status, answer.body, {name: answer.headers[name] for name in _PASSED if name in answer.headers})
+        return reply(
+            status,
+            answer.body,
+            {name: answer.headers[name] for name in _PASSED if name in answer.headers},
+        )
 
     async def probe(self, route: _Route) -> None:
         """Ask one service how it is, and which shards it can serve."""
@@ -148,7 +174,12 @@ class Edge:
         route.record(result, began_s)
 
     def _facts(self, shard: str, cache: str, tier: str) -> dict[str, str]:
-        return {"x-chenu-region": self.region, "x-chenu-shard": shard, "x-chenu-cache": cache, "x-chenu-tier": tier}
+        return {
+            "x-chenu-region": self.region,
+            "x-chenu-shard": shard,
+            "x-chenu-cache": cache,
+            "x-chenu-tier": tier,
+        }
 
     def _said(self, response: Response) -> Response:
         response.headers["x-chenu-edge"] = self.region
@@ -164,4 +195,7 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
     """The handler and loops of an edge process."""
     edge = Edge(config)
     interval_s = edge.settings.route_probe_s
-    return edge.handle, [every(interval_s, partial(edge.probe, route), partial(edge.serves_all, route)) for route in edge.routes]
+    return edge.handle, [
+        every(interval_s, partial(edge.probe, route), partial(edge.serves_all, route))
+        for route in edge.routes
+    ]

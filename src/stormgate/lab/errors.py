@@ -4,7 +4,9 @@ from __future__ import annotations
 
 
 class LabError(Exception):
-    """The lab cannot come up, or cannot do what was asked. The message is one line, fit to be shown to a person."""
+    """The lab cannot come up, or cannot do what was asked. The message is one line, fit to be shown
+    to a person.
+    """
 
 
 class PortTakenError(LabError):

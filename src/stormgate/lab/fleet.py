@@ -20,7 +20,12 @@ from stormgate.lab.places import Binaries
 from stormgate.lab.wiring import HOST, Wiring
 
 _START_S = 30.0
-_PORT_TAKEN = ("address already in use", "could not bind", "error while attempting to bind", "failed listening on port")
+_PORT_TAKEN = (
+    "address already in use",
+    "could not bind",
+    "error while attempting to bind",
+    "failed listening on port",
+)
 
 
 class Child(Protocol):
@@ -36,7 +41,9 @@ class Child(Protocol):
 
 
 class Fleet:
-    """All processes of one lab. Methods block; they may be called from several threads, each component by one at a time."""
+    """All processes of one lab. Methods block; they may be called from several threads, each
+    component by one at a time.
+    """
 
     def __init__(self, wiring: Wiring, binaries: Binaries) -> None:
         self.wiring = wiring
@@ -50,13 +57,17 @@ class Fleet:
         self._locks = {name: threading.Lock() for name in wiring.layout.components()}
 
     def start(self, component: str, *, again: bool = False) -> int:
-        """Start a component (with `again`: stop it first) and wait until it answers; its pid. Does nothing to one that runs.
+        """Start a component (with `again`: stop it first) and wait until it answers; its pid. Does
+        nothing to one that runs.
 
-        Raises LabError with the last line of its log, PortTakenError when somebody else has its port.
+        Raises LabError with the last line of its log, PortTakenError when somebody else has its
+        port.
         """
         lock = self._locks.get(component)
         if lock is None:
-            raise LabError(f"the lab has no component {component!r}; there are: {', '.join(self._locks)}")
+            raise LabError(
+                f"the lab has no component {component!r}; there are: {', '.join(self._locks)}"
+            )
         with lock:
             process = self._running.get(component)
             if process is not None and process.poll() is None:
@@ -73,13 +84,19 @@ class Fleet:
             code = process.poll() if process else None
             address = self.wiring.address(name)
             running = process is not None and code is None
-            found[name] = {"pid": process.pid if process else None, "running": running, "exit_code": code, "address": address}
+            found[name] = {
+                "pid": process.pid if process else None,
+                "running": running,
+                "exit_code": code,
+                "address": address,
+            }
         return found
 
     def stop_all(self) -> None:
         """End everything at once; nothing of the lab's data is to be kept."""
         with self._running_lock:
-            # A start that is under way in another thread sees this and takes back what it has just spawned.
+            # A start that is under way in another thread sees this and takes back what it has just
+            # spawned.
             self._closing = True
             running = dict(self._running)
         for name, process in running.items():
@@ -98,7 +115,11 @@ class Fleet:
 
     def record(self, name: str, process: Child) -> None:
         """Note a process down, for the janitor to end should we die without doing so."""
-        row = {"name": name, "pid": process.pid, "start_ticks": processes.pid_start_ticks(process.pid)}
+        row = {
+            "name": name,
+            "pid": process.pid,
+            "start_ticks": processes.pid_start_ticks(process.pid),
+        }
         with self._journal_lock, (self.wiring.work / "processes.ndjson").open("a") as journal:
             journal.write(json.dumps(row) + "\n")
 
@@ -122,7 +143,10 @@ class Fleet:
                 raise self._died(component, process.returncode, log_path, log_size)
             if time.monotonic() > end:
                 self._end(component, process)
-                raise LabError(f"{component} does not answer at {self.wiring.address(component)} after {_START_S:g} s")
+                raise LabError(
+                    f"{component} does not answer at {self.wiring.address(component)} after "
+                    f"{_START_S:g} s"
+                )
             time.sleep(0.01)
         return process.pid
 
@@ -164,7 +188,12 @@ class Fleet:
                     "warning",
                 ]
                 return processes.spawn(
-                    argv, env=postgres.environment(), cwd=Path("/"), log_path=log_path, user=binaries.user, new_session=True
+                    argv,
+                    env=postgres.environment(),
+                    cwd=Path("/"),
+                    log_path=log_path,
+                    user=binaries.user,
+                    new_session=True,
                 )
             return self.nursery.fork(kind, wiring.config_path(component), log_path)
         except OSError as error:
@@ -181,10 +210,14 @@ class Fleet:
             return
         other = f"{state.primary}/db-{shard}"
         if not postgres.is_standby(data_dir):
-            # Straight to the primary, not over the link: this is repair, and the link may be cut still.
+            # Straight to the primary, not over the link: this is repair, and the link may be cut
+            # still.
             source = postgres.Upstream(HOST, self.wiring.ports[other], region)
             if not _postgres_answers(source.port):
-                raise LabError(f"{component} was a primary and must be rewound from {other}, which is down: start that first")
+                raise LabError(
+                    f"{component} was a primary and must be rewound from {other}, which is "
+                    "down: start that first"
+                )
             postgres.rewind(self.binaries, data_dir, source)
         self.write_standby(component, other, region)
 
@@ -193,7 +226,9 @@ class Fleet:
         data_dir = self.wiring.data_dir(component)
         via = self.wiring.via(component, primary)
         upstream = postgres.Upstream(via["host"], via["port"], application)
-        postgres.write_role(data_dir, port=self.wiring.ports[component], upstream=upstream, synchronous_with=None)
+        postgres.write_role(
+            data_dir, port=self.wiring.ports[component], upstream=upstream, synchronous_with=None
+        )
         postgres.give_to(data_dir, self.binaries.user)
 
     def _answers(self, component: str) -> bool:
@@ -203,12 +238,18 @@ class Fleet:
             return _postgres_answers(port)
         if kind == "cache":
             return _exchange(port, b"PING\r\n").startswith(b"+PONG")
-        return _exchange(port, b"GET /healthz HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n").startswith(b"HTTP/1.1 ")
+        return _exchange(
+            port, b"GET /healthz HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n"
+        ).startswith(b"HTTP/1.1 ")
 
     def _died(self, component: str, code: int, log_path: Path, from_byte: int) -> LabError:
         with log_path.open("rb") as log:
             log.seek(from_byte)
-            lines = [line.strip() for line in log.read().decode(errors="replace").splitlines() if line.strip()]
+            lines = [
+                line.strip()
+                for line in log.read().decode(errors="replace").splitlines()
+                if line.strip()
+            ]
         last = lines[-1] if lines else "it said nothing"
         said = f"{component} ended with {code} as it started: {last}"
         taken = any(mark in line.lower() for line in lines for mark in _PORT_TAKEN)
@@ -243,7 +284,8 @@ def _exchange(port: int, request: bytes) -> bytes:
         return b""
 
 
-# An SSLRequest (length 8, code 80877103) is answered with one byte by every server that serves, without a login.
+# An SSLRequest (length 8, code 80877103) is answered with one byte by every server that serves,
+# without a login.
 _SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
 
 

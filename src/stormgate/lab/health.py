@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 
 class Probe(enum.StrEnum):
-    """How asking a peer ended: it answered well, nobody was there (or it said no), or nothing came in time."""
+    """How asking a peer ended: it answered well, nobody was there (or it said no), or nothing came
+    in time.
+    """
 
     OK = "ok"
     REFUSED = "refused"
@@ -18,9 +20,10 @@ class Probe(enum.StrEnum):
 class Health:
     """Judges one peer by a row of probes.
 
-    Down once every probe failed for `silent_s`, or every one was refused for `refused_s`; up once every one was fine for
-    `back_s`. `dead` is more than not up: one that was never seen alive may be starting still, and is dead after `unseen_s` only.
-    Times are seconds of one monotonic clock; a failure counts from when its probe began.
+    Down once every probe failed for `silent_s`, or every one was refused for `refused_s`; up once
+    every one was fine for `back_s`. `dead` is more than not up: one that was never seen alive may
+    be starting still, and is dead after `unseen_s` only. Times are seconds of one monotonic clock;
+    a failure counts from when its probe began.
     """
 
     refused_s: float
@@ -52,7 +55,9 @@ class Health:
             self._refused_since = None
         else:
             self._refused_since = began_s if self._refused_since is None else self._refused_since
-        refused = self._refused_since is not None and ended_s - self._refused_since >= self.refused_s
+        refused = (
+            self._refused_since is not None and ended_s - self._refused_since >= self.refused_s
+        )
         if self.up and (refused or ended_s - self._failing_since >= self.silent_s):
             self.up = False
             self.dead = True

@@ -1,7 +1,9 @@
-"""A small HTTP/1.1 client for hops inside the lab: kept connections, bounded in time, and never a second try.
+"""A small HTTP/1.1 client for hops inside the lab: kept connections, bounded in time, and never a
+second try.
 
-aiohttp's own client repeats an idempotent request by itself when a kept connection turns out to be closed. In a system whose
-failures are being counted that would be a hidden retry, so it is not used here.
+aiohttp's own client repeats an idempotent request by itself when a kept connection turns out to be
+closed. In a system whose failures are being counted that would be a hidden retry, so it is not used
+here.
 """
 
 from __future__ import annotations
@@ -81,9 +83,17 @@ class Peer:
         self._idle: list[_Connection] = []
 
     async def request(
-        self, method: str, target: str, *, timeout_s: float, headers: Mapping[str, str] | None = None, body: bytes = b""
+        self,
+        method: str,
+        target: str,
+        *,
+        timeout_s: float,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
     ) -> Reply:
-        """One request, one answer. Raises OSError (refused, reset, not HTTP) or TimeoutError; it may have been served then."""
+        """One request, one answer. Raises OSError (refused, reset, not HTTP) or TimeoutError; it
+        may have been served then.
+        """
         lines = [f"{method} {target} HTTP/1.1", f"host: {self.host}:{self.port}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
         if body or method in {"POST", "PUT"}:
@@ -106,7 +116,9 @@ class Peer:
         return reply
 
     async def probe(self, target: str, *, timeout_s: float) -> tuple[Probe, bytes]:
-        """Ask for health: 200 is OK, any other answer counts as refused. The body is given in either case."""
+        """Ask for health: 200 is OK, any other answer counts as refused. The body is given in
+        either case.
+        """
         try:
             reply = await self.request("GET", target, timeout_s=timeout_s)
         except TimeoutError:
@@ -116,7 +128,9 @@ class Peer:
         return (Probe.OK if reply.status == 200 else Probe.REFUSED), reply.body
 
     def close(self) -> None:
-        """Drop the idle connections: after a death they are of no use, and dialling again is quick."""
+        """Drop the idle connections: after a death they are of no use, and dialling again is
+        quick.
+        """
         while self._idle:
             with contextlib.suppress(OSError):
                 self._idle.pop().close()

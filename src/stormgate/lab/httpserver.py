@@ -1,7 +1,8 @@
 """A small HTTP/1.1 server on llhttp, for the lab's processes.
 
-Each request of a user passes two of these. aiohttp's server takes three times the CPU for one, and most of a second to import;
-the lab shares two cores with the load generator that measures it, so that time would be seen in the results.
+Each request of a user passes two of these. aiohttp's server takes three times the CPU for one, and
+most of a second to import; the lab shares two cores with the load generator that measures it, so
+that time would be seen in the results.
 """
 
 from __future__ import annotations
@@ -50,7 +51,10 @@ class Response:
 
     def encode(self, *, keep: bool, head: bool = False) -> bytes:
         """As it goes over the wire."""
-        lines = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}\r\ncontent-type: application/json\r\n"]
+        lines = [
+            f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}\r\ncontent-type: "
+            "application/json\r\n"
+        ]
         lines += [f"{name}: {value}\r\n" for name, value in self.headers.items()]
         lines.append(
             f"content-length: {len(self.body)}\r\n\r\n"
@@ -139,7 +143,9 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, status: int) -> None:
         if self._transport is not None:
-            self._transport.write(Response(status, b'{"error": "not understood"}').encode(keep=False))
+            self._transport.write(
+                Response(status, b'{"error": "not understood"}').encode(keep=False)
+            )
             self._transport.close()
             self._transport = None
 
@@ -150,9 +156,13 @@ class _Connection(asyncio.Protocol):
 
 @contextlib.asynccontextmanager
 async def serving(handler: Handler, host: str, port: int) -> AsyncIterator[None]:
-    """Serve while the context lasts; connections that are open at its end are cut. Raises OSError when the port is taken."""
+    """Serve while the context lasts; connections that are open at its end are cut. Raises OSError
+    when the port is taken.
+    """
     connections: set[_Connection] = set()
-    server = await asyncio.get_running_loop().create_server(lambda: _Connection(handler, connections), host, port, backlog=1024)
+    server = await asyncio.get_running_loop().create_server(
+        lambda: _Connection(handler, connections), host, port, backlog=1024
+    )
     try:
         yield
     finally:

@@ -1,7 +1,8 @@
-"""Tidies up after a lab's daemon that died without doing so itself (kill -9): its processes, shared memory and folders.
+"""Tidies up after a lab's daemon that died without doing so itself (kill -9): its processes, shared
+memory and folders.
 
-It is a process of its own, in a session of its own, holding the read end of a pipe whose write end only the daemon has:
-whatever the daemon dies of, the pipe ends.
+It is a process of its own, in a session of its own, holding the read end of a pipe whose write end
+only the daemon has: whatever the daemon dies of, the pipe ends.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ _GRACE_S = 2.0
 
 
 def clean_up(work: Path, leftovers: list[Path]) -> None:
-    """End what is recorded in `work` and still runs, then remove its shared memory, `work` itself and `leftovers`."""
+    """End what is recorded in `work` and still runs, then remove its shared memory, `work` itself
+    and `leftovers`.
+    """
     for sig in (signal.SIGQUIT, signal.SIGKILL):
         end = time.monotonic() + _GRACE_S
         for name, pid, ticks in _recorded(work):

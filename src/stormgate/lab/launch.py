@@ -1,4 +1,6 @@
-"""Start the lab from another program and hold it: `launch` returns when it is whole, `RunningLab.stop` when it is gone."""
+"""Start the lab from another program and hold it: `launch` returns when it is whole,
+`RunningLab.stop` when it is gone.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _POLL_S = 0.02
 
 @dataclass(frozen=True, slots=True)
 class RunningLab:
-    """A lab that was whole when this was made. `target` is resolved: it has every address, component and link."""
+    """A lab that was whole when this was made. `target` is resolved: it has every address,
+    component and link.
+    """
 
     process: subprocess.Popen[bytes]
     target: Target
@@ -34,7 +38,9 @@ class RunningLab:
         return self.process.poll() is None
 
     def stop(self, grace_s: float = 10.0) -> int:
-        """End it and all of its processes; idempotent. The daemon's exit code: 0 after an orderly end."""
+        """End it and all of its processes; idempotent. The daemon's exit code: 0 after an orderly
+        end.
+        """
         return processes.stop(self.process, grace_s)
 
 
@@ -49,9 +55,10 @@ def launch(
 ) -> RunningLab:
     """Start a lab as a child that dies with this process, and wait until it is whole.
 
-    `state` is a folder for its files (made if need be; one lab at a time). A first start on a machine builds the Toxiproxy server
-    before the deadline begins to count. `on_progress` is told, line by line, what it does.
-    Raises LabError with one line when it does not come up within `deadline_s` seconds; nothing of it is left then.
+    `state` is a folder for its files (made if need be; one lab at a time). A first start on a
+    machine builds the Toxiproxy server before the deadline begins to count. `on_progress` is told,
+    line by line, what it does. Raises LabError with one line when it does not come up within
+    `deadline_s` seconds; nothing of it is left then.
     """
     env = os.environ if env is None else env
     prepare(target, state, env, on_progress or (lambda _: None))
@@ -59,7 +66,8 @@ def launch(
         daemon_argv(state, defect),
         env=dict(env),
         log_path=state / "daemon.log",
-        # ctrl-C is for whoever holds the lab: it must outlive the undoing of faults. It tidies up when we die.
+        # ctrl-C is for whoever holds the lab: it must outlive the undoing of faults. It tidies up
+        # when we die.
         new_session=True,
         death_signal=signal.SIGTERM,
     )
@@ -70,10 +78,14 @@ def launch(
         raise
 
 
-def prepare(target: Target, state: Path, env: Mapping[str, str], say: Callable[[str], object]) -> None:
-    """Lay out the state folder, and build what takes minutes once and is not part of a lab's start: the Toxiproxy server.
+def prepare(
+    target: Target, state: Path, env: Mapping[str, str], say: Callable[[str], object]
+) -> None:
+    """Lay out the state folder, and build what takes minutes once and is not part of a lab's start:
+    the Toxiproxy server.
 
-    Raises LabError when a lab runs there already, nothing can be written there, or the Toxiproxy asked for does not answer.
+    Raises LabError when a lab runs there already, nothing can be written there, or the Toxiproxy
+    asked for does not answer.
     """
     try:
         state.mkdir(parents=True, exist_ok=True)
@@ -102,9 +114,14 @@ def daemon_argv(state: Path, defect: str | None) -> list[str]:
 
 
 def await_whole(
-    process: subprocess.Popen[bytes], state: Path, deadline_s: float, on_progress: Callable[[str], object] | None = None
+    process: subprocess.Popen[bytes],
+    state: Path,
+    deadline_s: float,
+    on_progress: Callable[[str], object] | None = None,
 ) -> Target:
-    """Wait for the topology. Raises LabError with the daemon's own reason, or that it took too long."""
+    """Wait for the topology. Raises LabError with the daemon's own reason, or that it took too
+    long.
+    """
     end = time.monotonic() + deadline_s
     told = 0
     while True:
@@ -114,7 +131,9 @@ def await_whole(
                 on_progress(line)
             told = len(lines)
         if process.poll() is not None:
-            raise LabError(_reason(state) or f"the lab ended with {process.returncode} before it was whole")
+            raise LabError(
+                _reason(state) or f"the lab ended with {process.returncode} before it was whole"
+            )
         with contextlib.suppress(FileNotFoundError):
             return from_json(Target, json.loads((state / "topology.json").read_text()))
         if time.monotonic() > end:

@@ -1,8 +1,9 @@
-"""Where the lab's Python processes are born: one process that has imported everything forks each of them.
+"""Where the lab's Python processes are born: one process that has imported everything forks each of
+them.
 
-Importing an HTTP server and a database driver costs most of a CPU second; nine processes that each do so would be most of the
-lab's start, and a process that comes back after a fault would be late by it. The children die with the nursery, which dies with
-the daemon.
+Importing an HTTP server and a database driver costs most of a CPU second; nine processes that each
+do so would be most of the lab's start, and a process that comes back after a fault would be late by
+it. The children die with the nursery, which dies with the daemon.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ class Nursery:
     def __init__(self, work: Path, log_path: Path) -> None:
         self._path = work / "nursery.sock"
         self.process = processes.spawn(
-            [sys.executable, "-m", "stormgate.lab.nursery", self._path], log_path=log_path, new_session=True
+            [sys.executable, "-m", "stormgate.lab.nursery", self._path],
+            log_path=log_path,
+            new_session=True,
         )
         self._log_path = log_path
         self._lock = threading.Lock()
@@ -85,7 +88,9 @@ class Nursery:
         """How that child ended."""
         if pid not in self._exits:
             with contextlib.suppress(LabError):
-                self._exits.update({int(child): code for child, code in self._ask({"kind": ""}).items()})
+                self._exits.update(
+                    {int(child): code for child, code in self._ask({"kind": ""}).items()}
+                )
         return self._exits.get(pid, -signal.SIGKILL)
 
     def stop(self) -> None:
@@ -106,7 +111,9 @@ class Nursery:
                         raise ConnectionError("it ended")
                     data += part
             except OSError as error:
-                raise LabError(f"the lab's nursery does not answer: {error}: {self._last_words()}") from error
+                raise LabError(
+                    f"the lab's nursery does not answer: {error}: {self._last_words()}"
+                ) from error
         answer: dict[str, Any] = json.loads(data)
         return answer
 
@@ -125,7 +132,11 @@ class Nursery:
             time.sleep(0.01)
 
     def _last_words(self) -> str:
-        lines = self._log_path.read_text(errors="replace").strip().splitlines() if self._log_path.exists() else []
+        lines = (
+            self._log_path.read_text(errors="replace").strip().splitlines()
+            if self._log_path.exists()
+            else []
+        )
         return lines[-1] if lines else "it said nothing"
 
 
@@ -161,7 +172,10 @@ def _serve(path: str) -> None:
                 pid = os.fork()
                 if pid == 0:
                     line.close()
-                    _become(lambda: serving.main(starts[request["kind"]], request["config"]), request["log"])  # noqa: B023
+                    _become(
+                        lambda: serving.main(starts[request["kind"]], request["config"]),  # noqa: B023
+                        request["log"],
+                    )
                 answer = {"pid": pid, "start_ticks": processes.pid_start_ticks(pid)}
             line.sendall(json.dumps(answer).encode() + b"\n")
 

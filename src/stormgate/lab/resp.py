@@ -1,4 +1,6 @@
-"""A small client for Valkey: one connection, commands answered in the order they are sent. Bounded in time; no second try."""
+"""A small client for Valkey: one connection, commands answered in the order they are sent. Bounded
+in time; no second try.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ class _Connection(asyncio.Protocol):
 
 
 def parse(data: bytes) -> tuple[Reply | ValkeyError, int] | None:
-    """The first reply (RESP2: simple string, error, integer, bulk string) and its length; None while it is not whole."""
+    """The first reply (RESP2: simple string, error, integer, bulk string) and its length; None
+    while it is not whole.
+    """
     end = data.find(b"\r\n")
     if end < 0:
         return None
@@ -66,14 +70,20 @@ def parse(data: bytes) -> tuple[Reply | ValkeyError, int] | None:
             size = int(head)
             if size < 0:
                 return None, used
-            return (data[used : used + size], used + size + 2) if len(data) >= used + size + 2 else None
+            return (
+                (data[used : used + size], used + size + 2)
+                if len(data) >= used + size + 2
+                else None
+            )
     return ValkeyError(f"not RESP2: {data[:20]!r}"), len(data)
 
 
 def encode(command: tuple[str | bytes | int, ...]) -> bytes:
     """A command as an array of bulk strings."""
     parts = [part if isinstance(part, bytes) else str(part).encode() for part in command]
-    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%b\r\n" % (len(part), part) for part in parts)
+    return b"*%d\r\n" % len(parts) + b"".join(
+        b"$%d\r\n%b\r\n" % (len(part), part) for part in parts
+    )
 
 
 class Valkey:
@@ -105,5 +115,7 @@ class Valkey:
     async def _connect(self) -> _Connection:
         async with self._connecting:
             if self._connection is None or self._connection.lost:
-                _, self._connection = await asyncio.get_running_loop().create_connection(_Connection, *self._address)
+                _, self._connection = await asyncio.get_running_loop().create_connection(
+                    _Connection, *self._address
+                )
             return self._connection

@@ -1,4 +1,6 @@
-"""A region's service: CHE·NU's objects from the regional cache, the nearest replica, or the primary. Never a second try."""
+"""A region's service: CHE·NU's objects from the regional cache, the nearest replica, or the
+primary. Never a second try.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ from stormgate.lab.shards import Shard
 
 
 class Cache:
-    """The region's Valkey. Whatever it does, a request is answered: without it the database is asked."""
+    """The region's Valkey. Whatever it does, a request is answered: without it the database is
+    asked.
+    """
 
     def __init__(self, address: tuple[str, int], settings: Settings) -> None:
         host, port = address
@@ -90,12 +94,16 @@ class Service:
         body = {
             "shards": [shard.name for shard in self.shards.values() if shard.reader() is not None],
             "cache": self.cache.health.up,
-            "databases": {node.name: node.health.up for shard in self.shards.values() for node in shard.nodes},
+            "databases": {
+                node.name: node.health.up for shard in self.shards.values() for node in shard.nodes
+            },
             "primaries": {shard.name: shard.primary for shard in self.shards.values()},
         }
         return reply(200, body)
 
-    async def read(self, shard: Shard, values: dict[str, Any], parts: list[str], request: Request) -> Response:
+    async def read(
+        self, shard: Shard, values: dict[str, Any], parts: list[str], request: Request
+    ) -> Response:
         """Cache, then the nearest current node."""
         question = _question(parts, values, request.query.get("sphere", schema.SPHERES[0]))
         if question is None:
@@ -106,28 +114,48 @@ class Service:
             return reply(200, cached, self._facts(shard, "hit", "cache"))
         node = shard.reader()
         if node is None:
-            return problem(503, f"no node of shard {shard.name} can be read", self._facts(shard, "none", "none"))
+            return problem(
+                503,
+                f"no node of shard {shard.name} can be read",
+                self._facts(shard, "none", "none"),
+            )
         row = await node.query(sql, parameters, self.settings.service_timeout_s)
         tier = "primary" if node.region == shard.primary else "replica"
         facts = self._facts(shard, "miss" if shard.cacheable else "none", tier)
         if row is None:
             return problem(404, "there is no such thing", facts)
         if shard.cacheable:
-            ttl_s = self.settings.thread_ttl_s if parts[0] == "threads" else self.settings.profile_ttl_s
+            ttl_s = (
+                self.settings.thread_ttl_s if parts[0] == "threads" else self.settings.profile_ttl_s
+            )
             await self.cache.call("SET", key, row[0], "PX", int(ttl_s * 1000))
         return reply(200, row[0], facts)
 
-    async def write(self, shard: Shard, values: dict[str, Any], parts: list[str], body: bytes) -> Response:
-        """To the primary, and acknowledged only when it says so: with a synchronous standby, when both sites have it."""
+    async def write(
+        self, shard: Shard, values: dict[str, Any], parts: list[str], body: bytes
+    ) -> Response:
+        """To the primary, and acknowledged only when it says so: with a synchronous standby, when
+        both sites have it.
+        """
         parameters = _content(parts, body)
         if parameters is None:
-            return problem(400, "an id (UUID), and sphere and title, or body, are needed", self._facts(shard, "none", "none"))
-        if self.settings.spill and len(parts) == 1 and (other := spill.elsewhere(shard, self.shards)) is not None:
+            return problem(
+                400,
+                "an id (UUID), and sphere and title, or body, are needed",
+                self._facts(shard, "none", "none"),
+            )
+        if (
+            self.settings.spill
+            and len(parts) == 1
+            and (other := spill.elsewhere(shard, self.shards)) is not None
+        ):
             shard = other
             await spill.open_to_all(shard, self.settings.service_timeout_s)
         node = shard.writer()
         if node is None:
-            return problem(503, f"shard {shard.name} has no primary", self._facts(shard, "none", "none"))
+            return problem(
+                503, f"shard {shard.name} has no primary", self._facts(shard, "none", "none")
+            )
         creates = len(parts) == 1
         sql = schema.CREATE_THREAD if creates else schema.WRITE_MESSAGE
         row = await node.query(sql, {**values, **parameters}, self.settings.service_timeout_s)
@@ -150,7 +178,9 @@ class Service:
     async def follow_steward(self) -> None:
         """Learn who the primaries are. Without the steward the last answer stands."""
         try:
-            answer = await self.steward.request("GET", "/cluster", timeout_s=self.settings.probe_timeout_s)
+            answer = await self.steward.request(
+                "GET", "/cluster", timeout_s=self.settings.probe_timeout_s
+            )
         except OSError:
             return
         if answer.status == 200:
@@ -159,10 +189,17 @@ class Service:
                 self.shards[name].readable = frozenset(state["readable"])
 
     def _facts(self, shard: Shard, cache: str, tier: str) -> dict[str, str]:
-        return {"x-chenu-region": self.region, "x-chenu-shard": shard.name, "x-chenu-cache": cache, "x-chenu-tier": tier}
+        return {
+            "x-chenu-region": self.region,
+            "x-chenu-shard": shard.name,
+            "x-chenu-cache": cache,
+            "x-chenu-tier": tier,
+        }
 
 
-def _question(parts: list[str], values: dict[str, Any], sphere: str) -> tuple[str, str, dict[str, Any]] | None:
+def _question(
+    parts: list[str], values: dict[str, Any], sphere: str
+) -> tuple[str, str, dict[str, Any]] | None:
     """Cache key, SQL and parameters of a read; None for what does not exist."""
     user = values["user"]
     match parts:
@@ -186,7 +223,12 @@ def _content(parts: list[str], body: bytes) -> dict[str, Any] | None:
             return None
         if parts == ["threads"] and data["sphere"] in schema.SPHERES:
             return {"id": identity, "sphere": data["sphere"], "title": str(data["title"])[:200]}
-        if len(parts) == 3 and parts[0] == "threads" and parts[2] == "messages" and (thread := _uuid(parts[1])) is not None:
+        if (
+            len(parts) == 3
+            and parts[0] == "threads"
+            and parts[2] == "messages"
+            and (thread := _uuid(parts[1])) is not None
+        ):
             return {"id": identity, "thread": thread, "body": str(data["body"])[:2000]}
     except (ValueError, KeyError, TypeError):
         return None
@@ -210,9 +252,15 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
     settings = service.settings
     nodes = [node for shard in service.shards.values() for node in shard.nodes]
     loops = [
-        every(settings.route_probe_s, partial(node.probe, settings.probe_timeout_s), partial(_seen, node.health))
+        every(
+            settings.route_probe_s,
+            partial(node.probe, settings.probe_timeout_s),
+            partial(_seen, node.health),
+        )
         for node in nodes
     ]
-    loops.append(every(settings.route_probe_s, service.cache.probe, partial(_seen, service.cache.health)))
+    loops.append(
+        every(settings.route_probe_s, service.cache.probe, partial(_seen, service.cache.health))
+    )
     loops.append(every(settings.database_probe_s, service.follow_steward))
     return service.handle, loops

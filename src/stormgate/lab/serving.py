@@ -1,4 +1,6 @@
-"""What the lab's HTTP processes share: reading their configuration, serving until told to stop, answering in JSON."""
+"""What the lab's HTTP processes share: reading their configuration, serving until told to stop,
+answering in JSON.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ Start = Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]
 
 
 def main(start: Start, config_path: str) -> None:
-    """Run one process: `start(config)` gives the request handler and the loops to run beside it. SystemExit says why not."""
+    """Run one process: `start(config)` gives the request handler and the loops to run beside it.
+    SystemExit says why not.
+    """
     config = json.loads(Path(config_path).read_text())
     try:
         asyncio.run(_serve(config, start))
@@ -51,9 +55,15 @@ async def _live(loops: list[Coroutine[Any, Any, None]]) -> None:
         task.result()  # a loop never ends by itself: say why it did
 
 
-def reply(status: int, body: bytes | str | Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def reply(
+    status: int, body: bytes | str | Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> Response:
     """A JSON response; text and bytes are JSON already."""
-    data = body if isinstance(body, bytes) else (body if isinstance(body, str) else json.dumps(body)).encode()
+    data = (
+        body
+        if isinstance(body, bytes)
+        else (body if isinstance(body, str) else json.dumps(body)).encode()
+    )
     return Response(status, data, dict(headers or {}))
 
 
@@ -62,8 +72,14 @@ def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> 
     return reply(status, {"error": why}, headers)
 
 
-async def every(interval_s: float, step: Callable[[], Awaitable[None]], settled: Callable[[], bool] = lambda: True) -> None:
-    """Call `step` each `interval_s`, never two at once, and without piling up after a stall; more often until it is `settled`."""
+async def every(
+    interval_s: float,
+    step: Callable[[], Awaitable[None]],
+    settled: Callable[[], bool] = lambda: True,
+) -> None:
+    """Call `step` each `interval_s`, never two at once, and without piling up after a stall; more
+    often until it is `settled`.
+    """
     loop = asyncio.get_running_loop()
     due = loop.time()
     while True:

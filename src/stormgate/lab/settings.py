@@ -1,4 +1,6 @@
-"""Every time limit and switch of the lab's processes in one place; a defect is a change to these. Durations are seconds."""
+"""Every time limit and switch of the lab's processes in one place; a defect is a change to these.
+Durations are seconds.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +13,16 @@ from typing import Any
 class Settings:
     """How the lab behaves. The defaults are the healthy lab.
 
-    A peer is held dead after `*_refused_s` of plain refusals (nobody is there), but only after `*_silent_s` of timeouts:
-    on a busy machine a late answer is common, a refusal is not.
+    A peer is held dead after `*_refused_s` of plain refusals (nobody is there), but only after
+    `*_silent_s` of timeouts: on a busy machine a late answer is common, a refusal is not.
     """
 
     # Steward: shards.
     database_probe_s: float = 0.2
     database_refused_s: float = 0.8
     database_silent_s: float = 2.4
-    # Longer than a dying primary takes to be held dead: commits that stopped waiting meanwhile would bar its standby from
-    # taking over.
+    # Longer than a dying primary takes to be held dead: commits that stopped waiting meanwhile
+    # would bar its standby from taking over.
     standby_gone_s: float = 2.5
     synchronous: bool = True
     # Steward: steering.

@@ -1,4 +1,6 @@
-"""A shard as one service sees it: its nodes by distance, and which of them may do what (the steward says)."""
+"""A shard as one service sees it: its nodes by distance, and which of them may do what (the steward
+says).
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ class Shard:
 
     def reader(self) -> Node | None:
         """The nearest node that lives and is current."""
-        return next((node for node in self.nodes if node.health.up and node.region in self.readable), None)
+        return next(
+            (node for node in self.nodes if node.health.up and node.region in self.readable), None
+        )
 
     def writer(self) -> Node | None:
         """The primary."""

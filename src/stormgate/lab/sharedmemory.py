@@ -1,7 +1,9 @@
-"""Shared memory that a killed PostgreSQL leaves behind, found by what its own data folder says of it.
+"""Shared memory that a killed PostgreSQL leaves behind, found by what its own data folder says of
+it.
 
-`dynamic_shared_memory_type=mmap` keeps the dynamic segments inside the data folder; what remains is the small System V segment by
-which PostgreSQL knows whether another one uses the folder. Line 7 of `postmaster.pid` names it: "key id".
+`dynamic_shared_memory_type=mmap` keeps the dynamic segments inside the data folder; what remains is
+the small System V segment by which PostgreSQL knows whether another one uses the folder. Line 7 of
+`postmaster.pid` names it: "key id".
 """
 
 from __future__ import annotations
@@ -15,7 +17,9 @@ _SHMCTL = ctypes.CDLL(None, use_errno=True).shmctl
 
 
 def segment_of(data_dir: Path) -> int | None:
-    """The id of the segment that the data folder's (last) server made; None when it says nothing."""
+    """The id of the segment that the data folder's (last) server made; None when it says
+    nothing.
+    """
     try:
         lines = (data_dir / "postmaster.pid").read_text().splitlines()
         return int(lines[6].split()[1])
@@ -33,7 +37,9 @@ def attached(segment: int) -> int | None:
 
 
 def remove_segment(data_dir: Path, deadline_s: float = 3.0) -> bool:
-    """Remove that segment once nobody is attached; True when it is gone. Backends of a killed postmaster end by themselves."""
+    """Remove that segment once nobody is attached; True when it is gone. Backends of a killed
+    postmaster end by themselves.
+    """
     segment = segment_of(data_dir)
     if segment is None:
         return True

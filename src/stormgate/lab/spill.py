@@ -1,4 +1,6 @@
-"""What a service with the defect `eu-spill` does: rows go to a shard where they have no business. Unused in the healthy lab."""
+"""What a service with the defect `eu-spill` does: rows go to a shard where they have no business.
+Unused in the healthy lab.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,11 @@ def elsewhere(shard: Shard, shards: Mapping[str, Shard]) -> Shard | None:
     node = shard.writer()
     if node is not None and node.health.up:
         return None
-    others = (other for other in shards.values() if other is not shard and (found := other.writer()) and found.health.up)
+    others = (
+        other
+        for other in shards.values()
+        if other is not shard and (found := other.writer()) and found.health.up
+    )
     return next(others, None)
 
 

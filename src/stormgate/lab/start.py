@@ -1,4 +1,6 @@
-"""`python -m stormgate.lab.start --state DIR COMPONENT`: ask the lab's daemon to start a component; returns when it answers."""
+"""`python -m stormgate.lab.start --state DIR COMPONENT`: ask the lab's daemon to start a component;
+returns when it answers.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         daemon = json.loads((arguments.state / "daemon.json").read_text())
-        control.ask(Path(daemon["control"]), {"op": "start", "component": arguments.component}, _TIMEOUT_S)
+        control.ask(
+            Path(daemon["control"]), {"op": "start", "component": arguments.component}, _TIMEOUT_S
+        )
     except (OSError, ValueError, KeyError) as error:
         raise SystemExit(f"no lab runs in {arguments.state}: {error}") from None
     except LabError as error:

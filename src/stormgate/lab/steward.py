@@ -1,8 +1,9 @@
-"""The steward: watches shards and edges, fails shards over, steers users, and says how the whole lab is.
+"""The steward: watches shards and edges, fails shards over, steers users, and says how the whole
+lab is.
 
-It stands for what is spread over many places in a real system (a consensus group, DNS health checkers). It sees each edge
-through the links of each population, and each database through a link of its own, so that what is cut off from users is cut off
-from it too.
+It stands for what is spread over many places in a real system (a consensus group, DNS health
+checkers). It sees each edge through the links of each population, and each database through a link
+of its own, so that what is cut off from users is cut off from it too.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from stormgate.lab.settings import Settings
 _LOOK = (
     "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '',"
     " r.state = 'streaming' AND clock_timestamp() - r.reply_time < interval '2.5 s',"
-    " CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.flush_lsn)::bigint END"
+    " CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_wal_lsn_diff(pg_current_wal_flush_lsn(), "
+    "r.flush_lsn)::bigint END"
     " FROM (SELECT 1) one LEFT JOIN pg_stat_replication r ON r.application_name = %(peer)s"
 )
 _STATUS_PROBE_S = 0.5
@@ -67,7 +69,11 @@ class _Database:
             self._streaming, self._since_s = bool(row[2]), began_s
         for_s = (now - self._since_s) * (1 if self._streaming else -1)
         self.view = decide.NodeView(
-            up=self.node.health.up, in_recovery=row[0], streams_for_s=for_s, lag_bytes=row[3], awaits=row[1]
+            up=self.node.health.up,
+            in_recovery=row[0],
+            streams_for_s=for_s,
+            lag_bytes=row[3],
+            awaits=row[1],
         )
 
     async def run(self, sql: str) -> None:
@@ -76,7 +82,9 @@ class _Database:
 
 
 class _Watched:
-    """Something that answers GET /healthz: its health and what it last said. Without the shard it is `needed` for it refuses."""
+    """Something that answers GET /healthz: its health and what it last said. Without the shard it
+    is `needed` for it refuses.
+    """
 
     def __init__(self, address: tuple[str, int], health: Health, needed: str | None = None) -> None:
         self.needed = needed
@@ -107,7 +115,10 @@ class Steward:
         self.databases: dict[str, dict[str, _Database]] = {}
         for name, entries in config["databases"].items():
             first, second = entries
-            pair = [_Database(first, second["region"], settings), _Database(second, first["region"], settings)]
+            pair = [
+                _Database(first, second["region"], settings),
+                _Database(second, first["region"], settings),
+            ]
             self.databases[name] = {node.region: node for node in pair}
         self.ways = {
             (way["population"], way["edge"]): _Watched(
@@ -117,8 +128,13 @@ class Steward:
             )
             for way in config["ways"]
         }
-        self.processes = {name: _Watched((host, port), Health(0.0, 1.5)) for name, (host, port) in config["processes"].items()}
-        self.caches = {name: (host, port, Health(0.0, 1.5)) for name, (host, port) in config["caches"].items()}
+        self.processes = {
+            name: _Watched((host, port), Health(0.0, 1.5))
+            for name, (host, port) in config["processes"].items()
+        }
+        self.caches = {
+            name: (host, port, Health(0.0, 1.5)) for name, (host, port) in config["caches"].items()
+        }
         self.table = {population: list(order) for population, order in self.orders.items()}
         self.version = 1
         self.was_whole = False
@@ -133,7 +149,9 @@ class Steward:
             case "/status":
                 return reply(200, self.status())
             case "/healthz":
-                return reply(200, {"epochs": {name: state.epoch for name, state in self.states.items()}})
+                return reply(
+                    200, {"epochs": {name: state.epoch for name, state in self.states.items()}}
+                )
         return problem(404, "there is no such thing")
 
     def cluster(self, shard: str) -> dict[str, Any]:
@@ -173,12 +191,16 @@ class Steward:
                 await node.run(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
                 await node.run("SELECT pg_reload_conf()")
             case decide.Rejoin():
-                await control.ask_async(self.control, {"op": "start", "component": node.name, "again": True}, 30.0)
+                await control.ask_async(
+                    self.control, {"op": "start", "component": node.name, "again": True}, 30.0
+                )
         print(f"{time.monotonic():.3f} {said}", flush=True)
 
     async def steer(self) -> None:
         """Publish a new table when what users can reach has changed."""
-        reachable = {(population, edge): way.health.up for (population, edge), way in self.ways.items()}
+        reachable = {
+            (population, edge): way.health.up for (population, edge), way in self.ways.items()
+        }
         table = decide.steer(self.orders, reachable)
         if table != self.table:
             self.table = table
@@ -194,7 +216,9 @@ class Steward:
             async with asyncio.timeout(self.settings.probe_timeout_s):
                 reader, writer = await asyncio.open_connection(host, port)
                 writer.write(b"PING\r\n")
-                result = Probe.OK if (await reader.readline()).startswith(b"+PONG") else Probe.REFUSED
+                result = (
+                    Probe.OK if (await reader.readline()).startswith(b"+PONG") else Probe.REFUSED
+                )
                 writer.close()
         except OSError as error:
             result = failure_kind(error)
@@ -220,22 +244,39 @@ class Steward:
             if component["state"] != "up":
                 return f"{name} is down"
         for shard, state in self.states.items():
-            primary, standby = (self.databases[shard][region].view for region in (state.primary, state.standby))
-            if primary.in_recovery is not False or not standby.in_recovery or primary.streams_for_s <= 0:
+            primary, standby = (
+                self.databases[shard][region].view for region in (state.primary, state.standby)
+            )
+            if (
+                primary.in_recovery is not False
+                or not standby.in_recovery
+                or primary.streams_for_s <= 0
+            ):
                 return f"shard {shard}: {state.standby} does not follow {state.primary}"
             if self.settings.synchronous and not (state.synchronous and primary.awaits):
                 return f"shard {shard}: commits do not wait for {state.standby}"
         for name, watched in self.processes.items():
             said = watched.said
-            lost = [what for group in ("services", "databases") for what, up in said.get(group, {}).items() if not up]
+            lost = [
+                what
+                for group in ("services", "databases")
+                for what, up in said.get(group, {}).items()
+                if not up
+            ]
             lost += [] if said.get("cache", True) else ["its cache"]
             if lost:
                 return f"{name} does not reach {lost[0]}"
-            if any(self.states[shard].primary != primary for shard, primary in said.get("primaries", {}).items()):
+            if any(
+                self.states[shard].primary != primary
+                for shard, primary in said.get("primaries", {}).items()
+            ):
                 return f"{name} does not know the present primaries yet"
         for population, order in self.orders.items():
             if self.table[population] != list(order):
-                return f"users in {population} are steered around {next(e for e in order if e not in self.table[population])}"
+                return (
+                    f"users in {population} are steered around "
+                    f"{next(e for e in order if e not in self.table[population])}"
+                )
         return ""
 
 
@@ -254,9 +295,21 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
     def settled() -> bool:
         return steward.was_whole or time.monotonic() - began_s > _SETTLED_S
 
-    loops = [every(settings.database_probe_s, partial(steward.tend, shard)) for shard in steward.databases]
-    loops += [every(settings.edge_probe_s, partial(way.look, timeout_s), settled) for way in steward.ways.values()]
-    loops += [every(_STATUS_PROBE_S, partial(process.look, timeout_s), settled) for process in steward.processes.values()]
-    loops += [every(_STATUS_PROBE_S, partial(steward.look_at_cache, name), settled) for name in steward.caches]
+    loops = [
+        every(settings.database_probe_s, partial(steward.tend, shard))
+        for shard in steward.databases
+    ]
+    loops += [
+        every(settings.edge_probe_s, partial(way.look, timeout_s), settled)
+        for way in steward.ways.values()
+    ]
+    loops += [
+        every(_STATUS_PROBE_S, partial(process.look, timeout_s), settled)
+        for process in steward.processes.values()
+    ]
+    loops += [
+        every(_STATUS_PROBE_S, partial(steward.look_at_cache, name), settled)
+        for name in steward.caches
+    ]
     loops.append(every(0.1, steward.steer))
     return steward.handle, loops

@@ -1,4 +1,6 @@
-"""What the steward has decided of each shard, on disk: written before it is acted upon, read whenever a database starts."""
+"""What the steward has decided of each shard, on disk: written before it is acted upon, read
+whenever a database starts.
+"""
 
 from __future__ import annotations
 

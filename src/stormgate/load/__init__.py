@@ -1,12 +1,25 @@
 """Open-loop load inside Locust: `from stormgate.load import GeoUser, get, post`.
 
-Asking for `GeoUser` imports Locust (which patches the interpreter for gevent) and hooks Stormgate into it; nothing outside this
-package may. The modules that only compute (arrivals, deal, flow, recorder, ...) import without it.
+Asking for `GeoUser` imports Locust (which patches the interpreter for gevent) and hooks Stormgate
+into it; nothing outside this package may. The modules that only compute (arrivals, deal, flow,
+recorder, ...) import without it.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from stormgate.load.flow import Reply, Request, Retry, delete, get, head, patch, post, put, request, think
+from stormgate.load.flow import (
+    Reply,
+    Request,
+    Retry,
+    delete,
+    get,
+    head,
+    patch,
+    post,
+    put,
+    request,
+    think,
+)
 from stormgate.load.stream import Session
 
 if TYPE_CHECKING:

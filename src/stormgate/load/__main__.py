@@ -1,4 +1,6 @@
-"""`python -m stormgate.load -f any.py ...`: Locust with Stormgate's recording, also for files that know nothing of Stormgate."""
+"""`python -m stormgate.load -f any.py ...`: Locust with Stormgate's recording, also for files that
+know nothing of Stormgate.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The arrivals of the current window, kept as arrays and taken out a handful at a time, so that dropping many costs little."""
+"""The arrivals of the current window, kept as arrays and taken out a handful at a time, so that
+dropping many costs little.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,11 @@ def _objects(items: list[Stream]) -> NDArray[Any]:
 
 
 class Agenda:
-    """Arrivals in order. `times[next]` and `due[next]` are the next one; its time is NEVER when the window is used up.
+    """Arrivals in order. `times[next]` and `due[next]` are the next one; its time is NEVER when the
+    window is used up.
 
-    `horizon_ns` is where the window ends: NEVER while there are no streams. A window is planned when the one before is used
-    up, so an engine that lags never holds more than one.
+    `horizon_ns` is where the window ends: NEVER while there are no streams. A window is planned
+    when the one before is used up, so an engine that lags never holds more than one.
     """
 
     def __init__(self, arrivals: Arrivals) -> None:
@@ -72,7 +75,11 @@ class Agenda:
     def _refill(self) -> bool:
         """Take the next handful out of the window; whether there was any."""
         times, due = self._later_times, self._later_due
-        self.times, self.due, self.next = [*times[:_CHUNK].tolist(), NEVER], due[:_CHUNK].tolist(), 0
+        self.times, self.due, self.next = (
+            [*times[:_CHUNK].tolist(), NEVER],
+            due[:_CHUNK].tolist(),
+            0,
+        )
         self._later_times, self._later_due = times[_CHUNK:], due[_CHUNK:]
         return len(self.due) > 0
 
@@ -91,11 +98,21 @@ class Agenda:
                 self.times.insert(index, at_ns)
                 self.due.insert(index, stream)
 
-    def drop(self, before_ns: int, code_of: Callable[[Stream], int]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-        """Take out what was due up to `before_ns`: times and codes of those whose stream still lives."""
+    def drop(
+        self, before_ns: int, code_of: Callable[[Stream], int]
+    ) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """Take out what was due up to `before_ns`: times and codes of those whose stream still
+        lives.
+        """
         end = bisect_right(self.times, before_ns, lo=self.next)
-        far = int(np.searchsorted(self._later_times, before_ns, side="right")) if end == len(self.due) else 0
-        times = np.concatenate([np.array(self.times[self.next : end], np.int64), self._later_times[:far]])
+        far = (
+            int(np.searchsorted(self._later_times, before_ns, side="right"))
+            if end == len(self.due)
+            else 0
+        )
+        times = np.concatenate(
+            [np.array(self.times[self.next : end], np.int64), self._later_times[:far]]
+        )
         due = [*self.due[self.next : end], *self._later_due[:far].tolist()]
         self.next = end
         self._later_times, self._later_due = self._later_times[far:], self._later_due[far:]

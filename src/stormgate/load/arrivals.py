@@ -1,7 +1,8 @@
-"""The open-loop plan: when each stream's next users arrive, decided by seed alone and never by how the target answers.
+"""The open-loop plan: when each stream's next users arrive, decided by seed alone and never by how
+the target answers.
 
-Stream s's k-th gap is a pure function of (key of s, k), so a plan does not depend on how it is cut into windows, on the other
-streams, or on what was sent.
+Stream s's k-th gap is a pure function of (key of s, k), so a plan does not depend on how it is cut
+into windows, on the other streams, or on what was sent.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _MAX_CELLS = 4_000_000
 
 
 def uniforms(keys: NDArray[np.uint64], counters: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Uniform numbers in (0, 1] by SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of key and counter; shapes broadcast."""
+    """Uniform numbers in (0, 1] by SplitMix64 (Steele, Lea, Flood, OOPSLA 2014) of key and counter;
+    shapes broadcast.
+    """
     with np.errstate(over="ignore"):
         z = keys + (counters + np.uint64(1)) * _GAMMA
         z = (z ^ (z >> _S30)) * _MIX_1
@@ -45,8 +48,18 @@ class Arrivals:
         self._factor = np.empty(0, np.float64)
         self._poisson = np.empty(0, np.bool_)
 
-    def add(self, stream: Any, key: int, rate_per_s: float, *, poisson: bool, begin_ns: int, factor: float = 1.0) -> None:
-        """A stream whose first arrival is one gap (constant rate: a seeded part of one) after `begin_ns`.
+    def add(
+        self,
+        stream: Any,
+        key: int,
+        rate_per_s: float,
+        *,
+        poisson: bool,
+        begin_ns: int,
+        factor: float = 1.0,
+    ) -> None:
+        """A stream whose first arrival is one gap (constant rate: a seeded part of one) after
+        `begin_ns`.
 
         `factor`: it arrives so many times as often for now (see `rescale`).
 
@@ -65,9 +78,11 @@ class Arrivals:
         self._poisson = np.append(self._poisson, np.bool_(poisson))
 
     def rescale(self, factor_of: Callable[[Any], float]) -> None:
-        """From the end of what was handed out on, each stream arrives `factor_of(stream)` times as often as it was added with.
+        """From the end of what was handed out on, each stream arrives `factor_of(stream)` times as
+        often as it was added with.
 
-        What has passed of a gap counts in proportion, so that nothing becomes due in the past and streams do not fall into step.
+        What has passed of a gap counts in proportion, so that nothing becomes due in the past and
+        streams do not fall into step.
         """
         factor = np.fromiter(map(factor_of, self.streams), np.float64, len(self.streams))
         passed = (self._handed_out_ns - self._last) * (self._factor / factor)
@@ -87,13 +102,18 @@ class Arrivals:
         for array in (self._key, self._count, self._last, self._gap, self._factor, self._poisson):
             array[slot] = array[last]
         self._key, self._count, self._last = self._key[:last], self._count[:last], self._last[:last]
-        self._gap, self._factor, self._poisson = self._gap[:last], self._factor[:last], self._poisson[:last]
+        self._gap, self._factor, self._poisson = (
+            self._gap[:last],
+            self._factor[:last],
+            self._poisson[:last],
+        )
         if slot != last:
             self.streams[slot] = moved
             self._slots[id(moved)] = slot
 
     def until(self, end_ns: int, only: Any = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """All arrivals not yet handed out before `end_ns` in order: times (ns) and slots into `streams`.
+        """All arrivals not yet handed out before `end_ns` in order: times (ns) and slots into
+        `streams`.
 
         `only` restricts it to one stream (one that joined inside a window others already have).
         """
@@ -112,15 +132,25 @@ class Arrivals:
         order = np.argsort(all_times, kind="stable")
         return all_times[order], all_owners[order]
 
-    def _advance(self, slots: NDArray[Any], end_ns: int) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
-        gap, last, count = self._gap[slots] / self._factor[slots], self._last[slots], self._count[slots]
+    def _advance(
+        self, slots: NDArray[Any], end_ns: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+        gap, last, count = (
+            self._gap[slots] / self._factor[slots],
+            self._last[slots],
+            self._count[slots],
+        )
         expected = float(np.max((end_ns - last) / gap, initial=0.0))
         width = int(expected + 4 * expected**0.5 + 4)
         width = max(1, min(width, _MAX_CELLS // len(slots)))
         counters = count[:, None] + np.arange(width, dtype=np.uint64)[None, :]
         drawn = uniforms(self._key[slots][:, None], counters)
-        steps = np.where(self._poisson[slots][:, None], -np.log(drawn), np.where(counters == 0, drawn, 1.0))
-        moments = last[:, None] + np.cumsum(np.maximum(1, np.rint(steps * gap[:, None])).astype(np.int64), axis=1)
+        steps = np.where(
+            self._poisson[slots][:, None], -np.log(drawn), np.where(counters == 0, drawn, 1.0)
+        )
+        moments = last[:, None] + np.cumsum(
+            np.maximum(1, np.rint(steps * gap[:, None])).astype(np.int64), axis=1
+        )
         before = moments < end_ns
         counts = before.sum(axis=1)
         some = counts > 0

@@ -1,4 +1,6 @@
-"""A non-blocking HTTP/1.1 connection, plain or TLS, and the parser that finds where its responses end."""
+"""A non-blocking HTTP/1.1 connection, plain or TLS, and the parser that finds where its responses
+end.
+"""
 
 from __future__ import annotations
 
@@ -20,21 +22,26 @@ if TYPE_CHECKING:
 
 CONNECTING, HANDSHAKE, READY, CLOSED = range(4)
 # Errors of connect() that are this machine's own limits, not the target's answer.
-OWN_LIMITS = frozenset({errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM})
+OWN_LIMITS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+)
 
-# The kernel stamps what it receives (socket(7), SO_TIMESTAMPNS): then a busy generator cannot make a reply look late.
-# The option has no name in Python's socket module; its number and the two longs of a stamp are those of 64-bit Linux.
+# The kernel stamps what it receives (socket(7), SO_TIMESTAMPNS): then a busy generator cannot make
+# a reply look late. The option has no name in Python's socket module; its number and the two longs
+# of a stamp are those of 64-bit Linux.
 _SO_TIMESTAMPNS = 35 if struct.calcsize("l") == 8 else None
 STAMP_SPACE = _socket.CMSG_SPACE(16)
-# Ancillary data of one read: (level, type, struct timespec of the time of day when the last byte read came); often empty.
+# Ancillary data of one read: (level, type, struct timespec of the time of day when the last byte
+# read came); often empty.
 Stamp = Sequence[tuple[int, int, bytes]]
 
 
 class Connection:
     """One connection of a pool.
 
-    The parser is asked for completion only: headers and body are parsed again from the raw bytes when a flow looks at them,
-    which most never do. `complete` counts responses finished by the last feed; more than one for one request is malformed.
+    The parser is asked for completion only: headers and body are parsed again from the raw bytes
+    when a flow looks at them, which most never do. `complete` counts responses finished by the last
+    feed; more than one for one request is malformed.
     """
 
     __slots__ = (
@@ -77,7 +84,9 @@ class Connection:
         self.ended = False  # the peer has said that nothing more will come
         self.idle_ns = 0
         family = pool.address[0]
-        self.sock: Any = _socket.socket(family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC)
+        self.sock: Any = _socket.socket(
+            family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
+        )
         self.sock.setblocking(False)
         if _SO_TIMESTAMPNS is not None:
             with contextlib.suppress(OSError):  # without stamps a reply's time is when it was read
@@ -104,7 +113,9 @@ class Connection:
         return code
 
     def announce(self, source: str) -> bool:
-        """Say by a PROXY protocol line, ahead of all else, that `source` is the client; whether the whole line went out."""
+        """Say by a PROXY protocol line, ahead of all else, that `source` is the client; whether the
+        whole line went out.
+        """
         try:
             line = proxy_line(source, self.sock.getsockname(), self.sock.getpeername())
             return bool(self.sock.send(line) == len(line))
@@ -126,7 +137,8 @@ class Connection:
         if self.state != CLOSED:
             self.state = CLOSED
             self.sock.close()
-            # The parser refers to this object and this object to it: cut the cycle, so that no collector run is needed.
+            # The parser refers to this object and this object to it: cut the cycle, so that no
+            # collector run is needed.
             self.parser = self.feed = self.send = self.recv = None
 
 
@@ -144,13 +156,17 @@ class _HeadProtocol:
 
 
 def expect_head(connection: Connection) -> None:
-    """The next response answers a HEAD request: it ends with its headers, whatever length it announces (RFC 9112, 6.3)."""
+    """The next response answers a HEAD request: it ends with its headers, whatever length it
+    announces (RFC 9112, 6.3).
+    """
     connection.parser = httptools.HttpResponseParser(_HeadProtocol(connection))
     connection.feed = connection.parser.feed_data
 
 
 class TlsConnection(Connection):
-    """A connection under TLS, by memory buffers: the ssl module's sockets would be gevent's, which block a greenlet."""
+    """A connection under TLS, by memory buffers: the ssl module's sockets would be gevent's, which
+    block a greenlet.
+    """
 
     __slots__ = ("_incoming", "_outgoing", "_tls")
 
@@ -158,12 +174,16 @@ class TlsConnection(Connection):
         super().__init__(pool, tick)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._tls = pool.tls.wrap_bio(self._incoming, self._outgoing, server_hostname=pool.origin.host)
+        self._tls = pool.tls.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=pool.origin.host
+        )
         self.send = self._send
         self.recv = self._recv
 
     def handshake(self) -> bool:
-        """Raises ssl.SSLError (a certificate that does not verify, no common version) or OSError (connection lost)."""
+        """Raises ssl.SSLError (a certificate that does not verify, no common version) or OSError
+        (connection lost).
+        """
         while True:
             try:
                 self._tls.do_handshake()
@@ -179,7 +199,9 @@ class TlsConnection(Connection):
                 return True
 
     def _fill(self) -> bool:
-        """Move bytes from the socket to TLS; False when there are none now. Raises ConnectionResetError at end of file."""
+        """Move bytes from the socket to TLS; False when there are none now. Raises
+        ConnectionResetError at end of file.
+        """
         try:
             data = self.sock.recv(65_536)
         except BlockingIOError:
@@ -204,7 +226,9 @@ class TlsConnection(Connection):
         return len(data)
 
     def _recv(self, size: int, space: int) -> tuple[bytes, Stamp, int, Any]:
-        """Plain bytes; b"" at end of file. Raises BlockingIOError when no whole record is there yet, OSError when lost."""
+        """Plain bytes; b"" at end of file. Raises BlockingIOError when no whole record is there
+        yet, OSError when lost.
+        """
         data, stamp, flags, address = self.sock.recvmsg(size, space)
         if data:
             self._incoming.write(data)

@@ -6,7 +6,8 @@ from __future__ import annotations
 class Counters:
     """Cumulative counts, and the lags (ns) since they were last taken.
 
-    completed: requests that ended, whatever their outcome. not_sent: those of them the engine never could begin.
+    completed: requests that ended, whatever their outcome. not_sent: those of them the engine never
+    could begin.
     """
 
     __slots__ = ("completed", "flow_errors", "lags", "loop_lag_ns", "new_connections", "not_sent")
@@ -22,8 +23,9 @@ class Counters:
     def totals(self, planned: int, waiting: int = 0) -> dict[str, int]:
         """The cumulative counts a row of generator truth has the increase of.
 
-        `planned`: requests whose intended start has come; `waiting`: those of them the engine has not acted on yet. A request is
-        sent when the engine acts, not when it ends: those held up by a silent target are no shortfall of ours.
+        `planned`: requests whose intended start has come; `waiting`: those of them the engine has
+        not acted on yet. A request is sent when the engine acts, not when it ends: those held up by
+        a silent target are no shortfall of ours.
         """
         return {
             "planned": planned,

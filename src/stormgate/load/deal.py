@@ -1,4 +1,6 @@
-"""Which population each stream belongs to: shares are met as closely as whole streams allow, at every moment of a ramp."""
+"""Which population each stream belongs to: shares are met as closely as whole streams allow, at
+every moment of a ramp.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,12 @@ from collections.abc import Mapping
 class Dealer:
     """Deals populations to the streams of one user class on one worker.
 
-    Position p of the endless sequence goes to the population whose count lags its share most (the quota method with the largest
-    remainder), so every prefix is within one stream of its share. Worker `index` of `count` takes positions index, index + count,
-    ..., as Locust's dispatcher spreads users over workers. Positions given back are dealt again, lowest first.
+    Position p of the endless sequence goes to the population whose count lags its share most (the
+    quota method with the largest
+    remainder), so every prefix is within one stream of its share. Worker `index` of `count` takes
+    positions index, index + count,
+    ..., as Locust's dispatcher spreads users over workers. Positions given back are dealt again,
+    lowest first.
     Raises ValueError when no population has a share above zero.
     """
 

@@ -1,8 +1,9 @@
 """The engine: one per worker, driven from gevent's hub by two watchers.
 
-All sockets sit in an epoll of our own; its descriptor is readable when anything was answered, the timer's when something is due.
-A wake-up handles what answered and starts what is due. At high rates only the timer wakes: the kernel stamps what it receives,
-so answers can wait for the next tick. There is no greenlet and no Locust event per request.
+All sockets sit in an epoll of our own; its descriptor is readable when anything was answered, the
+timer's when something is due. A wake-up handles what answered and starts what is due. At high rates
+only the timer wakes: the kernel stamps what it receives, so answers can wait for the next tick.
+There is no greenlet and no Locust event per request.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ from stormgate.load.task import Flow, Task
 from stormgate.load.timer import Timer
 from stormgate.model import Outcome
 
-# Arrivals closer together than this are started by one wake-up. A wake-up costs as much as several requests, so this is what
-# a high rate costs least with while the send lag stays under a millisecond.
+# Arrivals closer together than this are started by one wake-up. A wake-up costs as much as several
+# requests, so this is what a high rate costs least with while the send lag stays under a
+# millisecond.
 _BATCH_NS = 700_000
 _SLICE_NS = 4_000_000  # the hub's other greenlets run at least this often
 _SWEEP_NS = 10_000_000
@@ -46,9 +48,9 @@ def _nothing() -> Flow:
 class Engine(Exchange):
     """Merges streams into one open-loop plan and carries it out.
 
-    `max_late_ns`: an arrival that could not be started this long after its time is recorded as `not_sent`.
-    `on_flow_error` is called with a flow's name and traceback the first time that flow raises at that place.
-    `hub` is gevent's; the engine runs whenever it does.
+    `max_late_ns`: an arrival that could not be started this long after its time is recorded as
+    `not_sent`. `on_flow_error` is called with a flow's name and traceback the first time that flow
+    raises at that place. `hub` is gevent's; the engine runs whenever it does.
     """
 
     def __init__(
@@ -85,7 +87,9 @@ class Engine(Exchange):
     # --- streams
 
     def add_stream(self, stream: Stream) -> None:
-        """Begin a stream: its login first, if it has one, somewhere within its first gap; then its arrivals."""
+        """Begin a stream: its login first, if it has one, somewhere within its first gap; then its
+        arrivals.
+        """
         now = clock()
         if stream.login is None:
             self._begin_arrivals(stream, now)
@@ -101,7 +105,12 @@ class Engine(Exchange):
         if not stream.alive or self.stopping:
             return
         self.arrivals.add(
-            stream, stream.key, stream.rate_per_s, poisson=stream.poisson, begin_ns=now, factor=self._surge_of(stream)
+            stream,
+            stream.key,
+            stream.rate_per_s,
+            poisson=stream.poisson,
+            begin_ns=now,
+            factor=self._surge_of(stream),
         )
         self.agenda.begin(now)
         self.agenda.join(stream)
@@ -113,7 +122,9 @@ class Engine(Exchange):
         self.arrivals.remove(stream)
 
     def surge(self, factors: Factors) -> None:
-        """From the next window on, within 0.1 s, populations arrive so many times as often; "" is everyone."""
+        """From the next window on, within 0.1 s, populations arrive so many times as often; "" is
+        everyone.
+        """
         self._surge = dict(factors)
         self.arrivals.rescale(self._surge_of)
 
@@ -159,7 +170,9 @@ class Engine(Exchange):
         self._arm(now)
 
     def _arm(self, now: int) -> None:
-        """Set the timer to what is next, at least a batch away. At high rates it just ticks, which saves a call each time."""
+        """Set the timer to what is next, at least a batch away. At high rates it just ticks, which
+        saves a call each time.
+        """
         if self.arrivals.rate_per_s > _TICKING_PER_S:
             self._expected_ns = now + _BATCH_NS
             if not self._ticking:
@@ -179,7 +192,9 @@ class Engine(Exchange):
         self.timer.set(at_ns)
 
     def _start_due(self, now: int) -> int:
-        """Start what is due, no more than a few before the answers are looked at again; returns how much was started."""
+        """Start what is due, no more than a few before the answers are looked at again; returns how
+        much was started.
+        """
         started = 0
         while self._waking and self._waking[0][0] <= now:
             at_ns, _, task, request = heapq.heappop(self._waking)
@@ -190,9 +205,14 @@ class Engine(Exchange):
         if first_ns == NEVER and agenda.more(now):
             first_ns = agenda.times[agenda.next]
         if now >= first_ns:
-            allowance = self.pressure.may_open(now) if self.pressure.judge(now - first_ns) else STARTS_PER_TICK
+            allowance = (
+                self.pressure.may_open(now)
+                if self.pressure.judge(now - first_ns)
+                else STARTS_PER_TICK
+            )
             if now - first_ns > self._max_late_ns:
-                # A whole window at once: dropping must cost next to nothing just when there is no time.
+                # A whole window at once: dropping must cost next to nothing just when there is no
+                # time.
                 self._drop(now - self._max_late_ns + WINDOW_NS, now)
             started += self._start_arrivals(now, allowance)
         return started
@@ -280,7 +300,11 @@ class Engine(Exchange):
             self._wake_later(at_ns + int(item.seconds * 1e9), task, None)
         else:
             try:
-                task.flow.throw(TypeError(f"a flow yields requests (get, post, ...) or think(seconds), not {item!r}"))
+                task.flow.throw(
+                    TypeError(
+                        f"a flow yields requests (get, post, ...) or think(seconds), not {item!r}"
+                    )
+                )
             except StopIteration:
                 pass
             except Exception:
@@ -327,7 +351,9 @@ class Engine(Exchange):
                     self.ended_without_reply(waiting.popleft(), Outcome.NOT_SENT)
 
     def stop_arrivals(self) -> None:
-        """No new arrivals and no further steps of flows; what is late is recorded as not sent, what is in flight runs out."""
+        """No new arrivals and no further steps of flows; what is late is recorded as not sent, what
+        is in flight runs out.
+        """
         now = clock()
         # Locust takes a while to say that it stops; what came due meanwhile is still sent.
         while self._start_due(now) and not self.pressure.saturated:
@@ -351,7 +377,10 @@ class Engine(Exchange):
                 if connection.state != READY:
                     self.failed(connection, Outcome.CONNECT_TIMEOUT)
                 else:
-                    self.failed(connection, Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT)
+                    self.failed(
+                        connection,
+                        Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT,
+                    )
         while self.deferred:
             self.ended_without_reply(*self.deferred.popleft())
         self.close_all()

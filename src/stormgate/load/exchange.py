@@ -1,4 +1,6 @@
-"""One request after another over non-blocking connections: from a task with a request to a row and a reply."""
+"""One request after another over non-blocking connections: from a task with a request to a row and
+a reply.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,8 @@ from stormgate.model import Outcome
 
 IDLE_CHECK_NS = 1_000_000_000
 _BRACKET_NS = 5_000  # two clocks read further apart than this were read with a pause in between
-_AHEAD_NS = 20_000_000  # a stamp may be younger than the turn of the loop that reads it, by as much as a turn takes
+# a stamp may be younger than the turn of the loop that reads it, by as much as a turn takes
+_AHEAD_NS = 20_000_000
 _timespec = struct.Struct("qq").unpack
 _OK, _BAD_STATUS, _NOT_SENT = Outcome.OK, Outcome.BAD_STATUS, Outcome.NOT_SENT
 _OK_CODE, _BAD_STATUS_CODE = CODE[_OK], CODE[_BAD_STATUS]
@@ -38,7 +41,9 @@ def _checked(check: Callable[[Reply], bool], reply: Reply) -> bool:
 class Exchange(Wire):
     """Requests over connections. A subclass decides what follows a reply (`after`)."""
 
-    def __init__(self, recorder: Recorder, *, max_connections: int, observe: Mapping[str, str]) -> None:
+    def __init__(
+        self, recorder: Recorder, *, max_connections: int, observe: Mapping[str, str]
+    ) -> None:
         super().__init__(recorder, max_connections=max_connections, observe=observe)
         self.recorder = recorder
         self.now_ns = 0  # of this turn of the loop
@@ -67,7 +72,9 @@ class Exchange(Wire):
         raise NotImplementedError
 
     def set_clock(self) -> int:
-        """Take the time, and what turns the kernel's stamps, which are in time of day, into monotonic time."""
+        """Take the time, and what turns the kernel's stamps, which are in time of day, into
+        monotonic time.
+        """
         before, realtime, now = clock(), time.time_ns(), clock()
         if now - before < _BRACKET_NS or not self._epoch_ns:
             self._epoch_ns = before - (realtime - self._epoch_s * 1_000_000_000)
@@ -93,13 +100,16 @@ class Exchange(Wire):
         self.attempt(task, pool)
 
     def attempt(self, task: Task, pool: Pool) -> None:
-        """Start an attempt on an idle connection, a new one, or when none may be opened, the pool's queue."""
+        """Start an attempt on an idle connection, a new one, or when none may be opened, the pool's
+        queue.
+        """
         task.pool = pool
         idle = pool.idle
         while idle:
             connection = idle.pop()
             if connection.state == READY:
-                # The read watcher saw every close up to this wake-up; after a long idle time the gap since is shut, too.
+                # The read watcher saw every close up to this wake-up; after a long idle time the
+                # gap since is shut, too.
                 if connection.idle_ns < self.fresh_ns:
                     self.on_readable(connection)
                     if connection.state != READY:
@@ -119,7 +129,9 @@ class Exchange(Wire):
     def transmit(self, connection: Connection, task: Task) -> None:
         """Write the request on a ready connection that has none."""
         request = task.request
-        payload = (request.heads.get(connection.pool) or request.head_for(connection.pool)) + task.stream.session.block
+        payload = (
+            request.heads.get(connection.pool) or request.head_for(connection.pool)
+        ) + task.stream.session.block
         if not request.is_plain:
             payload += request.body
             if request.is_head:
@@ -138,7 +150,8 @@ class Exchange(Wire):
         except (OSError, ssl.SSLError):
             connection.task = None
             self.drop(connection)
-            # Not a byte left, so this is no retry: the peer had closed the connection while it was idle.
+            # Not a byte left, so this is no retry: the peer had closed the connection while it was
+            # idle.
             self.attempt(task, connection.pool)
             return
         if sent != len(payload):
@@ -148,7 +161,8 @@ class Exchange(Wire):
 
     # --- how requests end
 
-    # One function, as this runs for every response and a call costs as much as several of its lines.
+    # One function, as this runs for every response and a call costs as much as several of its
+    # lines.
     def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912
         """Record a whole response, keep or close its connection, and go on."""
         request, intended, sent = task.request, task.intended_ns, task.sent_ns
@@ -173,9 +187,34 @@ class Exchange(Wire):
         size = len(raw) - raw.find(b"\r\n\r\n") - 4
         labels = connection.labels
         if labels is None:
-            self._record(self._pack(intended, sent, done, task.number, code, size, status, task.attempt, outcome_code))
+            self._record(
+                self._pack(
+                    intended,
+                    sent,
+                    done,
+                    task.number,
+                    code,
+                    size,
+                    status,
+                    task.attempt,
+                    outcome_code,
+                )
+            )
         else:
-            self._record(self._pack(intended, sent, done, task.number, code, size, status, task.attempt, outcome_code, *labels))
+            self._record(
+                self._pack(
+                    intended,
+                    sent,
+                    done,
+                    task.number,
+                    code,
+                    size,
+                    status,
+                    task.attempt,
+                    outcome_code,
+                    *labels,
+                )
+            )
             connection.labels = [0] * self._observed
         connection.task = None
         connection.complete = 0
@@ -210,7 +249,20 @@ class Exchange(Wire):
             code = self._series(task)
         sent = -1 if outcome is Outcome.NOT_SENT else task.sent_ns
         labels = self._no_labels
-        self._record(self._pack(task.intended_ns, sent, now, task.number, code, 0, 0, task.attempt, CODE[outcome], *labels))
+        self._record(
+            self._pack(
+                task.intended_ns,
+                sent,
+                now,
+                task.number,
+                code,
+                0,
+                0,
+                task.attempt,
+                CODE[outcome],
+                *labels,
+            )
+        )
         self._ended(task, Reply(request, outcome, 0, b"", task.intended_ns, now))
 
     def _ended(self, task: Task, reply: Reply) -> None:
@@ -219,7 +271,13 @@ class Exchange(Wire):
         unsent = reply.outcome is Outcome.NOT_SENT
         if task.attempt == 1 and unsent:
             counters.not_sent += 1
-        if retry is not None and not unsent and reply.outcome in retry.on and task.attempt < retry.attempts and not self.stopping:
+        if (
+            retry is not None
+            and not unsent
+            and reply.outcome in retry.on
+            and task.attempt < retry.attempts
+            and not self.stopping
+        ):
             task.attempt += 1
             place = task.stream.place
             self.attempt(task, place.next_after(task.pool) if retry.next_edge else place.current)

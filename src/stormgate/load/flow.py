@@ -1,7 +1,7 @@
 """What a flow yields and what it is sent back: requests, think time and replies.
 
-A flow is a generator: `reply = yield get("/threads", name="list threads")`. Requests are immutable, so that the common ones are
-made once and cached.
+A flow is a generator: `reply = yield get("/threads", name="list threads")`. Requests are immutable,
+so that the common ones are made once and cached.
 """
 
 from __future__ import annotations
@@ -25,10 +25,12 @@ _CRLF = b"\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """An explicit retry policy: up to `attempts` attempts in all, again only after one of the outcomes `on`.
+    """An explicit retry policy: up to `attempts` attempts in all, again only after one of the
+    outcomes `on`.
 
-    Each attempt is a sample of its own. With `next_edge` an attempt after the first goes to the population's next-nearest edge.
-    A `not_sent` request is never retried: that is the generator's own limit, not the target's answer.
+    Each attempt is a sample of its own. With `next_edge` an attempt after the first goes to the
+    population's next-nearest edge. A `not_sent` request is never retried: that is the generator's
+    own limit, not the target's answer.
     """
 
     attempts: int = 2
@@ -38,7 +40,9 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Think:
-    """A pause of the user; the next request's intended start is the end of the one before plus this."""
+    """A pause of the user; the next request's intended start is the end of the one before plus
+    this.
+    """
 
     seconds: float
 
@@ -49,7 +53,9 @@ def think(seconds: float) -> Think:
 
 
 class Request:
-    """One request of a flow. Made by `get`, `post`, ...; see `request` for the meaning of each option."""
+    """One request of a flow. Made by `get`, `post`, ...; see `request` for the meaning of each
+    option.
+    """
 
     __slots__ = (
         "body",
@@ -90,7 +96,10 @@ class Request:
         decode: bool = False,
     ) -> None:
         if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
-            raise ValueError(f"a request's path begins with '/' and is percent-encoded (the host is the edge's), not {path!r}")
+            raise ValueError(
+                "a request's path begins with '/' and is percent-encoded (the host is the "
+                f"edge's), not {path!r}"
+            )
         if json is not None and data is not None:
             raise ValueError("a request has a json= body or a data= body, not both")
         self.method = method
@@ -98,7 +107,9 @@ class Request:
         self.name = name or path
         self.op = op or ("read" if method in _READS else "write")
         self.timeout_ns = int(timeout_s * _NS)
-        self.connect_timeout_ns = self.timeout_ns if connect_timeout_s is None else int(connect_timeout_s * _NS)
+        self.connect_timeout_ns = (
+            self.timeout_ns if connect_timeout_s is None else int(connect_timeout_s * _NS)
+        )
         self.expect = expect
         self.check = check
         self.retry = retry
@@ -108,22 +119,41 @@ class Request:
         self.body, content_type = _body(json, data)
         self.is_plain = not self.is_head and not self.body
         self.extra = _extra_headers(headers, self.body, content_type, method, decode)
-        # Per pool: the request line and headers, ready to send. Per population: the code of its row in the recorder.
+        # Per pool: the request line and headers, ready to send. Per population: the code of its row
+        # in the recorder.
         self.heads: dict[Pool, bytes] = {}
         self.codes: dict[Place, int] = {}
 
     def moved(self, path: str, *, keep_method: bool) -> Request:
-        """The same request for another path; as a GET without a body unless `keep_method`. Raises ValueError for the path."""
+        """The same request for another path; as a GET without a body unless `keep_method`. Raises
+        ValueError for the path.
+        """
         copy = Request(self.method if keep_method else "GET", path)
-        for slot in ("name", "op", "timeout_ns", "connect_timeout_ns", "expect", "check", "retry", "redirects", "decode"):
+        for slot in (
+            "name",
+            "op",
+            "timeout_ns",
+            "connect_timeout_ns",
+            "expect",
+            "check",
+            "retry",
+            "redirects",
+            "decode",
+        ):
             setattr(copy, slot, getattr(self, slot))
         if keep_method:
             copy.body, copy.extra, copy.is_plain = self.body, self.extra, self.is_plain
         return copy
 
     def head_for(self, pool: Pool) -> bytes:
-        """The request line and headers for a pool, without the session's headers and the final empty line."""
-        head = f"{self.method} {pool.prefix}{self.path} HTTP/1.1\r\n".encode("ascii") + pool.headers + self.extra
+        """The request line and headers for a pool, without the session's headers and the final
+        empty line.
+        """
+        head = (
+            f"{self.method} {pool.prefix}{self.path} HTTP/1.1\r\n".encode("ascii")
+            + pool.headers
+            + self.extra
+        )
         self.heads[pool] = head
         return head
 
@@ -137,7 +167,9 @@ def _body(json_value: Any, data: bytes | str | None) -> tuple[bytes, str | None]
 
 
 def header_block(headers: Mapping[str, str]) -> bytes:
-    """Headers as bytes, each line ended. Raises ValueError for a name or value that would break out of its line."""
+    """Headers as bytes, each line ended. Raises ValueError for a name or value that would break out
+    of its line.
+    """
     lines = []
     for name, value in headers.items():
         line = f"{name}: {value}"
@@ -147,7 +179,13 @@ def header_block(headers: Mapping[str, str]) -> bytes:
     return b"".join(lines)
 
 
-def _extra_headers(headers: Mapping[str, str] | None, body: bytes, content_type: str | None, method: str, decode: bool) -> bytes:
+def _extra_headers(
+    headers: Mapping[str, str] | None,
+    body: bytes,
+    content_type: str | None,
+    method: str,
+    decode: bool,
+) -> bytes:
     own = dict(headers or {})
     given = {name.lower() for name in own}
     if content_type is not None and "content-type" not in given:
@@ -167,11 +205,12 @@ def _cached(method: str, path: str, **options: Any) -> Request:
 def request(method: str, path: str, **options: Any) -> Request:
     """A request to yield from a flow.
 
-    path: below the edge's base URL. name: what its samples are called (default: the path). timeout_s: the deadline of each
-    attempt, from its start to the last byte. connect_timeout_s: a shorter one for the connection alone. headers, json, data: the
-    usual. op: "read" or "write" (default by method). expect: the statuses that are right (default 200-399). check: called
-    with the reply; False makes the outcome `wrong_body`. retry: a `Retry`. redirects: how many to follow, each its own
-    sample (default 0). decode: ask for gzip or br and undo it in `reply.body`.
+    path: below the edge's base URL. name: what its samples are called (default: the path).
+    timeout_s: the deadline of each attempt, from its start to the last byte. connect_timeout_s: a
+    shorter one for the connection alone. headers, json, data: the usual. op: "read" or "write"
+    (default by method). expect: the statuses that are right (default 200-399). check: called with
+    the reply; False makes the outcome `wrong_body`. retry: a `Retry`. redirects: how many to
+    follow, each its own sample (default 0). decode: ask for gzip or br and undo it in `reply.body`.
     Raises ValueError for a path without '/', two bodies, or a header with a line break.
     """
     try:
@@ -198,12 +237,20 @@ head = functools.partial(request, "HEAD")
 
 
 class Reply:
-    """How a request ended. `status` is 0 when no answer came; headers and body are parsed when first asked for."""
+    """How a request ended. `status` is 0 when no answer came; headers and body are parsed when
+    first asked for.
+    """
 
     __slots__ = ("_message", "_raw", "_request", "done_ns", "intended_ns", "outcome", "status")
 
     def __init__(
-        self, request: Request, outcome: Outcome, status: int, raw: bytes | list[bytes], intended_ns: int, done_ns: int
+        self,
+        request: Request,
+        outcome: Outcome,
+        status: int,
+        raw: bytes | list[bytes],
+        intended_ns: int,
+        done_ns: int,
     ) -> None:
         self._request = request
         self._raw = raw
@@ -244,5 +291,7 @@ class Reply:
             from stormgate.load.message import parse_message
 
             raw = self._raw if isinstance(self._raw, bytes) else b"".join(self._raw)
-            self._message = parse_message(raw, decode=self._request.decode, is_head=self._request.is_head)
+            self._message = parse_message(
+                raw, decode=self._request.decode, is_head=self._request.is_head
+            )
         return self._message

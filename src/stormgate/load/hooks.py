@@ -1,4 +1,6 @@
-"""Stormgate's place in a Locust process: options, a worker per test, and what the timeline says of the load."""
+"""Stormgate's place in a Locust process: options, a worker per test, and what the timeline says of
+the load.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,19 @@ _workers: weakref.WeakKeyDictionary[Any, Worker | ClosedWorker] = weakref.WeakKe
 
 def _options(parser: Any, **_: Any) -> None:
     group = parser.add_argument_group("Stormgate", "Open-loop load with evidence (GeoUser)")
-    group.add_argument("--evidence", env_var=EVIDENCE, metavar="DIR", help="Run folder for samples, timeline and generator truth")
-    group.add_argument("--seed", type=int, default=0, env_var="STORMGATE_SEED", help="Seed of arrivals and data (without a plan)")
+    group.add_argument(
+        "--evidence",
+        env_var=EVIDENCE,
+        metavar="DIR",
+        help="Run folder for samples, timeline and generator truth",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        env_var="STORMGATE_SEED",
+        help="Seed of arrivals and data (without a plan)",
+    )
     group.add_argument(
         "--evidence-by-message",
         action="store_true",
@@ -61,7 +74,9 @@ def settings_of(environment: Any) -> Settings:
     plan = os.environ.get(PLAN)
     if plan:
         return settings_from_plan(Path(plan))
-    host = environment.host or next((cls.host for cls in environment.user_classes if cls.host), None)
+    host = environment.host or next(
+        (cls.host for cls in environment.user_classes if cls.host), None
+    )
     return settings_from_host(host, getattr(environment.parsed_options, "seed", 0) or 0)
 
 
@@ -81,7 +96,12 @@ def _make_worker(environment: Any) -> Worker | ClosedWorker:
     if not uses_streams(environment):
         return ClosedWorker(environment, sink, name=name, clock=clock)
     settings = settings_of(environment)
-    count = settings.workers or getattr(options, "processes", None) or getattr(options, "expect_workers", None) or 1
+    count = (
+        settings.workers
+        or getattr(options, "processes", None)
+        or getattr(options, "expect_workers", None)
+        or 1
+    )
     return Worker(
         settings,
         sink,
@@ -103,7 +123,11 @@ def _sink(environment: Any, base: str) -> tuple[Sink, str, Clock]:
         if not shared or follower.by_message:
             follower.tests += 1
             name = base if follower.tests == 1 else f"{base}-{follower.tests}"
-            return MessageSink(environment.runner, name), name, follower.meter.clock() or Clock(0, 2**62)
+            return (
+                MessageSink(environment.runner, name),
+                name,
+                follower.meter.clock() or Clock(0, 2**62),
+            )
     if folder is None:
         return NoSink(), base, Clock()
     name = free_worker_name(folder, base)
@@ -124,19 +148,26 @@ def uses_streams(environment: Any) -> bool:
 
 
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
-    # Locust sets its --run-time by the event loop's idea of now, which is as old as its start: seconds of imports ago.
+    # Locust sets its --run-time by the event loop's idea of now, which is as old as its start:
+    # seconds of imports ago.
     gevent.get_hub().loop.update_now()
     if isinstance(runner, WorkerRunner):
         if getattr(environment.parsed_options, "processes", None):
             die_with_parent(death_signal=signal.SIGTERM)
         follower = _followers[environment] = Follower(
-            environment, lambda: _on_test_stopping(environment), functools.partial(_on_surge, environment)
+            environment,
+            lambda: _on_test_stopping(environment),
+            functools.partial(_on_surge, environment),
         )
         # Read now: the master's options replace the worker's own when a test starts.
-        follower.by_message = bool(getattr(environment.parsed_options, "evidence_by_message", False))
+        follower.by_message = bool(
+            getattr(environment.parsed_options, "evidence_by_message", False)
+        )
         return
     folder = evidence_folder(environment)
-    conductor = _conductors[environment] = Conductor(environment, folder, open_loop=uses_streams(environment))
+    conductor = _conductors[environment] = Conductor(
+        environment, folder, open_loop=uses_streams(environment)
+    )
     if folder is not None:
         conductor.pass_on_surges(folder, functools.partial(_on_surge, environment))
     if isinstance(runner, MasterRunner):
@@ -147,7 +178,9 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
 
 
 def _mark_shared(environment: Any, folder: Path) -> None:
-    """Leave a mark in the folder and tell workers its name: one that finds it there writes there itself."""
+    """Leave a mark in the folder and tell workers its name: one that finds it there writes there
+    itself.
+    """
     mark = f".shared-{secrets.token_hex(8)}"
     (folder / mark).touch()
     setattr(environment.parsed_options, _SHARED, mark)
@@ -165,19 +198,24 @@ def _on_test_start(environment: Any, **_: Any) -> None:
     try:
         worker = worker_of(environment)
     except Exception as error:
-        # A listener's exception would only be logged by Locust, and each user would then fail on its own.
+        # A listener's exception would only be logged by Locust, and each user would then fail on
+        # its own.
         logger.critical("the load cannot start", exc_info=not isinstance(error, SettingsError))
         print(f"stormgate: {error}", file=sys.stderr)
         os._exit(2)
     if environment in _followers:
         _followers[environment].hello(worker.name)
     elif environment in _conductors:
-        _on_surge(environment, _conductors[environment].surge)  # one may stand since before this test
+        _on_surge(
+            environment, _conductors[environment].surge
+        )  # one may stand since before this test
 
 
 def _on_surge(environment: Any, factors: Factors) -> None:
     worker = _workers.get(environment)
-    if isinstance(worker, Worker) and factors != worker.surging:  # users that pace themselves cannot be made to come more often
+    if (
+        isinstance(worker, Worker) and factors != worker.surging
+    ):  # users that pace themselves cannot be made to come more often
         worker.surge(factors)
 
 

@@ -1,4 +1,6 @@
-"""Labels read from response headers while they are parsed, when a target's `observe` map asks for any."""
+"""Labels read from response headers while they are parsed, when a target's `observe` map asks for
+any.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,17 @@ from stormgate.load.recorder import Recorder
 _Found = Callable[[Connection, bytes], None]
 
 
-def connection_classes(recorder: Recorder, observe: Mapping[str, str]) -> tuple[type[Connection], type[TlsConnection]]:
-    """The plain and the TLS connection for `observe` ({label: header name}); they read no header when it is empty."""
+def connection_classes(
+    recorder: Recorder, observe: Mapping[str, str]
+) -> tuple[type[Connection], type[TlsConnection]]:
+    """The plain and the TLS connection for `observe` ({label: header name}); they read no header
+    when it is empty.
+    """
     if not observe:
         return Connection, TlsConnection
     by_header = {observe[label].lower(): _finder(recorder, label) for label in recorder.observed}
-    # Servers spell a header one way: its exact bytes are looked up, and only a spelling never seen before is folded.
+    # Servers spell a header one way: its exact bytes are looked up, and only a spelling never seen
+    # before is folded.
     seen: dict[bytes, _Found | None] = {}
 
     def on_header(connection: Connection, name: bytes, value: bytes) -> None:
@@ -49,7 +56,9 @@ def _finder(recorder: Recorder, label: str) -> _Found:
         code = codes.get(value)
         if code is None:
             code = recorder.label_code(label, value.decode("latin-1"))
-            if len(codes) < 10_000:  # a header with a value of its own per response must not grow this for ever
+            if (
+                len(codes) < 10_000
+            ):  # a header with a value of its own per response must not grow this for ever
                 codes[value] = code
         if connection.labels is not None:
             connection.labels[position] = code

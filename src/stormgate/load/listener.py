@@ -1,4 +1,6 @@
-"""Recording plain Locust files (HttpUser, FastHttpUser, ...) as they are: closed loop, so latency is reported and never gated."""
+"""Recording plain Locust files (HttpUser, FastHttpUser, ...) as they are: closed loop, so latency
+is reported and never gated.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ _BY_NAME: tuple[tuple[str, Outcome], ...] = (
 
 
 def outcome_of(exception: BaseException | str | None, status: int) -> Outcome:
-    """The outcome of a request as Locust reports it: by status, else by the names in its exception and what it wraps."""
+    """The outcome of a request as Locust reports it: by status, else by the names in its exception
+    and what it wraps.
+    """
     if exception is None:
         return Outcome.OK if status < 400 else Outcome.BAD_STATUS
     if status >= 400:
@@ -85,11 +89,23 @@ class ClosedWorker:
         status = int(getattr(response, "status_code", 0) or 0)
         method = str(request_type).upper()
         recorder, counters = self._recorder, self._counters
-        code = recorder.series_code(DEFAULT_POPULATION, str(name), method, "read" if method in _READS else "write")
+        code = recorder.series_code(
+            DEFAULT_POPULATION, str(name), method, "read" if method in _READS else "write"
+        )
         counters.completed += 1
         outcome = CODE[outcome_of(exception, status)]
         recorder.rows.append(
-            recorder.pack(begin, begin, done, counters.completed, code, int(response_length or 0), status, 1, outcome)
+            recorder.pack(
+                begin,
+                begin,
+                done,
+                counters.completed,
+                code,
+                int(response_length or 0),
+                status,
+                1,
+                outcome,
+            )
         )
 
     def _housekeeping(self) -> None:
@@ -105,7 +121,11 @@ class ClosedWorker:
         return self._counters.totals(self._counters.completed)
 
     def _gauges(self) -> dict[str, int]:
-        return {"open_connections": 0, "in_flight": 0, "streams": self._environment.runner.user_count}
+        return {
+            "open_connections": 0,
+            "in_flight": 0,
+            "streams": self._environment.runner.user_count,
+        }
 
     def finish(self) -> None:
         """The last block and row. Idempotent."""

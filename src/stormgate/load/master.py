@@ -1,4 +1,6 @@
-"""What only the master (or a lone local runner) can say: the load is whole, a worker was lost, all have ended."""
+"""What only the master (or a lone local runner) can say: the load is whole, a worker was lost, all
+have ended.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ _POLL_S = 0.25
 
 
 class Conductor:
-    """Follows a run from the runner that starts it. Without a folder it only keeps the barrier at the end."""
+    """Follows a run from the runner that starts it. Without a folder it only keeps the barrier at
+    the end.
+    """
 
     def __init__(self, environment: Any, folder: Path | None, *, open_loop: bool = True) -> None:
         self._environment = environment
@@ -58,7 +62,9 @@ class Conductor:
         """Also watch workers: for a master."""
         self._runner.register_message(HELLO, self._on_hello)
         self._runner.register_message(FINISHED, self._on_finished)
-        self._runner.register_message(STREAMS, lambda msg, **_: self.streams(msg.node_id, msg.data["streams"]))
+        self._runner.register_message(
+            STREAMS, lambda msg, **_: self.streams(msg.node_id, msg.data["streams"])
+        )
         answer_pings(self._runner)
         events = self._environment.events
         events.heartbeat_sent.add_listener(self._on_beat)
@@ -66,7 +72,9 @@ class Conductor:
         gevent.spawn(self._watch)
 
     def pass_on_surges(self, folder: Path, to_local: Callable[[Factors], None]) -> None:
-        """Follow the run folder's orders for more load and hand them to the workers, or to the one that is this process."""
+        """Follow the run folder's orders for more load and hand them to the workers, or to the one
+        that is this process.
+        """
 
         def tell(factors: Factors) -> None:
             self.surge = factors
@@ -89,10 +97,14 @@ class Conductor:
         self.write(Event.LOAD_STEP, users=self._runner.target_user_count)
 
     def _on_spawned(self, user_count: int, **_: Any) -> None:
-        self.write(Event.LOAD_READY, users=user_count, workers=max(1, len(self._workers) - len(self._lost)))
+        self.write(
+            Event.LOAD_READY, users=user_count, workers=max(1, len(self._workers) - len(self._lost))
+        )
 
     def streams(self, client: str, count: int) -> None:
-        """A worker says how many streams have begun (logged in). The load is ready when they are as many as Locust aims for."""
+        """A worker says how many streams have begun (logged in). The load is ready when they are as
+        many as Locust aims for.
+        """
         self._streams[client] = count
         users = self._runner.target_user_count
         if self._running and users != self._ready_users and sum(self._streams.values()) == users:
@@ -134,13 +146,19 @@ class Conductor:
         self.write(Event.LOAD_LOST, worker=name, why=why)
 
     def _on_stopping(self, **_: Any) -> None:
-        """Wait for each worker's word: Locust's own quit waits half a second for final reports, however long they take."""
+        """Wait for each worker's word: Locust's own quit waits half a second for final reports,
+        however long they take.
+        """
         waited_for = [client for client in self._workers if client not in self._lost]
         for client in waited_for:
-            with contextlib.suppress(Exception):  # a worker that cannot be reached is found missing below
+            with contextlib.suppress(
+                Exception
+            ):  # a worker that cannot be reached is found missing below
                 self._runner.send_message(FINISH, None, client)
         deadline = time.monotonic() + BARRIER_S
-        while time.monotonic() < deadline and any(c not in self._ended and c not in self._lost for c in waited_for):
+        while time.monotonic() < deadline and any(
+            c not in self._ended and c not in self._lost for c in waited_for
+        ):
             gevent.sleep(0.02)
         for client in waited_for:
             if client not in self._ended and client not in self._lost:
@@ -150,7 +168,9 @@ class Conductor:
 class Follower:
     """A worker's side of the same talk."""
 
-    def __init__(self, environment: Any, finish: Callable[[], None], surge: Callable[[Factors], None]) -> None:
+    def __init__(
+        self, environment: Any, finish: Callable[[], None], surge: Callable[[Factors], None]
+    ) -> None:
         self._runner = environment.runner
         self._finish = finish
         self._runner.register_message(SURGE, lambda msg, **_: surge(msg.data))
@@ -162,12 +182,15 @@ class Follower:
 
     def hello(self, name: str) -> None:
         """Tell the master who this is; call when the worker's name is known."""
-        self._runner.send_message(HELLO, {"name": name, "pid": os.getpid(), "host": os.uname().nodename})
+        self._runner.send_message(
+            HELLO, {"name": name, "pid": os.getpid(), "host": os.uname().nodename}
+        )
 
     def streams(self, count: int) -> None:
         self._runner.send_message(STREAMS, {"streams": count})
 
     def _on_finish(self, **_: Any) -> None:
         self._finish()
-        self._runner._send_stats()  # before FINISHED, so that the master's statistics are whole when the barrier opens
+        # before FINISHED, so that the master's statistics are whole when the barrier opens
+        self._runner._send_stats()
         self._runner.send_message(FINISHED, {})

@@ -15,7 +15,8 @@ class _Collector:
         self._is_head = is_head
 
     def on_message_begin(self) -> None:
-        # An informational response (100, 103) comes before the real one in the same bytes: only the last message counts.
+        # An informational response (100, 103) comes before the real one in the same bytes: only the
+        # last message counts.
         self.headers = {}
         self.parts = []
 
@@ -28,10 +29,14 @@ class _Collector:
             self.parts.append(data)
 
 
-def parse_message(raw: bytes, *, decode: bool = False, is_head: bool = False) -> tuple[dict[str, str], bytes]:
-    """Headers by lower-case name, and the body without chunk framing. What cannot be parsed is left out, never raised.
+def parse_message(
+    raw: bytes, *, decode: bool = False, is_head: bool = False
+) -> tuple[dict[str, str], bytes]:
+    """Headers by lower-case name, and the body without chunk framing. What cannot be parsed is left
+    out, never raised.
 
-    `decode` undoes a gzip, deflate or br content encoding; a body that does not decode is returned as it came.
+    `decode` undoes a gzip, deflate or br content encoding; a body that does not decode is returned
+    as it came.
     """
     collector = _Collector(is_head)
     parser = httptools.HttpResponseParser(collector)
@@ -58,6 +63,12 @@ def _decoded(body: bytes, encoding: str) -> bytes:
 
 
 def ends_at_close(raw: bytes) -> bool:
-    """Whether a response's body is ended by the closing of its connection (RFC 9112, 6.3, rule 8)."""
+    """Whether a response's body is ended by the closing of its connection (RFC 9112, 6.3, rule
+    8).
+    """
     headers, _ = parse_message(raw)
-    return bool(headers or b"\r\n\r\n" in raw) and "content-length" not in headers and "transfer-encoding" not in headers
+    return (
+        bool(headers or b"\r\n\r\n" in raw)
+        and "content-length" not in headers
+        and "transfer-encoding" not in headers
+    )

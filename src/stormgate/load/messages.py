@@ -1,8 +1,10 @@
-"""Evidence of a worker that cannot reach the run folder: sent to the master in Locust's own messages, which writes it.
+"""Evidence of a worker that cannot reach the run folder: sent to the master in Locust's own
+messages, which writes it.
 
-Every message has a sequence number and is kept until the master says it has it; what is not confirmed in time is sent again, and
-the master takes each number once and in order. So a message lost with a connection costs nothing, and one that never arrives is
-seen: the worker's final row is then missing too.
+Every message has a sequence number and is kept until the master says it has it; what is not
+confirmed in time is sent again, and the master takes each number once and in order. So a message
+lost with a connection costs nothing, and one that never arrives is seen: the worker's final row is
+then missing too.
 """
 
 from __future__ import annotations
@@ -28,9 +30,15 @@ _PINGS = 9
 
 
 class Outbox:
-    """Numbered messages until they are confirmed. `send` takes (number, message); `clock` is in seconds."""
+    """Numbered messages until they are confirmed. `send` takes (number, message); `clock` is in
+    seconds.
+    """
 
-    def __init__(self, send: Callable[[int, dict[str, Any]], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        send: Callable[[int, dict[str, Any]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._send = send
         self._clock = clock
         self._next = 0
@@ -65,7 +73,9 @@ class Inbox:
         self.last = -1
 
     def take(self, number: int) -> bool:
-        """Whether to use the message; one that comes early will be sent again after those before it."""
+        """Whether to use the message; one that comes early will be sent again after those before
+        it.
+        """
         if number != self.last + 1:
             return False
         self.last = number
@@ -80,7 +90,9 @@ class MessageSink:
         self._worker = worker
         self._outbox = Outbox(self._post)
         runner.custom_messages.pop(CONFIRMED, None)  # of an earlier test in the same worker
-        runner.register_message(CONFIRMED, lambda msg, **_: self._outbox.confirmed(msg.data["number"]))
+        runner.register_message(
+            CONFIRMED, lambda msg, **_: self._outbox.confirmed(msg.data["number"])
+        )
         self._resender = gevent.spawn(self._resend)
 
     def _post(self, number: int, message: dict[str, Any]) -> None:
@@ -146,14 +158,18 @@ def answer_pings(runner: Any) -> None:
     """Let workers measure their clock against this master's."""
     runner.register_message(
         PING,
-        lambda msg, **_: runner.send_message(PONG, {"sent": msg.data["sent"], "master": time.monotonic_ns()}, msg.node_id),
+        lambda msg, **_: runner.send_message(
+            PONG, {"sent": msg.data["sent"], "master": time.monotonic_ns()}, msg.node_id
+        ),
     )
 
 
 def best_offset(exchanges: list[tuple[int, int, int]]) -> Clock:
-    """The clock from exchanges (sent here, stamped there, received here), all ns: that with the shortest round trip decides.
+    """The clock from exchanges (sent here, stamped there, received here), all ns: that with the
+    shortest round trip decides.
 
-    Offset = stamped - (sent + received) / 2, wrong by at most half the round trip (Cristian, Distributed Computing 3, 1989).
+    Offset = stamped - (sent + received) / 2, wrong by at most half the round trip (Cristian,
+    Distributed Computing 3, 1989).
     """
     sent, stamped, received = min(exchanges, key=lambda e: e[2] - e[0])
     return Clock(stamped - (sent + received) // 2, (received - sent + 1) // 2)

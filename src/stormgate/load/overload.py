@@ -1,8 +1,10 @@
-"""Telling a generator that cannot keep up from a target that does not answer, and what to do about the first.
+"""Telling a generator that cannot keep up from a target that does not answer, and what to do about
+the first.
 
-A late arrival that opens a new connection makes the next one later: past its capacity a careless engine collapses. When the
-engine is late *and* was busy all along, it starts only what fits and opens few connections; a target that stalls leaves the
-engine idle, so it is never mistaken for overload.
+A late arrival that opens a new connection makes the next one later: past its capacity a careless
+engine collapses. When the engine is late *and* was busy all along, it starts only what fits and
+opens few connections; a target that stalls leaves the engine idle, so it is never mistaken for
+overload.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Backpressure:
         return self.saturated
 
     def may_open(self, now_ns: int) -> int:
-        """How many connections may be opened now while saturated: `OPEN_PER_S`, so that a stalled part never stops the rest."""
+        """How many connections may be opened now while saturated: `OPEN_PER_S`, so that a stalled
+        part never stops the rest.
+        """
         due = (now_ns - self._opened_at_ns) * OPEN_PER_S // 1_000_000_000
         if due <= 0:
             return 0

@@ -33,7 +33,9 @@ class Origin:
     @property
     def netloc(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+        return (
+            host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
+        )
 
 
 def parse_origin(url: str) -> Origin:
@@ -46,7 +48,9 @@ def parse_origin(url: str) -> Origin:
 
 
 class AllowList:
-    """The only networks and host names that may be contacted. None: all (a user's own `-H host`, without a target)."""
+    """The only networks and host names that may be contacted. None: all (a user's own `-H host`,
+    without a target).
+    """
 
     def __init__(self, allow: Sequence[str] | None) -> None:
         self._all = allow is None
@@ -67,12 +71,25 @@ class AllowList:
 
 
 class Pool:
-    """One population's way to one edge: an address, the headers it always sends, and the connections it holds.
+    """One population's way to one edge: an address, the headers it always sends, and the
+    connections it holds.
 
-    `idle` is a stack: the connection used last is used next, so surplus ones age and are closed by the peer.
+    `idle` is a stack: the connection used last is used next, so surplus ones age and are closed by
+    the peer.
     """
 
-    __slots__ = ("address", "edge", "headers", "idle", "origin", "prefix", "proxy_source", "tls", "waiting", "wanted")
+    __slots__ = (
+        "address",
+        "edge",
+        "headers",
+        "idle",
+        "origin",
+        "prefix",
+        "proxy_source",
+        "tls",
+        "waiting",
+        "wanted",
+    )
 
     def __init__(self, edge: str, origin: Origin, population: Population) -> None:
         population_headers = population.headers
@@ -93,12 +110,16 @@ class Pool:
 
 
 class Place:
-    """A population at work: its pools by edge, nearest first, and the one its new requests go to now."""
+    """A population at work: its pools by edge, nearest first, and the one its new requests go to
+    now.
+    """
 
     __slots__ = ("current", "index", "model", "name", "order", "pools")
 
     def __init__(self, model: Population, index: int, urls: Mapping[str, str]) -> None:
-        """`urls`: the base URL of each edge in order. Raises ValueError when there is none or one is not a base URL."""
+        """`urls`: the base URL of each edge in order. Raises ValueError when there is none or one
+        is not a base URL.
+        """
         if not urls:
             raise ValueError(f"population {model.name!r} has no edge with a link to dial")
         self.model = model
@@ -110,7 +131,9 @@ class Place:
         self.current.wanted = True
 
     def steer(self, order: Sequence[str]) -> Pool | None:
-        """Send new requests to the first known edge of `order`. Returns the pool that was left, None when nothing changed."""
+        """Send new requests to the first known edge of `order`. Returns the pool that was left,
+        None when nothing changed.
+        """
         known = tuple(edge for edge in order if edge in self.pools)
         if not known or known == self.order:
             return None

@@ -32,10 +32,18 @@ _FIELDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def _column(values: NDArray[Any], kind: pa.DataType, null: NDArray[np.bool_] | None = None) -> pa.Array:
-    """A column from its buffers: `pa.array` imports pandas on first use, a second in which nothing could be sent."""
-    validity = None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little").tobytes())
-    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values))])
+def _column(
+    values: NDArray[Any], kind: pa.DataType, null: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """A column from its buffers: `pa.array` imports pandas on first use, a second in which nothing
+    could be sent.
+    """
+    validity = (
+        None if null is None else pa.py_buffer(np.packbits(~null, bitorder="little").tobytes())
+    )
+    return pa.Array.from_buffers(
+        kind, len(values), [validity, pa.py_buffer(np.ascontiguousarray(values))]
+    )
 
 
 class Words:
@@ -53,7 +61,9 @@ class Words:
             self.words.append(word)
         return code
 
-    def column(self, codes: NDArray[Any], null: NDArray[np.bool_] | None = None) -> pa.DictionaryArray:
+    def column(
+        self, codes: NDArray[Any], null: NDArray[np.bool_] | None = None
+    ) -> pa.DictionaryArray:
         indices = _column(codes.astype(np.int32), pa.int32(), null)
         return pa.DictionaryArray.from_arrays(indices, self._dictionary())
 
@@ -70,17 +80,24 @@ class Words:
 class Recorder:
     """Rows of the block being filled, and how to make an Arrow record batch of them.
 
-    `labels` are the label columns after the core ones. `pack` takes intended_ns, sent_ns (-1: never), done_ns, request, series,
-    bytes_in, status, attempt, outcome code, then one code per label of `observed` (0: unknown).
+    `labels` are the label columns after the core ones. `pack` takes intended_ns, sent_ns (-1:
+    never), done_ns, request, series, bytes_in, status, attempt, outcome code, then one code per
+    label of `observed` (0: unknown).
     """
 
     def __init__(self, worker: str, observed: Sequence[str] = ()) -> None:
         self.worker = worker
         self.observed = tuple(observed)
-        self.labels = (*COMMON_LABELS, *(name for name in self.observed if name not in COMMON_LABELS))
+        self.labels = (
+            *COMMON_LABELS,
+            *(name for name in self.observed if name not in COMMON_LABELS),
+        )
         codes = "".join(code for _, code, _ in _FIELDS) + "I" * len(self.observed)
         self.pack: Callable[..., bytes] = struct.Struct("<" + codes).pack
-        self.dtype = np.dtype([(name, kind) for name, _, kind in _FIELDS] + [(f"label:{name}", "<u4") for name in self.observed])
+        self.dtype = np.dtype(
+            [(name, kind) for name, _, kind in _FIELDS]
+            + [(f"label:{name}", "<u4") for name in self.observed]
+        )
         self.rows: list[bytes] = []
         self._bulk: list[NDArray[Any]] = []
         self.label_words = {name: Words() for name in self.labels}
@@ -113,7 +130,9 @@ class Recorder:
         return pa.schema(fields, metadata={"schema": SAMPLES_SCHEMA, "worker": self.worker})
 
     def know(self, population: str, labels: Mapping[str, str]) -> None:
-        """Labels of a population's samples where a response gives none. Call before its first series."""
+        """Labels of a population's samples where a response gives none. Call before its first
+        series.
+        """
         self._known[population] = labels
 
     def series_code(self, population: str, route: str, method: str, op: str) -> int:
@@ -123,16 +142,22 @@ class Recorder:
         if code is None:
             code = self._series[key] = len(self.series)
             self.series.append(key)
-            self._series_codes.append((self._populations.code(population), self._routes.code(route), self._ops.code(op)))
+            self._series_codes.append(
+                (self._populations.code(population), self._routes.code(route), self._ops.code(op))
+            )
             known = self._known.get(population, {})
-            self._defaults.append(tuple(self.label_code(n, known[n]) if n in known else 0 for n in self.labels))
+            self._defaults.append(
+                tuple(self.label_code(n, known[n]) if n in known else 0 for n in self.labels)
+            )
         return code
 
     def label_code(self, label: str, value: str) -> int:
         """A label value's code for `pack`; 0 is kept for unknown."""
         return self.label_words[label].code(value) + 1
 
-    def add_unsent(self, intended_ns: NDArray[np.int64], series: NDArray[Any], first_request: int, now_ns: int) -> None:
+    def add_unsent(
+        self, intended_ns: NDArray[np.int64], series: NDArray[Any], first_request: int, now_ns: int
+    ) -> None:
         """Rows of arrivals that were dropped in bulk, without running their flows."""
         block = np.zeros(len(intended_ns), self.dtype)
         block["intended_ns"] = intended_ns
@@ -184,7 +209,9 @@ _OUTCOME_WORDS = Words([outcome.value for outcome in OUTCOMES])
 
 
 class BlockStream:
-    """An Arrow IPC stream cut into blocks: each `write` returns the bytes of one block, the schema going before the first."""
+    """An Arrow IPC stream cut into blocks: each `write` returns the bytes of one block, the schema
+    going before the first.
+    """
 
     def __init__(self, schema: pa.Schema) -> None:
         self._parts: list[bytes] = []
@@ -218,7 +245,9 @@ class BlockStream:
 
 
 class BlockFile:
-    """`samples/<worker>.arrow`: whole blocks appended, so it reads up to the last one after a kill -9."""
+    """`samples/<worker>.arrow`: whole blocks appended, so it reads up to the last one after a kill
+    -9.
+    """
 
     def __init__(self, folder: Path, worker: str) -> None:
         """Raises FileExistsError rather than mixing two runs' samples."""

@@ -1,4 +1,6 @@
-"""Following a redirect, when a flow asked for it: to the same edge only, since where users go is steering's business."""
+"""Following a redirect, when a flow asked for it: to the same edge only, since where users go is
+steering's business.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def redirected(request: Request, reply: Reply, pool: Pool) -> Request | None:
-    """The request a redirect leads to; None when it is none, or leads to another host or out of the edge's base path.
+    """The request a redirect leads to; None when it is none, or leads to another host or out of the
+    edge's base path.
 
     301, 302 and 303 become a GET without a body (HEAD stays HEAD), as browsers do (RFC 9110, 15.4).
     """
@@ -21,7 +24,9 @@ def redirected(request: Request, reply: Reply, pool: Pool) -> Request | None:
     origin = pool.origin
     base = f"{origin.scheme}://{origin.netloc}{pool.prefix}{request.path}"
     parts = urlsplit(urljoin(base, reply.headers.get("location", "")))
-    if (parts.scheme, parts.netloc) != (origin.scheme, origin.netloc) or not parts.path.startswith(pool.prefix):
+    if (parts.scheme, parts.netloc) != (origin.scheme, origin.netloc) or not parts.path.startswith(
+        pool.prefix
+    ):
         return None
     path = parts.path[len(pool.prefix) :] + (f"?{parts.query}" if parts.query else "")
     try:

@@ -1,4 +1,6 @@
-"""What a worker needs to know before it starts: from plan.json when there is one, else from Locust's own options."""
+"""What a worker needs to know before it starts: from plan.json when there is one, else from
+Locust's own options.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The populations and how they are reached, steered and labelled. `rate_per_s` and `users`: None without a plan."""
+    """The populations and how they are reached, steered and labelled. `rate_per_s` and `users`:
+    None without a plan.
+    """
 
     populations: tuple[Population, ...]
     seed: int = 0
@@ -42,10 +46,16 @@ class Settings:
         return {population.name: population.share for population in self.populations}
 
     def places(self) -> dict[str, Place]:
-        """A fresh `Place` per population. Raises SettingsError for an edge without a link, or a link that is no URL."""
+        """A fresh `Place` per population. Raises SettingsError for an edge without a link, or a
+        link that is no URL.
+        """
         found = {}
         for index, population in enumerate(self.populations):
-            urls = {edge: population.links[edge] for edge in population.edges if edge in population.links}
+            urls = {
+                edge: population.links[edge]
+                for edge in population.edges
+                if edge in population.links
+            }
             try:
                 found[population.name] = Place(population, index, urls)
             except ValueError as error:
@@ -57,17 +67,23 @@ class Settings:
 
 
 def settings_from_plan(path: Path) -> Settings:
-    """Settings of a resolved plan. Raises SettingsError naming the file when it is missing or not a plan."""
+    """Settings of a resolved plan. Raises SettingsError naming the file when it is missing or not a
+    plan.
+    """
     try:
         plan = from_json(Plan, json.loads(path.read_bytes()))
     except OSError as error:
-        raise SettingsError(f"{path}: cannot be read ({error.strerror}); STORMGATE_PLAN must name a plan.json") from None
+        raise SettingsError(
+            f"{path}: cannot be read ({error.strerror}); STORMGATE_PLAN must name a plan.json"
+        ) from None
     except ValueError as error:
         raise SettingsError(f"{path}: not a plan ({str(error).splitlines()[0]})") from None
     try:
         target = with_secrets(plan.target, os.environ)
     except KeyError as error:
-        raise SettingsError(f"{path}: the target refers to ${{{error.args[0]}}}, which is not set") from None
+        raise SettingsError(
+            f"{path}: the target refers to ${{{error.args[0]}}}, which is not set"
+        ) from None
     if not target.populations:
         raise SettingsError(f"{path}: the target has no populations: nobody to send requests as")
     return Settings(
@@ -85,8 +101,15 @@ def settings_from_plan(path: Path) -> Settings:
 def settings_from_host(host: str | None, seed: int = 0) -> Settings:
     """One population that dials Locust's `--host`. Raises SettingsError when there is none."""
     if not host:
-        raise SettingsError("no host: pass -H http://host[:port], or set STORMGATE_PLAN to a run's plan.json")
+        raise SettingsError(
+            "no host: pass -H http://host[:port], or set STORMGATE_PLAN to a run's plan.json"
+        )
     population = Population(
-        name=DEFAULT_POPULATION, share=1.0, latitude=0.0, longitude=0.0, edges=("host",), links={"host": host}
+        name=DEFAULT_POPULATION,
+        share=1.0,
+        latitude=0.0,
+        longitude=0.0,
+        edges=("host",),
+        links={"host": host},
     )
     return Settings(populations=(population,), seed=seed)

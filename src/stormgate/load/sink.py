@@ -1,4 +1,6 @@
-"""Where a worker's evidence goes: straight into the run folder, over Locust's messages, or nowhere."""
+"""Where a worker's evidence goes: straight into the run folder, over Locust's messages, or
+nowhere.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ class FolderSink:
     """Writes into a run folder on this machine."""
 
     def __init__(self, folder: Path, worker: str) -> None:
-        """Raises OSError when the folder cannot be written, FileExistsError when the worker's samples are already there."""
+        """Raises OSError when the folder cannot be written, FileExistsError when the worker's
+        samples are already there.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         self._samples = BlockFile(folder, worker)
         self._generator = Journal(folder / GENERATOR)
@@ -68,7 +72,9 @@ class NoSink:
 
 
 def free_worker_name(folder: Path, base: str) -> str:
-    """`base`, or `base-2`, `base-3`, ... when earlier runs into the same folder (Locust's web UI) left samples of that name."""
+    """`base`, or `base-2`, `base-3`, ... when earlier runs into the same folder (Locust's web UI)
+    left samples of that name.
+    """
     name, number = base, 2
     while (folder / "samples" / f"{name}.arrow").exists():
         name, number = f"{base}-{number}", number + 1

@@ -1,4 +1,6 @@
-"""Moving users between edges while a run goes on: by a table at a URL, or by resolving host names again."""
+"""Moving users between edges while a run goes on: by a table at a URL, or by resolving host names
+again.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,15 @@ _MAX_TABLE_BYTES = 4_000_000
 def resolve(pool: Pool, allow: AllowList) -> bool:
     """Look the pool's host up without blocking the hub; whether its address changed.
 
-    Raises OSError (socket.gaierror) when it does not resolve and NotAllowedError when it leads outside the allow list.
+    Raises OSError (socket.gaierror) when it does not resolve and NotAllowedError when it leads
+    outside the allow list.
     """
     host, port = pool.origin.host, pool.origin.port
     family, _, _, _, address = gsocket.getaddrinfo(host, port, type=gsocket.SOCK_STREAM)[0]
     if not allow.permits(host, address[0]):
-        raise NotAllowedError(f"{host} ({address[0]}) is not in the target's allow list: nothing was sent")
+        raise NotAllowedError(
+            f"{host} ({address[0]}) is not in the target's allow list: nothing was sent"
+        )
     found = (int(family), address)
     if pool.address == found:
         return False
@@ -35,12 +40,17 @@ def resolve(pool: Pool, allow: AllowList) -> bool:
 def fetch(origin: Origin, path: str, allow: AllowList) -> bytes:
     """The body of one GET, cooperatively. Raises OSError or ValueError when there is none."""
     with gevent.Timeout(_TIMEOUT_S, OSError(f"no answer within {_TIMEOUT_S} s")):
-        family, _, _, _, address = gsocket.getaddrinfo(origin.host, origin.port, type=gsocket.SOCK_STREAM)[0]
+        family, _, _, _, address = gsocket.getaddrinfo(
+            origin.host, origin.port, type=gsocket.SOCK_STREAM
+        )[0]
         if not allow.permits(origin.host, address[0]):
             raise NotAllowedError(f"{origin.host} ({address[0]}) is not in the target's allow list")
         with gsocket.socket(family, gsocket.SOCK_STREAM) as sock:
             sock.connect(address)
-            head = f"GET {origin.prefix or ''}{path or '/'} HTTP/1.1\r\nHost: {origin.netloc}\r\nConnection: close\r\n\r\n"
+            head = (
+                f"GET {origin.prefix or ''}{path or '/'} HTTP/1.1\r\nHost: "
+                f"{origin.netloc}\r\nConnection: close\r\n\r\n"
+            )
             sock.sendall(head.encode("ascii"))
             raw = bytearray()
             while chunk := sock.recv(65_536):
@@ -63,7 +73,8 @@ def follow_table(
 ) -> None:
     """Read the table every `interval_s`, for ever (until the greenlet is killed).
 
-    An unreadable table changes nothing, as with a resolver that does not answer; each new reason is reported once.
+    An unreadable table changes nothing, as with a resolver that does not answer; each new reason is
+    reported once.
     """
     from urllib.parse import urlsplit
 

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """What one user keeps between flows: headers sent with each request, seeded randomness, and whatever the flow stores on it.
+    """What one user keeps between flows: headers sent with each request, seeded randomness, and
+    whatever the flow stores on it.
 
-    `random` is seeded from the run's seed, the user class and the stream, so data pickers repeat with the run.
+    `random` is seeded from the run's seed, the user class and the stream, so data pickers repeat
+    with the run.
     """
 
     def __init__(self, population: Population, stream: int, seed: int) -> None:
@@ -34,7 +36,9 @@ class Session:
         return dict(self._headers)
 
     def set_header(self, name: str, value: str | None) -> None:
-        """Send `name: value` with every later request of this session; None stops it. Raises ValueError for a line break."""
+        """Send `name: value` with every later request of this session; None stops it. Raises
+        ValueError for a line break.
+        """
         headers = {key: text for key, text in self._headers.items() if key.lower() != name.lower()}
         if value is not None:
             headers[name] = value
@@ -45,7 +49,17 @@ class Session:
 class Stream:
     """One Locust user as a stream of flows."""
 
-    __slots__ = ("alive", "begin", "key", "login", "name", "place", "poisson", "rate_per_s", "session")
+    __slots__ = (
+        "alive",
+        "begin",
+        "key",
+        "login",
+        "name",
+        "place",
+        "poisson",
+        "rate_per_s",
+        "session",
+    )
 
     def __init__(
         self,
@@ -70,8 +84,12 @@ class Stream:
         self.alive = True
 
 
-def pick_flow(choices: list[Callable[[Any, Session], Flow]], user: Any) -> Callable[[Session], Flow]:
-    """A flow picker over weighted task functions (Locust repeats a task by its weight), seeded by the session."""
+def pick_flow(
+    choices: list[Callable[[Any, Session], Flow]], user: Any
+) -> Callable[[Session], Flow]:
+    """A flow picker over weighted task functions (Locust repeats a task by its weight), seeded by
+    the session.
+    """
     if len(set(choices)) == 1:
         return functools.partial(choices[0], user)
 

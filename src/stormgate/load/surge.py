@@ -1,9 +1,13 @@
-"""A surge of load on order: while one stands, the streams of a population (or all) arrive `factor` times as often.
+"""A surge of load on order: while one stands, the streams of a population (or all) arrive `factor`
+times as often.
 
-Orders are rows of surge.ndjson in the run folder, appended by whoever wants more load (stormgate.chaos.backends.load):
-  {id, at_ns, factor, population, until_ns}   begin; population null: everyone; over by itself at `until_ns`
+Orders are rows of surge.ndjson in the run folder, appended by whoever wants more load
+(stormgate.chaos.backends.load):
+  {id, at_ns, factor, population, until_ns}   begin; population null: everyone; over by itself at
+  `until_ns`
   {id, at_ns, end: true}                      over now
-The process that leads the load follows the file and tells its workers what stands: a map of population to factor, with "" for
+The process that leads the load follows the file and tells its workers what stands: a map of
+population to factor, with "" for
 everyone.
 """
 
@@ -33,7 +37,9 @@ class Orders:
         self._open: dict[str, tuple[str, float, int]] = {}
 
     def standing(self, now_ns: int) -> dict[str, float]:
-        """What stands now. Surges of the same population multiply; a row that is torn or makes no sense is left out."""
+        """What stands now. Surges of the same population multiply; a row that is torn or makes no
+        sense is left out.
+        """
         try:
             with self._path.open("rb") as file:
                 file.seek(self._read)
@@ -56,7 +62,11 @@ class Orders:
             if row.get("end"):
                 self._open.pop(str(row["id"]), None)
             elif float(row["factor"]) > 0:
-                self._open[str(row["id"])] = (row.get("population") or EVERYONE, float(row["factor"]), int(row["until_ns"]))
+                self._open[str(row["id"])] = (
+                    row.get("population") or EVERYONE,
+                    float(row["factor"]),
+                    int(row["until_ns"]),
+                )
         except (ValueError, KeyError, TypeError, AttributeError):
             return
 

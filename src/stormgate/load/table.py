@@ -10,7 +10,9 @@ from stormgate.load.pool import Place, Pool
 
 
 def parse_table(body: bytes) -> tuple[Any, dict[str, tuple[str, ...]]]:
-    """Version and orders of a steering table. Raises ValueError when it is not `{"version", "populations": {name: [edge]}}`."""
+    """Version and orders of a steering table. Raises ValueError when it is not `{"version",
+    "populations": {name: [edge]}}`.
+    """
     data = json.loads(body)
     if not isinstance(data, dict) or not isinstance(data.get("populations"), dict):
         raise ValueError("a steering table is {version, populations: {name: [edge, ...]}}")
@@ -22,7 +24,9 @@ def parse_table(body: bytes) -> tuple[Any, dict[str, tuple[str, ...]]]:
     return data.get("version"), orders
 
 
-def steer(places: Mapping[str, Place], orders: Mapping[str, Sequence[str]]) -> tuple[dict[str, str], list[Pool]]:
+def steer(
+    places: Mapping[str, Place], orders: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, str], list[Pool]]:
     """Apply a table: what changed ({population: first edge}) and the pools that were left."""
     moved: dict[str, str] = {}
     left: list[Pool] = []

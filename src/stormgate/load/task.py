@@ -15,7 +15,9 @@ Flow = Generator[Any, Any, Any]
 
 
 class Task:
-    """A flow, and the one request it waits for. Times are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing was written yet."""
+    """A flow, and the one request it waits for. Times are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing
+    was written yet.
+    """
 
     __slots__ = (
         "attempt",

@@ -1,4 +1,6 @@
-"""A timer with microsecond resolution as a file descriptor: libev's own are rounded to whole milliseconds by epoll_wait."""
+"""A timer with microsecond resolution as a file descriptor: libev's own are rounded to whole
+milliseconds by epoll_wait.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ class _Itimerspec(ctypes.Structure):
 
 
 class Timer:
-    """A timerfd on CLOCK_MONOTONIC (Linux). `fd` is readable once it has fired, until acknowledged."""
+    """A timerfd on CLOCK_MONOTONIC (Linux). `fd` is readable once it has fired, until
+    acknowledged.
+    """
 
     def __init__(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -43,7 +47,9 @@ class Timer:
         self._settime(self.fd, _TFD_TIMER_ABSTIME, self._pointer, None)
 
     def tick(self, interval_ns: int) -> None:
-        """Fire every `interval_ns` (under a second) from now on; no system call when it already does."""
+        """Fire every `interval_ns` (under a second) from now on; no system call when it already
+        does.
+        """
         if self._interval_ns != interval_ns:
             self._interval_ns = interval_ns
             self._spec.interval.nanoseconds = interval_ns

@@ -20,12 +20,18 @@ class Truth:
         self._cpu_s = time.process_time()
         self._before: dict[str, int] = {}
 
-    def row(self, now_ns: int, *, totals: dict[str, int], lags_ns: list[int], loop_lag_ns: int, gauges: dict[str, int],
+    def row(self, now_ns: int, *, totals: dict[str, int], lags_ns: list[int], loop_lag_ns: int, gauges: dict[str, int],  # noqa: E501
             final: bool) -> dict[str, Any]:  # fmt: skip
-        """One row. `totals` are cumulative counts, of which the row has the increase; `gauges` are reported as they are."""
+        """One row. `totals` are cumulative counts, of which the row has the increase; `gauges` are
+        reported as they are.
+        """
         window_s = max((now_ns - self._last_ns) / 1e9, 1e-9)
         cpu_s = time.process_time()
-        p50, p99, top = (float(x) / 1e6 for x in np.percentile(lags_ns, (50, 99, 100))) if lags_ns else (0.0, 0.0, 0.0)
+        p50, p99, top = (
+            (float(x) / 1e6 for x in np.percentile(lags_ns, (50, 99, 100)))
+            if lags_ns
+            else (0.0, 0.0, 0.0)
+        )
         row = {
             "at_ns": now_ns,
             "worker": self._worker,

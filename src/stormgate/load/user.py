@@ -15,10 +15,11 @@ from stormgate.load.task import Flow
 class GeoUser(User):  # type: ignore[misc]
     """A stream of `rate_per_s` users per second who each run `flow` once.
 
-    rate_per_s: arrivals per second of one Locust user (default: the plan's rate over its users, else 1). arrival: "poisson" or
-    "constant". population: pins all streams of the class to one population; otherwise they are dealt by share.
-    `flow` (or Locust tasks that are generators, picked by weight) yields requests and think time and is sent replies.
-    `login`, when overridden, runs once per stream before its arrivals begin; its requests are samples under their own names.
+    rate_per_s: arrivals per second of one Locust user (default: the plan's rate over its users,
+    else 1). arrival: "poisson" or "constant". population: pins all streams of the class to one
+    population; otherwise they are dealt by share. `flow` (or Locust tasks that are generators,
+    picked by weight) yields requests and think time and is sent replies. `login`, when overridden,
+    runs once per stream before its arrivals begin; its requests are samples under their own names.
     """
 
     abstract = True
@@ -29,7 +30,8 @@ class GeoUser(User):  # type: ignore[misc]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # Locust wants tasks (and filters them by tag): a class's flow is one, unless it brings generator tasks of its own.
+        # Locust wants tasks (and filters them by tag): a class's flow is one, unless it brings
+        # generator tasks of its own.
         own = [task for task in cls.tasks if getattr(task, "__name__", "") != "flow"]
         cls.tasks = own or ([cls.flow] if cls.flow is not GeoUser.flow else [])
 
@@ -38,7 +40,9 @@ class GeoUser(User):  # type: ignore[misc]
         raise NotImplementedError(f"{type(self).__name__} has no flow(self, session) and no tasks")
 
     def login(self, session: Session) -> Flow:
-        """What a user does once, before the first flow; a generator. Not called unless overridden."""
+        """What a user does once, before the first flow; a generator. Not called unless
+        overridden.
+        """
         raise NotImplementedError
 
     @classmethod

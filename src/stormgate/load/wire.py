@@ -11,7 +11,16 @@ from collections.abc import Mapping
 import httptools
 from gevent import monkey
 
-from stormgate.load.connection import CLOSED, CONNECTING, HANDSHAKE, OWN_LIMITS, READY, STAMP_SPACE, Connection, Stamp
+from stormgate.load.connection import (
+    CLOSED,
+    CONNECTING,
+    HANDSHAKE,
+    OWN_LIMITS,
+    READY,
+    STAMP_SPACE,
+    Connection,
+    Stamp,
+)
 from stormgate.load.counters import Counters
 from stormgate.load.labels import connection_classes
 from stormgate.load.message import ends_at_close
@@ -20,7 +29,8 @@ from stormgate.load.recorder import Recorder
 from stormgate.load.task import Task
 from stormgate.model import Outcome
 
-# Locust's monkey-patching takes epoll out of `select`, since gevent's own greenlets cannot wait on it.
+# Locust's monkey-patching takes epoll out of `select`, since gevent's own greenlets cannot wait on
+# it.
 _epoll = monkey.get_original("select", "epoll")
 _PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 _READ = select.POLLIN
@@ -28,9 +38,13 @@ _WRITE = select.POLLOUT
 
 
 class Wire:
-    """Connections, and what the sockets say of them. A subclass knows what the requests on them are about."""
+    """Connections, and what the sockets say of them. A subclass knows what the requests on them are
+    about.
+    """
 
-    def __init__(self, recorder: Recorder, *, max_connections: int, observe: Mapping[str, str]) -> None:
+    def __init__(
+        self, recorder: Recorder, *, max_connections: int, observe: Mapping[str, str]
+    ) -> None:
         self.counters = Counters()
         self.max_connections = max_connections
         self.connections: dict[int, Connection] = {}
@@ -77,7 +91,9 @@ class Wire:
             self.epoll.register(connection.fd, _READ | _WRITE)
         else:
             connection.close()
-            self.deferred.append((task, Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED))
+            self.deferred.append(
+                (task, Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED)
+            )
 
     # --- what the sockets say
 
@@ -101,7 +117,9 @@ class Wire:
             outcome = Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED
             self.failed(connection, Outcome.CONNECT_TIMEOUT if code == errno.ETIMEDOUT else outcome)
             return
-        if connection.pool.proxy_source is not None and not connection.announce(connection.pool.proxy_source):
+        if connection.pool.proxy_source is not None and not connection.announce(
+            connection.pool.proxy_source
+        ):
             self.failed(connection, Outcome.RESET)
             return
         connection.state = HANDSHAKE
@@ -148,7 +166,8 @@ class Wire:
             return
         task = connection.task
         if task is None:
-            # Idle: the peer closed it, or sent what nobody asked for. Neither is any request's failure.
+            # Idle: the peer closed it, or sent what nobody asked for. Neither is any request's
+            # failure.
             self.drop(connection)
             return
         if not data:
@@ -194,7 +213,9 @@ class Wire:
         self.failed(connection, Outcome.RESET)
 
     def failed(self, connection: Connection, outcome: Outcome) -> None:
-        """The request on a connection ended without a whole response; the connection is of no use any more."""
+        """The request on a connection ended without a whole response; the connection is of no use
+        any more.
+        """
         task = connection.task
         connection.task = None
         self.drop(connection)
@@ -204,7 +225,9 @@ class Wire:
     # --- connections between requests
 
     def release(self, connection: Connection) -> None:
-        """Hand a ready connection to the next waiting request, or keep it; one to an edge users were steered from is closed."""
+        """Hand a ready connection to the next waiting request, or keep it; one to an edge users
+        were steered from is closed.
+        """
         pool = connection.pool
         if pool.waiting:
             task = pool.waiting.popleft()
@@ -240,7 +263,10 @@ class Wire:
                 if now - task.started_ns > task.request.connect_timeout_ns:
                     self.failed(connection, Outcome.CONNECT_TIMEOUT)
             elif now - since > task.request.timeout_ns:
-                self.failed(connection, Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT)
+                self.failed(
+                    connection,
+                    Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT,
+                )
 
     def close_all(self) -> None:
         for connection in list(self.connections.values()):

@@ -39,7 +39,9 @@ _SPARE_DESCRIPTORS = 200
 
 
 def descriptor_limit() -> int:
-    """How many connections this process can hold, after raising its soft limit of open files as far as it may."""
+    """How many connections this process can hold, after raising its soft limit of open files as far
+    as it may.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -50,7 +52,9 @@ def descriptor_limit() -> int:
 
 
 class Worker:
-    """Streams of one process. `index` of `count` workers decides which positions of the deal are its own."""
+    """Streams of one process. `index` of `count` workers decides which positions of the deal are
+    its own.
+    """
 
     def __init__(
         self,
@@ -66,7 +70,8 @@ class Worker:
     ) -> None:
         """`on_streams` is told how many streams have begun whenever that changed.
 
-        Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before anything is sent.
+        Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before
+        anything is sent.
         """
         self.name = name
         self._settings = settings
@@ -91,7 +96,8 @@ class Worker:
             observe=settings.observe,
             on_flow_error=self._on_flow_error,
         )
-        # What is alive now stays alive: keeping it out of collections keeps their pauses out of the send lag.
+        # What is alive now stays alive: keeping it out of collections keeps their pauses out of the
+        # send lag.
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
@@ -100,22 +106,33 @@ class Worker:
     # --- streams
 
     def join(self, user: Any) -> Stream:
-        """A Locust user becomes a stream. Raises SettingsError for a population, rate or arrival that does not exist."""
+        """A Locust user becomes a stream. Raises SettingsError for a population, rate or arrival
+        that does not exist.
+        """
         cls = type(user)
         pinned = cls.population
         dealer = self._dealers.get((cls.__name__, pinned))
         if dealer is None:
             if pinned is not None and pinned not in self.places:
-                raise SettingsError(f"{cls.__name__}.population {pinned!r} is not one of {', '.join(sorted(self.places))}")
+                raise SettingsError(
+                    f"{cls.__name__}.population {pinned!r} is not one of "
+                    f"{', '.join(sorted(self.places))}"
+                )
             shares = {pinned: 1.0} if pinned is not None else self._settings.shares
-            dealer = self._dealers[cls.__name__, pinned] = Dealer(shares, index=self._index, count=self._count)
+            dealer = self._dealers[cls.__name__, pinned] = Dealer(
+                shares, index=self._index, count=self._count
+            )
         if cls.arrival not in ("poisson", "constant"):
-            raise SettingsError(f"{cls.__name__}.arrival is {cls.arrival!r}: it must be 'poisson' or 'constant'")
+            raise SettingsError(
+                f"{cls.__name__}.arrival is {cls.arrival!r}: it must be 'poisson' or 'constant'"
+            )
         position, name = dealer.take()
         place = self.places[name]
         key = stream_key(self._settings.seed, cls.__name__, position)
         if not cls.tasks:
-            raise SettingsError(f"{cls.__name__} has no flow(self, session), or --tags left none of its tasks")
+            raise SettingsError(
+                f"{cls.__name__} has no flow(self, session), or --tags left none of its tasks"
+            )
         stream = Stream(
             cls.__name__,
             place,
@@ -150,12 +167,15 @@ class Worker:
             gevent.sleep(pause_s)
             rows = self._writer.flush()
             now = time.monotonic()
-            # Nothing is sent while a block is made: at high rates they come more often rather than larger.
+            # Nothing is sent while a block is made: at high rates they come more often rather than
+            # larger.
             pause_s = min(BLOCK_S, max(_MIN_BLOCK_S, BLOCK_ROWS * (now - begin) / max(rows, 1)))
             self._tell_streams()
             if now >= row_due:
                 row_due += ROW_S * max(1, math.ceil((now - row_due) / ROW_S))
-                self._writer.report(self.engine.totals(), self.engine.counters.take_lags(), self._gauges())
+                self._writer.report(
+                    self.engine.totals(), self.engine.counters.take_lags(), self._gauges()
+                )
 
     def _tell_streams(self) -> None:
         streams = len(self.engine.arrivals.streams)
@@ -201,7 +221,13 @@ class Worker:
                 raise SettingsError("steering by table needs the table's url")
             return [
                 gevent.spawn(
-                    steering.follow_table, url, interval_s, self.places, self._allow, self._on_steered, self._on_steering_error
+                    steering.follow_table,
+                    url,
+                    interval_s,
+                    self.places,
+                    self._allow,
+                    self._on_steered,
+                    self._on_steering_error,
                 )
             ]
         if mode == "dns":
@@ -230,12 +256,16 @@ class Worker:
                         continue
                     else:
                         if changed:
-                            self._on_steered(None, {place.name: f"{pool.edge} {pool.address}"}, [pool])
+                            self._on_steered(
+                                None, {place.name: f"{pool.edge} {pool.address}"}, [pool]
+                            )
 
     # --- the end
 
     def finish(self, grace_s: float = GRACE_S) -> None:
-        """End the load: no new arrivals, what is in flight has `grace_s`, then the last block and the final row. Idempotent."""
+        """End the load: no new arrivals, what is in flight has `grace_s`, then the last block and
+        the final row. Idempotent.
+        """
         if self._finished:
             return
         self._finished = True

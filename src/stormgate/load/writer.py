@@ -1,4 +1,6 @@
-"""A worker's evidence as it is made: blocks, statistics, generator truth and events, in the run's clock."""
+"""A worker's evidence as it is made: blocks, statistics, generator truth and events, in the run's
+clock.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from stormgate.load.truth import Truth
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What to add to this machine's CLOCK_MONOTONIC to get the run's, and how wrong that may be. None: it is the run's own."""
+    """What to add to this machine's CLOCK_MONOTONIC to get the run's, and how wrong that may be.
+    None: it is the run's own.
+    """
 
     offset_ns: int = 0
     error_ns: int | None = None
@@ -26,9 +30,19 @@ class Clock:
 
 
 class Writer:
-    """Everything a worker writes goes through here. `model` is "open" or "closed"; `stats` None leaves Locust's own alone."""
+    """Everything a worker writes goes through here. `model` is "open" or "closed"; `stats` None
+    leaves Locust's own alone.
+    """
 
-    def __init__(self, recorder: Recorder, sink: Sink, stats: RequestStats | None, *, model: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        sink: Sink,
+        stats: RequestStats | None,
+        *,
+        model: str,
+        clock: Clock,
+    ) -> None:
         self.recorder = recorder
         self.rows = 0
         self.blocks = 0
@@ -56,7 +70,14 @@ class Writer:
         self._sink.block(self._stream.block(self.recorder.batch(rows)))
         return len(rows)
 
-    def report(self, totals: dict[str, int], lags: tuple[list[int], int], gauges: dict[str, int], *, final: bool = False) -> None:
+    def report(
+        self,
+        totals: dict[str, int],
+        lags: tuple[list[int], int],
+        gauges: dict[str, int],
+        *,
+        final: bool = False,
+    ) -> None:
         """Write a row of generator truth: cumulative `totals`, and `Counters.take_lags`."""
         row = self._truth.row(
             self._clock.now(),
@@ -67,14 +88,21 @@ class Writer:
             final=final,
         )
         if self._clock.error_ns is not None:
-            row |= {"clock_offset_ns": self._clock.offset_ns, "clock_error_ms": self._clock.error_ns / 1e6}
+            row |= {
+                "clock_offset_ns": self._clock.offset_ns,
+                "clock_error_ms": self._clock.error_ns / 1e6,
+            }
         self._sink.generator(row)
 
     def event(self, name: str, **fields: Any) -> None:
         """Write a row of the timeline, stamped now."""
-        self._sink.event(str(name), {"at_ns": self._clock.now(), "worker": self.recorder.worker, **fields})
+        self._sink.event(
+            str(name), {"at_ns": self._clock.now(), "worker": self.recorder.worker, **fields}
+        )
 
-    def end(self, totals: dict[str, int], lags: tuple[list[int], int], gauges: dict[str, int]) -> None:
+    def end(
+        self, totals: dict[str, int], lags: tuple[list[int], int], gauges: dict[str, int]
+    ) -> None:
         """The last block, the end of the stream and the final row."""
         self.flush()
         self._sink.block(self._stream.end())

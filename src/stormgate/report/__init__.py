@@ -1,4 +1,6 @@
-"""A judgement as text: verdict.json, JUnit XML, a Markdown summary, an HTML page, a console. No sockets, clock or randomness."""
+"""A judgement as text: verdict.json, JUnit XML, a Markdown summary, an HTML page, a console. No
+sockets, clock or randomness.
+"""
 
 from __future__ import annotations
 
@@ -20,29 +22,41 @@ def verdict_json(judgement: Judgement) -> str:
 
 
 def junit_xml(judgement: Judgement) -> str:
-    """JUnit XML: a test case per objective and validity rule. What is not PASS is a failure or an error, never skipped."""
+    """JUnit XML: a test case per objective and validity rule. What is not PASS is a failure or an
+    error, never skipped.
+    """
     from stormgate.report.junit import junit_xml as render
 
     return render(judgement)
 
 
 def summary_md(judgement: Judgement, run: Run | None = None) -> str:
-    """A job summary in Markdown, at most 1 MiB (GitHub's limit): the verdict, the objectives, what to do next."""
+    """A job summary in Markdown, at most 1 MiB (GitHub's limit): the verdict, the objectives, what
+    to do next.
+    """
     from stormgate.report.summary import summary_md as render
 
     return render(judgement, run)
 
 
 def report_html(judgement: Judgement, run: Run | None = None) -> str:
-    """One HTML page with everything in it: no script, no outside resource, every shown word escaped."""
+    """One HTML page with everything in it: no script, no outside resource, every shown word
+    escaped.
+    """
     from stormgate.report.html import report_html as render
 
     return render(judgement, run)
 
 
 def initial(plan: Plan) -> dict[str, str]:
-    """File name -> text of the reports that stand from the first second of a run: INCONCLUSIVE until it has been judged."""
+    """File name -> text of the reports that stand from the first second of a run: INCONCLUSIVE
+    until it has been judged.
+    """
     from stormgate.report.verdict import not_judged_yet
 
     judgement = not_judged_yet(plan)
-    return {"verdict.json": verdict_json(judgement), "junit.xml": junit_xml(judgement), "summary.md": summary_md(judgement)}
+    return {
+        "verdict.json": verdict_json(judgement),
+        "junit.xml": junit_xml(judgement),
+        "summary.md": summary_md(judgement),
+    }

@@ -1,4 +1,6 @@
-"""Inline SVG: the timeline of a run in aligned panes, and small multiples around each fault. Colours live in page.css."""
+"""Inline SVG: the timeline of a run in aligned panes, and small multiples around each fault.
+Colours live in page.css.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class Timeline:
 
 
 def timeline(chart: Timeline) -> Markup:
-    """Phases and faults on top, then good share, latency (log scale) and rate, one time axis for all."""
+    """Phases and faults on top, then good share, latency (log scale) and rate, one time axis for
+    all.
+    """
     parts: list[Markup] = []
     top = 22.0
     parts += _strip(chart, top)
@@ -77,7 +81,10 @@ def _x(chart: Timeline, at_s: float) -> float:
 
 def _strip(chart: Timeline, top: float) -> Iterable[Markup]:
     for span in chart.phases:
-        x, width = _x(chart, span.begin_s), max(1.0, _x(chart, span.end_s) - _x(chart, span.begin_s))
+        x, width = (
+            _x(chart, span.begin_s),
+            max(1.0, _x(chart, span.end_s) - _x(chart, span.begin_s)),
+        )
         title = f"{span.name}: {seconds(span.end_s - span.begin_s)}, from {span.begin_s:.1f} s"
         yield _rect(x, top - 18, width - 1, 20, f"phase {span.css}", title)
         short = span.name if len(span.name) * CHARACTER + 8 <= width else span.name.split("[")[0]
@@ -90,7 +97,9 @@ def _lane(chart: Timeline, lane: str, y: float) -> Iterable[Markup]:
     begin, end = min(s.begin_s for s in spans), max(s.end_s for s in spans)
     for span in spans:
         x = _x(chart, span.begin_s)
-        yield _rect(x, y - 12, max(2.0, _x(chart, span.end_s) - x), 12, f"fault {span.css}", span.title)
+        yield _rect(
+            x, y - 12, max(2.0, _x(chart, span.end_s) - x), 12, f"fault {span.css}", span.title
+        )
     x_begin, x_end = _x(chart, begin), _x(chart, end)
     if x_begin - LEFT > len(lane) * CHARACTER + 10:
         yield _text(x_begin - 6, y - 2, lane, "label", "end")
@@ -102,14 +111,25 @@ def _shades(chart: Timeline, top: float, bottom: float) -> Iterable[Markup]:
     for lane in dict.fromkeys(span.name for span in chart.faults):
         spans = [span for span in chart.faults if span.name == lane]
         x = _x(chart, min(s.begin_s for s in spans))
-        yield _rect(x, top, max(2.0, _x(chart, max(s.end_s for s in spans)) - x), bottom - top, "shade", f"fault {lane}")
+        yield _rect(
+            x,
+            top,
+            max(2.0, _x(chart, max(s.end_s for s in spans)) - x),
+            bottom - top,
+            "shade",
+            f"fault {lane}",
+        )
 
 
-def _pane(top: float, height: float, title: str, ticks: Iterable[tuple[float, str]]) -> Iterable[Markup]:
+def _pane(
+    top: float, height: float, title: str, ticks: Iterable[tuple[float, str]]
+) -> Iterable[Markup]:
     yield _text(LEFT, top - 5, title, "title", "start")
     for at, text in ticks:
         y = top + height * (1 - at)
-        yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y))
+        yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+            _n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y)
+        )
         yield _text(LEFT - 6, y + 4, text, "tick", "end")
 
 
@@ -117,7 +137,9 @@ def _good_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
     series = chart.series
     bad = sum(series.total) - sum(series.good)
     of = f"{bad:,} of {sum(series.total):,} requests were not"
-    yield from _pane(top, height, f"Share of good answers ({of})", [(0, "0 %"), (0.5, "50 %"), (1, "100 %")])
+    yield from _pane(
+        top, height, f"Share of good answers ({of})", [(0, "0 %"), (0.5, "50 %"), (1, "100 %")]
+    )
     step = PLOT * series.width_s / chart.duration_s
     bars: list[Markup] = []
     points: list[tuple[float, float] | None] = []
@@ -129,7 +151,10 @@ def _good_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
         share = good / total
         points += [(x, top + height * (1 - share)), (x + step, top + height * (1 - share))]
         if good < total:
-            title = f"{index * series.width_s:g} s: {total - good} of {total} bad ({percent(1 - share)})"
+            title = (
+                f"{index * series.width_s:g} s: {total - good} of {total} bad "
+                f"({percent(1 - share)})"
+            )
             bars.append(_rect(x, top, max(1.5, step), max(1.5, height * (1 - share)), "bad", title))
             bars.append(_rect(x, top + height + 2, max(1.5, step), 4, "bad", title))
     yield from _line(points, "good")
@@ -138,7 +163,12 @@ def _good_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
 
 def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
     series = chart.series
-    finite = [v for values in series.quantiles_ms.values() for v in values if v is not None and math.isfinite(v)]
+    finite = [
+        v
+        for values in series.quantiles_ms.values()
+        for v in values
+        if v is not None and math.isfinite(v)
+    ]
     finite += [limit.ms for limit in chart.limits]
     low, high = _decades(finite)
 
@@ -150,9 +180,9 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
     yield from _pane(top, height, "Latency from the intended start", [*ticks, (1.0, "failed")])
     for limit in chart.limits:
         y = top + height * (1 - level(limit.ms))
-        yield Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>').format(
-            _n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y), limit.name
-        )
+        yield Markup(
+            '<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>'
+        ).format(_n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y), limit.name)
         yield _text(LEFT + 4, y - 4, limit.name, "limit-label", "start")
     width_s = series.latency_width_s
     x_key = WIDTH - RIGHT
@@ -172,22 +202,33 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
 def _rate_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
     series = chart.series
     rates = [total / series.width_s for total in series.total]
-    # One burst at the start would flatten everything else: the highest fiftieth of the bins may leave the pane.
+    # One burst at the start would flatten everything else: the highest fiftieth of the bins may
+    # leave the pane.
     usual = sorted(rates)[: max(1, math.ceil(len(rates) * 0.98))]
     high = _nice(max(usual[-1], (chart.planned_rate_per_s or 0) * 1.2, 1))
     yield from _pane(
-        top, height, "Requests per second, by intended start", [(0, "0"), (0.5, f"{high / 2:,g}"), (1, f"{high:,g}")]
+        top,
+        height,
+        "Requests per second, by intended start",
+        [(0, "0"), (0.5, f"{high / 2:,g}"), (1, f"{high:,g}")],
     )
     step = PLOT * series.width_s / chart.duration_s
     points: list[tuple[float, float] | None] = []
     for index, rate in enumerate(rates):
         y = top + height * (1 - min(1.0, rate / high))
-        points += [(_x(chart, index * series.width_s), y), (_x(chart, index * series.width_s) + step, y)]
+        points += [
+            (_x(chart, index * series.width_s), y),
+            (_x(chart, index * series.width_s) + step, y),
+        ]
     yield from _line(points, "rate")
     if chart.planned_rate_per_s:
         y = top + height * (1 - chart.planned_rate_per_s / high)
-        yield Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y))
-        yield _text(LEFT + 4, y - 4, f"planned {chart.planned_rate_per_s:g}/s", "limit-label", "start")
+        yield Markup('<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+            _n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y)
+        )
+        yield _text(
+            LEFT + 4, y - 4, f"planned {chart.planned_rate_per_s:g}/s", "limit-label", "start"
+        )
 
 
 def _axis(chart: Timeline, top: float, bottom: float) -> Iterable[Markup]:
@@ -195,16 +236,26 @@ def _axis(chart: Timeline, top: float, bottom: float) -> Iterable[Markup]:
     at = 0.0
     while at <= chart.duration_s + 1e-9:
         x = _x(chart, at)
-        yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_n(x), _n(x), _n(bottom - 4), _n(bottom))
+        yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+            _n(x), _n(x), _n(bottom - 4), _n(bottom)
+        )
         yield _text(x, bottom + 14, f"{at:g} s", "tick", "middle")
         at += step
     for span in chart.phases[1:]:
         x = _x(chart, span.begin_s)
-        yield Markup('<line class="edge" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(_n(x), _n(x), _n(top), _n(bottom))
+        yield Markup('<line class="edge" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
+            _n(x), _n(x), _n(top), _n(bottom)
+        )
 
 
-def multiple(name: str, counts: tuple[Sequence[int], Sequence[int]], fault: tuple[float, float], begin_s: float) -> Markup:
-    """One population around one fault: per 250 ms how many requests were good and how many were not.
+def multiple(
+    name: str,
+    counts: tuple[Sequence[int], Sequence[int]],
+    fault: tuple[float, float],
+    begin_s: float,
+) -> Markup:
+    """One population around one fault: per 250 ms how many requests were good and how many were
+    not.
 
     `fault` is its begin and end, `begin_s` where the window begins: seconds of the run.
     """
@@ -230,16 +281,30 @@ def multiple(name: str, counts: tuple[Sequence[int], Sequence[int]], fault: tupl
         if n > ok:
             parts.append(_rect(x, top, step * 0.86, max(1.5, failed), "bad", at))
     step_s = int(max(5, _nice(length / 5)))
-    for at_s in range(math.ceil((begin_s - fault[0]) / step_s) * step_s, math.floor(begin_s - fault[0] + length) + 1, step_s):
+    for at_s in range(
+        math.ceil((begin_s - fault[0]) / step_s) * step_s,
+        math.floor(begin_s - fault[0] + length) + 1,
+        step_s,
+    ):
         x = left + plot * (fault[0] + at_s - begin_s) / length
         parts.append(_text(x, height + 13, f"{at_s:+d} s" if at_s else "0", "tick", "middle"))
-    chart = _svg(width, height + bottom, f"{name}: {bad} of {sum(total)} requests bad around the fault", parts, "multiple")
+    chart = _svg(
+        width,
+        height + bottom,
+        f"{name}: {bad} of {sum(total)} requests bad around the fault",
+        parts,
+        "multiple",
+    )
     figure = Markup("<figure><figcaption><b>{}</b> {}</figcaption>{}</figure>")
-    return figure.format(name, f"{bad:,} of {sum(total):,} bad" if bad else f"all {sum(total):,} good", chart)
+    return figure.format(
+        name, f"{bad:,} of {sum(total):,} bad" if bad else f"all {sum(total):,} good", chart
+    )
 
 
 def interval(low: float, high: float, limit: float | None, longest: float) -> Markup:
-    """A bar from `low` to `high` seconds on a common scale up to `longest`, with the limit as a line."""
+    """A bar from `low` to `high` seconds on a common scale up to `longest`, with the limit as a
+    line.
+    """
 
     def x(seconds: float) -> float:
         return 160 * min(1.0, max(0.0, seconds / longest)) if longest > 0 else 0.0
@@ -248,7 +313,11 @@ def interval(low: float, high: float, limit: float | None, longest: float) -> Ma
     parts.append(_rect(x(low), 5, max(1.0, x(high) - x(low)), 8, "maybe", f"at most {high:.2f} s"))
     if limit is not None:
         at = _n(x(limit))
-        parts.append(Markup('<line class="limit" x1="{}" x2="{}" y1="0" y2="18"><title>limit</title></line>').format(at, at))
+        parts.append(
+            Markup(
+                '<line class="limit" x1="{}" x2="{}" y1="0" y2="18"><title>limit</title></line>'
+            ).format(at, at)
+        )
     return _svg(162, 18, f"{low:.2f} to {high:.2f} s", parts, "interval")
 
 
@@ -259,13 +328,15 @@ def _svg(width: float, height: float, label: str, parts: Iterable[Markup], css: 
 
 
 def _rect(x: float, y: float, width: float, height: float, css: str, title: str) -> Markup:
-    return Markup('<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
-        css, _n(x), _n(y), _n(max(0.0, width)), _n(max(0.0, height)), title
-    )
+    return Markup(
+        '<rect class="{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>'
+    ).format(css, _n(x), _n(y), _n(max(0.0, width)), _n(max(0.0, height)), title)
 
 
 def _text(x: float, y: float, text: str, css: str, anchor: str) -> Markup:
-    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(css, _n(x), _n(y), anchor, text)
+    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        css, _n(x), _n(y), anchor, text
+    )
 
 
 def _line(points: Sequence[tuple[float, float] | None], css: str) -> Iterable[Markup]:
@@ -276,7 +347,9 @@ def _line(points: Sequence[tuple[float, float] | None], css: str) -> Iterable[Ma
             stretch.append(point)
             continue
         if len(stretch) == 1:
-            yield Markup('<circle class="{} dot" cx="{}" cy="{}" r="1.5"/>').format(css, _n(stretch[0][0]), _n(stretch[0][1]))
+            yield Markup('<circle class="{} dot" cx="{}" cy="{}" r="1.5"/>').format(
+                css, _n(stretch[0][0]), _n(stretch[0][1])
+            )
         elif stretch:
             path = " ".join(f"{_n(x)},{_n(y)}" for x, y in stretch)
             yield Markup('<polyline class="{}" points="{}"/>').format(css, path)
@@ -312,6 +385,10 @@ def _log_ticks(low: float, high: float) -> list[float]:
     power = 10.0 ** math.floor(math.log10(low))
     dense = high / low <= 1000
     while power <= high:
-        ticks += [step * power for step in ((1, 2, 5) if dense else (1,)) if low <= step * power <= high * 1.001]
+        ticks += [
+            step * power
+            for step in ((1, 2, 5) if dense else (1,))
+            if low <= step * power <= high * 1.001
+        ]
         power *= 10
     return ticks

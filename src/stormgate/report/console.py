@@ -1,4 +1,6 @@
-"""The run as a person sees it in a terminal, and as a CI log keeps it: phases as they pass, then the verdict and its reasons."""
+"""The run as a person sees it in a terminal, and as a CI log keeps it: phases as they pass, then
+the verdict and its reasons.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,11 @@ PREPARING = ("target", "load")
 
 def planned_phases(plan: Plan) -> list[tuple[str, float | None]]:
     """The phases a run of this plan will have, with their seconds; None: as long as it takes."""
-    around = [(f"{kind}[{f.name}]", s) for f in plan.faults for kind, s in (("fault", None), ("recovery", f.recovery_s))]
+    around = [
+        (f"{kind}[{f.name}]", s)
+        for f in plan.faults
+        for kind, s in (("fault", None), ("recovery", f.recovery_s))
+    ]
     return [
         *((name, None) for name in PREPARING),
         ("warmup", plan.warmup_s),
@@ -37,10 +43,13 @@ def planned_phases(plan: Plan) -> list[tuple[str, float | None]]:
 class RunScreen:
     """One run on one console. On a terminal a live view; elsewhere plain lines, each said once.
 
-    Call from one thread: `phase` when one begins, `tick` a few times a second, `event` for what happened, `done` at the end.
+    Call from one thread: `phase` when one begins, `tick` a few times a second, `event` for what
+    happened, `done` at the end.
     """
 
-    def __init__(self, plan: Plan, console: Console | None = None, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self, plan: Plan, console: Console | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
         self._console = console or Console(highlight=False)
         self._clock = clock or self._console.get_time
         self._style = Style(self._console)
@@ -60,19 +69,29 @@ class RunScreen:
         plan, style = self._plan, self._style
         least = sum(s for _, s in self._planned if s)
         title = Text.assemble(
-            ("Stormgate ", "bold"), style.safe(one_line(plan.gate)), (" on ", "dim"), style.safe(one_line(plan.target.name))
+            ("Stormgate ", "bold"),
+            style.safe(one_line(plan.gate)),
+            (" on ", "dim"),
+            style.safe(one_line(plan.target.name)),
         )
         faults = f"{len(plan.faults)} fault{'' if len(plan.faults) == 1 else 's'}"
-        rest = f"  {plan.load.rate_per_s:g} requests/s, {faults}, over {seconds(least)}, seed {plan.seed}"
+        rest = (
+            f"  {plan.load.rate_per_s:g} requests/s, {faults}, over {seconds(least)}, seed "
+            f"{plan.seed}"
+        )
         self._console.print(title.append(rest, "dim"), soft_wrap=True)
         if self._console.is_terminal and not self._console.is_dumb_terminal:
-            self._live = Live(self._view(), console=self._console, auto_refresh=False, transient=False)
+            self._live = Live(
+                self._view(), console=self._console, auto_refresh=False, transient=False
+            )
             self._live.start()
             # Whatever ends the process, the cursor comes back.
             atexit.register(self._stop)
 
     def phase(self, name: str, seconds: float | None) -> None:
-        """A phase begins, planned for so many seconds (None: until it is over). The one before has ended."""
+        """A phase begins, planned for so many seconds (None: until it is over). The one before has
+        ended.
+        """
         now = self._clock()
         self._end_phase(now)
         self._phase = (name, seconds, now)
@@ -82,7 +101,9 @@ class RunScreen:
         self._refresh()
 
     def tick(self, stats: Mapping[str, Any]) -> None:
-        """The latest figures: rate_per_s, good_share, p95_ms, samples, each None where nothing was measured."""
+        """The latest figures: rate_per_s, good_share, p95_ms, samples, each None where nothing was
+        measured.
+        """
         self._stats = stats
         now = self._clock()
         if self._live is None and now - self._last_said >= HEARTBEAT_S and self._figures():
@@ -91,7 +112,9 @@ class RunScreen:
         self._refresh()
 
     def event(self, text: str) -> None:
-        """Something happened that a reader of the log wants to find. Said at once; the same text twice in a row is said once."""
+        """Something happened that a reader of the log wants to find. Said at once; the same text
+        twice in a row is said once.
+        """
         text = one_line(text)
         if text and text != self._last_event:
             self._last_event = text
@@ -130,8 +153,10 @@ class RunScreen:
         if stats.get("rate_per_s") is None:
             return ""
         return (
-            f"{stats['rate_per_s']:.0f} requests/s, {amount(stats.get('good_share'), 'share')} good, "
-            f"p95 {amount(stats.get('p95_ms'), 'ms')}, {count(int(stats.get('samples') or 0))} samples"
+            f"{stats['rate_per_s']:.0f} requests/s, {amount(stats.get('good_share'), 'share')} "
+            "good, "
+            f"p95 {amount(stats.get('p95_ms'), 'ms')}, {count(int(stats.get('samples') or 0))} "
+            "samples"
         )
 
     def _refresh(self) -> None:
@@ -149,7 +174,10 @@ class RunScreen:
         extra = [(name, None) for name in self._past if name not in known]
         for name, planned in [*self._planned, *extra]:
             grid.add_row(*self._row(name, planned, now))
-        figures = Text(self._style.safe(self._figures() or f"no sample yet {DASH}"), "bold" if self._figures() else "dim")
+        figures = Text(
+            self._style.safe(self._figures() or f"no sample yet {DASH}"),
+            "bold" if self._figures() else "dim",
+        )
         return Group(grid, Text("  ").append(figures).append(f"  {self._left(now)}", "dim"))
 
     def _row(self, name: str, planned: float | None, now: float) -> tuple[RenderableType, ...]:
@@ -158,10 +186,21 @@ class RunScreen:
             _, length, began = self._phase
             spent = now - began
             if length is None:
-                bar = ProgressBar(total=None, width=24, pulse=True, animation_time=now, pulse_style="cyan")
+                bar = ProgressBar(
+                    total=None, width=24, pulse=True, animation_time=now, pulse_style="cyan"
+                )
                 return self._style.running(), shown, bar, Text(seconds(spent))
-            bar = ProgressBar(total=max(length, 0.001), completed=min(spent, length), width=24, complete_style="cyan")
-            left = f"{seconds(length - spent)} left" if spent < length else f"{seconds(spent - length)} over"
+            bar = ProgressBar(
+                total=max(length, 0.001),
+                completed=min(spent, length),
+                width=24,
+                complete_style="cyan",
+            )
+            left = (
+                f"{seconds(length - spent)} left"
+                if spent < length
+                else f"{seconds(spent - length)} over"
+            )
             return self._style.running(), shown, bar, Text(left)
         if name in self._past:
             return self._style.passed(), shown, Text(""), Text(seconds(self._past[name]), "dim")
@@ -178,7 +217,9 @@ class RunScreen:
         return f"about {seconds(total)} left" if total and self._past else ""
 
 
-def print_judgement(judgement: Judgement, folder: Path, console: Console | None = None, plan: Plan | None = None) -> None:
+def print_judgement(
+    judgement: Judgement, folder: Path, console: Console | None = None, plan: Plan | None = None
+) -> None:
     """The verdict, the objectives with their figures, the reasons, and what to do next."""
     console = console or Console(highlight=False)
     for part, whole_lines in judgement_parts(judgement, _shown(folder), Style(console), plan):

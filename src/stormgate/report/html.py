@@ -1,4 +1,6 @@
-"""The report page: one file that opens anywhere, years later, without a network and without a script."""
+"""The report page: one file that opens anywhere, years later, without a network and without a
+script.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ FEW_CELLS = 24
 
 
 def report_html(judgement: Judgement, run: Run | None = None) -> str:
-    """The page. Evidence that is missing or torn leaves its section out and is named; it never breaks the page."""
+    """The page. Evidence that is missing or torn leaves its section out and is named; it never
+    breaks the page.
+    """
     plan = run.plan if run is not None else None
     folder = f"reports/{run.folder.name}" if run is not None else "reports/latest"
     drawn, behind = run_sections(run) if run is not None else (Markup(""), Markup(""))
@@ -58,11 +62,14 @@ def report_html(judgement: Judgement, run: Run | None = None) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         # Nothing may be loaded or run, whatever an escaping mistake would let through.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src '
+        "'unsafe-inline'\">\n"
         "<title>{} {}</title>\n<style>\n{}</style>\n</head>\n<body>\n{}\n</body>\n</html>\n"
     )
     body = Markup("\n").join(section for section in sections if section)
-    return printable(page.format(judgement.verdict.value, one_line(judgement.gate), Markup(css), body))  # noqa: S704 - our own file
+    return printable(
+        page.format(judgement.verdict.value, one_line(judgement.gate), Markup(css), body)  # noqa: S704 - our own style sheet
+    )
 
 
 def _banner(judgement: Judgement, plan: Plan | None) -> Markup:
@@ -73,16 +80,30 @@ def _banner(judgement: Judgement, plan: Plan | None) -> Markup:
         facts += [
             ("Target", f"{one_line(plan.target.name)} ({plan.target.environment})"),
             ("Started", plan.started_utc or "unknown"),
-            ("Load", f"{plan.load.rate_per_s:g} requests/s, {len(plan.target.populations)} populations"),
+            (
+                "Load",
+                f"{plan.load.rate_per_s:g} requests/s, {len(plan.target.populations)} populations",
+            ),
             ("Faults", ", ".join(f.name for f in plan.faults) or "none"),
             ("Confidence", amount(plan.confidence, "share")),
             ("Seed", str(plan.seed)),
         ]
-    listed = Markup("").join(Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(k, one_line(v)) for k, v in facts)
+    listed = Markup("").join(
+        Markup("<div><dt>{}</dt><dd>{}</dd></div>").format(k, one_line(v)) for k, v in facts
+    )
     return Markup(
-        '<header class="banner {0}"><h1>{1}</h1><p class="verdict">{2} {0}{3}</p><p class="why">{4}</p>'
+        '<header class="banner {0}"><h1>{1}</h1><p class="verdict">{2} {0}{3}</p><p '
+        'class="why">{4}</p>'
         '<p class="soft">{0} means: {5}.</p><dl class="facts">{6}</dl></header>'
-    ).format(verdict.value, one_line(judgement.gate), MARKS[verdict], waived, headline(judgement), MEANING[verdict], listed)
+    ).format(
+        verdict.value,
+        one_line(judgement.gate),
+        MARKS[verdict],
+        waived,
+        headline(judgement),
+        MEANING[verdict],
+        listed,
+    )
 
 
 FINDING_HEAD = [
@@ -99,8 +120,17 @@ FINDING_HEAD = [
 def _finding_row(f: Finding) -> Sequence[Any]:
     source = f" · {one_line(f.source)}" if f.source else ""
     name = Markup("{}<small>{}{}</small>").format(one_line(f.name), one_line(f.kind), source)
-    why = Markup("{}<br><small>waived: {}</small>").format(one_line(f.why), one_line(f.waived)) if f.waived else one_line(f.why)
-    figures = (amount(f.value, f.unit), amount(f.bound, f.unit), amount(f.limit, f.unit), count(f.samples))
+    why = (
+        Markup("{}<br><small>waived: {}</small>").format(one_line(f.why), one_line(f.waived))
+        if f.waived
+        else one_line(f.why)
+    )
+    figures = (
+        amount(f.value, f.unit),
+        amount(f.bound, f.unit),
+        amount(f.limit, f.unit),
+        count(f.samples),
+    )
     return (chip(f.verdict, verdict_word(f)), name, *figures, why)
 
 
@@ -109,21 +139,25 @@ def _objectives(judgement: Judgement) -> Markup:
         return Markup("<h2>Objectives</h2><p>No objective was judged.</p>")
     rows = [_finding_row(f) for f in judgement.objectives]
     note = (
-        '<p class="soft"><small>Value: what was measured. Bound: how far from it the truth may lie at this confidence; '
+        '<p class="soft"><small>Value: what was measured. Bound: how far from it the truth may '
+        "lie at this confidence; "
         "the bound, not the value, is held against the limit.</small></p>"
     )
     return Markup("<h2>Objectives</h2>{}{}").format(table(FINDING_HEAD, rows), Markup(note))  # noqa: S704 - our own words
 
 
 def _next(judgement: Judgement, folder: str, plan: Plan | None) -> Markup:
-    steps = Markup("").join(Markup("<li>{}</li>").format(_with_code(s)) for s in next_steps(judgement, folder, plan))
+    steps = Markup("").join(
+        Markup("<li>{}</li>").format(_with_code(s)) for s in next_steps(judgement, folder, plan)
+    )
     return Markup("<h2>What to do next</h2><ol>{}</ol>").format(steps)
 
 
 def _with_code(step: str) -> Markup:
     parts = step.split("`")
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if index % 2 else Markup("{}").format(part) for index, part in enumerate(parts)
+        Markup("<code>{}</code>").format(part) if index % 2 else Markup("{}").format(part)
+        for index, part in enumerate(parts)
     )
 
 
@@ -140,11 +174,18 @@ def _cells_of(finding: Finding) -> Markup:
     cells = worst_first(sorted(finding.cells, key=_slowest) if timed else finding.cells)
     bad = finding.verdict is not Verdict.PASS and any(c.verdict is not Verdict.PASS for c in cells)
     shown = cells[:MAX_CELLS]
-    figures_s = [v for c in shown for v in (c.value, c.bound, finding.limit) if v is not None and math.isfinite(v)]
+    figures_s = [
+        v
+        for c in shown
+        for v in (c.value, c.bound, finding.limit)
+        if v is not None and math.isfinite(v)
+    ]
     longest = max(figures_s, default=0.0)
     head = [("Verdict", ""), ("Cell", "name")]
     head += (
-        [("At least", "number"), ("At most", "number"), ("Outage", "")] if timed else [("Value", "number"), ("Bound", "number")]
+        [("At least", "number"), ("At most", "number"), ("Outage", "")]
+        if timed
+        else [("Value", "number"), ("Bound", "number")]
     )
     head += [("Samples", "number"), ("Why", "why")]
     rows = []
@@ -155,11 +196,21 @@ def _cells_of(finding: Finding) -> Markup:
         ]
         if timed:
             figures.append(_bar(cell, finding.limit, longest))
-        rows.append([chip(cell.verdict), one_line(cell.name), *figures, count(cell.samples), one_line(cell.why)])
+        rows.append(
+            [
+                chip(cell.verdict),
+                one_line(cell.name),
+                *figures,
+                count(cell.samples),
+                one_line(cell.why),
+            ]
+        )
     more = f"{len(cells) - MAX_CELLS} more are in verdict.json." if len(cells) > MAX_CELLS else ""
     good = sum(c.verdict is Verdict.PASS for c in cells)
     limit = f", limit {amount(finding.limit, finding.unit)}" if finding.limit is not None else ""
-    return Markup("<details{}><summary>{} {}: {} of {} cells hold{}</summary>{}<p>{}</p></details>").format(
+    return Markup(
+        "<details{}><summary>{} {}: {} of {} cells hold{}</summary>{}<p>{}</p></details>"
+    ).format(
         Markup(" open") if bad or (timed and len(cells) <= FEW_CELLS) else "",
         chip(finding.verdict, verdict_word(finding)),
         one_line(finding.name),
@@ -176,14 +227,20 @@ def _slowest(cell: Cell) -> float:
 
 
 def _high(cell: Cell, finding: Finding) -> str:
-    return "not over" if cell.bound is None and cell.value is not None else amount(cell.bound, finding.unit)
+    return (
+        "not over"
+        if cell.bound is None and cell.value is not None
+        else amount(cell.bound, finding.unit)
+    )
 
 
 def _bar(cell: Cell, limit: float | None, longest: float) -> Markup | str:
     if cell.value is None or not math.isfinite(cell.value):
         return ""
     high = longest if cell.bound is None or not math.isfinite(cell.bound) else cell.bound
-    return interval(cell.value, high, limit if limit is not None and math.isfinite(limit) else None, longest)
+    return interval(
+        cell.value, high, limit if limit is not None and math.isfinite(limit) else None, longest
+    )
 
 
 def _validity(judgement: Judgement) -> Markup:
@@ -203,11 +260,14 @@ def _again(judgement: Judgement, folder: str, plan: Plan | None) -> Markup:
     gate = gate_file(judgement, plan)
     seed = f" --seed {plan.seed}" if plan else ""
     lines = (
-        f"stormgate judge {folder}            # the same evidence, judged again: the same verdict, byte for byte",
+        f"stormgate judge {folder}            # the same evidence, judged again: the same "
+        "verdict, byte for byte",
         f"stormgate gate {gate}{seed}   # the same trial again",
         f"stormgate evidence check {folder}   # is the evidence whole?",
     )
-    return Markup("<h2>Again</h2><pre>{}</pre>").format("\n".join(one_line_keeping_spaces(line) for line in lines))
+    return Markup("<h2>Again</h2><pre>{}</pre>").format(
+        "\n".join(one_line_keeping_spaces(line) for line in lines)
+    )
 
 
 def one_line_keeping_spaces(text: str) -> str:
@@ -219,11 +279,16 @@ def _plan(plan: Plan | None) -> Markup:
     if plan is None:
         return Markup("")
     data = to_json(plan)
-    around = f"warmup {seconds(plan.warmup_s)}, steady {seconds(plan.steady_s)}, final {seconds(plan.final_s)}"
+    around = (
+        f"warmup {seconds(plan.warmup_s)}, steady {seconds(plan.steady_s)}, final "
+        f"{seconds(plan.final_s)}"
+    )
     text = json.dumps(data, indent=1, ensure_ascii=False)
     if len(text) > 200_000:
         text = text[:200_000] + "\n… (the rest is in plan.json)"
-    return Markup("<h2>Plan</h2><p>{}</p><details><summary>plan.json</summary><pre>{}</pre></details>").format(around, text)
+    return Markup(
+        "<h2>Plan</h2><p>{}</p><details><summary>plan.json</summary><pre>{}</pre></details>"
+    ).format(around, text)
 
 
 def _footer(judgement: Judgement, run: Run | None) -> Markup:

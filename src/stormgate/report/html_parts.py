@@ -1,4 +1,6 @@
-"""The small parts of the page: a verdict as a chip, a table that becomes cards on a narrow screen."""
+"""The small parts of the page: a verdict as a chip, a table that becomes cards on a narrow
+screen.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,20 @@ from stormgate.report.words import MARKS
 
 def chip(verdict: Verdict, word: str | None = None) -> Markup:
     """A verdict as a coloured word; the mark says it without the colour."""
-    return Markup('<span class="chip {}">{} {}</span>').format(verdict.value, MARKS[verdict], word or verdict.value)
+    return Markup('<span class="chip {}">{} {}</span>').format(
+        verdict.value, MARKS[verdict], word or verdict.value
+    )
 
 
-def table(head: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]], css: str = "cards") -> Markup:
-    """A table from (heading, class of the column) and rows of cells. On a narrow screen each row becomes a card."""
-    top = Markup("").join(Markup('<th class="{}">{}</th>').format(kind, name) for name, kind in head)
+def table(
+    head: Sequence[tuple[str, str]], rows: Iterable[Sequence[Any]], css: str = "cards"
+) -> Markup:
+    """A table from (heading, class of the column) and rows of cells. On a narrow screen each row
+    becomes a card.
+    """
+    top = Markup("").join(
+        Markup('<th class="{}">{}</th>').format(kind, name) for name, kind in head
+    )
     body = []
     for row in rows:
         cells = (

@@ -1,4 +1,6 @@
-"""The sections of the page that are drawn from the evidence itself: timeline, populations, generator, what happened."""
+"""The sections of the page that are drawn from the evidence itself: timeline, populations,
+generator, what happened.
+"""
 
 from __future__ import annotations
 
@@ -35,25 +37,38 @@ def run_sections(run: Run) -> tuple[Markup, Markup]:
     begin_ns, end_ns = ends
     faults = fault_spans(run.timeline, begin_ns, end_ns)
     windows = [
-        Window(f.name, begin_ns + round((f.begin_s - BEFORE_S) * 1e9), begin_ns + round(_window_end(f, end_ns - begin_ns) * 1e9))
+        Window(
+            f.name,
+            begin_ns + round((f.begin_s - BEFORE_S) * 1e9),
+            begin_ns + round(_window_end(f, end_ns - begin_ns) * 1e9),
+        )
         for f in _whole(faults)
     ]
     series = collect(run, begin_ns, end_ns, good_within_ms(plan), windows)
-    drawn = (_timeline(run, plan, series, faults, (end_ns - begin_ns) / 1e9), _around_faults(series, windows, _whole(faults)))
+    drawn = (
+        _timeline(run, plan, series, faults, (end_ns - begin_ns) / 1e9),
+        _around_faults(series, windows, _whole(faults)),
+    )
     behind = (_populations(series, plan), _generator(run), _events(run, begin_ns))
     return Markup("\n").join(drawn), Markup("\n").join(behind)
 
 
 def good_within_ms(plan: Plan | None) -> float | None:
-    """The time within which an answer counts as good in the charts: that of the first availability objective, if it names one."""
+    """The time within which an answer counts as good in the charts: that of the first availability
+    objective, if it names one.
+    """
     for objective in plan.objectives if plan is not None else ():
         if objective.kind == "availability" and objective.spec.get("within_ms") is not None:
             return float(objective.spec["within_ms"])
     return None
 
 
-def fault_spans(timeline_rows: Iterable[Mapping[str, Any]], begin_ns: int, end_ns: int) -> list[Span]:
-    """Each component's fault from request to clearing, seconds of the run; one that was never cleared lasts to the end."""
+def fault_spans(
+    timeline_rows: Iterable[Mapping[str, Any]], begin_ns: int, end_ns: int
+) -> list[Span]:
+    """Each component's fault from request to clearing, seconds of the run; one that was never
+    cleared lasts to the end.
+    """
     opened: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in timeline_rows:
         event, at = row.get("event"), row.get("at_ns")
@@ -70,12 +85,16 @@ def fault_spans(timeline_rows: Iterable[Mapping[str, Any]], begin_ns: int, end_n
         cleared = "" if "end" in one else ", never cleared"
         title = one_line(f"{name}: {one['mode']} {component} ({proof}{cleared})")
         begin_s, end_s = (one["begin"] - begin_ns) / 1e9, (one.get("end", end_ns) - begin_ns) / 1e9
-        spans.append(Span(one_line(name), begin_s, end_s, "proven" if "proof" in one else "unproven", title))
+        spans.append(
+            Span(one_line(name), begin_s, end_s, "proven" if "proof" in one else "unproven", title)
+        )
     return spans
 
 
 def short(value: Any) -> str:
-    """A timeline row's field in a few words: of a list the first two and how many more, of a mapping its words."""
+    """A timeline row's field in a few words: of a list the first two and how many more, of a
+    mapping its words.
+    """
     if isinstance(value, Mapping):
         return " ".join(str(one) for one in value.values() if isinstance(one, str))
     if isinstance(value, list):
@@ -92,7 +111,11 @@ def _whole(spans: Sequence[Span]) -> list[Span]:
 
 
 def _window_end(fault: Span, run_ns: int) -> float:
-    return min(fault.end_s + AFTER_S, fault.begin_s + LONGEST_WINDOW_S, max(run_ns / 1e9, fault.begin_s + 1))
+    return min(
+        fault.end_s + AFTER_S,
+        fault.begin_s + LONGEST_WINDOW_S,
+        max(run_ns / 1e9, fault.begin_s + 1),
+    )
 
 
 def phase_spans(phases: Iterable[Phase], begin_ns: int, end_ns: int) -> list[Span]:
@@ -114,15 +137,22 @@ def latency_limits(plan: Plan | None) -> list[Limit]:
     for objective in plan.objectives if plan is not None else ():
         if objective.kind == "latency" and isinstance(objective.spec.get("lte_ms"), int | float):
             limits.append(
-                Limit(f"{one_line(objective.name)} {amount(objective.spec['lte_ms'], 'ms')}", float(objective.spec["lte_ms"]))
+                Limit(
+                    f"{one_line(objective.name)} {amount(objective.spec['lte_ms'], 'ms')}",
+                    float(objective.spec["lte_ms"]),
+                )
             )
     return limits
 
 
-def _timeline(run: Run, plan: Plan | None, series: Series, faults: Sequence[Span], duration_s: float) -> Markup:
+def _timeline(
+    run: Run, plan: Plan | None, series: Series, faults: Sequence[Span], duration_s: float
+) -> Markup:
     chart = Timeline(
         duration_s=duration_s,
-        phases=phase_spans(run.phases(), series.begin_ns, series.begin_ns + round(duration_s * 1e9)),
+        phases=phase_spans(
+            run.phases(), series.begin_ns, series.begin_ns + round(duration_s * 1e9)
+        ),
         faults=faults,
         series=series,
         limits=latency_limits(plan),
@@ -144,7 +174,8 @@ def _around_faults(series: Series, windows: Sequence[Window], faults: Sequence[S
         mine = [(name, counts) for (of, name), counts in series.fine.items() if of == window.name]
         mine.sort(key=lambda item: (sum(item[1][1]) - sum(item[1][0]), item[0]))
         charts = Markup("").join(
-            multiple(one_line(name), counts, (fault.begin_s, fault.end_s), begin_s) for name, counts in mine[:MAX_POPULATIONS]
+            multiple(one_line(name), counts, (fault.begin_s, fault.end_s), begin_s)
+            for name, counts in mine[:MAX_POPULATIONS]
         )
         more = (
             f"The {len(mine) - MAX_POPULATIONS} populations with the fewest failures are not drawn."
@@ -152,32 +183,48 @@ def _around_faults(series: Series, windows: Sequence[Window], faults: Sequence[S
             else ""
         )
         parts.append(
-            Markup('<h3>Around {}</h3><div class="multiples">{}</div><p class="soft">{}</p>').format(
-                window.name, charts or "No request was sent around this fault.", more
-            )
+            Markup(
+                '<h3>Around {}</h3><div class="multiples">{}</div><p class="soft">{}</p>'
+            ).format(window.name, charts or "No request was sent around this fault.", more)
         )
     if not parts:
         return Markup("")
-    note = f"Requests per {FINE_S * 1000:g} ms by population, 0 is the fault's begin, shaded while it lasted. Red: not good."
-    return Markup('<h2>What users saw around each fault</h2><p class="soft"><small>{}</small></p>{}').format(
-        note, Markup("").join(parts)
+    note = (
+        f"Requests per {FINE_S * 1000:g} ms by population, 0 is the fault's begin, shaded "
+        "while it lasted. Red: not good."
     )
+    return Markup(
+        '<h2>What users saw around each fault</h2><p class="soft"><small>{}</small></p>{}'
+    ).format(note, Markup("").join(parts))
 
 
 def _populations(series: Series, plan: Plan | None) -> Markup:
     if not series.overall_ms:
         return Markup("<h2>Populations</h2><p>No sample was recorded.</p>")
     shares = {p.name: p.share for p in plan.target.populations} if plan is not None else {}
-    head = [("Population", "name"), *((t, "number") for t in ("Share of users", "Requests", "Good", "p50", "p95", "p99"))]
+    head = [
+        ("Population", "name"),
+        *((t, "number") for t in ("Share of users", "Requests", "Good", "p50", "p95", "p99")),
+    ]
     rows = [
-        (one_line(name), amount(shares.get(name), "share"), count(total), amount(good, "share"), *(_ms(q) for q in latencies))
+        (
+            one_line(name),
+            amount(shares.get(name), "share"),
+            count(total),
+            amount(good, "share"),
+            *(_ms(q) for q in latencies),
+        )
         for name, (total, good, latencies) in series.overall_ms.items()
     ]
     return Markup("<h2>Populations, over the whole run</h2>{}").format(table(head, rows))
 
 
 def _ms(value: float | None) -> str:
-    return "failed" if value is not None and math.isinf(value) else amount(None if value is None else float(f"{value:.3g}"), "ms")
+    return (
+        "failed"
+        if value is not None and math.isinf(value)
+        else amount(None if value is None else float(f"{value:.3g}"), "ms")
+    )
 
 
 def _generator(run: Run) -> Markup:
@@ -189,7 +236,15 @@ def _generator(run: Run) -> Markup:
     head = [("Worker", "name")]
     head += [
         (t, "number")
-        for t in ("Planned", "Sent", "Not sent", "Send lag p99, worst second", "Loop lag, worst", "CPU, highest", "Ended cleanly")
+        for t in (
+            "Planned",
+            "Sent",
+            "Not sent",
+            "Send lag p99, worst second",
+            "Loop lag, worst",
+            "CPU, highest",
+            "Ended cleanly",
+        )
     ]
     rows = []
     for name, seen in sorted(workers.items()):
@@ -226,11 +281,17 @@ def _events(run: Run, begin_ns: int) -> Markup:
     for row in run.timeline[:MAX_EVENTS]:
         at = row.get("at_ns")
         rest = ", ".join(
-            f"{key} {short(value)}" for key, value in row.items() if key not in {"at_ns", "event"} and value not in (None, "")
+            f"{key} {short(value)}"
+            for key, value in row.items()
+            if key not in {"at_ns", "event"} and value not in (None, "")
         )
         at_text = f"{(at - begin_ns) / 1e9:.2f} s" if isinstance(at, int) else ""
         rows.append((at_text, one_line(str(row.get("event", ""))), one_line(rest)))
-    more = f"{len(run.timeline) - MAX_EVENTS} more are in timeline.ndjson." if len(run.timeline) > MAX_EVENTS else ""
+    more = (
+        f"{len(run.timeline) - MAX_EVENTS} more are in timeline.ndjson."
+        if len(run.timeline) > MAX_EVENTS
+        else ""
+    )
     head = [("At", "number"), ("Event", "name"), ("What", "why")]
     return Markup("<details><summary>{} events</summary>{}<p>{}</p></details>").format(
         count(len(run.timeline)), table(head, rows), more

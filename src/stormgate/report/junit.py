@@ -1,4 +1,6 @@
-"""JUnit XML for the test tabs of CI servers. Format: the Jenkins and GitLab subset of the Ant schema."""
+"""JUnit XML for the test tabs of CI servers. Format: the Jenkins and GitLab subset of the Ant
+schema.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,15 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from stormgate.model import Finding, Judgement, Verdict
-from stormgate.report.words import amount, count, headline, one_line, printable, verdict_word, worst_first
+from stormgate.report.words import (
+    amount,
+    count,
+    headline,
+    one_line,
+    printable,
+    verdict_word,
+    worst_first,
+)
 
 FAILURES = frozenset({Verdict.FAIL, Verdict.DIRTY})
 MAX_CELLS = 200
@@ -15,7 +25,8 @@ MAX_CELLS = 200
 def junit_xml(judgement: Judgement) -> str:
     """One suite: the gate's own verdict first, then each objective and each validity rule.
 
-    FAIL and DIRTY are failures, everything else that is not PASS is an error. Nothing is `skipped`: servers show that as green.
+    FAIL and DIRTY are failures, everything else that is not PASS is an error. Nothing is `skipped`:
+    servers show that as green.
     """
     cases = [_gate_case(judgement)]
     cases += [_case(finding, "objectives") for finding in judgement.objectives]
@@ -43,8 +54,16 @@ def junit_xml(judgement: Judgement) -> str:
 
 
 def _gate_case(judgement: Judgement) -> ElementTree.Element:
-    case = ElementTree.Element("testcase", {"classname": "stormgate.gate", "name": one_line(judgement.gate)})
-    _outcome(case, judgement.verdict, judgement.verdict.value, headline(judgement), printable(judgement.why))
+    case = ElementTree.Element(
+        "testcase", {"classname": "stormgate.gate", "name": one_line(judgement.gate)}
+    )
+    _outcome(
+        case,
+        judgement.verdict,
+        judgement.verdict.value,
+        headline(judgement),
+        printable(judgement.why),
+    )
     return case
 
 
@@ -61,7 +80,9 @@ def _case(finding: Finding, group: str) -> ElementTree.Element:
     return case
 
 
-def _outcome(case: ElementTree.Element, verdict: Verdict, word: str, message: str, text: str) -> None:
+def _outcome(
+    case: ElementTree.Element, verdict: Verdict, word: str, message: str, text: str
+) -> None:
     if verdict is Verdict.PASS:
         return
     tag = "failure" if verdict in FAILURES else "error"
@@ -81,7 +102,10 @@ def _lines(finding: Finding) -> Iterable[str]:
         yield f"waived   {one_line(finding.waived)}"
     cells = worst_first(finding.cells)
     for cell in cells[:MAX_CELLS]:
-        figures = f"{amount(cell.value, unit)} (bound {amount(cell.bound, unit)}, {count(cell.samples)} samples)"
+        figures = (
+            f"{amount(cell.value, unit)} (bound {amount(cell.bound, unit)}, "
+            f"{count(cell.samples)} samples)"
+        )
         yield f"  {cell.verdict:<12} {one_line(cell.name)}: {figures} {one_line(cell.why)}".rstrip()
     if len(cells) > MAX_CELLS:
         yield f"  … and {len(cells) - MAX_CELLS} more cells"

@@ -1,7 +1,9 @@
-"""Samples folded into what the page draws: rate, good share and latency quantiles per time bin, in one pass over the blocks.
+"""Samples folded into what the page draws: rate, good share and latency quantiles per time bin, in
+one pass over the blocks.
 
-Everything is counted by the intended start, where an open loop's user begins to wait. A failed request is infinitely slow here,
-as it is for the judge: quick errors must not pull a percentile down.
+Everything is counted by the intended start, where an open loop's user begins to wait. A failed
+request is infinitely slow here, as it is for the judge: quick errors must not pull a percentile
+down.
 """
 
 from __future__ import annotations
@@ -41,7 +43,8 @@ class Window:
 
 @dataclass(slots=True)
 class Series:
-    """Counts per bin of `width_s` seconds from `begin_ns`, latency quantiles, ms, per bin of `latency_width_s` seconds.
+    """Counts per bin of `width_s` seconds from `begin_ns`, latency quantiles, ms, per bin of
+    `latency_width_s` seconds.
 
     A quantile is None without requests and inf where it fell among failures.
     """
@@ -66,8 +69,12 @@ def width_for(duration_s: float) -> float:
     return WIDTHS_S[-1]
 
 
-def collect(run: Run, begin_ns: int, end_ns: int, within_ms: float | None, windows: Sequence[Window]) -> Series:
-    """One pass over all readable blocks. `within_ms`: slower answers do not count as good; None: any right answer does."""
+def collect(
+    run: Run, begin_ns: int, end_ns: int, within_ms: float | None, windows: Sequence[Window]
+) -> Series:
+    """One pass over all readable blocks. `within_ms`: slower answers do not count as good; None:
+    any right answer does.
+    """
     width = width_for((end_ns - begin_ns) / 1e9)
     counter = _Counter(begin_ns, end_ns, width, within_ms, windows)
     for _, batch in run.batches():
@@ -77,7 +84,14 @@ def collect(run: Run, begin_ns: int, end_ns: int, within_ms: float | None, windo
 
 
 class _Counter:
-    def __init__(self, begin_ns: int, end_ns: int, width_s: float, within_ms: float | None, windows: Sequence[Window]) -> None:
+    def __init__(
+        self,
+        begin_ns: int,
+        end_ns: int,
+        width_s: float,
+        within_ms: float | None,
+        windows: Sequence[Window],
+    ) -> None:
         import numpy as np
 
         self.begin_ns, self.width_ns = begin_ns, round(width_s * 1e9)
@@ -122,9 +136,14 @@ class _Counter:
             if not mine.any():
                 continue
             histogram, count = self.by_population.get(name, (np.zeros(BUCKETS, np.int64), 0))
-            self.by_population[name] = (histogram + np.bincount(bucket[mine], minlength=BUCKETS), count + int(good[mine].sum()))
+            self.by_population[name] = (
+                histogram + np.bincount(bucket[mine], minlength=BUCKETS),
+                count + int(good[mine].sum()),
+            )
 
-    def _add_window(self, window: Window, intended: Any, good: Any, names: list[str], population: Any) -> None:
+    def _add_window(
+        self, window: Window, intended: Any, good: Any, names: list[str], population: Any
+    ) -> None:
         import numpy as np
 
         if intended.max() < window.begin_ns or intended.min() >= window.end_ns:
@@ -144,7 +163,9 @@ class _Counter:
             fine_good += np.bincount(at[mine & good], minlength=size)
 
     def _bins_with_enough(self) -> int:
-        """How many bins make one for latency, at most 40: the busiest ones then hold ENOUGH requests."""
+        """How many bins make one for latency, at most 40: the busiest ones then hold ENOUGH
+        requests.
+        """
         usual = sorted(n for n in self.total.tolist() if n)
         per_bin = usual[len(usual) // 2] if usual else ENOUGH
         return max(1, min(40, math.ceil(ENOUGH / per_bin)))
@@ -165,7 +186,10 @@ class _Counter:
             failures=dict(sorted(self.failures.items(), key=lambda item: (-item[1], item[0]))),
             latency_width_s=self.width_ns / 1e9 * merge,
             quantiles_ms={q: quantiles(merged, q) for q in QUANTILES},
-            fine={key: (total.tolist(), good.tolist()) for key, (total, good) in sorted(self.fine.items())},
+            fine={
+                key: (total.tolist(), good.tolist())
+                for key, (total, good) in sorted(self.fine.items())
+            },
             populations=sorted(self.by_population),
             overall_ms={
                 name: (
@@ -179,14 +203,17 @@ class _Counter:
 
 
 def quantiles(histogram: NDArray[Any], q: float) -> list[float | None]:
-    """The upper edge, ms, of the bucket that holds the `q` quantile of each row; inf in the bucket of failures."""
+    """The upper edge, ms, of the bucket that holds the `q` quantile of each row; inf in the bucket
+    of failures.
+    """
     import numpy as np
 
     cumulative = histogram.cumsum(axis=1)
     total = cumulative[:, -1]
     at = (cumulative >= np.maximum(1, np.ceil(q * total))[:, None]).argmax(axis=1)
     return [
-        None if n == 0 else math.inf if i == BUCKETS - 1 else edge_ms(i) for i, n in zip(at.tolist(), total.tolist(), strict=True)
+        None if n == 0 else math.inf if i == BUCKETS - 1 else edge_ms(i)
+        for i, n in zip(at.tolist(), total.tolist(), strict=True)
     ]
 
 
@@ -199,16 +226,22 @@ def _bucket(latency_ms: Any) -> Any:
     import numpy as np
 
     safe = np.maximum(latency_ms, FIRST_MS)
-    return np.clip(np.ceil(np.log(safe / FIRST_MS) / math.log(GROWTH) - 1e-9), 0, BUCKETS - 2).astype(np.int64)
+    return np.clip(
+        np.ceil(np.log(safe / FIRST_MS) / math.log(GROWTH) - 1e-9), 0, BUCKETS - 2
+    ).astype(np.int64)
 
 
 def _codes(column: Any) -> tuple[list[str], Any]:
-    """A dictionary column's words and each row's index into them; an unknown value points one past the last word."""
+    """A dictionary column's words and each row's index into them; an unknown value points one past
+    the last word.
+    """
     import numpy as np
 
     encoded = column if hasattr(column, "dictionary") else column.dictionary_encode()
     words = [str(word) for word in encoded.dictionary.to_pylist()]
-    return words, np.asarray(encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False), dtype=np.int64)
+    return words, np.asarray(
+        encoded.indices.fill_null(len(words)).to_numpy(zero_copy_only=False), dtype=np.int64
+    )
 
 
 def span(timeline: Iterable[dict[str, Any]]) -> tuple[int, int] | None:

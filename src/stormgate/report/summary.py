@@ -30,7 +30,9 @@ MAX_CELLS = 40
 
 
 def summary_md(judgement: Judgement, run: Run | None = None) -> str:
-    """The summary. Findings come first and are never cut; cells are, when a mebibyte would not hold them."""
+    """The summary. Findings come first and are never cut; cells are, when a mebibyte would not hold
+    them.
+    """
     plan = run.plan if run is not None else None
     folder = f"reports/{run.folder.name}" if run is not None else ""
     for cells in (MAX_CELLS, 5, 0):
@@ -66,7 +68,10 @@ def _lines(judgement: Judgement, plan: Plan | None, folder: str, max_cells: int)
     yield from _cells(judgement.objectives, max_cells)
     yield "## What to do next"
     yield ""
-    yield from (f"{number}. {step}" for number, step in enumerate(next_steps(judgement, folder, plan), start=1))
+    yield from (
+        f"{number}. {step}"
+        for number, step in enumerate(next_steps(judgement, folder, plan), start=1)
+    )
     yield ""
     yield from _facts(judgement, plan, folder)
 
@@ -78,8 +83,16 @@ def _table(findings: Sequence[Finding]) -> Iterable[str]:
     yield "| | name | value | bound | limit | samples |"
     yield "|:--|:--|--:|--:|--:|--:|"
     for f in findings:
-        numbers = (amount(f.value, f.unit), amount(f.bound, f.unit), amount(f.limit, f.unit), count(f.samples))
-        yield f"| {MARKS[f.verdict]} {verdict_word(f)} | {_md(f.name)} | {' | '.join(_md(n) for n in numbers)} |"
+        numbers = (
+            amount(f.value, f.unit),
+            amount(f.bound, f.unit),
+            amount(f.limit, f.unit),
+            count(f.samples),
+        )
+        yield (
+            f"| {MARKS[f.verdict]} {verdict_word(f)} | {_md(f.name)} | "
+            f"{' | '.join(_md(n) for n in numbers)} |"
+        )
 
 
 def _reasons(findings: Sequence[Finding]) -> Iterable[str]:
@@ -104,7 +117,10 @@ def _cells(findings: Sequence[Finding], most: int) -> Iterable[str]:
         for cell in cells[:most]:
             numbers = (amount(cell.value, f.unit), amount(cell.bound, f.unit), count(cell.samples))
             shown = " | ".join(_md(n) for n in numbers)
-            yield f"| {MARKS[cell.verdict]} {cell.verdict} | {_md(cell.name)} | {shown} | {_md(cell.why)} |"
+            yield (
+                f"| {MARKS[cell.verdict]} {cell.verdict} | {_md(cell.name)} | {shown} | "
+                f"{_md(cell.why)} |"
+            )
         if len(cells) > most:
             yield f"| | … and {len(cells) - most} more | | | | |"
         yield ""
@@ -116,8 +132,13 @@ def _facts(judgement: Judgement, plan: Plan | None, folder: str) -> Iterable[str
     facts = []
     if plan is not None:
         calm = plan.warmup_s + plan.steady_s + plan.final_s
-        facts.append(f"target {_md(plan.target.name)}, {plan.load.rate_per_s:g} requests/s, seed {plan.seed}")
-        facts.append(f"{seconds(calm)} besides {len(plan.faults)} faults, confidence {amount(plan.confidence, 'share')}")
+        facts.append(
+            f"target {_md(plan.target.name)}, {plan.load.rate_per_s:g} requests/s, seed {plan.seed}"
+        )
+        facts.append(
+            f"{seconds(calm)} besides {len(plan.faults)} faults, confidence "
+            f"{amount(plan.confidence, 'share')}"
+        )
         if plan.started_utc:
             facts.append(f"started {_md(plan.started_utc)}")
     if folder:
@@ -152,7 +173,11 @@ def _md(text: str) -> str:
     for character in "\\`*_[]|~":
         short = short.replace(character, "\\" + character)
     return (
-        short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "@\u200b").replace("://", ":\u200b//")
+        short.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace("@", "@\u200b")
+        .replace("://", ":\u200b//")
     )
 
 

@@ -12,7 +12,16 @@ from rich.table import Table
 from rich.text import Text
 
 from stormgate.model import Cell, Finding, Judgement, Plan, Verdict
-from stormgate.report.words import MARKS, amount, count, headline, next_steps, one_line, verdict_word, worst_first
+from stormgate.report.words import (
+    MARKS,
+    amount,
+    count,
+    headline,
+    next_steps,
+    one_line,
+    verdict_word,
+    worst_first,
+)
 
 COLOURS = {
     Verdict.PASS: "green",
@@ -26,7 +35,9 @@ CELLS_SHOWN = 5
 
 
 class Style:
-    """What a console can show: marks and letters outside its encoding are replaced, never an error in the middle of a run."""
+    """What a console can show: marks and letters outside its encoding are replaced, never an error
+    in the middle of a run.
+    """
 
     def __init__(self, console: Console) -> None:
         self.encoding = console.encoding
@@ -54,7 +65,9 @@ class Style:
 def judgement_parts(
     judgement: Judgement, folder: str, style: Style, plan: Plan | None = None
 ) -> Iterator[tuple[RenderableType, bool]]:
-    """The parts in the order they are printed, each with whether its lines must stay whole (paths and commands to copy)."""
+    """The parts in the order they are printed, each with whether its lines must stay whole (paths
+    and commands to copy).
+    """
     yield Text(""), False
     yield _banner(judgement, style), False
     if judgement.objectives:
@@ -86,7 +99,10 @@ def _banner(judgement: Judgement, style: Style) -> RenderableType:
     colour = COLOURS[judgement.verdict]
     waived = " (waived)" if judgement.verdict is Verdict.FAIL and judgement.exit_code == 0 else ""
     text = Text.assemble(
-        (style.safe(f"{style.mark(judgement.verdict)}{judgement.verdict}{waived}"), f"bold {colour}"),
+        (
+            style.safe(f"{style.mark(judgement.verdict)}{judgement.verdict}{waived}"),
+            f"bold {colour}",
+        ),
         ("  ", ""),
         (style.safe(headline(judgement)), ""),
     )
@@ -101,7 +117,9 @@ def _banner(judgement: Judgement, style: Style) -> RenderableType:
 
 
 def _table(head: str, findings: Sequence[Finding], style: Style) -> RenderableType:
-    table = Table(box=box.SIMPLE_HEAD if style.unicode else box.ASCII, pad_edge=False, header_style="dim")
+    table = Table(
+        box=box.SIMPLE_HEAD if style.unicode else box.ASCII, pad_edge=False, header_style="dim"
+    )
     table.add_column(head, overflow="fold", min_width=12)
     table.add_column("Verdict", overflow="fold")
     for name in ("Value", "Bound", "Limit", "Samples"):
@@ -121,7 +139,9 @@ def _reasons(findings: Iterable[Finding], style: Style) -> Iterator[RenderableTy
     for f in findings:
         if f.verdict is Verdict.PASS:
             continue
-        text = Text.assemble((style.safe(one_line(f.name)), COLOURS[f.verdict]), style.safe(f": {one_line(f.why)}"))
+        text = Text.assemble(
+            (style.safe(one_line(f.name)), COLOURS[f.verdict]), style.safe(f": {one_line(f.why)}")
+        )
         if f.source:
             text.append(style.safe(f"  {one_line(f.source)}"), "dim")
         if f.waived:
@@ -152,7 +172,9 @@ def _cells(cells: Sequence[Cell], unit: str, style: Style) -> RenderableType:
 
 
 def _validity(findings: Sequence[Finding], style: Style) -> Iterator[RenderableType]:
-    """One line when the measurement can be trusted; every rule that says otherwise, with its reason."""
+    """One line when the measurement can be trusted; every rule that says otherwise, with its
+    reason.
+    """
     if not findings:
         return
     good = [f for f in findings if f.verdict is Verdict.PASS]

@@ -13,11 +13,15 @@ NOT_YET = "the run has not been judged: it is still going, or it died before its
 
 def verdict_json(judgement: Judgement) -> str:
     """The judgement as JSON, keys in the order of the model, ending in a newline."""
-    return json.dumps(_finite(to_json(judgement)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    return (
+        json.dumps(_finite(to_json(judgement)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    )
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity: what was never reached (a percentile over failures only) is null, and `why` says it."""
+    """JSON has no infinity: what was never reached (a percentile over failures only) is null, and
+    `why` says it.
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

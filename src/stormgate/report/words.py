@@ -17,7 +17,8 @@ MARKS = {
     Verdict.DIRTY: "‼",
 }
 MEANING = {
-    Verdict.PASS: "every objective holds, every fault was proven, and the measurement can be trusted",
+    Verdict.PASS: "every objective holds, every fault was proven, and the measurement can be "
+    "trusted",
     Verdict.FAIL: "an objective is broken beyond doubt",
     Verdict.INCONCLUSIVE: "the evidence does not decide; this is not a pass",
     Verdict.ERROR: "the harness itself failed; nothing is known about the release",
@@ -28,7 +29,8 @@ DASH = "\u2013"
 
 
 def amount(value: float | None, unit: str) -> str:
-    """A figure with its unit: `99.9921 %`, `41.2 ms`, `2.31 s`, `1,204`; a dash where nothing was measured.
+    """A figure with its unit: `99.9921 %`, `41.2 ms`, `2.31 s`, `1,204`; a dash where nothing was
+    measured.
 
     A share never rounds up to 100 % nor down to 0 %: a reader takes those for "all" and "none".
     """
@@ -52,7 +54,9 @@ def percent(value: float) -> str:
         return f"{value * 100:.3g} %"
     distance = min(abs(value), abs(1 - value))
     digits = min(8, max(2, 1 - math.floor(math.log10(distance * 100)))) if distance > 0 else 2
-    shown = math.floor(value * 100 * 10**digits + 1e-6) / 10**digits if 0.5 < value < 1 else value * 100
+    shown = (
+        math.floor(value * 100 * 10**digits + 1e-6) / 10**digits if 0.5 < value < 1 else value * 100
+    )
     if 0 < value < 1:
         shown = min(100 - 10.0**-digits, max(10.0**-digits, shown))
     text = f"{shown:.{digits}f}".rstrip("0").rstrip(".")
@@ -86,14 +90,20 @@ def seconds(value: float) -> str:
 
 def verdict_word(finding: Finding | Cell) -> str:
     """The verdict, and whether it is waived."""
-    return f"{finding.verdict} (waived)" if isinstance(finding, Finding) and finding.waived else finding.verdict.value
+    return (
+        f"{finding.verdict} (waived)"
+        if isinstance(finding, Finding) and finding.waived
+        else finding.verdict.value
+    )
 
 
 def headline(judgement: Judgement) -> str:
     """Why the verdict is what it is, in one line."""
     if judgement.why:
         return one_line(judgement.why)
-    decisive = [f for f in (*judgement.objectives, *judgement.validity) if f.verdict is judgement.verdict]
+    decisive = [
+        f for f in (*judgement.objectives, *judgement.validity) if f.verdict is judgement.verdict
+    ]
     if judgement.verdict is Verdict.PASS:
         return f"{len(judgement.objectives)} of {len(judgement.objectives)} objectives hold"
     if not decisive:
@@ -116,13 +126,17 @@ def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> l
             f"Judge the same evidence again: `stormgate judge {folder}`",
         ],
         Verdict.INCONCLUSIVE: [
-            "Do not ship on this run: it does not show that the release is bad, and not that it is good.",
+            "Do not ship on this run: it does not show that the release is bad, and not that "
+            "it is good.",
             "Remove the reason named beside each `INCONCLUSIVE` above.",
             f"Then see whether the gate can decide at all: `stormgate plan {gate}`",
             again,
         ],
         Verdict.ERROR: [f"Read the logs: `{folder}/logs/`", again],
-        Verdict.ABORTED: [f"What stopped it is the `abort` event in `{folder}/timeline.ndjson`", again],
+        Verdict.ABORTED: [
+            f"What stopped it is the `abort` event in `{folder}/timeline.ndjson`",
+            again,
+        ],
         Verdict.DIRTY: [
             "Page whoever owns the target: it may still be broken.",
             f"Undo what is left: `stormgate restore {folder}`",
@@ -130,7 +144,9 @@ def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> l
         ],
     }[judgement.verdict]
     if judgement.verdict is Verdict.FAIL and judgement.exit_code == 0:
-        waived = ", ".join(f"{f.name} ({one_line(f.waived)})" for f in judgement.objectives if f.waived)
+        waived = ", ".join(
+            f"{f.name} ({one_line(f.waived)})" for f in judgement.objectives if f.waived
+        )
         return [f"The failure is waived, so the exit code is 0: {waived}.", *steps[1:]]
     return steps
 
@@ -149,8 +165,14 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Text with control characters, lone surrogates and direction marks made visible: it comes from targets and documents."""
-    return re.sub("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]", "\ufffd", text)
+    """Text with control characters, lone surrogates and direction marks made visible: it comes from
+    targets and documents.
+    """
+    return re.sub(
+        "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff\u202a-\u202e\u2066-\u2069]",
+        "\ufffd",
+        text,
+    )
 
 
 def worst_first(cells: Iterable[Cell]) -> list[Cell]:

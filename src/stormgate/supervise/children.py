@@ -1,4 +1,6 @@
-"""The processes a gate starts: how each is called, what it may see, and how one that died is described."""
+"""The processes a gate starts: how each is called, what it may see, and how one that died is
+described.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class TargetError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunningTarget:
-    """A target with its addresses known. `why_dead` and `stop` do nothing for a target that is not ours."""
+    """A target with its addresses known. `why_dead` and `stop` do nothing for a target that is not
+    ours.
+    """
 
     target: Target
     why_dead: Callable[[], str | None]
@@ -56,7 +60,9 @@ def versions() -> dict[str, str]:
 
 
 def environment(folder: Path, root: Path) -> dict[str, str]:
-    """The environment of load and chaos: ours, plus where evidence and plan are, plus the content folders as modules."""
+    """The environment of load and chaos: ours, plus where evidence and plan are, plus the content
+    folders as modules.
+    """
     paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         **os.environ,
@@ -68,16 +74,31 @@ def environment(folder: Path, root: Path) -> dict[str, str]:
 
 
 def load_argv(plan: Plan, folder: Path, root: Path) -> Sequence[str]:
-    """Locust through our entry (which records closed-loop files too), with as many users as the plan has streams, all at once:
-    ramps belong to the workload.
+    """Locust through our entry (which records closed-loop files too), with as many users as the
+    plan has streams, all at once: ramps belong to the workload.
     """
     load = plan.load
-    argv = [sys.executable, "-m", "stormgate.load", "-f", str(root / load.locustfile), "--headless", "--only-summary"]
+    argv = [
+        sys.executable,
+        "-m",
+        "stormgate.load",
+        "-f",
+        str(root / load.locustfile),
+        "--headless",
+        "--only-summary",
+    ]
     argv += ["--users", str(load.users), "--spawn-rate", str(load.users), "--evidence", str(folder)]
     if load.workers > 1:
         # A master on a port of its own, so that two runs on one machine never share workers.
         port = str(free_port())
-        argv += ["--processes", str(load.workers), "--expect-workers-max-wait", "30", "--master-bind-host", "127.0.0.1"]
+        argv += [
+            "--processes",
+            str(load.workers),
+            "--expect-workers-max-wait",
+            "30",
+            "--master-bind-host",
+            "127.0.0.1",
+        ]
         argv += ["--master-host", "127.0.0.1", "--master-bind-port", port, "--master-port", port]
     if load.tags:
         argv += ["--tags", *load.tags]
@@ -85,7 +106,8 @@ def load_argv(plan: Plan, folder: Path, root: Path) -> Sequence[str]:
 
 
 def prefer(pid: int) -> None:
-    """Let a process of ours go first, where we may (root): a generator that waits for the lab it loads measures itself.
+    """Let a process of ours go first, where we may (root): a generator that waits for the lab it
+    loads measures itself.
 
     Linux weighs sessions before it weighs processes (autogroup), so both are asked for.
     """
@@ -104,18 +126,31 @@ def free_port() -> int:
 
 
 def chaos_argv(fault: Fault, root: Path) -> Sequence[str]:
-    """Chaos Toolkit through our runner, which keeps its global state and its signals in a process of their own."""
-    argv = [sys.executable, "-m", "stormgate.chaos.run", str(root / fault.experiment), "--fault", fault.name]
+    """Chaos Toolkit through our runner, which keeps its global state and its signals in a process
+    of their own.
+    """
+    argv = [
+        sys.executable,
+        "-m",
+        "stormgate.chaos.run",
+        str(root / fault.experiment),
+        "--fault",
+        fault.name,
+    ]
     if fault.configuration:
         argv += ["--configuration", json.dumps(dict(fault.configuration))]
     return argv
 
 
-def bring_up(target: Target, folder: Path, *, root: Path, defect: str | None, say: Callable[[str], None]) -> RunningTarget:
+def bring_up(
+    target: Target, folder: Path, *, root: Path, defect: str | None, say: Callable[[str], None]
+) -> RunningTarget:
     """Start the target if it asks to be provisioned, else take it as it is. Raises TargetError."""
     if target.provision is None:
         if defect is not None:
-            raise TargetError(f"--lab-defect {defect}: target {target.name!r} is not a lab that Stormgate starts")
+            raise TargetError(
+                f"--lab-defect {defect}: target {target.name!r} is not a lab that Stormgate starts"
+            )
         return RunningTarget(target, why_dead=lambda: None, stop=lambda: None)
     from stormgate.lab.errors import LabError
     from stormgate.lab.launch import launch
@@ -123,7 +158,14 @@ def bring_up(target: Target, folder: Path, *, root: Path, defect: str | None, sa
     # Not below the run folder: a lab's state is no evidence, and sockets have short names only.
     state = Path(tempfile.mkdtemp(prefix="stormgate-lab-"))
     try:
-        lab = launch(target, state=state, defect=defect, env=dict(os.environ), deadline_s=60.0, on_progress=say)
+        lab = launch(
+            target,
+            state=state,
+            defect=defect,
+            env=dict(os.environ),
+            deadline_s=60.0,
+            on_progress=say,
+        )
     except BaseException as error:
         _keep_log(state, folder)
         shutil.rmtree(state, ignore_errors=True)
@@ -132,7 +174,11 @@ def bring_up(target: Target, folder: Path, *, root: Path, defect: str | None, sa
         raise
 
     def why_dead() -> str | None:
-        return None if lab.alive() else f"the lab ended during the run; {last_line(state / 'daemon.log')}"
+        return (
+            None
+            if lab.alive()
+            else f"the lab ended during the run; {last_line(state / 'daemon.log')}"
+        )
 
     def stop() -> None:
         lab.stop()
@@ -153,7 +199,9 @@ def has_ledger(folder: Path) -> bool:
 
 
 def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
-    """Replay the undo ledger for whatever is still open. Returns what could not be undone or verified."""
+    """Replay the undo ledger for whatever is still open. Returns what could not be undone or
+    verified.
+    """
     if not has_ledger(folder):
         return []
     from stormgate.chaos.restore import restore
@@ -164,7 +212,9 @@ def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
 def last_line(log: Path) -> str:
     """The last line a child wrote, for a one-line reason."""
     try:
-        lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = [
+            line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()
+        ]
     except OSError:
         return f"no log at {log.name}"
     return f"its last words: {lines[-1][:300]}" if lines else "it said nothing"

@@ -1,4 +1,6 @@
-"""The first and the last words of a run: reports that say INCONCLUSIVE before it starts, and the judged ones at its end."""
+"""The first and the last words of a run: reports that say INCONCLUSIVE before it starts, and the
+judged ones at its end.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from stormgate.model import Event, Judgement, Plan, Verdict, to_json
 
 
 def first_files(plan: Plan) -> dict[str, str]:
-    """plan.json and the INCONCLUSIVE reports: a run that dies now must leave neither a green nor a gap."""
+    """plan.json and the INCONCLUSIVE reports: a run that dies now must leave neither a green nor a
+    gap.
+    """
     from stormgate.report import initial
 
     return {"plan.json": _plan_text(plan), **initial(plan)}
@@ -30,7 +34,9 @@ def _plan_text(plan: Plan) -> str:
 
 
 def conclude(folder: Path, plan: Plan) -> Judgement:
-    """Judge a finished folder, write its reports and seal it. Judging or reporting that fails is itself an ERROR, never a gap."""
+    """Judge a finished folder, write its reports and seal it. Judging or reporting that fails is
+    itself an ERROR, never a gap.
+    """
     try:
         judgement = judge_folder(folder)
     except Exception as error:
@@ -40,7 +46,9 @@ def conclude(folder: Path, plan: Plan) -> Judgement:
         write_manifest(folder)
     except Exception as error:
         why = f"the reports could not be written: {type(error).__name__}: {error}"
-        judgement = harness_error(plan, why if judgement.verdict is Verdict.PASS else f"{why}; judged {judgement.verdict}")
+        judgement = harness_error(
+            plan, why if judgement.verdict is Verdict.PASS else f"{why}; judged {judgement.verdict}"
+        )
     return judgement
 
 
@@ -57,7 +65,9 @@ def harness_error(plan: Plan, why: str) -> Judgement:
 
 
 def judge_folder(folder: Path, plan: Plan | None = None) -> Judgement:
-    """The judgement over a run folder, by its own plan or by another. Raises FileNotFoundError for no folder."""
+    """The judgement over a run folder, by its own plan or by another. Raises FileNotFoundError for
+    no folder.
+    """
     from stormgate.evidence import open_run
     from stormgate.judge import judge
 
@@ -82,9 +92,12 @@ def event_text(row: Mapping[str, Any]) -> str | None:
     if isinstance(proof, list):
         proof = f"{len(proof)} observations"
     texts: dict[str, str] = {
-        Event.FAULT_REQUESTED: f"{fault}: {row.get('mode', '')} {row.get('component', '')} requested",
-        Event.FAULT_OBSERVED: f"{fault}: {row.get('component', '')} seen broken from outside ({proof})",
-        Event.FAULT_UNPROVEN: f"{fault}: no effect observed on {row.get('component', '')}: {row.get('why', '')}",
+        Event.FAULT_REQUESTED: f"{fault}: {row.get('mode', '')} {row.get('component', '')} "
+        "requested",
+        Event.FAULT_OBSERVED: f"{fault}: {row.get('component', '')} seen broken from outside "
+        f"({proof})",
+        Event.FAULT_UNPROVEN: f"{fault}: no effect observed on {row.get('component', '')}: "
+        f"{row.get('why', '')}",
         Event.FAULT_CLEARED: f"{fault}: {row.get('component', '')} restored",
         Event.FAULT_UNDO_FAILED: f"{fault}: NOT undone: {row.get('why', '')}",
         Event.CHAOS_ROLLBACK: f"{fault}: undoing",
@@ -94,7 +107,8 @@ def event_text(row: Mapping[str, Any]) -> str | None:
 
 
 def rejudged_plan(folder: Path, other: Plan) -> Plan:
-    """The plan of a finished run with the objectives of another gate: what ran stays, what is asked of it changes.
+    """The plan of a finished run with the objectives of another gate: what ran stays, what is asked
+    of it changes.
 
     Raises ValueError when the folder has no plan to start from.
     """

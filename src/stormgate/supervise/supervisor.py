@@ -1,8 +1,9 @@
-"""The only orchestrator: a Plan becomes processes, the processes leave evidence, and the evidence is judged.
+"""The only orchestrator: a Plan becomes processes, the processes leave evidence, and the evidence
+is judged.
 
-No locust and no chaoslib in here: they run as children, because one patches the interpreter and the other wants the main thread.
-Their exit codes are never evidence. Whatever happens, `Supervisor.run` withdraws every fault, ends every child and leaves a
-verdict.
+No locust and no chaoslib in here: they run as children, because one patches the interpreter and the
+other wants the main thread. Their exit codes are never evidence. Whatever happens, `Supervisor.run`
+withdraws every fault, ends every child and leaves a verdict.
 """
 
 from __future__ import annotations
@@ -31,8 +32,9 @@ from stormgate.supervise.whole import wait_whole
 TICK_S = 0.25
 LOAD_READY_S = 60.0
 LOAD_FLUSH_S = 15.0
-# Undoing takes 2-5 s. A machine so busy that it takes longer gets more time, first in the chaos process, then by replaying the
-# ledger from here: giving up earlier would leave a fault in place that only needed patience.
+# Undoing takes 2-5 s. A machine so busy that it takes longer gets more time, first in the chaos
+# process, then by replaying the ledger from here: giving up earlier would leave a fault in place
+# that only needed patience.
 CHAOS_UNDO_S = 10.0
 REPLAY_S = 20.0
 # Answers to the last requests of a phase come within this, or are long bad.
@@ -42,7 +44,9 @@ WHOLE_AT_END_S = 5.0
 
 
 class Stopped(Exception):  # noqa: N818 - it is how a run ends, often rightly
-    """The run ends early. `event` says whether a guard or person (ABORT) or the harness (ERROR) ended it; None: already said."""
+    """The run ends early. `event` says whether a guard or person (ABORT) or the harness (ERROR)
+    ended it; None: already said.
+    """
 
     def __init__(self, event: Event | None, why: str) -> None:
         super().__init__(why)
@@ -86,12 +90,21 @@ class Supervisor:
         self._stopping = False
 
     def run(self) -> tuple[Judgement, Path]:
-        """Everything from the empty folder to the verdict. Raises OSError only when not even the run folder can be made."""
-        plan = replace(self._plan, started_utc=datetime.now(UTC).isoformat(timespec="seconds"), versions=children.versions())
+        """Everything from the empty folder to the verdict. Raises OSError only when not even the
+        run folder can be made.
+        """
+        plan = replace(
+            self._plan,
+            started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=children.versions(),
+        )
         # Before the seal: what earlier runs measured is part of what this one is held against.
         self._plan = with_baselines(plan, self._options.reports).sealed()
         self.folder = create_run_folder(
-            self._options.reports, plan.gate, now=datetime.now(UTC), first_files=conclude.first_files(self._plan)
+            self._options.reports,
+            plan.gate,
+            now=datetime.now(UTC),
+            first_files=conclude.first_files(self._plan),
         )
         self._timeline = Timeline(self.folder)
         self._tail = NdjsonTail(self.folder / TIMELINE)
@@ -100,7 +113,9 @@ class Supervisor:
         with self._signals():
             try:
                 self._trial()
-                self._stopping = True  # here already: a signal between the trial and the teardown must not skip the teardown
+                # here already: a signal between the trial and the teardown must not skip the
+                # teardown
+                self._stopping = True
             except Stopped as stopped:
                 self._note_end(stopped)
             except Exception as error:
@@ -121,7 +136,9 @@ class Supervisor:
         self._hold("warmup", plan.warmup_s)
         if not self._watcher.good:
             raise Stopped(
-                Event.ABORT, f"the target answered none of {self._watcher.samples} requests during warmup; nothing was broken"
+                Event.ABORT,
+                f"the target answered none of {self._watcher.samples} requests during warmup; "
+                "nothing was broken",
             )
         self._hold("steady", plan.steady_s)
         for fault in plan.faults:
@@ -132,7 +149,11 @@ class Supervisor:
         self._screen.phase("target", None)
         try:
             self._target = children.bring_up(
-                self._plan.target, self.folder, root=self._options.root, defect=self._options.lab_defect, say=self._screen.event
+                self._plan.target,
+                self.folder,
+                root=self._options.root,
+                defect=self._options.lab_defect,
+                say=self._screen.event,
             )
         except children.TargetError as error:
             raise Stopped(Event.ERROR, str(error)) from error
@@ -154,7 +175,10 @@ class Supervisor:
         deadline = time.monotonic() + LOAD_READY_S
         while not self._load_ready:
             if time.monotonic() > deadline:
-                raise Stopped(Event.ERROR, f"the load was not ready after {LOAD_READY_S:g} s (see logs/load.log)")
+                raise Stopped(
+                    Event.ERROR,
+                    f"the load was not ready after {LOAD_READY_S:g} s (see logs/load.log)",
+                )
             self._tick()
 
     def _hold(self, name: str, seconds: float) -> None:
@@ -172,12 +196,14 @@ class Supervisor:
             cwd=self._options.root,
             log_path=self.folder / "logs" / f"chaos-{fault.name}.log",
             new_session=True,
-            # If we are killed, faults on somebody's target must be undone; a lab of our own dies with us, faults and all.
+            # If we are killed, faults on somebody's target must be undone; a lab of our own dies
+            # with us, faults and all.
             death_signal=signal.SIGTERM if self._plan.target.provision is None else signal.SIGKILL,
         )
         recovering = False
         while self._chaos.poll() is None or not recovering:
-            # Once more after the end, so that a rollback announced in the last moment still opens the recovery phase.
+            # Once more after the end, so that a rollback announced in the last moment still opens
+            # the recovery phase.
             ended = self._chaos.poll() is not None
             rolled_back = self._tick()
             if not recovering and (rolled_back or ended):
@@ -185,14 +211,19 @@ class Supervisor:
                 self._end_phase()
                 self._begin_phase(f"recovery[{fault.name}]", fault.recovery_s)
         self._timeline.write(
-            Event.CHAOS_END, fault=fault.name, exit_code=self._chaos.returncode, journal=f"journals/{fault.name}.json"
+            Event.CHAOS_END,
+            fault=fault.name,
+            exit_code=self._chaos.returncode,
+            journal=f"journals/{fault.name}.json",
         )
         self._chaos = None
         self._fault_began_ns = None
         self._undo_leftovers()
         why = wait_whole(self._plan.target, WHOLE_S, tick=self._tick)
         self._timeline.write(Event.TARGET_WHOLE, whole=why is None, why=why)
-        self._screen.event("the target is whole again" if why is None else f"the target is not whole: {why}")
+        self._screen.event(
+            "the target is whole again" if why is None else f"the target is not whole: {why}"
+        )
         self._wait(fault.recovery_s)
         self._end_phase()
         self._stop_if_certain()
@@ -215,7 +246,9 @@ class Supervisor:
             self._tick(min(TICK_S, left))
 
     def _tick(self, pause_s: float = TICK_S) -> bool:
-        """Look at everything once; True when a fault's rollback has begun since the last look. Raises Stopped."""
+        """Look at everything once; True when a fault's rollback has begun since the last look.
+        Raises Stopped.
+        """
         time.sleep(pause_s)
         for _, batch in self._samples.poll():
             self._watcher.add(batch)
@@ -253,7 +286,10 @@ class Supervisor:
         if why is None and self._fault_began_ns is not None:
             lasted_s = (now_ns - self._fault_began_ns) / 1e9
             if lasted_s > self._plan.guard.max_fault_s:
-                why = f"guard: a fault has lasted {lasted_s:.0f} s (limit {self._plan.guard.max_fault_s:g} s)"
+                why = (
+                    f"guard: a fault has lasted {lasted_s:.0f} s (limit "
+                    f"{self._plan.guard.max_fault_s:g} s)"
+                )
         if why is not None:
             raise Stopped(Event.ABORT, why)
 
@@ -272,7 +308,9 @@ class Supervisor:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM stop the trial once; while things are being undone they change nothing."""
+        """SIGINT and SIGTERM stop the trial once; while things are being undone they change
+        nothing.
+        """
 
         def stop_once(number: int, frame: FrameType | None) -> None:
             if not self._stopping:
@@ -280,7 +318,9 @@ class Supervisor:
                 raise Stopped(Event.ABORT, f"stopped by {signal.Signals(number).name}")
 
         wanted = [signal.SIGINT, signal.SIGTERM]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # under nohup the run is meant to outlive its terminal
+        if (
+            signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+        ):  # under nohup the run is meant to outlive its terminal
             wanted.append(signal.SIGHUP)
         before = {number: signal.signal(number, stop_once) for number in wanted}
         try:
@@ -295,21 +335,25 @@ class Supervisor:
         if stopped.event is Event.ABORT:
             with contextlib.suppress(OSError):
                 self._end_phase()
-        # What was seen while the harness or the generator came apart is no evidence against the target: the phase stays open, and
-        # what is not whole is not judged.
+        # What was seen while the harness or the generator came apart is no evidence against the
+        # target: the phase stays open, and what is not whole is not judged.
         self._phase = None
         if stopped.event is not None:
             with contextlib.suppress(OSError):
                 self._timeline.write(stopped.event, why=stopped.why, by="supervisor")
 
     def _tear_down(self) -> None:
-        """Faults first, then load, then the target; each step is tried even when the one before failed."""
+        """Faults first, then load, then the target; each step is tried even when the one before
+        failed.
+        """
         steps = (self._withdraw_faults, self._stop_load, self._stop_target, self._write_end)
         for step in steps:
             try:
                 step()
             except Exception as error:
-                self._note_end(Stopped(Event.ERROR, f"while ending the run: {type(error).__name__}: {error}"))
+                self._note_end(
+                    Stopped(Event.ERROR, f"while ending the run: {type(error).__name__}: {error}")
+                )
 
     def _withdraw_faults(self) -> None:
         if self._chaos is not None:
@@ -318,12 +362,15 @@ class Supervisor:
         self._undo_leftovers()
         if self._plan.target.provision is not None or not children.has_ledger(self.folder):
             return
-        # Everything may be undone and the target broken all the same (a link server that died): that is for a person to see.
+        # Everything may be undone and the target broken all the same (a link server that died):
+        # that is for a person to see.
         if (why := wait_whole(self._plan.target, WHOLE_AT_END_S, tick=self._tick)) is not None:
             self._timeline.write(Event.FAULT_UNDO_FAILED, why=f"the target is not whole: {why}")
 
     def _undo_leftovers(self) -> None:
-        """Replay what the chaos process did not undo itself. A fault that stays is DIRTY, and the timeline says so."""
+        """Replay what the chaos process did not undo itself. A fault that stays is DIRTY, and the
+        timeline says so.
+        """
         for problem in children.undo_leftovers(self.folder, REPLAY_S):
             self._timeline.write(Event.FAULT_UNDO_FAILED, why=problem)
             self._screen.event(problem)
@@ -345,5 +392,6 @@ class Supervisor:
             self._target.stop()
             self._target = None
             if ours:
-                # What could not be undone in a lab of our own has just gone with it; the ledger and the timeline should say so.
+                # What could not be undone in a lab of our own has just gone with it; the ledger and
+                # the timeline should say so.
                 self._undo_leftovers()

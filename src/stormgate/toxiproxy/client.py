@@ -1,9 +1,10 @@
 """The Toxiproxy client: synchronous, bounded in time, and believing nothing it has not read back.
 
-Why not toxiproxy-python: its host and port are class globals (two servers in one process are impossible), it has no
-timeouts (a wedged server hangs the undo), it cannot update a toxic, `add_toxic` returns nothing and accepts a 500, every
-409 is `ProxyExists` and every 5xx passes unseen. None of its calls could carry a promise to undo. Scripts written for
-it still work against any server started here; the conformance suite uses it as an independent second client.
+Why not toxiproxy-python: its host and port are class globals (two servers in one process are
+impossible), it has no timeouts (a wedged server hangs the undo), it cannot update a toxic,
+`add_toxic` returns nothing and accepts a 500, every 409 is `ProxyExists` and every 5xx passes
+unseen. None of its calls could carry a promise to undo. Scripts written for it still work against
+any server started here; the conformance suite uses it as an independent second client.
 """
 
 from __future__ import annotations
@@ -40,16 +41,18 @@ from stormgate.toxiproxy.types import (
     with_defaults,
 )
 
-# The real server writes new attributes under the feet of the connections that read them: a bandwidth whose rate rises
-# while it holds data cuts out of range, a slicer whose variation falls to 0 draws from nothing. Both kill the server.
+# The real server writes new attributes under the feet of the connections that read them: a
+# bandwidth whose rate rises while it holds data cuts out of range, a slicer whose variation falls
+# to 0 draws from nothing. Both kill the server.
 _DEADLY_TO_UPDATE = frozenset({"bandwidth", "slicer"})
 
 
 class Client:
     """One Toxiproxy server at `url`. Thread-safe; holds no connection.
 
-    Every method raises ToxiproxyError (see `errors`). A write that raises ServerWedged or ServerUnreachable may or may
-    not have happened: read, or use an `ensure_` method, which is safe to repeat.
+    Every method raises ToxiproxyError (see `errors`). A write that raises ServerWedged or
+    ServerUnreachable may or may not have happened: read, or use an `ensure_` method, which is safe
+    to repeat.
     """
 
     def __init__(self, url: str, timeout_s: float = 5.0) -> None:
@@ -66,7 +69,9 @@ class Client:
         return str(answer["version"])
 
     def wait_ready(self, deadline_s: float) -> str:
-        """Wait until the server answers; its version. Raises the last error after `deadline_s` seconds."""
+        """Wait until the server answers; its version. Raises the last error after `deadline_s`
+        seconds.
+        """
         end = time.monotonic() + deadline_s
         while True:
             try:
@@ -89,7 +94,9 @@ class Client:
         """Raises ProxyNotFound."""
         return Proxy.from_json(self._transport.call("GET", _proxy_path(name)))
 
-    def create(self, name: str, upstream: str, listen: str = "127.0.0.1:0", enabled: bool = True) -> Proxy:
+    def create(
+        self, name: str, upstream: str, listen: str = "127.0.0.1:0", enabled: bool = True
+    ) -> Proxy:
         """Make a proxy; the returned `listen` has the port the server chose.
 
         Raises AlreadyExists, ServerFailed (the address cannot be listened on), NotApplied.
@@ -99,11 +106,12 @@ class Client:
         return _matching(self.get(name), spec)
 
     def populate(self, specs: Iterable[ProxySpec]) -> list[Proxy]:
-        """Make all of these in one call; those that exist with the same addresses keep their port and toxics.
+        """Make all of these in one call; those that exist with the same addresses keep their port
+        and toxics.
 
-        A proxy that exists with another address is replaced. With port 0 an existing proxy to the same upstream is
-        kept (the server alone would move it to a new port). Raises ServerFailed when an address cannot be listened on;
-        the proxies before it exist then.
+        A proxy that exists with another address is replaced. With port 0 an existing proxy to the
+        same upstream is kept (the server alone would move it to a new port). Raises ServerFailed
+        when an address cannot be listened on; the proxies before it exist then.
         """
         wanted = [check_spec(spec) for spec in specs]
         if not wanted:
@@ -111,9 +119,13 @@ class Client:
         before = self.proxies()
         asked = [_keep_port(spec, before.get(spec.name)) for spec in wanted]
         errors = tuple(range(400, 600))
-        answer = self._transport.call("POST", "/populate", [_spec_json(spec) for spec in asked], keep=errors)
+        answer = self._transport.call(
+            "POST", "/populate", [_spec_json(spec) for spec in asked], keep=errors
+        )
         if isinstance(answer, dict) and "error" in answer:
-            raise rejection(int(answer.get("status", 500)), json.dumps(answer).encode(), "POST /populate")
+            raise rejection(
+                int(answer.get("status", 500)), json.dumps(answer).encode(), "POST /populate"
+            )
         after = self.proxies()
         for spec in asked:
             # The server leaves an existing proxy's `enabled` as it was.
@@ -125,14 +137,17 @@ class Client:
         return [_matching(after[spec.name], spec) for spec in asked]
 
     def set_enabled(self, name: str, enabled: bool) -> Proxy:
-        """`False` is the "down" fault: connections end, new ones are refused. `True` listens again on the same port.
+        """`False` is the "down" fault: connections end, new ones are refused. `True` listens again
+        on the same port.
 
         Raises ProxyNotFound, ServerFailed (the port was taken meanwhile), NotApplied.
         """
         self._transport.call("PATCH", _proxy_path(name), {"enabled": enabled})
         proxy = self.get(name)
         if proxy.enabled != enabled:
-            raise NotApplied(f"proxy {name!r}: asked for enabled={enabled}, read back {proxy.enabled}")
+            raise NotApplied(
+                f"proxy {name!r}: asked for enabled={enabled}, read back {proxy.enabled}"
+            )
         return proxy
 
     def delete(self, name: str) -> None:
@@ -170,7 +185,9 @@ class Client:
         Raises InvalidRequest (nothing was sent), ProxyNotFound, AlreadyExists, NotApplied.
         """
         check_toxic(type, attributes, stream, toxicity)
-        wanted = Toxic(name or f"{type}_{stream}", type, stream, toxicity, with_defaults(type, attributes))
+        wanted = Toxic(
+            name or f"{type}_{stream}", type, stream, toxicity, with_defaults(type, attributes)
+        )
         check_name(wanted.name, "toxic")
         self._transport.call("POST", f"{_proxy_path(proxy)}/toxics", _toxic_json(wanted))
         return self._read_back(proxy, wanted)
@@ -185,8 +202,9 @@ class Client:
     ) -> Toxic:
         """Change some attributes, the toxicity, or both; what is not given stays.
 
-        A bandwidth or slicer is removed and added again, at the end of the chain: should that be cut off in between, the
-        fault is gone, never stuck. Raises InvalidRequest (nothing was sent), ProxyNotFound, ToxicNotFound, NotApplied.
+        A bandwidth or slicer is removed and added again, at the end of the chain: should that be
+        cut off in between, the fault is gone, never stuck. Raises InvalidRequest (nothing was
+        sent), ProxyNotFound, ToxicNotFound, NotApplied.
         """
         now = self.get_toxic(proxy, name)
         share = now.toxicity if toxicity is None else toxicity
@@ -197,7 +215,9 @@ class Client:
             self.ensure_no_toxic(proxy, name)
             self._transport.call("POST", f"{_proxy_path(proxy)}/toxics", _toxic_json(wanted))
         else:
-            self._transport.call("PATCH", _toxic_path(proxy, name), {"attributes": merged, "toxicity": share})
+            self._transport.call(
+                "PATCH", _toxic_path(proxy, name), {"attributes": merged, "toxicity": share}
+            )
         return self._read_back(proxy, wanted)
 
     def remove_toxic(self, proxy: str, name: str) -> None:
@@ -209,15 +229,23 @@ class Client:
 
     def _read_back(self, proxy: str, wanted: Toxic) -> Toxic:
         found = self.get_toxic(proxy, wanted.name)
-        same = (found.type, found.stream, dict(found.attributes)) == (wanted.type, wanted.stream, wanted.attributes)
+        same = (found.type, found.stream, dict(found.attributes)) == (
+            wanted.type,
+            wanted.stream,
+            wanted.attributes,
+        )
         if not same or not same_toxicity(found.toxicity, wanted.toxicity):
-            raise NotApplied(f"toxic {wanted.name!r} of proxy {proxy!r}: asked for {wanted}, read back {found}")
+            raise NotApplied(
+                f"toxic {wanted.name!r} of proxy {proxy!r}: asked for {wanted}, read back {found}"
+            )
         return found
 
     # -- undo: safe to repeat
 
     def ensure_enabled(self, name: str, enabled: bool = True) -> Proxy:
-        """Enable (or disable) unless it is so already. Raises ProxyNotFound: a proxy that is gone is not whole."""
+        """Enable (or disable) unless it is so already. Raises ProxyNotFound: a proxy that is gone
+        is not whole.
+        """
         proxy = self.get(name)
         return proxy if proxy.enabled == enabled else self.set_enabled(name, enabled)
 
@@ -231,7 +259,8 @@ class Client:
         stream: Stream = "downstream",
         toxicity: float = 1.0,
     ) -> Toxic:
-        """Add the toxic, or bring the one of this name to these values (replacing one of another type or stream).
+        """Add the toxic, or bring the one of this name to these values (replacing one of another
+        type or stream).
 
         One that has them already is left alone: an update would draw its toxicity anew.
         """
@@ -251,7 +280,9 @@ class Client:
         return self.add_toxic(proxy, type, attributes, name=name, stream=stream, toxicity=toxicity)
 
     def ensure_no_toxic(self, proxy: str, name: str) -> None:
-        """Remove the toxic if it is there. Raises ProxyNotFound: then the fault is gone, but so is the link."""
+        """Remove the toxic if it is there. Raises ProxyNotFound: then the fault is gone, but so is
+        the link.
+        """
         with contextlib.suppress(ToxicNotFound):
             self.remove_toxic(proxy, name)
 
@@ -261,10 +292,12 @@ class Client:
             self.delete(name)
 
     def reset(self, names: Iterable[str] | None = None) -> dict[str, Proxy]:
-        """Remove all toxics from and enable each proxy (of `names`, else all), each by itself; read back.
+        """Remove all toxics from and enable each proxy (of `names`, else all), each by itself; read
+        back.
 
-        Not the server's `/reset`: that stops at the first proxy that cannot start and leaves the others' toxics in
-        place. Here one that fails, or hangs, costs no other. Raises ResetIncomplete with each failure.
+        Not the server's `/reset`: that stops at the first proxy that cannot start and leaves the
+        others' toxics in place. Here one that fails, or hangs, costs no other. Raises
+        ResetIncomplete with each failure.
         """
         found = self.proxies()
         wanted = list(found) if names is None else list(names)
@@ -302,7 +335,12 @@ def _toxic_path(proxy: str, name: str) -> str:
 
 
 def _spec_json(spec: ProxySpec) -> dict[str, Any]:
-    return {"name": spec.name, "upstream": spec.upstream, "listen": spec.listen, "enabled": spec.enabled}
+    return {
+        "name": spec.name,
+        "upstream": spec.upstream,
+        "listen": spec.listen,
+        "enabled": spec.enabled,
+    }
 
 
 def _toxic_json(toxic: Toxic) -> dict[str, Any]:
@@ -318,15 +356,26 @@ def _toxic_json(toxic: Toxic) -> dict[str, Any]:
 def _keep_port(spec: ProxySpec, existing: Proxy | None) -> ProxySpec:
     """With port 0, ask for the port the proxy already has, so that `populate` does not move it."""
     host, port = split_address(spec.listen)
-    if port or existing is None or existing.upstream != spec.upstream or existing.address[0] != host:
+    if (
+        port
+        or existing is None
+        or existing.upstream != spec.upstream
+        or existing.address[0] != host
+    ):
         return spec
     return ProxySpec(spec.name, spec.upstream, existing.listen, spec.enabled)
 
 
 def _matching(proxy: Proxy, spec: ProxySpec) -> Proxy:
-    """The proxy, if it is what was asked for. A host name may come back resolved; a port 0 chosen once enabled."""
+    """The proxy, if it is what was asked for. A host name may come back resolved; a port 0 chosen
+    once enabled.
+    """
     port, asked = proxy.address[1], split_address(spec.listen)[1]
     port_ok = port == asked if asked else (port > 0 or not spec.enabled)
-    if (proxy.name, proxy.upstream, proxy.enabled) != (spec.name, spec.upstream, spec.enabled) or not port_ok:
+    if (proxy.name, proxy.upstream, proxy.enabled) != (
+        spec.name,
+        spec.upstream,
+        spec.enabled,
+    ) or not port_ok:
         raise NotApplied(f"proxy {spec.name!r}: asked for {spec}, read back {proxy}")
     return proxy

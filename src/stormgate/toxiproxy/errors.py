@@ -1,4 +1,6 @@
-"""What can go wrong between us and a Toxiproxy server, one type per thing a caller may want to do about it."""
+"""What can go wrong between us and a Toxiproxy server, one type per thing a caller may want to do
+about it.
+"""
 
 # ruff: noqa: N818 - named in the words of the API (`proxy not found`), as callers will look for them.
 
@@ -14,15 +16,21 @@ class InvalidRequest(ToxiproxyError, ValueError):
 
 
 class ServerUnreachable(ToxiproxyError):
-    """Nobody answers at the address, or the server died while answering. State after a write is unknown."""
+    """Nobody answers at the address, or the server died while answering. State after a write is
+    unknown.
+    """
 
 
 class ServerWedged(ToxiproxyError):
-    """The server holds the connection but does not answer (or gave up with 503). Only a restart helps for certain."""
+    """The server holds the connection but does not answer (or gave up with 503). Only a restart
+    helps for certain.
+    """
 
 
 class UnexpectedAnswer(ToxiproxyError):
-    """The answer is not one of Toxiproxy's (HTML, no JSON, another shape): another program at this address?"""
+    """The answer is not one of Toxiproxy's (HTML, no JSON, another shape): another program at this
+    address?
+    """
 
 
 class RequestRejected(ToxiproxyError):

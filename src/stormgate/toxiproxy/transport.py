@@ -26,7 +26,9 @@ _BODY_MAX = 64 * 1024 * 1024
 
 
 class Transport:
-    """Sends requests to `url` (http://host:port), a connection each: safe from any thread, nothing stale to trip over."""
+    """Sends requests to `url` (http://host:port), a connection each: safe from any thread, nothing
+    stale to trip over.
+    """
 
     def __init__(self, url: str, timeout_s: float) -> None:
         parts = urlsplit(url)
@@ -40,7 +42,9 @@ class Transport:
             raise InvalidRequest(f"timeout_s must be above 0, not {timeout_s}")
         self._host, self._port, self._timeout_s = parts.hostname, port or 8474, timeout_s
 
-    def call(self, method: str, path: str, body: object = None, *, keep: tuple[int, ...] = ()) -> Any:
+    def call(
+        self, method: str, path: str, body: object = None, *, keep: tuple[int, ...] = ()
+    ) -> Any:
         """The decoded JSON answer, None for 204. Statuses in `keep` are returned like a success.
 
         Raises the errors of `stormgate.toxiproxy.errors`; waits at most about `timeout_s`.
@@ -55,14 +59,19 @@ class Transport:
 
     def _exchange(self, method: str, path: str, body: object, what: str) -> tuple[int, str, bytes]:
         payload = None if body is None else json.dumps(body).encode()
-        headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json", "Connection": "close"}
+        headers = {
+            "User-Agent": USER_AGENT,
+            "Content-Type": "application/json",
+            "Connection": "close",
+        }
         connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
         end = time.monotonic() + self._timeout_s
         try:
             connection.request(method, path, payload, headers)
             response = connection.getresponse()
             raw = b""
-            # A server that drips bytes must not outlast the bound either; each read is limited, and so is their sum.
+            # A server that drips bytes must not outlast the bound either; each read is limited, and
+            # so is their sum.
             while chunk := response.read1(65536):
                 raw += chunk
                 if time.monotonic() > end or len(raw) > _BODY_MAX:
@@ -70,8 +79,14 @@ class Transport:
             return response.status, response.headers.get("Content-Type", ""), raw
         except TimeoutError as error:
             raise ServerWedged(f"{what}: no answer within {self._timeout_s} s") from error
-        except (http.client.RemoteDisconnected, http.client.IncompleteRead, ConnectionError) as error:
-            raise ServerUnreachable(f"{what}: {self._host}:{self._port}: {error or type(error).__name__}") from error
+        except (
+            http.client.RemoteDisconnected,
+            http.client.IncompleteRead,
+            ConnectionError,
+        ) as error:
+            raise ServerUnreachable(
+                f"{what}: {self._host}:{self._port}: {error or type(error).__name__}"
+            ) from error
         except http.client.HTTPException as error:
             raise UnexpectedAnswer(f"{what}: not HTTP: {error!r:.200}") from error
         except OSError as error:
@@ -88,10 +103,14 @@ def rejection(status: int, raw: bytes, what: str) -> ToxiproxyError:
         data = json.loads(raw)
         message = str(data["error"])
     except (ValueError, KeyError, TypeError):
-        return UnexpectedAnswer(f"{what}: HTTP {status} without Toxiproxy's error body: {raw[:200]!r}")
+        return UnexpectedAnswer(
+            f"{what}: HTTP {status} without Toxiproxy's error body: {raw[:200]!r}"
+        )
     text = f"{what}: {message} (HTTP {status})"
     if status == 404:
-        return {"proxy not found": ProxyNotFound, "toxic not found": ToxicNotFound}.get(message, RequestRejected)(text)
+        return {"proxy not found": ProxyNotFound, "toxic not found": ToxicNotFound}.get(
+            message, RequestRejected
+        )(text)
     if status == 409:
         return AlreadyExists(text)
     return ServerFailed(text) if status >= 500 else RequestRejected(text)
@@ -101,4 +120,6 @@ def _decode(raw: bytes, what: str, kind: str) -> Any:
     try:
         return json.loads(raw)
     except ValueError as error:
-        raise UnexpectedAnswer(f"{what}: expected JSON, got {kind or 'no type'}: {raw[:200]!r}") from error
+        raise UnexpectedAnswer(
+            f"{what}: expected JSON, got {kind or 'no type'}: {raw[:200]!r}"
+        ) from error

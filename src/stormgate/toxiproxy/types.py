@@ -1,7 +1,8 @@
 """Proxies and toxics as values, and the checks the real server omits.
 
-Toxiproxy ignores unknown attributes, takes negative ones and any toxicity, and dies of a slicer of size 0: a misspelt
-fault would then be accepted and do nothing. All of that is refused here, before anything is sent.
+Toxiproxy ignores unknown attributes, takes negative ones and any toxicity, and dies of a slicer of
+size 0: a misspelt fault would then be accepted and do nothing. All of that is refused here, before
+anything is sent.
 """
 
 from __future__ import annotations
@@ -18,16 +19,21 @@ from stormgate.toxiproxy.toxics import TOXICS
 Stream = Literal["upstream", "downstream"]
 STREAMS: tuple[Stream, ...] = ("upstream", "downstream")
 
-# Attribute names per toxic type, all integers: latency, jitter, delay, timeout in ms (slicer's delay in microseconds),
-# rate in KB/s, sizes in bytes.
-ATTRIBUTES: Mapping[str, tuple[str, ...]] = {name: kind.attribute_names() for name, kind in TOXICS.items()}
-# Go multiplies milliseconds into an int64 of nanoseconds; past this it overflows into a negative sleep.
+# Attribute names per toxic type, all integers: latency, jitter, delay, timeout in ms (slicer's
+# delay in microseconds), rate in KB/s, sizes in bytes.
+ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
+    name: kind.attribute_names() for name, kind in TOXICS.items()
+}
+# Go multiplies milliseconds into an int64 of nanoseconds; past this it overflows into a negative
+# sleep.
 ATTRIBUTE_MAX = (2**63 - 1) // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Toxic:
-    """One fault on one direction of a proxy. `toxicity` is the share of connections it acts on, 0 to 1."""
+    """One fault on one direction of a proxy. `toxicity` is the share of connections it acts on, 0
+    to 1.
+    """
 
     name: str
     type: str
@@ -40,13 +46,16 @@ class Toxic:
         """Raises UnexpectedAnswer when `data` is not a toxic as Toxiproxy writes one."""
         if not isinstance(data, dict):
             raise UnexpectedAnswer(f"expected a toxic, got {data!r:.200}")
-        # The server takes a stream in any case and gives it back as written; noxious calls it `direction`.
+        # The server takes a stream in any case and gives it back as written; noxious calls it
+        # `direction`.
         stream = str(data.get("stream", data.get("direction"))).lower()
         try:
             attributes = {str(key): int(value) for key, value in (data["attributes"] or {}).items()}
             if stream not in STREAMS:
                 raise ValueError(stream)
-            return cls(str(data["name"]), str(data["type"]), stream, float(data["toxicity"]), attributes)
+            return cls(
+                str(data["name"]), str(data["type"]), stream, float(data["toxicity"]), attributes
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UnexpectedAnswer(f"expected a toxic, got {data!r:.200}") from error
 
@@ -75,7 +84,13 @@ class Proxy:
             if not isinstance(data["enabled"], bool):
                 raise TypeError("enabled")
             toxics = tuple(Toxic.from_json(item) for item in data.get("toxics") or ())
-            return cls(str(data["name"]), str(data["listen"]), str(data["upstream"]), data["enabled"], toxics)
+            return cls(
+                str(data["name"]),
+                str(data["listen"]),
+                str(data["upstream"]),
+                data["enabled"],
+                toxics,
+            )
         except (KeyError, TypeError) as error:
             raise UnexpectedAnswer(f"expected a proxy, got {data!r:.200}") from error
 
@@ -105,17 +120,23 @@ def split_address(text: str) -> tuple[str, int]:
 def check_name(name: str, what: str) -> str:
     """A name must survive a round trip through a URL path. Raises InvalidRequest."""
     if not name or name in {".", ".."} or re.search(r"[/\x00-\x1f\x7f]", name):
-        raise InvalidRequest(f"{what} name {name!r} must not be empty, '.', '..' or hold '/' or control characters")
+        raise InvalidRequest(
+            f"{what} name {name!r} must not be empty, '.', '..' or hold '/' or control characters"
+        )
     return name
 
 
 def check_spec(spec: ProxySpec) -> ProxySpec:
-    """Raises InvalidRequest for what the server would accept now and fail at later (it never validates an upstream)."""
+    """Raises InvalidRequest for what the server would accept now and fail at later (it never
+    validates an upstream).
+    """
     check_name(spec.name, "proxy")
     split_address(spec.listen)
     host, port = split_address(spec.upstream)
     if not host or port == 0:
-        raise InvalidRequest(f"proxy {spec.name!r}: upstream {spec.upstream!r} needs a host and a port above 0")
+        raise InvalidRequest(
+            f"proxy {spec.name!r}: upstream {spec.upstream!r} needs a host and a port above 0"
+        )
     return spec
 
 
@@ -129,13 +150,19 @@ def check_toxic(type_: str, attributes: Mapping[str, int], stream: str, toxicity
         problems += _attribute_problems(type_, known, attributes)
     if stream not in STREAMS:
         problems.append(f"stream {stream!r} must be upstream or downstream")
-    if isinstance(toxicity, bool) or not isinstance(toxicity, int | float) or not 0 <= toxicity <= 1:
+    if (
+        isinstance(toxicity, bool)
+        or not isinstance(toxicity, int | float)
+        or not 0 <= toxicity <= 1
+    ):
         problems.append(f"toxicity {toxicity!r} must be between 0 and 1")
     if problems:
         raise InvalidRequest("; ".join(problems))
 
 
-def _attribute_problems(type_: str, known: tuple[str, ...], attributes: Mapping[str, int]) -> list[str]:
+def _attribute_problems(
+    type_: str, known: tuple[str, ...], attributes: Mapping[str, int]
+) -> list[str]:
     problems = []
     for key, value in attributes.items():
         if key not in known:

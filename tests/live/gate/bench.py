@@ -1,4 +1,6 @@
-"""A whole gate made short, run as users run it: a process in a suite folder, with a terminal's signals and an exit code."""
+"""A whole gate made short, run as users run it: a process in a suite folder, with a terminal's
+signals and an exit code.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ spec:
   objectives: [{displayName: two nines, target: 0.99}]
 ---
 """
-# Generous about the generator: these tests are about the course of a run, on machines whose other core is busy.
+# Generous about the generator: these tests are about the course of a run, on machines whose other
+# core is busy.
 GATE = """\
 apiVersion: stormgate.dev/v1
 kind: ReleaseGate
@@ -92,7 +95,9 @@ class Suite:
         max_fault: str = "60s",
         workers: int = 1,
     ) -> None:
-        """`fault` "" is a gate without any. Unless said otherwise failover is judged when there is one."""
+        """`fault` "" is a gate without any. Unless said otherwise failover is judged when there is
+        one.
+        """
         text = GATE.format(
             steady=steady,
             faults=fault or "[]",
@@ -146,20 +151,27 @@ class Gate:
         deadline = time.monotonic() + within_s
         while not (value := happened()):
             self.note_descendants()
-            assert self.process.poll() is None, f"the gate ended ({self.process.returncode}) before {what}:\n{self.said()}"
+            assert self.process.poll() is None, (
+                f"the gate ended ({self.process.returncode}) before {what}:\n{self.said()}"
+            )
             assert time.monotonic() < deadline, f"no {what} within {within_s:g} s:\n{self.said()}"
             time.sleep(0.05)
         self.note_descendants()
         return value
 
     def until_event(self, event: str, **fields: str) -> None:
-        self.until(lambda: any(is_event(row, event, fields) for row in self.timeline()), f"{event} {fields or ''}")
+        self.until(
+            lambda: any(is_event(row, event, fields) for row in self.timeline()),
+            f"{event} {fields or ''}",
+        )
 
     def end(self, within_s: float = 120.0) -> int:
         deadline = time.monotonic() + within_s
         while self.process.poll() is None:
             self.note_descendants()
-            assert time.monotonic() < deadline, f"the gate did not end within {within_s:g} s:\n{self.said()}"
+            assert time.monotonic() < deadline, (
+                f"the gate did not end within {within_s:g} s:\n{self.said()}"
+            )
             time.sleep(0.1)
         return self.process.returncode
 
@@ -199,7 +211,11 @@ class Gate:
     def pid_of(self, word: str) -> int:
         """The oldest process below the gate whose command line has `word`."""
         self.note_descendants()
-        found = [pid for pid, ticks in sorted(self.seen.items()) if start_ticks(pid) == ticks and word in command_line(pid)]
+        found = [
+            pid
+            for pid, ticks in sorted(self.seen.items())
+            if start_ticks(pid) == ticks and word in command_line(pid)
+        ]
         assert found, f"nothing below the gate has {word!r} in its command line"
         return found[0]
 
@@ -210,7 +226,11 @@ def is_event(row: dict[str, Any], event: str, fields: dict[str, str]) -> bool:
 
 def rows_of(path: Path) -> list[dict[str, Any]]:
     try:
-        return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        return [
+            json.loads(line)
+            for line in path.read_bytes().splitlines(keepends=True)
+            if line.endswith(b"\n")
+        ]
     except FileNotFoundError:
         return []
 
@@ -236,6 +256,12 @@ def start_ticks(pid: int) -> int | None:
 
 def command_line(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+        return (
+            Path(f"/proc/{pid}/cmdline")
+            .read_bytes()
+            .replace(b"\0", b" ")
+            .decode(errors="replace")
+            .strip()
+        )
     except OSError:
         return ""

@@ -1,4 +1,6 @@
-"""`stormgate gate` on good days and bad ones: the right exit code, a reason in one line, evidence, and nothing left behind."""
+"""`stormgate gate` on good days and bad ones: the right exit code, a reason in one line, evidence,
+and nothing left behind.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def stormgate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
 
 
-def test_a_healthy_lab_passes_and_the_evidence_stands_alone(suite: Suite, gates: list[Gate]) -> None:
+def test_a_healthy_lab_passes_and_the_evidence_stands_alone(
+    suite: Suite, gates: list[Gate]
+) -> None:
     gates.append(gate := suite.start())
     gate.until_event("run.begin")
     # From the first second there is neither a green nor a gap.
@@ -54,12 +58,17 @@ def test_a_healthy_lab_passes_and_the_evidence_stands_alone(suite: Suite, gates:
     assert gate.left_running() == []
     verdict = gate.verdict()
     assert (verdict["verdict"], verdict["exit_code"]) == ("PASS", 0)
-    assert {o["name"]: o["verdict"] for o in verdict["objectives"]} == {"availability": "PASS", "failover": "PASS"}
+    assert {o["name"]: o["verdict"] for o in verdict["objectives"]} == {
+        "availability": "PASS",
+        "failover": "PASS",
+    }
     assert ET.parse(gate.folder / "junit.xml").getroot().findall(".//failure") == []
 
     phases = [row["phase"] for row in gate.timeline() if row["event"] == "phase.begin"]
     assert phases == ["warmup", "steady", "fault[region-loss]", "recovery[region-loss]", "final"]
-    order = [row["event"] for row in gate.timeline() if row["event"].startswith(("fault.", "chaos."))]
+    order = [
+        row["event"] for row in gate.timeline() if row["event"].startswith(("fault.", "chaos."))
+    ]
     assert order == [
         "chaos.begin",
         "fault.requested",
@@ -86,15 +95,27 @@ def test_two_workers_serve_a_flash_crowd_and_end_whole(suite: Suite, gates: list
     assert [row for row in events if row["event"] == "load.lost"] == []
     (cleared,) = [row["at_ns"] for row in events if row["event"] == "fault.cleared"]
     (observed,) = [row["at_ns"] for row in events if row["event"] == "fault.observed"]
-    seconds = [json.loads(line) for line in (gate.folder / "generator.ndjson").read_text().splitlines()]
+    seconds = [
+        json.loads(line) for line in (gate.folder / "generator.ndjson").read_text().splitlines()
+    ]
     assert {row["worker"] for row in seconds if row["final"]} == {"worker-0", "worker-1"}
 
     def planned_per_s(begin_ns: float, end_ns: float) -> float:
-        whole = [row for row in seconds if begin_ns <= row["at_ns"] - row["window_s"] * 1e9 and row["at_ns"] <= end_ns]
-        return float(sum(row["planned"] for row in whole) / sum(row["window_s"] for row in whole) * 2)
+        whole = [
+            row
+            for row in seconds
+            if begin_ns <= row["at_ns"] - row["window_s"] * 1e9 and row["at_ns"] <= end_ns
+        ]
+        return float(
+            sum(row["planned"] for row in whole) / sum(row["window_s"] for row in whole) * 2
+        )
 
-    (begun,) = [row["at_ns"] for row in events if row["event"] == "phase.begin" and row["phase"] == "steady"]
-    (ended,) = [row["at_ns"] for row in events if row["event"] == "phase.end" and row["phase"] == "steady"]
+    (begun,) = [
+        row["at_ns"] for row in events if row["event"] == "phase.begin" and row["phase"] == "steady"
+    ]
+    (ended,) = [
+        row["at_ns"] for row in events if row["event"] == "phase.end" and row["phase"] == "steady"
+    ]
     calm, crowd = planned_per_s(begun, ended), planned_per_s(observed, cleared - 1e9)
     assert 2 < crowd / calm < 4
     assert planned_per_s(cleared, seconds[-1]["at_ns"]) < 2 * calm
@@ -102,7 +123,9 @@ def test_two_workers_serve_a_flash_crowd_and_end_whole(suite: Suite, gates: list
     assert [order.get("factor") for order in orders] == [3.0, None]
 
 
-def test_ctrl_c_in_the_middle_of_a_fault_undoes_it_and_says_aborted(suite: Suite, gates: list[Gate]) -> None:
+def test_ctrl_c_in_the_middle_of_a_fault_undoes_it_and_says_aborted(
+    suite: Suite, gates: list[Gate]
+) -> None:
     gates.append(gate := suite.start())
     gate.until_event("fault.observed")
     gate.interrupt()
@@ -110,21 +133,30 @@ def test_ctrl_c_in_the_middle_of_a_fault_undoes_it_and_says_aborted(suite: Suite
     assert gate.left_running() == []
     assert gate.verdict()["verdict"] == "ABORTED"
     assert "stopped by SIGINT" in gate.said()
-    assert [row["event"] for row in gate.timeline() if row["event"] == "fault.cleared"] == ["fault.cleared"]
+    assert [row["event"] for row in gate.timeline() if row["event"] == "fault.cleared"] == [
+        "fault.cleared"
+    ]
 
 
 @pytest.mark.parametrize("moment", ["target", "load", "warmup"])
 def test_ctrl_c_before_anything_is_broken(suite: Suite, gates: list[Gate], moment: str) -> None:
     gates.append(gate := suite.start())
     said = {"target": "target", "load": "load", "warmup": "warmup"}[moment]
-    gate.until(lambda: any(line.split()[-1:] == [said] or f" {said} " in line for line in gate.said().splitlines()), said)
+    gate.until(
+        lambda: any(
+            line.split()[-1:] == [said] or f" {said} " in line for line in gate.said().splitlines()
+        ),
+        said,
+    )
     gate.interrupt()
     assert gate.end(60) == 5, gate.said()
     assert gate.left_running() == []
     assert gate.verdict()["verdict"] == "ABORTED"
 
 
-def test_a_load_process_that_dies_leaves_the_release_undecided(suite: Suite, gates: list[Gate]) -> None:
+def test_a_load_process_that_dies_leaves_the_release_undecided(
+    suite: Suite, gates: list[Gate]
+) -> None:
     suite.write_gate(steady="20s", fault="")
     gates.append(gate := suite.start())
     gate.until_event("phase.begin", phase="steady")
@@ -160,7 +192,9 @@ def test_a_guard_stops_a_fault_that_lasts_too_long(suite: Suite, gates: list[Gat
     gates.append(gate := suite.start())
     assert gate.end() == 5, gate.said()
     assert "guard: a fault has lasted" in gate.said()
-    assert [row["event"] for row in gate.timeline() if row["event"] == "fault.cleared"] == ["fault.cleared"]
+    assert [row["event"] for row in gate.timeline() if row["event"] == "fault.cleared"] == [
+        "fault.cleared"
+    ]
     assert gate.left_running() == []
 
 
@@ -170,7 +204,10 @@ def test_a_run_that_can_only_fail_ends_early_if_so_asked(suite: Suite, gates: li
     gates.append(gate := suite.start())
     assert gate.end() == 1, gate.said()
     assert gate.left_running() == []
-    assert [row["phase"] for row in gate.timeline() if row["event"] == "phase.begin"] == ["warmup", "steady"]
+    assert [row["phase"] for row in gate.timeline() if row["event"] == "phase.begin"] == [
+        "warmup",
+        "steady",
+    ]
     assert [row["why"] for row in gate.timeline() if row["event"] == "run.certain"]
     assert {o["name"]: o["verdict"] for o in gate.verdict()["objectives"]}["availability"] == "FAIL"
 
@@ -188,7 +225,9 @@ spec:
 """
 
 
-def test_a_target_that_answers_nothing_is_told_apart_before_anything_is_broken(suite: Suite, gates: list[Gate]) -> None:
+def test_a_target_that_answers_nothing_is_told_apart_before_anything_is_broken(
+    suite: Suite, gates: list[Gate]
+) -> None:
     (suite.folder / "targets" / "dead.yaml").write_text(DEAD_TARGET)
     suite.write_gate(target="dead.yaml", fault="")
     gates.append(gate := suite.start())
@@ -208,7 +247,11 @@ def test_a_lab_that_cannot_start_says_why_in_one_line(suite: Suite, gates: list[
 
 
 def test_wrong_documents_start_nothing(suite: Suite, gates: list[Gate]) -> None:
-    text = suite.gate.read_text().replace("ratePerS: 200", "ratePerSec: 200").replace("sloRefs: [answers]", "sloRefs: [answer]")
+    text = (
+        suite.gate.read_text()
+        .replace("ratePerS: 200", "ratePerSec: 200")
+        .replace("sloRefs: [answers]", "sloRefs: [answer]")
+    )
     suite.gate.write_text(text)
     gates.append(gate := suite.start())
     assert gate.end(30) == 2, gate.said()

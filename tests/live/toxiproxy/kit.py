@@ -25,7 +25,9 @@ _NUMBERS = itertools.count(1)
 
 
 def choice_for(kind: str) -> ServerChoice:
-    """The embedded server, or the real one of the pinned version (built once per machine); skips where it cannot be had."""
+    """The embedded server, or the real one of the pinned version (built once per machine); skips
+    where it cannot be had.
+    """
     if kind == "embedded":
         return server.embedded_choice()
     target = build.cache_path()
@@ -33,7 +35,10 @@ def choice_for(kind: str) -> ServerChoice:
         try:
             build.build(target, print)
         except (build.BuildError, OSError) as error:
-            pytest.skip(f"NOT TESTED against the real toxiproxy-server {build.VERSION}: it cannot be had here: {error}")
+            pytest.skip(
+                f"NOT TESTED against the real toxiproxy-server {build.VERSION}: it cannot be "
+                f"had here: {error}"
+            )
     return ServerChoice("binary", build.VERSION, "the tests' own", target)
 
 
@@ -59,9 +64,19 @@ class Toxi:
     def real(self) -> bool:
         return self.kind == "real"
 
-    def raw(self, method: str, path: str, body: Any = None, *, agent: str = "test", timeout_s: float = 10) -> Reply:
+    def raw(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        agent: str = "test",
+        timeout_s: float = 10,
+    ) -> Reply:
         """`body` as it is when bytes, else as JSON."""
-        connection = http.client.HTTPConnection(urlsplit(self.running.url).netloc, timeout=timeout_s)
+        connection = http.client.HTTPConnection(
+            urlsplit(self.running.url).netloc, timeout=timeout_s
+        )
         payload = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         try:
             connection.request(method, path, payload, {"User-Agent": agent})
@@ -79,7 +94,15 @@ class Toxi:
             self.toxic(name, **toxic)
         return name
 
-    def toxic(self, proxy: str, type: str, *, stream: str = "downstream", toxicity: float = 1, **attributes: int) -> str:
+    def toxic(
+        self,
+        proxy: str,
+        type: str,
+        *,
+        stream: str = "downstream",
+        toxicity: float = 1,
+        **attributes: int,
+    ) -> str:
         """Add a toxic without our client's checks; its name."""
         body = {"type": type, "stream": stream, "toxicity": toxicity, "attributes": attributes}
         reply = self.raw("POST", f"/proxies/{proxy}/toxics", body)
@@ -107,7 +130,9 @@ def running(kind: str, log_path: Path, *extra: str):
     else:
         argv = [*server._argv(choice, "127.0.0.1", 0), *extra]
         process = processes.spawn(argv, log_path=log_path, new_session=True)
-        started = RunningServer(server._wait_listening(process, "127.0.0.1", 0, log_path), choice, process)
+        started = RunningServer(
+            server._wait_listening(process, "127.0.0.1", 0, log_path), choice, process
+        )
     try:
         yield Toxi(kind, started)
     finally:
@@ -157,7 +182,9 @@ def _echo(sock: socket.socket) -> None:
 
 @contextmanager
 def black_hole():
-    """An address whose connects neither succeed nor fail: a listening socket whose backlog is full."""
+    """An address whose connects neither succeed nor fail: a listening socket whose backlog is
+    full.
+    """
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -216,7 +243,9 @@ def wait_until(condition, deadline_s: float = 10.0) -> bool:
 
 
 def error_of(reply: Reply) -> str:
-    """The message of an error answer, once its shape is checked: http.Error overwrites the type Toxiproxy means."""
+    """The message of an error answer, once its shape is checked: http.Error overwrites the type
+    Toxiproxy means.
+    """
     assert reply.headers["content-type"].startswith("text/plain")
     assert reply.json["status"] == reply.status
     assert set(reply.json) == {"error", "status"}

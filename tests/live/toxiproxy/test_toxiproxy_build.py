@@ -1,7 +1,7 @@
 """Building the real server into our cache: once, whole or not at all, and never without an end.
 
-The compiler is a script here, so that these run anywhere and in no time; that the true one builds the true server is
-what the conformance suite stands on.
+The compiler is a script here, so that these run anywhere and in no time; that the true one builds
+the true server is what the conformance suite stands on.
 """
 
 import fcntl
@@ -44,9 +44,15 @@ def test_a_build(tmp_path):
     env = builds(tmp_path) | {"GOFLAGS": "-mod=vendor", "GOOS": "plan9", "GOWORK": "/x"}
     said = []
     choice = server.ensure_binary(said.append, env)
-    assert (choice.kind, choice.path, choice.version) == ("binary", build.cache_path(env), build.VERSION)
+    assert (choice.kind, choice.path, choice.version) == (
+        "binary",
+        build.cache_path(env),
+        build.VERSION,
+    )
     assert "built from source" in said[-1]
-    seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line)
+    seen = dict(
+        line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines() if "=" in line
+    )
     assert (seen["CGO_ENABLED"], seen["GOFLAGS"], seen["GOWORK"]) == ("0", "-modcacherw", "off")
     assert "GOOS" not in seen
     args = (tmp_path / "args").read_text()
@@ -60,9 +66,16 @@ def test_a_build(tmp_path):
 
 def test_two_builds_at_once_are_one(tmp_path):
     env = builds(tmp_path, sleep="0.5")
-    code = "from stormgate.toxiproxy import server; print(server.ensure_binary(lambda _: None).kind)"
+    code = (
+        "from stormgate.toxiproxy import server; print(server.ensure_binary(lambda _: None).kind)"
+    )
     child_env = {**env, "PYTHONPATH": os.pathsep.join(sys.path)}
-    both = [subprocess.Popen([sys.executable, "-c", code], env=child_env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", code], env=child_env, stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(2)
+    ]
     assert [process.communicate(timeout=60)[0] for process in both] == ["binary\n", "binary\n"]
     assert (tmp_path / "runs").read_text() == "run\n"
 
@@ -79,7 +92,9 @@ def test_what_cannot_be_built_leaves_nothing_and_says_why(tmp_path, trouble, mon
         env = compiler(tmp_path, "exit 1")
         (tmp_path / "bin" / "go").unlink()
         env["PATH"] = f"{tmp_path}/bin"
-    monkeypatch.setattr(build, "_installer", lambda *_: ["/bin/sh", "-c", "echo no index >&2; exit 1"])
+    monkeypatch.setattr(
+        build, "_installer", lambda *_: ["/bin/sh", "-c", "echo no index >&2; exit 1"]
+    )
     said = []
     begin = time.monotonic()
     if trouble == "hangs":
@@ -90,7 +105,10 @@ def test_what_cannot_be_built_leaves_nothing_and_says_why(tmp_path, trouble, mon
         choice = server.ensure_binary(said.append, env)
         assert choice.kind == "embedded"
         assert "no index" in choice.why
-        wanted = {"fails": "no such host", "wrong version": "says it is 'toxiproxy-server version git'"}.get(trouble, "")
+        wanted = {
+            "fails": "no such host",
+            "wrong version": "says it is 'toxiproxy-server version git'",
+        }.get(trouble, "")
         assert any(wanted in line for line in said)
     assert left_in_cache(env) == ["toxiproxy-server.lock"]
 

@@ -1,7 +1,8 @@
-"""One suite for the real Toxiproxy and the embedded server: the HTTP API of server and proxies, row by row.
+"""One suite for the real Toxiproxy and the embedded server: the HTTP API of server and proxies, row
+by row.
 
-Toxics over HTTP and what they do to connections are in the files beside this one. Where the two servers differ on
-purpose (docs/toxiproxy.md) a test says so with `toxi.real`.
+Toxics over HTTP and what they do to connections are in the files beside this one. Where the two
+servers differ on purpose (docs/toxiproxy.md) a test says so with `toxi.real`.
 """
 
 import json
@@ -59,27 +60,34 @@ def test_unknown_routes_and_methods(toxi, proxy, method, path, status):
 
 
 def test_request_id_only_on_matched_routes(toxi):
-    first, second = (toxi.raw("GET", "/proxies/none").headers["x-toxiproxy-request-id"] for _ in range(2))
+    first, second = (
+        toxi.raw("GET", "/proxies/none").headers["x-toxiproxy-request-id"] for _ in range(2)
+    )
     assert first != second
     assert "x-toxiproxy-request-id" not in toxi.raw("GET", "/nothing").headers
 
 
 def received(toxi, proxy: str) -> dict[str, float]:
     """The counter of received bytes by direction."""
-    lines = [line for line in toxi.raw("GET", "/metrics").text.splitlines() if f'proxy="{proxy}"' in line]
+    lines = [
+        line for line in toxi.raw("GET", "/metrics").text.splitlines() if f'proxy="{proxy}"' in line
+    ]
     mine = [line for line in lines if line.startswith("toxiproxy_proxy_received_bytes_total{")]
     return {line.split('direction="')[1].split('"')[0]: float(line.split()[-1]) for line in mine}
 
 
 def test_metrics_with_the_flag(shared, tmp_path):
-    with running(shared.kind, tmp_path / "log", "-proxy-metrics" if shared.real else "--proxy-metrics") as toxi:
+    with running(
+        shared.kind, tmp_path / "log", "-proxy-metrics" if shared.real else "--proxy-metrics"
+    ) as toxi:
         upstream = Upstream()
         try:
             name = toxi.proxy(upstream.address)
             with toxi.connect(name) as sock:
                 sock.sendall(b"12345")
                 assert sock.recv(5)
-            # The real server counts when a connection closes; the embedded one must not forget it then.
+            # The real server counts when a connection closes; the embedded one must not forget it
+            # then.
             assert wait_until(lambda: received(toxi, name) == {"upstream": 5, "downstream": 5})
             time.sleep(0.1)
             assert received(toxi, name) == {"upstream": 5, "downstream": 5}
@@ -100,12 +108,14 @@ def test_list_is_keyed_by_name(toxi, proxy):
 
 
 def test_create_defaults(toxi):
-    reply = toxi.raw("POST", "/proxies", {"name": "a", "upstream": "no.such.host:80", "listen": "127.0.0.1:0"})
+    reply = toxi.raw(
+        "POST", "/proxies", {"name": "a", "upstream": "no.such.host:80", "listen": "127.0.0.1:0"}
+    )
     assert (reply.status, reply.headers["content-type"]) == (201, "application/json")
     port = int(reply.json["listen"].rpartition(":")[2])
     assert port > 0
     assert known(reply.json) == {
-        "name": "a", "listen": f"127.0.0.1:{port}", "upstream": "no.such.host:80", "enabled": True, "toxics": [],
+        "name": "a", "listen": f"127.0.0.1:{port}", "upstream": "no.such.host:80", "enabled": True, "toxics": [],  # noqa: E501
     }  # fmt: skip
 
 
@@ -117,7 +127,11 @@ def test_create_without_listen_takes_every_interface(toxi):
 
 
 def test_create_disabled_and_by_host_name(toxi):
-    made = toxi.raw("POST", "/proxies", {"name": "a", "upstream": NOWHERE, "listen": "localhost:0", "enabled": False})
+    made = toxi.raw(
+        "POST",
+        "/proxies",
+        {"name": "a", "upstream": NOWHERE, "listen": "localhost:0", "enabled": False},
+    )
     assert (made.json["enabled"], made.json["listen"]) == (False, "localhost:0")
     listen = toxi.raw("PATCH", "/proxies/a", {"enabled": True}).json["listen"]
     assert listen.startswith("127.0.0.1:")
@@ -146,7 +160,7 @@ def test_create_refused(toxi, body, message):
 
 
 def test_go_reads_json_its_own_way(toxi):
-    body = b'{"NAME": "a", "Upstream": "x:1", "listen": "127.0.0.1:0", "enabled": null, "other": [1.5]} trailing'
+    body = b'{"NAME": "a", "Upstream": "x:1", "listen": "127.0.0.1:0", "enabled": null, "other": [1.5]} trailing'  # noqa: E501
     reply = toxi.raw("POST", "/proxies", body)
     assert reply.status == 201
     assert reply.json["enabled"] is True
@@ -177,9 +191,15 @@ def test_show(toxi, proxy):
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
 def test_update(toxi, proxy, method):
     before = toxi.client.get("web")
-    reply = toxi.raw(method, "/proxies/web", {"name": "other", "upstream": "127.0.0.1:2", "enabled": False})
+    reply = toxi.raw(
+        method, "/proxies/web", {"name": "other", "upstream": "127.0.0.1:2", "enabled": False}
+    )
     assert reply.status == 200
-    assert (reply.json["name"], reply.json["upstream"], reply.json["enabled"]) == ("web", "127.0.0.1:2", False)
+    assert (reply.json["name"], reply.json["upstream"], reply.json["enabled"]) == (
+        "web",
+        "127.0.0.1:2",
+        False,
+    )
     assert reply.json["listen"] == before.listen
     assert len(reply.json["toxics"]) == 1
     assert toxi.raw(method, "/proxies/web", {"enabled": True}).json["listen"] == before.listen
@@ -221,7 +241,10 @@ def spec(name: str, **more) -> dict:
 def test_populate(toxi):
     reply = toxi.raw("POST", "/populate", [spec("a"), spec("b", enabled=False)])
     assert (reply.status, reply.headers["content-type"]) == (201, "application/json")
-    assert [(item["name"], item["enabled"]) for item in reply.json["proxies"]] == [("a", True), ("b", False)]
+    assert [(item["name"], item["enabled"]) for item in reply.json["proxies"]] == [
+        ("a", True),
+        ("b", False),
+    ]
     assert set(reply.json) == {"proxies"}
 
 
@@ -234,8 +257,13 @@ def test_populate_keeps_what_is_the_same_and_replaces_what_is_not(toxi, proxy):
     before = toxi.client.get("web")
     same = toxi.raw("POST", "/populate", [spec("web", listen=before.listen, enabled=False)])
     assert (same.json["proxies"][0]["enabled"], len(same.json["proxies"][0]["toxics"])) == (True, 1)
-    other = toxi.raw("POST", "/populate", [spec("web", listen=before.listen, upstream="127.0.0.1:2")])
-    assert (other.json["proxies"][0]["upstream"], other.json["proxies"][0]["toxics"]) == ("127.0.0.1:2", [])
+    other = toxi.raw(
+        "POST", "/populate", [spec("web", listen=before.listen, upstream="127.0.0.1:2")]
+    )
+    assert (other.json["proxies"][0]["upstream"], other.json["proxies"][0]["toxics"]) == (
+        "127.0.0.1:2",
+        [],
+    )
 
 
 @pytest.mark.parametrize(
@@ -243,7 +271,12 @@ def test_populate_keeps_what_is_the_same_and_replaces_what_is_not(toxi, proxy):
     [
         ([spec("a"), {"name": "b"}], 400, "missing required field: upstream at proxy 2", []),
         ([spec("a"), {"upstream": NOWHERE}], 400, "missing required field: name at proxy 2", []),
-        ([spec("a"), spec("b", listen="192.0.2.1:0"), spec("c")], 500, "listen tcp 192.0.2.1:0", ["a"]),
+        (
+            [spec("a"), spec("b", listen="192.0.2.1:0"), spec("c")],
+            500,
+            "listen tcp 192.0.2.1:0",
+            ["a"],
+        ),
         ({}, 400, "bad request body: ", []),
         (["a"], 400, "bad request body: ", []),
     ],
@@ -308,7 +341,13 @@ print(json.dumps([server.running(), toxics, down, up, left, names, sorted(server
 
 def test_toxiproxy_python_works_unchanged(toxi):
     port = toxi.running.url.rpartition(":")[2]
-    done = subprocess.run([sys.executable, "-c", SCRIPT, port], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, port],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     toxics = {"latency_downstream": {"latency": 25, "jitter": 0}}
     assert json.loads(done.stdout) == [True, toxics, False, True, 0, ["more", "theirs"], []]

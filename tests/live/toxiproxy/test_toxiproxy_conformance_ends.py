@@ -4,13 +4,23 @@ import socket
 import time
 
 import pytest
-from tests.live.toxiproxy.kit import Upstream, ends, ping, read_all, read_exactly, stalls, wait_until
+from tests.live.toxiproxy.kit import (
+    Upstream,
+    ends,
+    ping,
+    read_all,
+    read_exactly,
+    stalls,
+    wait_until,
+)
 
 pytestmark = pytest.mark.live
 
 
 def test_an_end_closes_both_directions(toxi):
-    """Toxiproxy closes the whole other socket on a half-close; the answer to a half-closed request is lost."""
+    """Toxiproxy closes the whole other socket on a half-close; the answer to a half-closed request
+    is lost.
+    """
     seen = []
 
     def handle(sock):
@@ -93,7 +103,9 @@ def test_reset_peer_only_ends_open_ones(toxi, echo):
 
 
 def test_removing_a_reset_under_way_ends_the_connection(toxi, echo):
-    """The real server's call waits until the reset; the embedded one ends the connection at once."""
+    """The real server's call waits until the reset; the embedded one ends the connection at
+    once.
+    """
     name = toxi.proxy(echo.address)
     with toxi.connect(name) as sock:
         ping(sock)

@@ -12,7 +12,7 @@ def test_toxic_defaults(toxi, proxy):
     reply = toxi.raw("POST", "/proxies/web/toxics", {"type": "slow_close"})
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert reply.json == {
-        "attributes": {"delay": 0}, "name": "slow_close_downstream", "type": "slow_close", "stream": "downstream",
+        "attributes": {"delay": 0}, "name": "slow_close_downstream", "type": "slow_close", "stream": "downstream",  # noqa: E501
         "toxicity": 1,
     }  # fmt: skip
     assert toxi.raw("GET", "/proxies/web/toxics/slow_close_downstream").json == reply.json
@@ -38,13 +38,19 @@ def test_every_toxic_reads_back(toxi, type_, attributes, stream):
     reply = toxi.raw("POST", "/proxies/web/toxics", body)
     assert (reply.status, reply.json) == (200, body)
     assert toxi.raw("GET", "/proxies/web/toxics").json == [body]
-    assert toxi.client.update_toxic("web", "x", attributes, toxicity=0.7).toxicity == pytest.approx(0.7)
+    assert toxi.client.update_toxic("web", "x", attributes, toxicity=0.7).toxicity == pytest.approx(
+        0.7
+    )
 
 
 def test_toxics_are_listed_upstream_first(toxi, proxy):
     toxi.client.add_toxic("web", "noop", {}, name="second")
     toxi.client.add_toxic("web", "noop", {}, stream="upstream")
-    assert [toxic.name for toxic in toxi.client.toxics("web")] == ["noop_upstream", "latency_downstream", "second"]
+    assert [toxic.name for toxic in toxi.client.toxics("web")] == [
+        "noop_upstream",
+        "latency_downstream",
+        "second",
+    ]
     assert error_of(toxi.raw("GET", "/proxies/none/toxics")) == "proxy not found"
 
 
@@ -53,9 +59,17 @@ def test_toxics_are_listed_upstream_first(toxi, proxy):
     [
         ({"type": "nonsense"}, 400, "invalid toxic type"),
         ({}, 400, "invalid toxic type"),
-        ({"type": "noop", "stream": "x"}, 400, "stream was invalid, can be either upstream or downstream"),
+        (
+            {"type": "noop", "stream": "x"},
+            400,
+            "stream was invalid, can be either upstream or downstream",
+        ),
         ({"type": "latency"}, 409, "toxic already exists"),
-        ({"type": "noop", "stream": "upstream", "name": "latency_downstream"}, 409, "toxic already exists"),
+        (
+            {"type": "noop", "stream": "upstream", "name": "latency_downstream"},
+            409,
+            "toxic already exists",
+        ),
         (b"", 400, "bad request body: EOF"),
         ({"type": "noop", "attributes": 5}, 400, "bad request body: "),
         ({"type": "noop", "toxicity": 1e300}, 400, "bad request body: "),
@@ -77,7 +91,12 @@ def test_toxic_refused(toxi, proxy, body, status, message):
 
 def test_what_the_server_accepts_without_a_word(toxi, proxy):
     """Why our client checks before it sends: none of this does what was meant."""
-    body = {"type": "timeout", "toxicity": 7, "stream": "UPSTREAM", "attributes": {"timout": 5, "timeout": -3}}
+    body = {
+        "type": "timeout",
+        "toxicity": 7,
+        "stream": "UPSTREAM",
+        "attributes": {"timout": 5, "timeout": -3},
+    }
     reply = toxi.raw("POST", "/proxies/web/toxics", body)
     assert reply.status == 200
     assert (reply.json["attributes"], reply.json["toxicity"]) == ({"timeout": -3}, 7)
@@ -85,14 +104,22 @@ def test_what_the_server_accepts_without_a_word(toxi, proxy):
 
 
 def test_slicer_of_size_zero(toxi, proxy):
-    """The real server takes it and dies of the first byte (tested apart); the embedded one says no."""
+    """The real server takes it and dies of the first byte (tested apart); the embedded one says
+    no.
+    """
     reply = toxi.raw("POST", "/proxies/web/toxics", {"type": "slicer"})
     assert reply.status == (200 if toxi.real else 400)
 
 
 @pytest.mark.parametrize("method", ["PATCH", "POST"])
 def test_toxic_update_changes_attributes_and_toxicity_alone(toxi, proxy, method):
-    change = {"name": "x", "type": "timeout", "stream": "upstream", "toxicity": 0.3, "attributes": {"jitter": 2}}
+    change = {
+        "name": "x",
+        "type": "timeout",
+        "stream": "upstream",
+        "toxicity": 0.3,
+        "attributes": {"jitter": 2},
+    }
     reply = toxi.raw(method, "/proxies/web/toxics/latency_downstream", change)
     assert reply.status == 200
     assert reply.json == {

@@ -90,7 +90,9 @@ def test_latency_delays_a_stream_but_does_not_thin_it(toxi, echo):
             sock.sendall(b"%02d" % index)
             time.sleep(0.002)
         assert read_exactly(sock, 40) == b"".join(b"%02d" % index for index in range(20))
-        assert 0.06 <= time.monotonic() - begin < 0.06 + 20 * 0.06 / 2, "each piece 60 ms, not one after another"
+        assert 0.06 <= time.monotonic() - begin < 0.06 + 20 * 0.06 / 2, (
+            "each piece 60 ms, not one after another"
+        )
 
 
 def test_jitter_spreads_and_keeps_the_order(toxi, echo):
@@ -131,7 +133,9 @@ def test_toxicity_is_drawn_again_on_update(toxi, echo):
 
 
 def test_toxicity_when_another_toxic_is_chained(toxi, echo):
-    """The real server draws the toxic before it again; the embedded one leaves connections as they are."""
+    """The real server draws the toxic before it again; the embedded one leaves connections as they
+    are.
+    """
     name = toxi.proxy(echo.address, type="latency", latency=600, toxicity=0.5)
     socks = [toxi.connect(name) for _ in range(40)]
 
@@ -201,7 +205,9 @@ def test_a_chain_of_all_keeps_every_byte(toxi, echo, stream):
     with toxi.connect(name) as sock:
         writer = threading.Thread(target=sock.sendall, args=(data,))
         writer.start()
-        assert hashlib.sha256(read_exactly(sock, len(data))).digest() == hashlib.sha256(data).digest()
+        assert (
+            hashlib.sha256(read_exactly(sock, len(data))).digest() == hashlib.sha256(data).digest()
+        )
         writer.join()
 
 
@@ -240,6 +246,7 @@ def test_a_sender_is_held_back(toxi, held_by):
         with suppress(TimeoutError):
             while sent < 100_000_000:
                 sent += sock.send(b"x" * 65536)
-        # Kernel buffers take some megabytes on each hop; without backpressure it would be all of it.
+        # Kernel buffers take some megabytes on each hop; without backpressure it would be all of
+        # it.
         assert sent < 50_000_000
     upstream.close()

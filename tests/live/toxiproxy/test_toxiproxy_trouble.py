@@ -45,7 +45,9 @@ def own(request, tmp_path):
 
 
 def test_a_black_holed_upstream(own, echo):
-    """The real server wedges: the call returns in bounded time, typed, and a restart is the way out. Ours does not."""
+    """The real server wedges: the call returns in bounded time, typed, and a restart is the way
+    out. Ours does not.
+    """
     with black_hole() as hole:
         client = Client(own.running.url, timeout_s=1.5)
         client.create("hole", hole)
@@ -115,13 +117,17 @@ def test_a_slicer_of_size_zero(own, echo):
             assert sock.recv(100)
             assert client.version()
             return
-        assert wait_until(lambda: own.running.process.poll() is not None, 60), "the real server dies of it"
+        assert wait_until(lambda: own.running.process.poll() is not None, 60), (
+            "the real server dies of it"
+        )
     with pytest.raises(ServerUnreachable):
         client.ensure_no_toxic("web", "slicer_downstream")
 
 
 def test_reset_is_ours_and_whole(own):
-    """With one proxy that cannot start the server's own reset leaves toxics behind; ours names the one and does the rest."""
+    """With one proxy that cannot start the server's own reset leaves toxics behind; ours names the
+    one and does the rest.
+    """
     client = own.client
     with socket.create_server(("127.0.0.1", 0)) as taken:
         client.create("bad", NOWHERE, f"127.0.0.1:{taken.getsockname()[1]}", enabled=False)
@@ -147,12 +153,19 @@ def test_undo_can_be_repeated(toxi, echo):
     client = toxi.client
     client.create("web", echo.address)
     for _ in range(2):
-        assert client.ensure_toxic("web", "latency", {"latency": 5}, name="slow").attributes["latency"] == 5
-        assert client.ensure_toxic("web", "latency", {"jitter": 3}, name="slow", toxicity=0.5).attributes == {
+        assert (
+            client.ensure_toxic("web", "latency", {"latency": 5}, name="slow").attributes["latency"]
+            == 5
+        )
+        assert client.ensure_toxic(
+            "web", "latency", {"jitter": 3}, name="slow", toxicity=0.5
+        ).attributes == {
             "latency": 0,
             "jitter": 3,
         }
-    assert client.ensure_toxic("web", "timeout", {}, name="slow", stream="upstream").type == "timeout"
+    assert (
+        client.ensure_toxic("web", "timeout", {}, name="slow", stream="upstream").type == "timeout"
+    )
     for _ in range(2):
         client.ensure_no_toxic("web", "slow")
         assert client.ensure_enabled("web", False).enabled is False
@@ -160,7 +173,10 @@ def test_undo_can_be_repeated(toxi, echo):
         assert client.ensure_enabled("web").toxics == ()
     for _ in range(2):
         client.ensure_deleted("web")
-    for gone in (lambda: client.ensure_no_toxic("web", "slow"), lambda: client.ensure_enabled("web")):
+    for gone in (
+        lambda: client.ensure_no_toxic("web", "slow"),
+        lambda: client.ensure_enabled("web"),
+    ):
         with pytest.raises(ProxyNotFound):
             gone()
 
@@ -176,7 +192,9 @@ def test_what_is_so_already_is_not_written(toxi, monkeypatch):
 
 
 def test_a_rate_is_never_raised_in_place(toxi, echo, monkeypatch):
-    """The real server may cut out of range and die when it is: seen once in 150 tries timed for it."""
+    """The real server may cut out of range and die when it is: seen once in 150 tries timed for
+    it.
+    """
     client = toxi.client
     client.create("web", echo.address)
     client.add_toxic("web", "bandwidth", {"rate": 0})
@@ -184,7 +202,9 @@ def test_a_rate_is_never_raised_in_place(toxi, echo, monkeypatch):
     with toxi.connect("web") as sock:
         sock.sendall(b"x" * 1000)
         methods = sent_by(client, monkeypatch)
-        assert client.update_toxic("web", "bandwidth_downstream", {"rate": 1000}).attributes == {"rate": 1000}
+        assert client.update_toxic("web", "bandwidth_downstream", {"rate": 1000}).attributes == {
+            "rate": 1000
+        }
         client.update_toxic("web", "slicer_downstream", {"size_variation": 0}, toxicity=0.5)
         assert "PATCH" not in methods
         assert read_exactly(sock, 1000) == b"x" * 1000
@@ -194,7 +214,9 @@ def sent_by(client: Client, monkeypatch) -> list[str]:
     """The methods of all requests from now on."""
     methods, call = [], client._transport.call
     monkeypatch.setattr(
-        client._transport, "call", lambda method, *args, **more: methods.append(method) or call(method, *args, **more)
+        client._transport,
+        "call",
+        lambda method, *args, **more: methods.append(method) or call(method, *args, **more),
     )
     return methods
 
@@ -223,7 +245,7 @@ def test_nothing_is_sent_when_a_fault_is_misspelt(toxi):
     client = toxi.client
     client.create("web", NOWHERE)
     for attributes, more in (
-        ({"latncy": 5}, {}), ({"latency": -1}, {}), ({"latency": 1.5}, {}), ({"latency": 1}, {"toxicity": 1.1}),
+        ({"latncy": 5}, {}), ({"latency": -1}, {}), ({"latency": 1.5}, {}), ({"latency": 1}, {"toxicity": 1.1}),  # noqa: E501
         ({"latency": 1}, {"stream": "sideways"}), ({"latency": 1}, {"name": "a/b"}),
     ):  # fmt: skip
         with pytest.raises(InvalidRequest):
@@ -248,7 +270,11 @@ def test_populate_can_be_repeated_without_moving_a_port(toxi):
     client.add_toxic("a", "noop", {})
     client.set_enabled("a", False)
     second = client.populate(specs)
-    assert (second[0].listen, second[0].enabled, len(second[0].toxics)) == (first[0].listen, True, 1)
+    assert (second[0].listen, second[0].enabled, len(second[0].toxics)) == (
+        first[0].listen,
+        True,
+        1,
+    )
     assert [proxy.name for proxy in client.populate([ProxySpec("a", "127.0.0.1:2")])] == ["a"]
     assert client.get("a").upstream == "127.0.0.1:2"
     assert client.populate([]) == []
@@ -272,7 +298,12 @@ def test_another_http_server(tmp_path):
     try:
         assert wait_until(lambda: server.listening_ports(process.pid))
         client = Client(f"http://127.0.0.1:{server.listening_ports(process.pid).pop()}", 5)
-        for call in (client.version, client.proxies, lambda: client.create("a", NOWHERE), client.reset):
+        for call in (
+            client.version,
+            client.proxies,
+            lambda: client.create("a", NOWHERE),
+            client.reset,
+        ):
             with pytest.raises(UnexpectedAnswer):
                 call()
     finally:
@@ -297,7 +328,11 @@ def test_a_server_killed_between_write_and_read_back(own):
     own.running.process.send_signal(signal.SIGSTOP)
     # The other threads of a process run on until each is scheduled and sees that it is to stop.
     tasks = Path(f"/proc/{own.running.pid}/task")
-    assert wait_until(lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in tasks.glob("*/stat")))
+    assert wait_until(
+        lambda: all(
+            stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in tasks.glob("*/stat")
+        )
+    )
     with pytest.raises(ServerWedged):
         Client(own.running.url, 0.3).set_enabled("web", False)
     own.running.process.kill()
@@ -307,7 +342,9 @@ def test_a_server_killed_between_write_and_read_back(own):
 
 
 def test_a_write_that_did_not_take_is_seen(toxi, monkeypatch):
-    """Another client undoes ours between write and read back: the two really race, here at the one point that counts."""
+    """Another client undoes ours between write and read back: the two really race, here at the one
+    point that counts.
+    """
     client = toxi.client
     client.create("web", NOWHERE)
     call = client._transport.call
@@ -315,7 +352,11 @@ def test_a_write_that_did_not_take_is_seen(toxi, monkeypatch):
     def interfered(method, path, body=None, **more):
         answer = call(method, path, body, **more)
         if method == "PATCH":
-            toxi.raw("PATCH", path, {"enabled": not body["enabled"]} if "enabled" in body else {"toxicity": 0.25})
+            toxi.raw(
+                "PATCH",
+                path,
+                {"enabled": not body["enabled"]} if "enabled" in body else {"toxicity": 0.25},
+            )
         return answer
 
     monkeypatch.setattr(client._transport, "call", interfered)
@@ -332,12 +373,20 @@ def test_a_write_that_did_not_take_is_seen(toxi, monkeypatch):
 
 def test_a_server_dies_with_its_launcher(own, tmp_path):
     code = (
-        "import sys, time\nfrom pathlib import Path\nfrom stormgate.toxiproxy import server, build\n"
+        "import sys, time\nfrom pathlib import Path\nfrom stormgate.toxiproxy import server, "
+        "build\n"
         "choice = server.embedded_choice() if sys.argv[1] == 'embedded' else "
         "server.ServerChoice('binary', build.VERSION, '', Path(sys.argv[2]))\n"
         "print(server.launch(choice, log_path=Path(sys.argv[3])).pid, flush=True)\ntime.sleep(60)"
     )
-    argv = [sys.executable, "-c", code, own.kind, str(build.cache_path()), str(tmp_path / "child.log")]
+    argv = [
+        sys.executable,
+        "-c",
+        code,
+        own.kind,
+        str(build.cache_path()),
+        str(tmp_path / "child.log"),
+    ]
     launcher = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     try:
         pid = int(launcher.stdout.readline())
@@ -369,7 +418,10 @@ def test_which_server_is_chosen(tmp_path):
     target = build.cache_path(nothing)
     target.parent.mkdir(parents=True)
     os.symlink(real, target)
-    assert (server.find_server(nothing).path, server.find_server(nothing).why) == (target, "in our cache")
+    assert (server.find_server(nothing).path, server.find_server(nothing).why) == (
+        target,
+        "in our cache",
+    )
     assert server.ensure_binary(lambda _: None, nothing).path == target
     os.symlink(real, bin_dir / "toxiproxy-server")
     on_path = server.find_server({**nothing, "PATH": str(bin_dir)})

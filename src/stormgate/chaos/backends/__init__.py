@@ -1,7 +1,8 @@
 """Ways to break things, one file each, found by being there: `backends/<name>.py` with a `BACKEND`.
 
-A backend separates planning from doing, so that the undo ledger can hold everything needed to take a fault back *before*
-it exists. It never waits for an effect and never decides whether one is proven: it looks once, and says what it saw.
+A backend separates planning from doing, so that the undo ledger can hold everything needed to take
+a fault back *before* it exists. It never waits for an effect and never decides whether one is
+proven: it looks once, and says what it saw.
 """
 
 from __future__ import annotations
@@ -41,25 +42,33 @@ class Request:
 
 
 class Backend(Protocol):
-    """What every backend offers. All methods may be called from several threads, for different parts.
+    """What every backend offers. All methods may be called from several threads, for different
+    parts.
 
-    `undo_stage` orders the undoing within one fault: lower first (links before the processes that start through them).
+    `undo_stage` orders the undoing within one fault: lower first (links before the processes that
+    start through them).
     """
 
     modes: frozenset[str]
     undo_stage: int
 
     def plan(self, request: Request) -> Record:
-        """Everything needed to apply and to undo, as JSON-ready data. Looks at the part, changes nothing.
+        """Everything needed to apply and to undo, as JSON-ready data. Looks at the part, changes
+        nothing.
 
-        Raises CannotBreak (not this way), NotWhole (its state before could not be told from the fault).
+        Raises CannotBreak (not this way), NotWhole (its state before could not be told from the
+        fault).
         """
 
     def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
-        """Break it; when `stop` is set, end early one way or the other. Raises NotApplied; then it may or may not be broken."""
+        """Break it; when `stop` is set, end early one way or the other. Raises NotApplied; then it
+        may or may not be broken.
+        """
 
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
-        """Take it back. Idempotent; also right for a record that was planned but never applied. Raises UndoFailed."""
+        """Take it back. Idempotent; also right for a record that was planned but never applied.
+        Raises UndoFailed.
+        """
 
     def in_effect(self, part: Component, record: Record) -> Observation:
         """Look once, from outside, whether the fault has its effect."""
@@ -78,6 +87,9 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Backend:
     """The backend of this name. Raises CannotBreak with the names there are."""
     if name not in names():
-        raise CannotBreak(f"no backend {name!r} (there are {', '.join(names())}); `group` components break through their parts")
+        raise CannotBreak(
+            f"no backend {name!r} (there are {', '.join(names())}); `group` components break "
+            "through their parts"
+        )
     backend: Backend = importlib.import_module(f"{__name__}.{name}").BACKEND
     return backend

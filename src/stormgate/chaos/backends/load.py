@@ -1,8 +1,9 @@
 """More load: the streams of a population, or all of them, arrive `factor` times as often.
 
-An order is a row of surge.ndjson in the run folder, which the running load follows (stormgate.load.surge). It names its own end,
-so that a surge is over in time even when everybody who could take it back is dead; and it dies with the load. Whether it has its
-effect is read from generator truth: what the load planned in whole seconds since.
+An order is a row of surge.ndjson in the run folder, which the running load follows
+(stormgate.load.surge). It names its own end, so that a surge is over in time even when everybody
+who could take it back is dead; and it dies with the load. Whether it has its effect is read from
+generator truth: what the load planned in whole seconds since.
 """
 
 from __future__ import annotations
@@ -28,31 +29,45 @@ _LEAST_GROWTH = 1.2  # of all planned requests; what grows less cannot be told f
 
 
 class LoadBackend:
-    """`params`: {factor, population (None: all), for_s, folder}. The component is the load itself and needs no handle."""
+    """`params`: {factor, population (None: all), for_s, folder}. The component is the load itself
+    and needs no handle.
+    """
 
     modes = frozenset({"surge"})
     undo_stage = 0
 
     def plan(self, request: Request) -> Record:
         params = request.params
-        factor, population, for_s = float(params["factor"]), params.get("population"), float(params["for_s"])
+        factor, population, for_s = (
+            float(params["factor"]),
+            params.get("population"),
+            float(params["for_s"]),
+        )
         if not factor > 1 or not for_s > 0:
-            raise CannotBreak(f"a surge needs a factor above 1 and a time above 0, not {factor:g} for {for_s:g} s")
+            raise CannotBreak(
+                f"a surge needs a factor above 1 and a time above 0, not {factor:g} for {for_s:g} s"
+            )
         shares = {one.name: one.share for one in request.target.populations}
         if population is not None and population not in shares:
             raise CannotBreak(
-                f"no population {population!r} in target {request.target.name!r}; it has {', '.join(sorted(shares))}"
+                f"no population {population!r} in target {request.target.name!r}; it has "
+                f"{', '.join(sorted(shares))}"
             )
         share = 1.0 if population is None else shares[population] / (sum(shares.values()) or 1.0)
         growth = 1 + (factor - 1) * share
         if growth < _LEAST_GROWTH:
             raise CannotBreak(
-                f"{factor:g} times the load of {population} ({share:.1%} of all) is {growth:.2f} times all of it: too little to "
+                f"{factor:g} times the load of {population} ({share:.1%} of all) is "
+                f"{growth:.2f} times all of it: too little to "
                 f"be seen; a factor of {1 + (_LEAST_GROWTH - 1) / share:.1f} would be"
             )
-        before = _planned_per_s(Path(params["folder"]), since_ns=time.monotonic_ns() - int(_BEFORE_S * 1e9))
+        before = _planned_per_s(
+            Path(params["folder"]), since_ns=time.monotonic_ns() - int(_BEFORE_S * 1e9)
+        )
         if not before:
-            raise CannotBreak("no open-loop load is running into this run folder: there is nothing to multiply")
+            raise CannotBreak(
+                "no open-loop load is running into this run folder: there is nothing to multiply"
+            )
         return {
             "id": request.token,
             "folder": str(params["folder"]),
@@ -66,7 +81,12 @@ class LoadBackend:
 
     def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
         until_ns = time.monotonic_ns() + int(float(record["for_s"]) * 1e9)
-        order = {"id": record["id"], "factor": record["factor"], "population": record["population"], "until_ns": until_ns}
+        order = {
+            "id": record["id"],
+            "factor": record["factor"],
+            "population": record["population"],
+            "until_ns": until_ns,
+        }
         try:
             _order(record, order)
         except OSError as error:
@@ -84,13 +104,23 @@ class LoadBackend:
         now = _planned_per_s(Path(record["folder"]), since_ns=int(record["planned_ns"]))
         if now is None:
             return Observation(False, "the load has said nothing of a whole second since")
-        return Observation(now >= record["seen_from_per_s"], f"{now:.0f}/s planned, {record['before_per_s']:.0f}/s before")
+        return Observation(
+            now >= record["seen_from_per_s"],
+            f"{now:.0f}/s planned, {record['before_per_s']:.0f}/s before",
+        )
 
     def is_whole(self, part: Component, record: Record) -> Observation:
-        now = _planned_per_s(Path(record["folder"]), since_ns=time.monotonic_ns() - int(_SILENT_S * 1e9), everybody=False)
+        now = _planned_per_s(
+            Path(record["folder"]),
+            since_ns=time.monotonic_ns() - int(_SILENT_S * 1e9),
+            everybody=False,
+        )
         if now is None:
             return Observation(True, "the load has ended")
-        return Observation(now < record["seen_from_per_s"], f"{now:.0f}/s planned, {record['before_per_s']:.0f}/s before")
+        return Observation(
+            now < record["seen_from_per_s"],
+            f"{now:.0f}/s planned, {record['before_per_s']:.0f}/s before",
+        )
 
 
 def _order(record: Record, row: dict[str, Any]) -> None:
@@ -101,9 +131,12 @@ def _order(record: Record, row: dict[str, Any]) -> None:
 def _planned_per_s(folder: Path, *, since_ns: int, everybody: bool = True) -> float | None:
     """What workers say they planned in their newest second that began after `since_ns`, together.
 
-    None when no worker has such a second or, with `everybody`, when one that has not ended has none.
+    None when no worker has such a second or, with `everybody`, when one that has not ended has
+    none.
     """
-    newest = {row["worker"]: row for row in _last_rows(folder / GENERATOR) if row.get("model") == "open"}
+    newest = {
+        row["worker"]: row for row in _last_rows(folder / GENERATOR) if row.get("model") == "open"
+    }
     live = [row for row in newest.values() if not row.get("final")]
     begun = [row for row in live if row["at_ns"] - row["window_s"] * 1e9 >= since_ns]
     if not begun or (everybody and len(begun) < len(live)):
@@ -112,7 +145,9 @@ def _planned_per_s(folder: Path, *, since_ns: int, everybody: bool = True) -> fl
 
 
 def _last_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """The rows in the last part of a growing file: it is looked at many times a second, and may be hours long."""
+    """The rows in the last part of a growing file: it is looked at many times a second, and may be
+    hours long.
+    """
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

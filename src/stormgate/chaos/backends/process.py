@@ -1,7 +1,9 @@
-"""Break local processes with signals, the whole tree of each: a postmaster's children serve on when it alone is stopped.
+"""Break local processes with signals, the whole tree of each: a postmaster's children serve on when
+it alone is stopped.
 
-A process is named by (pid, start ticks) from its pid file, so a successor of its pid is never signalled. It is brought back
-by the component's own `start` argv, which must be idempotent and return when the process answers.
+A process is named by (pid, start ticks) from its pid file, so a successor of its pid is never
+signalled. It is brought back by the component's own `start` argv, which must be idempotent and
+return when the process answers.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ class ProcessBackend:
         part = request.part
         start = part.handle.get("start")
         if not isinstance(start, list | tuple) or not start:
-            raise CannotBreak(f"{part.name}: its handle has no `start`, so it could not be brought back")
+            raise CannotBreak(
+                f"{part.name}: its handle has no `start`, so it could not be brought back"
+            )
         identity = _identity(part)
         if identity is None:
             raise NotWhole(f"{part.name}: no running process behind {part.handle.get('pid_file')}")
@@ -46,7 +50,10 @@ class ProcessBackend:
         if part.observe is not None:
             before = look(part.observe, _BEFORE_S)
             if not before.healthy:
-                raise NotWhole(f"{part.name}: before the fault it was already {before} at {part.observe.address}")
+                raise NotWhole(
+                    f"{part.name}: before the fault it was already {before} at "
+                    f"{part.observe.address}"
+                )
             before_ms = before.latency_ms
         return {
             "mode": request.mode,
@@ -74,7 +81,9 @@ class ProcessBackend:
 
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
         pid, ticks = int(record["pid"]), int(record["start_ticks"])
-        members = {(int(member[0]), int(member[1])) for member in record["tree"]} | set(_tree(pid, ticks))
+        members = {(int(member[0]), int(member[1])) for member in record["tree"]} | set(
+            _tree(pid, ticks)
+        )
         try:
             for member in members:
                 signal_if_same(*member, signal.SIGCONT)
@@ -86,11 +95,21 @@ class ProcessBackend:
     def in_effect(self, part: Component, record: Record) -> Observation:
         mode, pid, ticks = str(record["mode"]), int(record["pid"]), int(record["start_ticks"])
         if mode == "freeze":
-            kernel = Observation(_state(pid, ticks) == "T", f"process {pid} is {_state(pid, ticks) or 'gone'}")
+            kernel = Observation(
+                _state(pid, ticks) == "T", f"process {pid} is {_state(pid, ticks) or 'gone'}"
+            )
         else:
-            kernel = Observation(not alive(pid, ticks), f"process {pid} {'lives' if alive(pid, ticks) else 'is gone'}")
-        if not kernel.seen or part.observe is None or (mode == "freeze" and part.observe.protocol == "tcp"):
-            # A frozen process's port still accepts (the kernel does that), so a bare port cannot show it.
+            kernel = Observation(
+                not alive(pid, ticks),
+                f"process {pid} {'lives' if alive(pid, ticks) else 'is gone'}",
+            )
+        if (
+            not kernel.seen
+            or part.observe is None
+            or (mode == "freeze" and part.observe.protocol == "tcp")
+        ):
+            # A frozen process's port still accepts (the kernel does that), so a bare port cannot
+            # show it.
             return kernel
         before_ms = float(record["before_ms"])
         now = look(part.observe, silence_s(before_ms))
@@ -139,17 +158,24 @@ def _start(part: Component, timeout_s: float) -> None:
                 check=False,
             ).returncode
         except subprocess.TimeoutExpired as error:
-            raise UndoFailed(f"{part.name}: `{' '.join(argv)}` did not return within {timeout_s:.0f} s") from error
+            raise UndoFailed(
+                f"{part.name}: `{' '.join(argv)}` did not return within {timeout_s:.0f} s"
+            ) from error
         except OSError as error:
             raise UndoFailed(f"{part.name}: `{argv[0]}` cannot be run: {error.strerror}") from error
         if code != 0:
             output.seek(0)
             said = output.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-            raise UndoFailed(f"{part.name}: `{' '.join(argv)}` ended with {code}: {said[-1] if said else 'no output'}")
+            raise UndoFailed(
+                f"{part.name}: `{' '.join(argv)}` ended with {code}: "
+                f"{said[-1] if said else 'no output'}"
+            )
 
 
 def _stop_tree(pid: int, ticks: int) -> list[tuple[int, int]]:
-    """Stop the process and all below it; the root first, so that it cannot replace a child meanwhile."""
+    """Stop the process and all below it; the root first, so that it cannot replace a child
+    meanwhile.
+    """
     stopped: list[tuple[int, int]] = []
     while True:
         fresh = [member for member in _tree(pid, ticks) if member not in stopped]

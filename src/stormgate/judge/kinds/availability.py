@@ -1,4 +1,6 @@
-"""availability: in these phases at least `target` of the requests were answered correctly, and within `within_ms` if given."""
+"""availability: in these phases at least `target` of the requests were answered correctly, and
+within `within_ms` if given.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from stormgate.judge.proportion import BadShare, cell_verdicts, decisive, joint_p, shown, verdict_counts, why_cell
+from stormgate.judge.proportion import (
+    BadShare,
+    cell_verdicts,
+    decisive,
+    joint_p,
+    shown,
+    verdict_counts,
+    why_cell,
+)
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Positive, Samples, Share
 from stormgate.judge.statistics import requests_needed
@@ -18,10 +28,11 @@ if TYPE_CHECKING:
 
 
 class Spec(Samples):
-    """`target` is the least share of good requests; 1 means not a single bad one. `within_ms` counts slower ones as bad.
+    """`target` is the least share of good requests; 1 means not a single bad one. `within_ms`
+    counts slower ones as bad.
 
-    A conditional `claim` is about the seconds of this run; an unconditional one about any second, and needs as many clean
-    seconds as the other needs requests (8.3 h for 99.99 %).
+    A conditional `claim` is about the seconds of this run; an unconditional one about any second,
+    and needs as many clean seconds as the other needs requests (8.3 h for 99.99 %).
     """
 
     target: Share = Field(gt=0)
@@ -30,8 +41,8 @@ class Spec(Samples):
 
 
 class Availability:
-    """PASS if the upper bound of the bad share is at most 1 - target in every cell, FAIL if its lower bound is above
-    it in one.
+    """PASS if the upper bound of the bad share is at most 1 - target in every cell, FAIL if its
+    lower bound is above it in one.
     """
 
     def __init__(self, task: Task) -> None:
@@ -45,11 +56,21 @@ class Availability:
 
     def finish(self) -> Result:
         task, allowed, alpha = self.task, self.allowed, self.task.alpha
-        counted = self.test.counted(allowed, alpha, unconditional=self.spec.claim == "unconditional")
-        base: dict[str, Any] = {"limit": self.spec.target, "unit": "share", "samples": sum(c.total for c in counted)}
+        counted = self.test.counted(
+            allowed, alpha, unconditional=self.spec.claim == "unconditional"
+        )
+        base: dict[str, Any] = {
+            "limit": self.spec.target,
+            "unit": "share",
+            "samples": sum(c.total for c in counted),
+        }
         unusable = self.test.unusable()
         if not counted or unusable:
-            return Result(task.finding(Verdict.INCONCLUSIVE, unusable or "no request was seen in its phases", **base))
+            return Result(
+                task.finding(
+                    Verdict.INCONCLUSIVE, unusable or "no request was seen in its phases", **base
+                )
+            )
         verdicts = cell_verdicts(counted, allowed, alpha, self.spec.min_samples)
         blocks = self.test.windows.blocks
         cells = [
@@ -57,7 +78,8 @@ class Availability:
                 name=c.name,
                 verdict=v,
                 value=1.0 - c.bad / c.total,
-                bound=1.0 - (c.bad / c.total if allowed <= 0 else c.lower if v is Verdict.FAIL else c.upper),
+                bound=1.0
+                - (c.bad / c.total if allowed <= 0 else c.lower if v is Verdict.FAIL else c.upper),
                 samples=c.total,
                 why=why_cell(c, v, allowed, alpha, blocks),
                 detail={"bad": c.bad, "design_effect": c.deff},
@@ -75,7 +97,13 @@ class Availability:
             "claim": "conditional",
         }
         finding = task.finding(
-            worst(verdicts), why, value=cells[at].value, bound=cells[at].bound, cells=shown(cells), detail=detail, **base
+            worst(verdicts),
+            why,
+            value=cells[at].value,
+            bound=cells[at].bound,
+            cells=shown(cells),
+            detail=detail,
+            **base,
         )
         return Result(finding, joint_p(counted, allowed))
 
@@ -93,7 +121,11 @@ def _need(spec: Spec, plan: Plan) -> Need:
         return Need(spec.min_samples, None, "a single bad request fails it")
     needed = requests_needed(allowed, 1.0 - plan.confidence)
     if spec.claim == "unconditional":
-        return Need(max(spec.min_samples, needed), allowed, f"an unconditional claim: {needed:,} s without an error")
+        return Need(
+            max(spec.min_samples, needed),
+            allowed,
+            f"an unconditional claim: {needed:,} s without an error",
+        )
     return Need(max(spec.min_samples, needed), allowed)
 
 

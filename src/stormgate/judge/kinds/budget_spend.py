@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 class BudgetSpendSpec(Spec):
-    """`target` over `window_s` makes the budget, W (1 - target) seconds; `lte` is the share of it that one fault may spend."""
+    """`target` over `window_s` makes the budget, W (1 - target) seconds; `lte` is the share of it
+    that one fault may spend.
+    """
 
     target: Share = Field(gt=0, lt=1)
     window_s: Positive = 30 * 86400.0
@@ -36,7 +38,9 @@ class BudgetSpendSpec(Spec):
 
 
 class BudgetSpend:
-    """Spend = sum of bad fraction x time over the fault and its recovery / (W (1 - target)); every fault is held to it."""
+    """Spend = sum of bad fraction x time over the fault and its recovery / (W (1 - target)); every
+    fault is held to it.
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -52,13 +56,19 @@ class BudgetSpend:
         base: dict[str, Any] = {"limit": spec.lte, "unit": "share of budget"}
         if not self.spend.faults or self.spend.missing:
             missing = ", ".join(self.spend.missing)
-            why = f"phase {missing} is not in the evidence whole" if missing else "the plan has no such fault"
+            why = (
+                f"phase {missing} is not in the evidence whole"
+                if missing
+                else "the plan has no such fault"
+            )
             return Result(task.finding(Verdict.INCONCLUSIVE, why, **base))
         spent = [self.spend.spent(f.name, task.alpha) for f in self.spend.faults]
         p_values = [self._p(s) for s in spent]
         failed = holm(p_values, task.alpha)
         proven = {f.name: f.proven for f in self.spend.faults}
-        cells = [self._cell(s, fails, proven[s.fault]) for s, fails in zip(spent, failed, strict=True)]
+        cells = [
+            self._cell(s, fails, proven[s.fault]) for s, fails in zip(spent, failed, strict=True)
+        ]
         decisive = max(cells, key=lambda c: (c.verdict.severity, c.bound or 0.0, c.name))
         finding = task.finding(
             worst(c.verdict for c in cells),
@@ -80,13 +90,19 @@ class BudgetSpend:
 
     def _cell(self, spent: Spent, fails: bool, proven: bool) -> Cell:
         limit, budget = self.spec.lte, self.spec.budget_s
-        told = f"{spent.bad_s:.2f} bad seconds, at most {spent.upper_s:.2f}, of {limit * budget:.2f} allowed"
+        told = (
+            f"{spent.bad_s:.2f} bad seconds, at most {spent.upper_s:.2f}, of "
+            f"{limit * budget:.2f} allowed"
+        )
         if spent.silent_s:
             told += f" ({spent.silent_s:.0f} s without a request count as bad)"
         verdict = Verdict.INCONCLUSIVE
         if fails:
             verdict = Verdict.FAIL
-            told = f"{spent.bad_s:.2f} bad seconds, at least {spent.lower_s:.2f}, {limit * budget:.2f} allowed"
+            told = (
+                f"{spent.bad_s:.2f} bad seconds, at least {spent.lower_s:.2f}, "
+                f"{limit * budget:.2f} allowed"
+            )
         elif not proven:
             told = f"fault not observed ({told})"
         elif spent.sent < self.spec.min_samples:
@@ -94,7 +110,14 @@ class BudgetSpend:
         elif spent.upper_s <= limit * budget:
             verdict = Verdict.PASS
         bound = (spent.lower_s if verdict is Verdict.FAIL else spent.upper_s) / budget
-        return Cell(name=spent.fault, verdict=verdict, value=spent.bad_s / budget, bound=bound, samples=spent.sent, why=told)
+        return Cell(
+            name=spent.fault,
+            verdict=verdict,
+            value=spent.bad_s / budget,
+            bound=bound,
+            samples=spent.sent,
+            why=told,
+        )
 
 
 def _canaries(spec: BudgetSpendSpec) -> Sequence[Canary]:
@@ -102,7 +125,9 @@ def _canaries(spec: BudgetSpendSpec) -> Sequence[Canary]:
 
 
 def _need(spec: BudgetSpendSpec, plan: Plan) -> Need:
-    return Need(spec.min_samples, None, f"{spec.lte * spec.budget_s:.2f} bad seconds allowed per fault")
+    return Need(
+        spec.min_samples, None, f"{spec.lte * spec.budget_s:.2f} bad seconds allowed per fault"
+    )
 
 
 KIND = Kind("budgetSpend", BudgetSpendSpec, BudgetSpend, _canaries, _need)

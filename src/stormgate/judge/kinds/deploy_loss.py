@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class DeployLossSpec(Samples):
-    """`max_bad` requests may be bad in all, none by default; `within_ms` counts slower ones as bad. The rollout is a
-    fault of the gate.
+    """`max_bad` requests may be bad in all, none by default; `within_ms` counts slower ones as bad.
+    The rollout is a fault of the gate.
     """
 
     phases: Names = Field(default=("fault",), min_length=1)
@@ -28,7 +28,9 @@ class DeployLossSpec(Samples):
 
 
 class DeployLoss:
-    """A count, not a share: FAIL above `max_bad`, PASS at or below it if at least `min_samples` requests were made."""
+    """A count, not a share: FAIL above `max_bad`, PASS at or below it if at least `min_samples`
+    requests were made.
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -41,10 +43,18 @@ class DeployLoss:
     def finish(self) -> Result:
         counted = self.test.counted(1.0, self.task.alpha)
         total, bad = sum(c.total for c in counted), sum(c.bad for c in counted)
-        base: dict[str, Any] = {"limit": float(self.spec.max_bad), "unit": "requests", "samples": total}
+        base: dict[str, Any] = {
+            "limit": float(self.spec.max_bad),
+            "unit": "requests",
+            "samples": total,
+        }
         unusable = self.test.unusable()
         if unusable or not total:
-            return Result(self.task.finding(Verdict.INCONCLUSIVE, unusable or "no request was seen in its phases", **base))
+            return Result(
+                self.task.finding(
+                    Verdict.INCONCLUSIVE, unusable or "no request was seen in its phases", **base
+                )
+            )
         cells = [
             Cell(
                 name=c.name,
@@ -54,14 +64,28 @@ class DeployLoss:
             )
             for c in counted
         ]
-        verdict, why = Verdict.PASS, f"{bad:,} of {total:,} requests lost, {self.spec.max_bad:,} allowed"
+        verdict, why = (
+            Verdict.PASS,
+            f"{bad:,} of {total:,} requests lost, {self.spec.max_bad:,} allowed",
+        )
         if bad > self.spec.max_bad:
             verdict = Verdict.FAIL
         elif total < self.spec.min_samples:
-            verdict, why = Verdict.INCONCLUSIVE, f"{total:,} requests, {self.spec.min_samples:,} wanted"
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"{total:,} requests, {self.spec.min_samples:,} wanted",
+            )
         # What zero losses say about the next rollout: the rule of three, at this confidence.
         detail = {"share_at_most": max((c.upper for c in counted), default=1.0)} if bad == 0 else {}
-        finding = self.task.finding(verdict, why, value=float(bad), bound=float(bad), cells=shown(cells), detail=detail, **base)
+        finding = self.task.finding(
+            verdict,
+            why,
+            value=float(bad),
+            bound=float(bad),
+            cells=shown(cells),
+            detail=detail,
+            **base,
+        )
         return Result(finding)
 
 

@@ -1,5 +1,5 @@
-"""failback: `settle_s` after a fault was cleared the users are where they were: same regions, same shards, same
-share of errors.
+"""failback: `settle_s` after a fault was cleared the users are where they were: same regions, same
+shards, same share of errors.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ERRORS = "errors"
 
 
 class FailbackSpec(Spec):
-    """From `settle_s` after the clearing to the end of the recovery, no value of a label may have gained or lost more
-    than `tolerance` of a cell's answered requests against `versus`, nor may its share of bad requests have grown by more
-    than `error_tolerance`.
+    """From `settle_s` after the clearing to the end of the recovery, no value of a label may have
+    gained or lost more than `tolerance` of a cell's answered requests against `versus`, nor may its
+    share of bad requests have grown by more than `error_tolerance`.
     """
 
     settle_s: Positive
@@ -67,7 +67,9 @@ class Failback:
         self.faults = [f for f in task.context.faults if self.spec.fault in (None, f.name)]
         self.after = {f.name: w for f in self.faults if (w := self._after(f)) is not None}
         self.cells = task.context.cells(self.spec.by)
-        self.joint = {label: task.context.cells((*self.spec.by, label)) for label in self.spec.labels}
+        self.joint = {
+            label: task.context.cells((*self.spec.by, label)) for label in self.spec.labels
+        }
         stretches = 1 + len(self.after)
         self._sent, self._bad = Tally(stretches), Tally(stretches)
         self._labelled = {label: Tally(stretches) for label in self.spec.labels}
@@ -76,7 +78,11 @@ class Failback:
         if fault.cleared_ns is None or fault.end_ns is None:
             return None
         begin = fault.cleared_ns + round(self.spec.settle_s * SECOND_NS)
-        return Windows((Window(fault.name, begin, fault.end_ns, 0),), ()) if begin < fault.end_ns else None
+        return (
+            Windows((Window(fault.name, begin, fault.end_ns, 0),), ())
+            if begin < fault.end_ns
+            else None
+        )
 
     def add(self, block: Block) -> None:
         where = where_mask(block, self.spec.where)
@@ -137,8 +143,15 @@ class Failback:
             return f"phase {', '.join(self.base.missing)} is not in the evidence whole"
         absent = [f.name for f in self.faults if f.name not in self.after]
         if absent:
-            return f"nothing was watched {self.spec.settle_s:g} s after {', '.join(absent)} was cleared"
-        silent = [label for label, tally in self._labelled.items() if not tally.column(len(self.joint[label])).any()]
+            return (
+                f"nothing was watched {self.spec.settle_s:g} s after {', '.join(absent)} "
+                "was cleared"
+            )
+        silent = [
+            label
+            for label, tally in self._labelled.items()
+            if not tally.column(len(self.joint[label])).any()
+        ]
         if silent:
             return f"no sample of {', '.join(self.spec.versus)} has a value in {', '.join(silent)}"
         return None
@@ -172,7 +185,15 @@ class Failback:
             where = " / ".join(labels.values()) or "all"
             sums = totals[joint.keys[n][:-1]]
             name = f"{fault}: {where}: {label} {value}"
-            tests.append(_Test(name, (int(before[n]), int(after[n])), (sums[0], sums[1]), self.spec.tolerance, False))
+            tests.append(
+                _Test(
+                    name,
+                    (int(before[n]), int(after[n])),
+                    (sums[0], sums[1]),
+                    self.spec.tolerance,
+                    False,
+                )
+            )
         return tests
 
     def _cell(self, test: _Test, p_alpha: float) -> Cell:
@@ -182,7 +203,9 @@ class Failback:
         low, _ = _change_bounds(test, p_alpha)
         _, high = _change_bounds(test, self.task.alpha / 2)
         direction = "more" if test.one_sided else "more or less"
-        told = f"{share0:.2%} before, {share1:.2%} after; {test.tolerance:.2%} {direction} is allowed"
+        told = (
+            f"{share0:.2%} before, {share1:.2%} after; {test.tolerance:.2%} {direction} is allowed"
+        )
         verdict = Verdict.INCONCLUSIVE
         if low > test.tolerance:
             verdict = Verdict.FAIL
@@ -191,13 +214,20 @@ class Failback:
         elif high <= test.tolerance:
             verdict = Verdict.PASS
         bound = low if verdict is Verdict.FAIL else high
-        return Cell(name=test.name, verdict=verdict, value=change, bound=bound, samples=n1, why=told)
+        return Cell(
+            name=test.name, verdict=verdict, value=change, bound=bound, samples=n1, why=told
+        )
 
 
 def _change_bounds(test: _Test, alpha: float) -> tuple[float, float]:
-    """The least and the most that a share has changed (grown, if one-sided), each bound of each share at `alpha`."""
+    """The least and the most that a share has changed (grown, if one-sided), each bound of each
+    share at `alpha`.
+    """
     hits, totals = np.array(test.hits), np.array(test.totals)
-    up, low = statistics.upper_bound(hits, totals, alpha), statistics.lower_bound(hits, totals, alpha)
+    up, low = (
+        statistics.upper_bound(hits, totals, alpha),
+        statistics.lower_bound(hits, totals, alpha),
+    )
     grown = float(low[1] - up[0]), float(up[1] - low[0])
     if test.one_sided:
         return grown
@@ -213,9 +243,16 @@ def _canaries(spec: FailbackSpec) -> Sequence[Canary]:
 
 def _need(spec: FailbackSpec, plan: Plan) -> Need:
     alpha = (1.0 - plan.confidence) / 2
-    # Both shares near a half are the hardest: the sum of two half-widths must stay within the tolerance.
-    half = float(statistics.special().ndtri(1 - alpha)) / min(spec.tolerance, 2 * spec.error_tolerance)
-    return Need(max(spec.min_samples, int(np.ceil(half * half))), None, "per cell, before and after the fault")
+    # Both shares near a half are the hardest: the sum of two half-widths must stay within the
+    # tolerance.
+    half = float(statistics.special().ndtri(1 - alpha)) / min(
+        spec.tolerance, 2 * spec.error_tolerance
+    )
+    return Need(
+        max(spec.min_samples, int(np.ceil(half * half))),
+        None,
+        "per cell, before and after the fault",
+    )
 
 
 KIND = Kind("failback", FailbackSpec, Failback, _canaries, _need)

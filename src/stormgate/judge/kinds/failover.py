@@ -1,4 +1,6 @@
-"""failover: after each fault every cell serves its users again within `lte_s`. The slowest cell decides."""
+"""failover: after each fault every cell serves its users again within `lte_s`. The slowest cell
+decides.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,15 @@ from stormgate.model import Cell, Plan, Verdict, worst
 if TYPE_CHECKING:
     from stormgate.judge.blocks import Block
 
-# How far before a fault the last good send may lie: a cell that sends less often cannot resolve seconds anyway.
+# How far before a fault the last good send may lie: a cell that sends less often cannot resolve
+# seconds anyway.
 LOOK_BACK_NS = 10 * SECOND_NS
 
 
 class FailoverSpec(Spec):
-    """`lte_s`: the longest outage allowed. Good: answered correctly within `within_ms`; recovered: `sustained_good` of
-    the sends good for `sustained_s`. `fault` limits it to one fault; otherwise every fault of the plan is held to it.
+    """`lte_s`: the longest outage allowed. Good: answered correctly within `within_ms`; recovered:
+    `sustained_good` of the sends good for `sustained_s`. `fault` limits it to one fault; otherwise
+    every fault of the plan is held to it.
     """
 
     lte_s: Positive
@@ -43,9 +47,11 @@ class FailoverSpec(Spec):
 
 
 class Failover:
-    """PASS if D_hi <= T in every cell and the fault is proven; FAIL if D_lo > T in one; else INCONCLUSIVE.
+    """PASS if D_hi <= T in every cell and the fault is proven; FAIL if D_lo > T in one; else
+    INCONCLUSIVE.
 
-    A saturated generator is no veto here: what it did not send, and how late it was, widen [D_lo, D_hi].
+    A saturated generator is no veto here: what it did not send, and how late it was, widen [D_lo,
+    D_hi].
     """
 
     def __init__(self, task: Task) -> None:
@@ -57,14 +63,24 @@ class Failover:
         self.stages: dict[str, Stages] = {}
         self.seen_stages: dict[str, dict[str, float]] = {}
         for fault in self.faults:
-            if fault.requested_ns is not None and fault.end_ns is not None and fault.end_ns > fault.requested_ns:
+            if (
+                fault.requested_ns is not None
+                and fault.end_ns is not None
+                and fault.end_ns > fault.requested_ns
+            ):
                 begin = fault.requested_ns - LOOK_BACK_NS
                 self.series[fault.name] = Series(begin, fault.end_ns)
-                self.stages[fault.name] = Stages(task.context, begin, fault.requested_ns, fault.end_ns)
+                self.stages[fault.name] = Stages(
+                    task.context, begin, fault.requested_ns, fault.end_ns
+                )
 
     def add(self, block: Block) -> None:
         low, high = int(block.intended_ns.min()), int(block.intended_ns.max())
-        wanted = [(s, self.stages[name]) for name, s in self.series.items() if s.begin_ns <= high and low < s.end_ns]
+        wanted = [
+            (s, self.stages[name])
+            for name, s in self.series.items()
+            if s.begin_ns <= high and low < s.end_ns
+        ]
         if not wanted:
             return
         keep = ~block.not_sent
@@ -72,7 +88,11 @@ class Failover:
         if where is not None:
             keep &= where
         answered = np.flatnonzero(keep & block.good(self.spec.within_ms))
-        cells, good, intended = self.cells.of(block), block.good(self.spec.within_ms), block.intended_ns
+        cells, good, intended = (
+            self.cells.of(block),
+            block.good(self.spec.within_ms),
+            block.intended_ns,
+        )
         if not keep.all():
             cells, good, intended = cells[keep], good[keep], intended[keep]
         for series, stages in wanted:
@@ -89,13 +109,24 @@ class Failover:
         absent: list[str] = []
         for fault in self.faults:
             if fault.name not in self.series:
-                absent.append(f"{fault.name}: fault not observed: it was never requested, or its phases are not in the evidence")
+                absent.append(
+                    f"{fault.name}: fault not observed: it was never requested, or its phases "
+                    "are not in the evidence"
+                )
                 continue
             rows += self._fault_rows(fault)
         samples = sum(cell.samples for cell, _, _ in rows)
         if not rows or absent:
             why = absent[0] if absent else "no request was sent around any fault"
-            return Result(task.finding(Verdict.INCONCLUSIVE, why, samples=samples, cells=shown([c for c, _, _ in rows]), **base))
+            return Result(
+                task.finding(
+                    Verdict.INCONCLUSIVE,
+                    why,
+                    samples=samples,
+                    cells=shown([c for c, _, _ in rows]),
+                    **base,
+                )
+            )
         cell, low, high = max(rows, key=lambda r: (r[0].verdict.severity, r[2], r[1], r[0].name))
         verdicts = [c.verdict for c, _, _ in rows]
         detail = {
@@ -126,7 +157,9 @@ class Failover:
         sustained_ns = round(self.spec.sustained_s * SECOND_NS)
         spread = self._spread()
         lag_s = self.task.context.health.lag_s(fault.requested_ns, series.end_ns)
-        found = traces(series, (fault.requested_ns, high), sustained_ns, self.spec.sustained_good, spread)
+        found = traces(
+            series, (fault.requested_ns, high), sustained_ns, self.spec.sustained_good, spread
+        )
         rows = [self._row(fault, trace, series.begin_ns, lag_s) for trace in found]
         labels = [self.cells.labels(trace.cell) for trace in found]
         self.seen_stages[fault.name] = self.stages[fault.name].found(found, labels, series.begin_ns)
@@ -135,12 +168,18 @@ class Failover:
             for population in self.task.context.plan.target.populations:
                 if population.share > 0 and population.name not in seen:
                     why = "no request was sent around this fault"
-                    silent = Cell(name=f"{fault.name}: {population.name}", verdict=Verdict.INCONCLUSIVE, why=why)
+                    silent = Cell(
+                        name=f"{fault.name}: {population.name}",
+                        verdict=Verdict.INCONCLUSIVE,
+                        why=why,
+                    )
                     rows.append((silent, 0.0, math.inf))
         return sorted(rows, key=lambda r: r[0].name)
 
     def _spread(self) -> dict[int, list[int]]:
-        """Cells with an unknown value (a failed request carries no response label) and the whole cells they may belong to."""
+        """Cells with an unknown value (a failed request carries no response label) and the whole
+        cells they may belong to.
+        """
         labels = [self.cells.labels(n) for n in range(len(self.cells))]
         whole = [n for n, one in enumerate(labels) if UNKNOWN not in one.values()]
         spread: dict[int, list[int]] = {}
@@ -152,12 +191,19 @@ class Failover:
                     spread[n] = others
         return spread
 
-    def _row(self, fault: FaultWindow, trace: CellTrace, origin_ns: int, lag_s: float) -> tuple[Cell, float, float]:
+    def _row(
+        self, fault: FaultWindow, trace: CellTrace, origin_ns: int, lag_s: float
+    ) -> tuple[Cell, float, float]:
         limit = self.spec.lte_s
-        # What was sent late saw the target later than its intended start says: a busy generator widens, it does not veto.
+        # What was sent late saw the target later than its intended start says: a busy generator
+        # widens, it does not veto.
         low, high = max(0.0, trace.d_lo_s - lag_s), trace.d_hi_s + lag_s
         longest = trace.longest
-        told = f"down for {low:.3f} to {high:.3f} s" if math.isfinite(high) else f"down for at least {low:.3f} s"
+        told = (
+            f"down for {low:.3f} to {high:.3f} s"
+            if math.isfinite(high)
+            else f"down for at least {low:.3f} s"
+        )
         if math.isinf(lag_s):
             told = "generator not observed: how late it sent is not known"
         elif longest is None:
@@ -167,21 +213,37 @@ class Failover:
         elif not fault.proven:
             verdict, why = (
                 Verdict.INCONCLUSIVE,
-                f"fault not observed: {fault.unproven or 'no independent proof of its effect'} ({told})",
+                f"fault not observed: {fault.unproven or 'no independent proof of its effect'} "
+                f"({told})",
             )
         elif high <= limit and trace.sends >= self.spec.min_samples:
             verdict, why = Verdict.PASS, told
         elif trace.sends < self.spec.min_samples:
-            verdict, why = Verdict.INCONCLUSIVE, f"{trace.sends} requests, {self.spec.min_samples} wanted"
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"{trace.sends} requests, {self.spec.min_samples} wanted",
+            )
         else:
-            verdict, why = Verdict.INCONCLUSIVE, f"{told}: too coarse to tell whether it is under {limit:g} s"
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"{told}: too coarse to tell whether it is under {limit:g} s",
+            )
             if longest is not None and longest.good_ns is None:
                 why = f"{told} and not recovered by the end of what was watched"
-        detail: dict[str, Any] = {"flaps": max(0, len(trace.outages) - 1), "widest_gap_s": trace.widest_gap_s}
+        detail: dict[str, Any] = {
+            "flaps": max(0, len(trace.outages) - 1),
+            "widest_gap_s": trace.widest_gap_s,
+        }
         detail["send_lag_s"] = None if math.isinf(lag_s) else lag_s
         if longest is not None and fault.requested_ns is not None:
-            end = None if longest.good_ns is None else (longest.good_ns + origin_ns - fault.requested_ns) / 1e9
-            last_bad = longest.last_bad_ns + origin_ns - (fault.acknowledged_ns or fault.requested_ns)
+            end = (
+                None
+                if longest.good_ns is None
+                else (longest.good_ns + origin_ns - fault.requested_ns) / 1e9
+            )
+            last_bad = (
+                longest.last_bad_ns + origin_ns - (fault.acknowledged_ns or fault.requested_ns)
+            )
             detail["from_injection_s"] = [max(0.0, last_bad / 1e9), end]
         cell = Cell(
             name=f"{fault.name}: {self.cells.name(trace.cell)}",

@@ -1,5 +1,5 @@
-"""latency: in these phases the `quantile` of the latency is at most `lte_ms`, for `coverage` of the users (cells by their
-share).
+"""latency: in these phases the `quantile` of the latency is at most `lte_ms`, for `coverage` of the
+users (cells by their share).
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.proportion import BadShare, Counted, cell_verdicts, decisive, joint_p, shown, verdict_counts, why_cell
+from stormgate.judge.proportion import (
+    BadShare,
+    Counted,
+    cell_verdicts,
+    decisive,
+    joint_p,
+    shown,
+    verdict_counts,
+    why_cell,
+)
 from stormgate.judge.quantiles import Quantiles
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Positive, Samples, Share
@@ -22,7 +31,9 @@ if TYPE_CHECKING:
 
 
 class Spec(Samples):
-    """`quantile` as a fraction (0.95 for p95). `coverage` below 1 needs cells; without `by` they are the populations."""
+    """`quantile` as a fraction (0.95 for p95). `coverage` below 1 needs cells; without `by` they
+    are the populations.
+    """
 
     quantile: float = Field(gt=0, lt=1)
     lte_ms: Positive
@@ -30,7 +41,8 @@ class Spec(Samples):
 
 
 class Latency:
-    """ "p95 <= 50 ms" is "at most 5 % took longer or failed": the availability test with another meaning of bad.
+    """ "p95 <= 50 ms" is "at most 5 % took longer or failed": the availability test with another
+    meaning of bad.
 
     A failure is an infinite latency, or quick errors would make a service look fast.
     """
@@ -47,22 +59,43 @@ class Latency:
         rows = self.test.add(block)
         if rows is not None:
             failed = ~block.ok[rows.index]
-            self.quantiles.add(rows.cells, block.latency_ns[rows.index], failed, len(self.test.cells))
+            self.quantiles.add(
+                rows.cells, block.latency_ns[rows.index], failed, len(self.test.cells)
+            )
 
     def finish(self) -> Result:
         task, spec = self.task, self.spec
         alpha = task.alpha
         self.quantiles.settle(len(self.test.cells))
-        # With coverage below 1 a wrong PASS needs only a few lucky cells: each must then pass at a smaller alpha.
+        # With coverage below 1 a wrong PASS needs only a few lucky cells: each must then pass at a
+        # smaller alpha.
         weights = self._weights()
-        pass_alpha = alpha / conjunction_factor(list(weights.values()), spec.coverage) if spec.coverage < 1 and weights else alpha
+        pass_alpha = (
+            alpha / conjunction_factor(list(weights.values()), spec.coverage)
+            if spec.coverage < 1 and weights
+            else alpha
+        )
         counted = self.test.counted(self.allowed, pass_alpha)
-        base: dict[str, Any] = {"limit": spec.lte_ms, "unit": "ms", "samples": sum(c.total for c in counted)}
+        base: dict[str, Any] = {
+            "limit": spec.lte_ms,
+            "unit": "ms",
+            "samples": sum(c.total for c in counted),
+        }
         unusable = self.test.unusable()
         if not counted or unusable:
-            return Result(task.finding(Verdict.INCONCLUSIVE, unusable or "no request was seen in its phases", **base))
+            return Result(
+                task.finding(
+                    Verdict.INCONCLUSIVE, unusable or "no request was seen in its phases", **base
+                )
+            )
         if task.context.health.closed_loop:
-            return Result(task.finding(Verdict.INCONCLUSIVE, "closed-loop load: its latency is reported, not gated", **base))
+            return Result(
+                task.finding(
+                    Verdict.INCONCLUSIVE,
+                    "closed-loop load: its latency is reported, not gated",
+                    **base,
+                )
+            )
         verdicts = cell_verdicts(counted, self.allowed, alpha, spec.min_samples)
         cells = [self._cell(c, v, pass_alpha) for c, v in zip(counted, verdicts, strict=True)]
         at = decisive(counted, verdicts)
@@ -79,12 +112,20 @@ class Latency:
             detail["covered"] = covered
             at = self._covering(cells)
         finding = task.finding(
-            verdict, why, value=cells[at].value, bound=cells[at].bound, cells=shown(cells), detail=detail, **base
+            verdict,
+            why,
+            value=cells[at].value,
+            bound=cells[at].bound,
+            cells=shown(cells),
+            detail=detail,
+            **base,
         )
         return Result(finding, p)
 
     def _weights(self) -> dict[str, float]:
-        """The share of users behind each cell: planned for populations, split by requests below them."""
+        """The share of users behind each cell: planned for populations, split by requests below
+        them.
+        """
         totals = self.test._totals.column(len(self.test.cells))
         cells = {n: int(totals[n]) for n in range(len(self.test.cells)) if totals[n]}
         if "population" not in self.test.cells.by:
@@ -94,28 +135,48 @@ class Latency:
         seen: dict[str, int] = {}
         for n, total in cells.items():
             seen[of[n]] = seen.get(of[n], 0) + total
-        weights = {self.test.cells.name(n): shares.get(of[n], 0.0) * total / seen[of[n]] for n, total in cells.items()}
+        weights = {
+            self.test.cells.name(n): shares.get(of[n], 0.0) * total / seen[of[n]]
+            for n, total in cells.items()
+        }
         # A population that sent nothing is not covered, and its share still counts.
-        weights.update({f"{name} (no request)": share for name, share in shares.items() if name not in seen})
+        weights.update(
+            {f"{name} (no request)": share for name, share in shares.items() if name not in seen}
+        )
         return weights
 
-    def _covered(self, counted: Sequence[Counted], verdicts: Sequence[Verdict]) -> tuple[Verdict, str, float, float]:
+    def _covered(
+        self, counted: Sequence[Counted], verdicts: Sequence[Verdict]
+    ) -> tuple[Verdict, str, float, float]:
         weights, coverage = self._weights(), self.spec.coverage
         whole = math.fsum(weights.values()) or 1.0
-        passed = math.fsum(weights[c.name] for c, v in zip(counted, verdicts, strict=True) if v is Verdict.PASS) / whole
-        # FAIL needs more than 1 - coverage of the users in cells that fail for certain; its p-value is that of the
-        # last cell needed.
+        passed = (
+            math.fsum(
+                weights[c.name] for c, v in zip(counted, verdicts, strict=True) if v is Verdict.PASS
+            )
+            / whole
+        )
+        # FAIL needs more than 1 - coverage of the users in cells that fail for certain; its p-value
+        # is that of the last cell needed.
         failed, p_needed = 0.0, 1.0
         for c in sorted(counted, key=lambda c: (c.p_fail, c.name)):
             failed += weights[c.name] / whole
             if failed > 1.0 - coverage + 1e-12:
                 p_needed = min(1.0, c.p_fail * len(counted))
                 break
-        told = f"{passed:.1%} of users are within p{self.spec.quantile * 100:g} <= {self.spec.lte_ms:g} ms, {coverage:.1%} wanted"
+        told = (
+            f"{passed:.1%} of users are within p{self.spec.quantile * 100:g} <= "
+            f"{self.spec.lte_ms:g} ms, {coverage:.1%} wanted"
+        )
         if passed >= coverage - 1e-12:
             return Verdict.PASS, told, passed, p_needed
         if holm([p_needed], self.task.alpha)[0]:
-            return Verdict.FAIL, f"{told}; more than {1 - coverage:.1%} are certainly not", passed, p_needed
+            return (
+                Verdict.FAIL,
+                f"{told}; more than {1 - coverage:.1%} are certainly not",
+                passed,
+                p_needed,
+            )
         return Verdict.INCONCLUSIVE, told, passed, p_needed
 
     def _covering(self, cells: Sequence[Cell]) -> int:
@@ -125,7 +186,11 @@ class Latency:
 
         def slowness(i: int) -> tuple[float, float, str]:
             upper, value = cells[i].detail["upper_ms"], cells[i].value
-            return (math.inf if upper is None else upper, math.inf if value is None else value, cells[i].name)
+            return (
+                math.inf if upper is None else upper,
+                math.inf if value is None else value,
+                cells[i].name,
+            )
 
         order, reached = sorted(range(len(cells)), key=slowness), 0.0
         for i in order:
@@ -148,12 +213,17 @@ class Latency:
             bound=lower if verdict is Verdict.FAIL else upper,
             samples=n,
             why=why,
-            detail={"bad": counted.bad, "lower_ms": lower, "upper_ms": upper, "design_effect": counted.deff},
+            detail={
+                "bad": counted.bad,
+                "lower_ms": lower,
+                "upper_ms": upper,
+                "design_effect": counted.deff,
+            },
         )
 
     def _ms(self, counted: Counted, rank: int) -> float | None:
-        """The latency at a rank in ms; None: a failure. Never past the limit while its rank is within (buckets are coarser than
-        counts).
+        """The latency at a rank in ms; None: a failure. Never past the limit while its rank is
+        within (buckets are coarser than counts).
         """
         edge = self.quantiles.at_rank(counted.number, rank) / 1e6
         if math.isinf(edge):
@@ -171,7 +241,9 @@ def _need(spec: Spec, plan: Plan) -> Need:
     alpha = 1.0 - plan.confidence
     by = spec.by or (("population",) if spec.coverage < 1 else ())
     if spec.coverage < 1 and by[0] == "population":
-        alpha /= conjunction_factor([p.share for p in plan.target.populations] or [1.0], spec.coverage)
+        alpha /= conjunction_factor(
+            [p.share for p in plan.target.populations] or [1.0], spec.coverage
+        )
     return Need(max(spec.min_samples, requests_needed(allowed, alpha)), allowed)
 
 

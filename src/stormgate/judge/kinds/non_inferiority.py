@@ -1,4 +1,6 @@
-"""nonInferiority: a latency quantile is at most `margin` worse than in the last run of this gate that passed."""
+"""nonInferiority: a latency quantile is at most `margin` worse than in the last run of this gate
+that passed.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 
 class Baseline(Spec):
-    """The run compared with, as judge/baseline.py found it before this run began: part of the plan, so that a
-    verdict can be repeated.
+    """The run compared with, as judge/baseline.py found it before this run began: part of the plan,
+    so that a verdict can be repeated.
     """
 
     run: str
@@ -30,7 +32,9 @@ class Baseline(Spec):
 
 
 class NonInferioritySpec(Spec):
-    """`margin`: how much worse is allowed (0.1: a tenth). `baseline` is filled in when a run starts, not written by hand."""
+    """`margin`: how much worse is allowed (0.1: a tenth). `baseline` is filled in when a run
+    starts, not written by hand.
+    """
 
     quantile: float = Field(default=0.99, gt=0, lt=1)
     margin: float = Field(gt=0)
@@ -41,8 +45,8 @@ class NonInferioritySpec(Spec):
 
 
 class NonInferiority:
-    """PASS if the upper bound of the ratio to the baseline is at most 1 + margin. Without a baseline INCONCLUSIVE,
-    and it becomes one.
+    """PASS if the upper bound of the ratio to the baseline is at most 1 + margin. Without a
+    baseline INCONCLUSIVE, and it becomes one.
     """
 
     def __init__(self, task: Task) -> None:
@@ -59,26 +63,51 @@ class NonInferiority:
         samples = self.one.samples()
         estimate = self.one.estimate(spec.quantile)
         # What a later run is compared with.
-        kept = {} if estimate is None else {"log_ms": estimate.log_ms, "error": estimate.error, "freedom": estimate.freedom}
+        kept = (
+            {}
+            if estimate is None
+            else {"log_ms": estimate.log_ms, "error": estimate.error, "freedom": estimate.freedom}
+        )
 
         def stop(verdict: Verdict, why: str) -> Result:
             base = {"limit": 1.0 + spec.margin, "unit": "ratio", "samples": samples}
-            return Result(task.finding(verdict, why, detail={"estimate": {**kept, "samples": samples}} if kept else {}, **base))
+            return Result(
+                task.finding(
+                    verdict,
+                    why,
+                    detail={"estimate": {**kept, "samples": samples}} if kept else {},
+                    **base,
+                )
+            )
 
         if self.windows.missing:
-            return stop(Verdict.INCONCLUSIVE, f"phase {', '.join(self.windows.missing)} is not in the evidence whole")
+            return stop(
+                Verdict.INCONCLUSIVE,
+                f"phase {', '.join(self.windows.missing)} is not in the evidence whole",
+            )
         if task.context.health.closed_loop:
-            return stop(Verdict.INCONCLUSIVE, "closed-loop load: its latency is reported, not gated")
+            return stop(
+                Verdict.INCONCLUSIVE, "closed-loop load: its latency is reported, not gated"
+            )
         if estimate is None:
             failing = samples >= spec.min_samples and self.one.failing(spec.quantile)
             few = f"{samples:,} requests, {spec.min_samples:,} wanted"
             why = f"p{spec.quantile * 100:g} is a failed request" if failing else few
             return stop(Verdict.FAIL if failing else Verdict.INCONCLUSIVE, why)
         if spec.baseline is None:
-            return stop(Verdict.INCONCLUSIVE, "no earlier run of this gate passed: nothing to compare with")
+            return stop(
+                Verdict.INCONCLUSIVE, "no earlier run of this gate passed: nothing to compare with"
+            )
         b = spec.baseline
         base = Estimate(b.log_ms, b.error, b.freedom, b.samples)
-        return compared(task, estimate, base, 1.0 + spec.margin, f"in {b.run}", {"estimate": {**kept, "samples": samples}})
+        return compared(
+            task,
+            estimate,
+            base,
+            1.0 + spec.margin,
+            f"in {b.run}",
+            {"estimate": {**kept, "samples": samples}},
+        )
 
 
 def _canaries(spec: NonInferioritySpec) -> Sequence[Canary]:

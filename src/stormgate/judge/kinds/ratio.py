@@ -1,4 +1,6 @@
-"""ratio: a latency quantile in some phases is at most `lte` times what it is in others (after a fault against before it, say)."""
+"""ratio: a latency quantile in some phases is at most `lte` times what it is in others (after a
+fault against before it, say).
+"""
 
 from __future__ import annotations
 
@@ -49,23 +51,39 @@ class Ratio:
             return Result(task.finding(verdict, why, limit=spec.lte, unit="ratio", samples=samples))
 
         if self.windows.missing:
-            return stop(Verdict.INCONCLUSIVE, f"phase {', '.join(self.windows.missing)} is not in the evidence whole")
+            return stop(
+                Verdict.INCONCLUSIVE,
+                f"phase {', '.join(self.windows.missing)} is not in the evidence whole",
+            )
         if task.context.health.closed_loop:
-            return stop(Verdict.INCONCLUSIVE, "closed-loop load: its latency is reported, not gated")
+            return stop(
+                Verdict.INCONCLUSIVE, "closed-loop load: its latency is reported, not gated"
+            )
         one, base = self.one.estimate(spec.quantile), self.base.estimate(spec.quantile)
         if base is None:
-            return stop(Verdict.INCONCLUSIVE, f"{', '.join(spec.versus)} has no latency to compare with")
+            return stop(
+                Verdict.INCONCLUSIVE, f"{', '.join(spec.versus)} has no latency to compare with"
+            )
         if one is None and samples >= spec.min_samples:
-            # Somewhere in time the quantile is a failure: infinitely slower, if not by how sure we are.
+            # Somewhere in time the quantile is a failure: infinitely slower, if not by how sure we
+            # are.
             verdict = Verdict.FAIL if self.one.failing(spec.quantile) else Verdict.INCONCLUSIVE
-            return stop(verdict, f"p{spec.quantile * 100:g} in {', '.join(spec.phases)} is a failed request")
+            return stop(
+                verdict, f"p{spec.quantile * 100:g} in {', '.join(spec.phases)} is a failed request"
+            )
         if one is None:
-            return stop(Verdict.INCONCLUSIVE, f"{samples:,} requests in {', '.join(spec.phases)}, {spec.min_samples:,} wanted")
+            return stop(
+                Verdict.INCONCLUSIVE,
+                f"{samples:,} requests in {', '.join(spec.phases)}, {spec.min_samples:,} wanted",
+            )
         return compared(task, one, base, spec.lte, f"in {', '.join(spec.versus)}", {})
 
 
 def _canaries(spec: RatioSpec) -> Sequence[Canary]:
-    return (Canary(outcome="reset", everywhere=False), Canary(outcome="ok", latency_ms=20.0 * spec.lte * 2 + 1, everywhere=False))
+    return (
+        Canary(outcome="reset", everywhere=False),
+        Canary(outcome="ok", latency_ms=20.0 * spec.lte * 2 + 1, everywhere=False),
+    )
 
 
 def _need(spec: RatioSpec, plan: Plan) -> Need:

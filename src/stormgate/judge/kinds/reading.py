@@ -1,4 +1,6 @@
-"""reading: what a probe read, in these phases: every value, their mean, the last one, or the increase from first to last."""
+"""reading: what a probe read, in these phases: every value, their mean, the last one, or the
+increase from first to last.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class ReadingSpec(Spec):
-    """`probe` names it; the `aggregate` of its values lies between `gte` and `lte`. `min_samples` values are wanted
-    in each phase.
+    """`probe` names it; the `aggregate` of its values lies between `gte` and `lte`. `min_samples`
+    values are wanted in each phase.
     """
 
     probe: str = Field(min_length=1)
@@ -38,7 +40,9 @@ class ReadingSpec(Spec):
 
 
 class Reading:
-    """FAIL if the aggregate is outside its limits, INCONCLUSIVE if a reading is missing or failed, else PASS. No chance in it."""
+    """FAIL if the aggregate is outside its limits, INCONCLUSIVE if a reading is missing or failed,
+    else PASS. No chance in it.
+    """
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -52,9 +56,16 @@ class Reading:
         spec, task = self.spec, self.task
         limit = spec.lte if spec.lte is not None else spec.gte
         rows = [r for r in task.context.readings if r.get("probe") == spec.probe]
-        cells = [self._cell(w, [r for r in rows if w.begin_ns <= int(r["at_ns"]) < w.end_ns]) for w in self.windows.windows]
+        cells = [
+            self._cell(w, [r for r in rows if w.begin_ns <= int(r["at_ns"]) < w.end_ns])
+            for w in self.windows.windows
+        ]
         cells += [
-            Cell(name=name, verdict=Verdict.INCONCLUSIVE, why=f"phase {name} is not in the evidence whole")
+            Cell(
+                name=name,
+                verdict=Verdict.INCONCLUSIVE,
+                why=f"phase {name} is not in the evidence whole",
+            )
             for name in self.windows.missing
         ]
         decisive = max(cells, key=lambda c: (c.verdict.severity, c.name))
@@ -72,7 +83,9 @@ class Reading:
 
     def _cell(self, window: Window, rows: Sequence[Mapping[str, Any]]) -> Cell:
         spec = self.spec
-        values = [float(r["value"]) for r in sorted(rows, key=lambda r: int(r["at_ns"])) if _usable(r)]
+        values = [
+            float(r["value"]) for r in sorted(rows, key=lambda r: int(r["at_ns"])) if _usable(r)
+        ]
         failed = len(rows) - len(values)
         shown = _aggregate(values, spec)
         verdict, why = Verdict.PASS, f"{spec.aggregate} of {len(values)} readings of {spec.probe}"
@@ -82,10 +95,23 @@ class Reading:
             verdict, why = Verdict.FAIL, f"{why}, outside {_limits(spec)}"
         elif failed:
             errors = sorted({str(r.get("error") or "no value") for r in rows if not _usable(r)})
-            verdict, why = Verdict.INCONCLUSIVE, f"{failed} of {len(rows)} readings of {spec.probe} failed: {errors[0]}"
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"{failed} of {len(rows)} readings of {spec.probe} failed: {errors[0]}",
+            )
         elif len(values) < spec.min_samples or shown is None:
-            verdict, why = Verdict.INCONCLUSIVE, f"{len(values)} readings of {spec.probe}, {spec.min_samples} wanted"
-        return Cell(name=window.name, verdict=verdict, value=shown, bound=shown, samples=len(values), why=why)
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"{len(values)} readings of {spec.probe}, {spec.min_samples} wanted",
+            )
+        return Cell(
+            name=window.name,
+            verdict=verdict,
+            value=shown,
+            bound=shown,
+            samples=len(values),
+            why=why,
+        )
 
 
 def _usable(row: Mapping[str, Any]) -> bool:
@@ -110,7 +136,9 @@ def _aggregate(values: Sequence[float], spec: ReadingSpec) -> float | None:
 
 
 def _outside(value: float, spec: ReadingSpec) -> bool:
-    return (spec.gte is not None and value < spec.gte) or (spec.lte is not None and value > spec.lte)
+    return (spec.gte is not None and value < spec.gte) or (
+        spec.lte is not None and value > spec.lte
+    )
 
 
 def _limits(spec: ReadingSpec) -> str:
@@ -119,7 +147,11 @@ def _limits(spec: ReadingSpec) -> str:
 
 
 def _canaries(spec: ReadingSpec) -> Sequence[Canary]:
-    far = (spec.lte + abs(spec.lte) + 1.0) if spec.lte is not None else (spec.gte or 0.0) - abs(spec.gte or 0.0) - 1.0
+    far = (
+        (spec.lte + abs(spec.lte) + 1.0)
+        if spec.lte is not None
+        else (spec.gte or 0.0) - abs(spec.gte or 0.0) - 1.0
+    )
     values = (0.0, far) if spec.aggregate == "increase" else (far,)
     return (Canary(outcome="ok", readings={spec.probe: values * max(1, spec.min_samples)}),)
 

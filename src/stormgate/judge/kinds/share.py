@@ -1,5 +1,5 @@
-"""share: at least (`gte`) or at most (`lte`) this share of the requests carries one of `values` in a label: cache
-hits, tiers, regions.
+"""share: at least (`gte`) or at most (`lte`) this share of the requests carries one of `values` in
+a label: cache hits, tiers, regions.
 """
 
 from __future__ import annotations
@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from stormgate.judge.proportion import BadShare, cell_verdicts, decisive, joint_p, shown, verdict_counts, why_cell
+from stormgate.judge.proportion import (
+    BadShare,
+    cell_verdicts,
+    decisive,
+    joint_p,
+    shown,
+    verdict_counts,
+    why_cell,
+)
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Samples, Share
 from stormgate.judge.statistics import requests_needed
@@ -22,7 +30,9 @@ if TYPE_CHECKING:
 
 
 class ShareSpec(Samples):
-    """`label` is a column of the samples, `values` those that count, and exactly one of `gte` and `lte` the limit."""
+    """`label` is a column of the samples, `values` those that count, and exactly one of `gte` and
+    `lte` the limit.
+    """
 
     label: str = Field(min_length=1)
     values: Names = Field(min_length=1)
@@ -37,8 +47,8 @@ class ShareSpec(Samples):
 
 
 class LabelShare:
-    """Counted over the answered requests that carry the label, and all failed ones: a failure never helps, whichever the
-    direction.
+    """Counted over the answered requests that carry the label, and all failed ones: a failure never
+    helps, whichever the direction.
 
     A request answered without the label (a route that has no cache) says nothing and is left out.
     """
@@ -46,8 +56,12 @@ class LabelShare:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.spec: ShareSpec = task.spec
-        self.allowed = round(1.0 - self.spec.gte, 12) if self.spec.gte is not None else self.spec.lte or 0.0
-        self.test = BadShare(task, self._bad, counts=lambda block: ~block.ok | (block.label(self.spec.label) > 0))
+        self.allowed = (
+            round(1.0 - self.spec.gte, 12) if self.spec.gte is not None else self.spec.lte or 0.0
+        )
+        self.test = BadShare(
+            task, self._bad, counts=lambda block: ~block.ok | (block.label(self.spec.label) > 0)
+        )
 
     def _bad(self, block: Block) -> NDArray[Any]:
         among = block.columns[self.spec.label].known(self.spec.values)[block.label(self.spec.label)]
@@ -64,7 +78,11 @@ class LabelShare:
         task, alpha, allowed = self.task, self.task.alpha, self.allowed
         counted = self.test.counted(allowed, alpha)
         limit = self.spec.gte if self.spec.gte is not None else self.spec.lte
-        base: dict[str, Any] = {"limit": limit, "unit": "share", "samples": sum(c.total for c in counted)}
+        base: dict[str, Any] = {
+            "limit": limit,
+            "unit": "share",
+            "samples": sum(c.total for c in counted),
+        }
         unusable = self.test.unusable()
         if unusable or not counted:
             why = unusable or f"no request carries the label {self.spec.label!r} in its phases"
@@ -84,10 +102,20 @@ class LabelShare:
         ]
         at = decisive(counted, verdicts)
         wanted = f"{self.spec.label} in {', '.join(self.spec.values)}"
-        why = f"{wanted}: {cells[at].name}: {cells[at].why}" if self.spec.by else f"{wanted}: {cells[at].why}"
+        why = (
+            f"{wanted}: {cells[at].name}: {cells[at].why}"
+            if self.spec.by
+            else f"{wanted}: {cells[at].why}"
+        )
         detail = {"cells": verdict_counts(verdicts), "bad": sum(c.bad for c in counted)}
         finding = task.finding(
-            worst(verdicts), why, value=cells[at].value, bound=cells[at].bound, cells=shown(cells), detail=detail, **base
+            worst(verdicts),
+            why,
+            value=cells[at].value,
+            bound=cells[at].bound,
+            cells=shown(cells),
+            detail=detail,
+            **base,
         )
         return Result(finding, joint_p(counted, allowed))
 

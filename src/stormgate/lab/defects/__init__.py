@@ -1,6 +1,8 @@
-"""Known faults of design that can be planted in the lab: one per file, each a change to the settings.
+"""Known faults of design that can be planted in the lab: one per file, each a change to the
+settings.
 
-A file defines `SUMMARY` (one line) and `apply(settings) -> settings`; its name with dashes is the defect's name.
+A file defines `SUMMARY` (one line) and `apply(settings) -> settings`; its name with dashes is the
+defect's name.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def defects() -> dict[str, Defect]:
 
 
 def settings_with(defect: str | None) -> Settings:
-    """The healthy settings, or those with the named defect planted. Raises LabError for an unknown name."""
+    """The healthy settings, or those with the named defect planted. Raises LabError for an unknown
+    name.
+    """
     if defect is None:
         return Settings()
     known = defects()

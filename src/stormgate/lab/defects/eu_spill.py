@@ -1,4 +1,6 @@
-"""European rows in America: when the EU primary is out of reach, its writes go to whichever shard answers."""
+"""European rows in America: when the EU primary is out of reach, its writes go to whichever shard
+answers.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,10 @@ from dataclasses import replace
 
 from stormgate.lab.settings import Settings
 
-SUMMARY = "while a shard has no primary, its writes are stored on another continent's shard, and acknowledged"
+SUMMARY = (
+    "while a shard has no primary, its writes are stored on another continent's shard, "
+    "and acknowledged"
+)
 
 
 def apply(settings: Settings) -> Settings:

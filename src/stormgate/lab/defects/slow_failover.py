@@ -6,7 +6,10 @@ from dataclasses import replace
 
 from stormgate.lab.settings import Settings
 
-SUMMARY = "the steward waits 8 s before it promotes a standby or steers users away, and the edges before they route around"
+SUMMARY = (
+    "the steward waits 8 s before it promotes a standby or steers users away, and the "
+    "edges before they route around"
+)
 DELAY_S = 8.0
 
 

@@ -1,4 +1,6 @@
-"""Run the embedded server: `python -m stormgate.toxiproxy.embedded --host 127.0.0.1 --port 8474`."""
+"""Run the embedded server: `python -m stormgate.toxiproxy.embedded --host 127.0.0.1 --port
+8474`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from stormgate.toxiproxy.server import EMBEDDED_VERSION
 # The real server's names for LOG_LEVEL.
 _LEVELS = {
     "trace": logging.DEBUG, "debug": logging.DEBUG, "info": logging.INFO, "warn": logging.WARNING,
-    "error": logging.ERROR, "fatal": logging.CRITICAL, "panic": logging.CRITICAL, "disabled": logging.CRITICAL,
+    "error": logging.ERROR, "fatal": logging.CRITICAL, "panic": logging.CRITICAL, "disabled": logging.CRITICAL,  # noqa: E501
 }  # fmt: skip
 
 
@@ -41,11 +43,15 @@ async def serve(args: argparse.Namespace) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="stormgate.toxiproxy.embedded", description=__doc__)
     parser.add_argument("--host", default="localhost", help="address of the API (%(default)s)")
-    parser.add_argument("--port", type=int, default=8474, help="port of the API, 0: a free one (%(default)s)")
+    parser.add_argument(
+        "--port", type=int, default=8474, help="port of the API, 0: a free one (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, help="repeat toxicity, jitter and slices")
     parser.add_argument("--proxy-metrics", action="store_true", help="serve /metrics")
     args = parser.parse_args()
-    logging.basicConfig(level=_LEVELS.get(os.environ.get("LOG_LEVEL", ""), logging.INFO), stream=sys.stdout)
+    logging.basicConfig(
+        level=_LEVELS.get(os.environ.get("LOG_LEVEL", ""), logging.INFO), stream=sys.stdout
+    )
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # Two descriptors a connection: the usual soft limit of 1024 would be 500 users.
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -25,7 +25,11 @@ def split(text: str) -> tuple[str, int]:
     elif ":" in host:
         raise ListenError(f"address {text}: too many colons in address")
     if not (port.isascii() and port.isdigit()) or int(port) > 65535:
-        raise ListenError(f"address {port}: invalid port" if port.isdigit() else f"lookup tcp/{port}: unknown port")
+        raise ListenError(
+            f"address {port}: invalid port"
+            if port.isdigit()
+            else f"lookup tcp/{port}: unknown port"
+        )
     return host, int(port)
 
 
@@ -34,10 +38,16 @@ def join(host: str, port: int) -> str:
 
 
 def resolve(text: str) -> tuple[socket.AddressFamily, tuple[Any, ...]]:
-    """What to bind: every interface (both families) for no host, the IPv4 address of a name if it has one."""
+    """What to bind: every interface (both families) for no host, the IPv4 address of a name if it
+    has one.
+    """
     host, port = split(text)
     if not host:
-        return (socket.AF_INET6, ("::", port)) if socket.has_dualstack_ipv6() else (socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 (asked for)
+        return (
+            (socket.AF_INET6, ("::", port))
+            if socket.has_dualstack_ipv6()
+            else (socket.AF_INET, ("0.0.0.0", port))  # noqa: S104 - as the real server
+        )
     with contextlib.suppress(ValueError):
         family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
         return family, (host, port)

@@ -53,8 +53,8 @@ class Api:
             (f"/proxies/{name}", {"GET": self._show, "POST": self._update, "PATCH": self._update,
                                   "DELETE": self._delete}),
             (f"/proxies/{name}/toxics", {"GET": self._toxics, "POST": self._add_toxic}),
-            (f"/proxies/{name}/toxics/{toxic}", {"GET": self._show_toxic, "POST": self._update_toxic,
-                                                 "PATCH": self._update_toxic, "DELETE": self._remove_toxic}),
+            (f"/proxies/{name}/toxics/{toxic}", {"GET": self._show_toxic, "POST": self._update_toxic,  # noqa: E501
+                                                 "PATCH": self._update_toxic, "DELETE": self._remove_toxic}),  # noqa: E501
         ]  # fmt: skip
         if metrics:
             routes.append(("/metrics", {"GET": self._metrics}))
@@ -85,7 +85,9 @@ class Api:
             return Answer(error.status, TEXT, _dump(error.as_json()) + b"\n")
 
     def _show_version(self, body: bytes) -> Answer:
-        return Answer(200, "application/json;charset=utf-8", f'{{"version": "{self._version}"}}\n'.encode())
+        return Answer(
+            200, "application/json;charset=utf-8", f'{{"version": "{self._version}"}}\n'.encode()
+        )
 
     def _reset(self, body: bytes) -> Answer:
         self._proxies.reset()
@@ -99,7 +101,9 @@ class Api:
         return Answer(201, JSON, _dump(listed))
 
     def _list(self, body: bytes) -> Answer:
-        return Answer(200, JSON, _dump({proxy.name: proxy_json(proxy) for proxy in self._proxies.all()}))
+        return Answer(
+            200, JSON, _dump({proxy.name: proxy_json(proxy) for proxy in self._proxies.all()})
+        )
 
     def _create(self, body: bytes) -> Answer:
         return Answer(201, JSON, _dump(proxy_json(self._proxies.create(body))))
@@ -117,16 +121,26 @@ class Api:
         return Answer(204, "")
 
     def _toxics(self, body: bytes, proxy: str) -> Answer:
-        return Answer(200, JSON, _dump([toxic_json(toxic) for toxic in self._proxies.get(proxy).all_toxics()]))
+        return Answer(
+            200, JSON, _dump([toxic_json(toxic) for toxic in self._proxies.get(proxy).all_toxics()])
+        )
 
     def _add_toxic(self, body: bytes, proxy: str) -> Answer:
-        return Answer(200, JSON, _dump(toxic_json(collection.add_toxic(self._proxies.get(proxy), body))))
+        return Answer(
+            200, JSON, _dump(toxic_json(collection.add_toxic(self._proxies.get(proxy), body)))
+        )
 
     def _show_toxic(self, body: bytes, proxy: str, toxic: str) -> Answer:
-        return Answer(200, JSON, _dump(toxic_json(collection.find_toxic(self._proxies.get(proxy), toxic))))
+        return Answer(
+            200, JSON, _dump(toxic_json(collection.find_toxic(self._proxies.get(proxy), toxic)))
+        )
 
     def _update_toxic(self, body: bytes, proxy: str, toxic: str) -> Answer:
-        return Answer(200, JSON, _dump(toxic_json(collection.update_toxic(self._proxies.get(proxy), toxic, body))))
+        return Answer(
+            200,
+            JSON,
+            _dump(toxic_json(collection.update_toxic(self._proxies.get(proxy), toxic, body))),
+        )
 
     def _remove_toxic(self, body: bytes, proxy: str, toxic: str) -> Answer:
         found = self._proxies.get(proxy)
@@ -134,17 +148,21 @@ class Api:
         return Answer(204, "")
 
     def _metrics(self, body: bytes) -> Answer:
-        """Prometheus text. Unlike the real server's, the counters move while connections are open."""
+        """Prometheus text. Unlike the real server's, the counters move while connections are
+        open.
+        """
         name = "toxiproxy_proxy_received_bytes_total"
         lines = [f"# HELP {name} Bytes received by the links of a proxy.", f"# TYPE {name} counter"]
         for proxy in self._proxies.all():
             for stream in STREAMS:
                 labels = {
-                    "direction": stream, "listener": proxy.listen, "proxy": proxy.name, "upstream": proxy.upstream,
+                    "direction": stream, "listener": proxy.listen, "proxy": proxy.name, "upstream": proxy.upstream,  # noqa: E501
                 }  # fmt: skip
                 text = ",".join(f'{key}="{_label(value)}"' for key, value in labels.items())
                 lines.append(f"{name}{{{text}}} {proxy.bytes_received(stream)}")
-        return Answer(200, "text/plain; version=0.0.4; charset=utf-8", "\n".join([*lines, ""]).encode())
+        return Answer(
+            200, "text/plain; version=0.0.4; charset=utf-8", "\n".join([*lines, ""]).encode()
+        )
 
 
 def _label(value: str) -> str:

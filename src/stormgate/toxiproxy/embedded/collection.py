@@ -1,4 +1,6 @@
-"""All proxies of the server, and what the API does with them. Knows JSON and status codes, but no HTTP."""
+"""All proxies of the server, and what the API does with them. Knows JSON and status codes, but no
+HTTP.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ class Collection:
     """The server's state."""
 
     def __init__(self, seed: int | None) -> None:
-        """With `seed` the toxicity, jitter and slices of each proxy repeat, given the same order of connections."""
+        """With `seed` the toxicity, jitter and slices of each proxy repeat, given the same order of
+        connections.
+        """
         self._proxies: dict[str, Proxy] = {}
         self._seed = seed
 
@@ -62,7 +66,10 @@ class Collection:
             value = first_value(body)
             if value is not None and not isinstance(value, list):
                 raise BodyError("cannot unmarshal: expected an array of proxies")
-            wanted = [_proxy_fields(Fields(item, "Proxy"), f" at proxy {i}") for i, item in enumerate(value or (), 1)]
+            wanted = [
+                _proxy_fields(Fields(item, "Proxy"), f" at proxy {i}")
+                for i, item in enumerate(value or (), 1)
+            ]
         except BodyError as error:
             return [], bad_body(error)
         except ApiError as error:
@@ -109,7 +116,9 @@ class Collection:
         del self._proxies[name]
 
     def reset(self) -> None:
-        """All toxics go and all proxies that can be are enabled, before a failure of any is reported."""
+        """All toxics go and all proxies that can be are enabled, before a failure of any is
+        reported.
+        """
         failures = []
         for proxy in self.all():
             for toxic in proxy.all_toxics():
@@ -140,7 +149,9 @@ def add_toxic(proxy: Proxy, body: bytes) -> LiveToxic:
         if proxy.find_toxic(name) is not None:
             raise ApiError("toxic already exists", 409)
         values = {key: attributes.integer(key, 0) for key in TOXICS[type_].attribute_names()}
-        toxic = LiveToxic(name, stream, stream_text, toxicity, TOXICS[type_](**_workable(type_, values)))
+        toxic = LiveToxic(
+            name, stream, stream_text, toxicity, TOXICS[type_](**_workable(type_, values))
+        )
     except BodyError as error:
         raise bad_body(error) from error
     proxy.add_toxic(toxic)
@@ -154,7 +165,9 @@ def update_toxic(proxy: Proxy, name: str, body: bytes) -> LiveToxic:
         toxicity = fields.float32("toxicity", toxic.toxicity)
         attributes = Fields(fields.raw("attributes"), "Toxic.attributes")
         kind = type(toxic.kind)
-        values = {key: attributes.integer(key, getattr(toxic.kind, key)) for key in kind.attribute_names()}
+        values = {
+            key: attributes.integer(key, getattr(toxic.kind, key)) for key in kind.attribute_names()
+        }
         proxy.update_toxic(toxic, kind(**_workable(kind.type, values)), toxicity)
     except BodyError as error:
         raise bad_body(error) from error

@@ -1,7 +1,8 @@
-"""Reads JSON as Go's encoding/json does into a struct, which is what Toxiproxy's clients were written against.
+"""Reads JSON as Go's encoding/json does into a struct, which is what Toxiproxy's clients were
+written against.
 
-Field names match in any case, unknown ones are ignored, null keeps the default, a number with a point or an exponent is
-no integer, and what follows the first value is not looked at.
+Field names match in any case, unknown ones are ignored, null keeps the default, a number with a
+point or an exponent is no integer, and what follows the first value is not looked at.
 """
 
 from __future__ import annotations
@@ -68,7 +69,11 @@ class Fields:
         value = self._fields.get(name)
         if value is None:
             return default
-        if isinstance(value, bool) or not isinstance(value, int) or not _INT64_MIN <= value <= _INT64_MAX:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int)
+            or not _INT64_MIN <= value <= _INT64_MAX
+        ):
             raise self._mismatch(name, value, "int64")
         return value
 
@@ -84,11 +89,15 @@ class Fields:
             raise self._mismatch(name, value, "float32") from None
 
     def _mismatch(self, name: str, value: Any, wanted: str) -> BodyError:
-        return BodyError(f"cannot unmarshal {_kind(value)} into field {self._what}.{name} of type {wanted}")
+        return BodyError(
+            f"cannot unmarshal {_kind(value)} into field {self._what}.{name} of type {wanted}"
+        )
 
 
 def shortest_float32(value: float) -> int | float:
-    """The number as Go prints a float32: the fewest digits that mean it, and no point when it is whole."""
+    """The number as Go prints a float32: the fewest digits that mean it, and no point when it is
+    whole.
+    """
     if value.is_integer() and abs(value) < 1e15:
         return int(value)
     for digits in range(1, 10):

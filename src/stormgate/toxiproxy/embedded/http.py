@@ -75,7 +75,9 @@ class HttpConnection(asyncio.Protocol):
         )
         try:
             answer = self._api.answer(request)
-        except Exception:  # the API must outlive a fault in one handler; clients see a 500 they understand
+        except (
+            Exception
+        ):  # the API must outlive a fault in one handler; clients see a 500 they understand
             _LOG.exception("%s %s", request.method, request.target)
             answer = Answer(500, TEXT, b'{"error":"internal error","status":500}\n')
         keep = self._parser.should_keep_alive()

@@ -1,7 +1,7 @@
 """One proxied connection: two sockets, two directions, and the stages on each.
 
-With no toxic on a direction its bytes go from the read callback straight into the other socket; that is the fast path,
-and nothing may be added to it lightly.
+With no toxic on a direction its bytes go from the read callback straight into the other socket;
+that is the fast path, and nothing may be added to it lightly.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from stormgate.toxiproxy.types import Stream
 if TYPE_CHECKING:
     from stormgate.toxiproxy.embedded.proxy import LiveToxic, Proxy
 
-# Shared by all sockets: asyncio fills it and hands it over within one callback, and what is kept is copied out.
+# Shared by all sockets: asyncio fills it and hands it over within one callback, and what is kept is
+# copied out.
 _READ = memoryview(bytearray(64 * 1024))
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Peer(asyncio.BufferedProtocol):
-    """One socket. Reads for its `outgoing` direction, and is what its `incoming` direction writes to."""
+    """One socket. Reads for its `outgoing` direction, and is what its `incoming` direction writes
+    to.
+    """
 
     __slots__ = ("forward", "incoming", "lost", "outgoing", "transport")
 
@@ -37,8 +40,9 @@ class Peer(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
-        # Nothing is read before both sides are connected and the toxics are in place. Not paused here but right after: asyncio
-        # before 3.11.4 begins to read once this returns, paused or not.
+        # Nothing is read before both sides are connected and the toxics are in place. Not paused
+        # here but right after: asyncio before 3.11.4 begins to read once this returns, paused or
+        # not.
         asyncio.get_running_loop().call_soon(self.transport.pause_reading)
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -76,9 +80,23 @@ def _discard(data: bytes) -> None:
 class Direction:
     """Bytes from `source` to `dest` through the stages, in order."""
 
-    __slots__ = ("_blocked", "_held", "_loop", "dest", "done", "ended", "link", "received", "source", "stages", "stream")
+    __slots__ = (
+        "_blocked",
+        "_held",
+        "_loop",
+        "dest",
+        "done",
+        "ended",
+        "link",
+        "received",
+        "source",
+        "stages",
+        "stream",
+    )
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, link: Link, stream: Stream, source: Peer, dest: Peer) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, link: Link, stream: Stream, source: Peer, dest: Peer
+    ) -> None:
         self._loop = loop
         self.link = link
         self.stream: Stream = stream
@@ -97,7 +115,9 @@ class Direction:
         self.dest.transport.write(data)
 
     def finish_output(self) -> None:
-        """Close the whole destination, not one half of it: Toxiproxy does so, and programs may rely on it."""
+        """Close the whole destination, not one half of it: Toxiproxy does so, and programs may rely
+        on it.
+        """
         if not self.done:
             self.done = True
             self.dest.transport.close()
@@ -146,7 +166,8 @@ class Direction:
                     stage.abandon()
                     return
                 close = toxic.kind.closes_on_removal or stage.flow.torn
-                # A stage that had closed its output leaves an ended stream behind it, whatever comes.
+                # A stage that had closed its output leaves an ended stream behind it, whatever
+                # comes.
                 closed = stage.closed
                 stage.remove(close=close)
                 self._wire()
@@ -167,13 +188,18 @@ class Direction:
         """Both sides are there: put the proxy's toxics on and let bytes flow."""
         for toxic in self.link.proxy.toxics_of(self.stream):
             if toxic.kind.resets:
-                self.source.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
-                self.dest.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                self.source.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+                )
+                self.dest.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE
+                )
             self.add(toxic)
         if not self.stages:
             self._wire()
 
-    # Backpressure: the source is paused while the socket is full or a stage holds more than its toxic allows.
+    # Backpressure: the source is paused while the socket is full or a stage holds more than its
+    # toxic allows.
 
     def _feed_stages(self, data: bytes) -> None:
         self.stages[0][1].feed(data)
@@ -217,7 +243,9 @@ class Link:
 
     __slots__ = ("_gone", "client", "directions", "proxy", "upstream")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, proxy: Proxy, client: Peer, upstream: Peer) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, proxy: Proxy, client: Peer, upstream: Peer
+    ) -> None:
         self.proxy = proxy
         self.client = client
         self.upstream = upstream

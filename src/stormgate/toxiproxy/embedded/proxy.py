@@ -1,7 +1,7 @@
 """A proxy: a listener, its links, and the toxics on them.
 
-Everything that changes it is synchronous: a request to the API is done, on all connections, before the next one is
-looked at. There is no lock, so nothing can wedge.
+Everything that changes it is synchronous: a request to the API is done, on all connections, before
+the next one is looked at. There is no lock, so nothing can wedge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _ACCEPT_PAUSE_S = 0.1
 
 @dataclass(eq=False, slots=True)
 class LiveToxic:
-    """A toxic on a proxy. `kind` (its attributes) and `toxicity` change by an update; the rest never does."""
+    """A toxic on a proxy. `kind` (its attributes) and `toxicity` change by an update; the rest
+    never does.
+    """
 
     name: str
     stream: Stream
@@ -33,7 +35,9 @@ class LiveToxic:
     kind: ToxicType
 
     def new_flow(self, rng: random.Random, previous: Flow | None = None) -> Flow:
-        """A connection's flow: the toxic's, or on the share that toxicity spares one that passes everything."""
+        """A connection's flow: the toxic's, or on the share that toxicity spares one that passes
+        everything.
+        """
         return self.kind.flow(rng, previous) if rng.random() < self.toxicity else Flow()
 
 
@@ -66,7 +70,9 @@ class Proxy:
         self.enabled = True
 
     def stop(self) -> None:
-        """Stop listening and end every connection, also those whose upstream has not answered yet."""
+        """Stop listening and end every connection, also those whose upstream has not answered
+        yet.
+        """
         if not self.enabled:
             return
         self.enabled = False
@@ -83,7 +89,9 @@ class Proxy:
             link.abort()
 
     def update(self, listen: str, upstream: str, enabled: bool) -> None:
-        """Another address ends the connections; the same one keeps them. Raises address.ListenError."""
+        """Another address ends the connections; the same one keeps them. Raises
+        address.ListenError.
+        """
         if address.canonical(listen) != self.listen or upstream != self.upstream:
             self.stop()
             self.listen, self.upstream = listen, upstream
@@ -122,7 +130,9 @@ class Proxy:
 
     def bytes_received(self, stream: Stream) -> int:
         """By all links, also those that still run."""
-        return self.bytes_gone[stream] + sum(link.directions[stream].received for link in self._links)
+        return self.bytes_gone[stream] + sum(
+            link.directions[stream].received for link in self._links
+        )
 
     def link_gone(self, link: Link) -> None:
         self._links.discard(link)
@@ -139,7 +149,8 @@ class Proxy:
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
-                # Out of descriptors: the socket stays readable, so looking again at once would spin.
+                # Out of descriptors: the socket stays readable, so looking again at once would
+                # spin.
                 _LOG.error("proxy %s: accept: %s", self.name, error)
                 self._loop.remove_reader(listener)
                 self._resume = self._loop.call_later(_ACCEPT_PAUSE_S, self._accept_again)
@@ -155,14 +166,21 @@ class Proxy:
             self._loop.add_reader(self._listener, self._accept)
 
     async def _serve(self, sock: socket.socket) -> None:
-        """Connect an accepted client to the upstream; a dead upstream is a client that sees its connection end."""
+        """Connect an accepted client to the upstream; a dead upstream is a client that sees its
+        connection end.
+        """
         client, upstream = Peer(), Peer()
         try:
             host, port = address.split(self.upstream)
             await self._loop.connect_accepted_socket(lambda: client, sock)
             await self._loop.create_connection(lambda: upstream, host or "localhost", port)
         except (OSError, address.ListenError) as error:
-            _LOG.warning("proxy %s: unable to open connection to upstream %s: %s", self.name, self.upstream, error)
+            _LOG.warning(
+                "proxy %s: unable to open connection to upstream %s: %s",
+                self.name,
+                self.upstream,
+                error,
+            )
             _end(client, upstream, sock)
         except asyncio.CancelledError:
             _end(client, upstream, sock)

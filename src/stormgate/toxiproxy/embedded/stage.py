@@ -1,4 +1,6 @@
-"""A stage carries out one flow's decisions: it holds pieces until their time and ends the stream when told to."""
+"""A stage carries out one flow's decisions: it holds pieces until their time and ends the stream
+when told to.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,13 @@ class Stage:
     """One toxic on one direction of one connection."""
 
     __slots__ = (
-        "_close_at", "_loop", "_on_room", "_pending", "_timer", "_timer_at", "closed", "ended", "flow", "next",
+        "_close_at", "_loop", "_on_room", "_pending", "_timer", "_timer_at", "closed", "ended", "flow", "next",  # noqa: E501
         "pending_bytes",
     )  # fmt: skip
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, flow: Flow, on_room: Callable[[], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, flow: Flow, on_room: Callable[[], None]
+    ) -> None:
         """`on_room` is called whenever pieces have left, so that a sender held back can go on."""
         self._loop = loop
         self._on_room = on_room
@@ -58,9 +62,11 @@ class Stage:
             self._take(self.flow.end(now), now)
 
     def replace(self, flow: Flow) -> None:
-        """Go on with another flow (the toxic was updated). What waits is not lost: its head leaves now, as in Toxiproxy.
+        """Go on with another flow (the toxic was updated). What waits is not lost: its head leaves
+        now, as in Toxiproxy.
 
-        A stream that lost bytes to the old flow cannot go on under one that passes data: it is closed.
+        A stream that lost bytes to the old flow cannot go on under one that passes data: it is
+        closed.
         """
         if self.closed:
             return
@@ -81,7 +87,9 @@ class Stage:
             self._take(flow.end(now), now)
 
     def remove(self, *, close: bool) -> None:
-        """The toxic is gone: everything that waits leaves now; then the stream ends (`close`, or the sender had)."""
+        """The toxic is gone: everything that waits leaves now; then the stream ends (`close`, or
+        the sender had).
+        """
         waiting = list(self._pending)
         self._drop_pending()
         if not self.closed and self.next is not None:

@@ -15,7 +15,11 @@ def _discover() -> dict[str, type[ToxicType]]:
         loaded = importlib.import_module(f"{__name__}.{module.name}")
         for item in vars(loaded).values():
             # Only what the file defines itself: the base class and imported toxics are not its own.
-            own = isinstance(item, type) and item.__module__ == loaded.__name__ and module.name != "base"
+            own = (
+                isinstance(item, type)
+                and item.__module__ == loaded.__name__
+                and module.name != "base"
+            )
             if own and issubclass(item, ToxicType):
                 found[item.type] = item
     return found

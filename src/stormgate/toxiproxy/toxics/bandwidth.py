@@ -1,4 +1,6 @@
-"""bandwidth: at most `rate` KB/s (1 KB = 1000 bytes, as in Toxiproxy), in bursts of at most 100 ms."""
+"""bandwidth: at most `rate` KB/s (1 KB = 1000 bytes, as in Toxiproxy), in bursts of at most 100
+ms.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,9 @@
-"""What a toxic is: a frozen set of integer attributes, and a `Flow` per connection that decides what happens to bytes.
+"""What a toxic is: a frozen set of integer attributes, and a `Flow` per connection that decides
+what happens to bytes.
 
-A flow never waits, reads a clock or touches a socket: it is told the time and answers with a `Step`. The embedded
-server's stages carry the steps out. So every toxic is tested by a table, and a new one is a new file in this folder.
+A flow never waits, reads a clock or touches a socket: it is told the time and answers with a
+`Step`. The embedded server's stages carry the steps out. So every toxic is tested by a table, and a
+new one is a new file in this folder.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from typing import ClassVar, NamedTuple
 class Step(NamedTuple):
     """What to do next, times in seconds of the loop's clock.
 
-    `pieces` go out in order, each not before its time. `close_at` ends the output at that time, after all pieces;
-    None leaves an earlier decision standing.
+    `pieces` go out in order, each not before its time. `close_at` ends the output at that time,
+    after all pieces; None leaves an earlier decision standing.
     """
 
     pieces: tuple[tuple[float, bytes], ...] = ()
@@ -28,11 +30,14 @@ NOTHING = Step()
 
 
 class Flow:
-    """One toxic at work on one direction of one connection. The base passes everything on at once."""
+    """One toxic at work on one direction of one connection. The base passes everything on at
+    once.
+    """
 
     # How much may wait inside before the sender is held back.
     window_bytes: ClassVar[int] = 64 * 1024
-    # Whether bytes may have been dropped: going on after that would hand the receiver a torn stream.
+    # Whether bytes may have been dropped: going on after that would hand the receiver a torn
+    # stream.
     torn: bool = False
 
     def start(self, now: float) -> Step:
@@ -50,7 +55,9 @@ class Flow:
 
 @dataclass(frozen=True)
 class ToxicType:
-    """Base of the toxics; the fields of a subclass are its attributes, all integers with default 0."""
+    """Base of the toxics; the fields of a subclass are its attributes, all integers with default
+    0.
+    """
 
     type: ClassVar[str]
     # Real Toxiproxy ends the connection when such a toxic is removed.
@@ -59,7 +66,9 @@ class ToxicType:
     resets: ClassVar[bool] = False
 
     def flow(self, rng: random.Random, previous: Flow | None = None) -> Flow:
-        """A flow for one connection; `previous` is the one it replaces after an update of this toxic."""
+        """A flow for one connection; `previous` is the one it replaces after an update of this
+        toxic.
+        """
         raise NotImplementedError
 
     @classmethod

@@ -11,7 +11,9 @@ from stormgate.toxiproxy.toxics.base import Flow, Step, ToxicType
 
 @dataclass(frozen=True)
 class Latency(ToxicType):
-    """Attributes in ms. As in Toxiproxy the end of the stream is not delayed beyond the data before it."""
+    """Attributes in ms. As in Toxiproxy the end of the stream is not delayed beyond the data before
+    it.
+    """
 
     type: ClassVar[str] = "latency"
     latency: int = 0
@@ -22,7 +24,8 @@ class Latency(ToxicType):
 
 
 class _LatencyFlow(Flow):
-    # Toxiproxy buffers 1024 chunks of up to 32 KiB here: a link with delay is not a link with little bandwidth.
+    # Toxiproxy buffers 1024 chunks of up to 32 KiB here: a link with delay is not a link with
+    # little bandwidth.
     window_bytes = 1024 * 32 * 1024
 
     def __init__(self, toxic: Latency, rng: random.Random) -> None:

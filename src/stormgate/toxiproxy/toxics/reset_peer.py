@@ -1,4 +1,6 @@
-"""reset_peer: the first data (or end) is swallowed, and `timeout` ms later both sides are closed with a reset."""
+"""reset_peer: the first data (or end) is swallowed, and `timeout` ms later both sides are closed
+with a reset.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from stormgate.toxiproxy.toxics.base import Flow, Step, ToxicType
 
 @dataclass(frozen=True)
 class ResetPeer(ToxicType):
-    """`timeout` in ms. As in Toxiproxy only connections opened under it see RST; open ones see a plain end."""
+    """`timeout` in ms. As in Toxiproxy only connections opened under it see RST; open ones see a
+    plain end.
+    """
 
     type: ClassVar[str] = "reset_peer"
     resets: ClassVar[bool] = True

@@ -12,7 +12,9 @@ from stormgate.toxiproxy.toxics.base import Flow, Step, ToxicType
 
 @dataclass(frozen=True)
 class Slicer(ToxicType):
-    """Sizes in bytes: pieces of `average_size` ± `size_variation`; `delay` in microseconds after each."""
+    """Sizes in bytes: pieces of `average_size` ± `size_variation`; `delay` in microseconds after
+    each.
+    """
 
     type: ClassVar[str] = "slicer"
     average_size: int = 0
@@ -26,14 +28,18 @@ class Slicer(ToxicType):
     def problems(cls, attributes: Mapping[str, int]) -> list[str]:
         average, variation = attributes.get("average_size", 0), attributes.get("size_variation", 0)
         if average < 1:
-            return ["slicer.average_size must be at least 1 (the real server dies of 0, its default)"]
+            return [
+                "slicer.average_size must be at least 1 (the real server dies of 0, its default)"
+            ]
         if variation >= average:
             return [f"slicer.size_variation {variation} must be below average_size {average}"]
         return []
 
 
 def sizes(total: int, average: int, variation: int, rng: random.Random) -> Iterator[int]:
-    """Lengths that sum to `total`, by halving until at most `average` + `variation`, as Toxiproxy's slicer does."""
+    """Lengths that sum to `total`, by halving until at most `average` + `variation`, as Toxiproxy's
+    slicer does.
+    """
     stack = [total]
     while stack:
         length = stack.pop()
@@ -57,7 +63,9 @@ class _SlicerFlow(Flow):
         at = max(self._free_at, now)
         begin = 0
         pieces = []
-        for size in sizes(len(data), max(1, self._toxic.average_size), self._toxic.size_variation, self._rng):
+        for size in sizes(
+            len(data), max(1, self._toxic.average_size), self._toxic.size_variation, self._rng
+        ):
             pieces.append((at, data[begin : begin + size]))
             begin += size
             at += self._toxic.delay / 1_000_000
