@@ -14,8 +14,8 @@ from pathlib import Path
 
 from locust import LoadTestShape
 
+from stormgate.documents.mix import read_mix
 from stormgate.geography.curves import streams, world_rate
-from stormgate.geography.mixfile import read_mix
 
 MIX = Path(__file__).parents[1] / "targets" / "chenu-mix.yaml"
 START = datetime(2026, 3, 4, tzinfo=UTC)  # a Wednesday

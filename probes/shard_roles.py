@@ -1,7 +1,7 @@
 """Who holds CHE·NU's shards: one primary each, and on which side of the ocean."""
 
-from stormgate.chaos.context import current
-from stormgate.chaos.status import read_status
+from stormgate.faults.context import current
+from stormgate.net.status import read_status
 
 
 def primaries(shard: str) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import urllib.request
 
-from stormgate.chaos.context import current
+from stormgate.faults.context import current
 
 _TIMEOUT_S = 2.0
 

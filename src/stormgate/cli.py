@@ -29,18 +29,21 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "compare": ("stormgate.commands.compare:command", "Compare two runs, objective by objective."),
     "restore": (
-        "stormgate.chaos.cli:restore_command",
+        "stormgate.commands.restore:restore_command",
         "Undo every fault that a killed run left behind.",
     ),
-    "lab": ("stormgate.lab.cli:command", "Start, look at and stop the embedded lab."),
-    "geography": ("stormgate.geography.cli:command", "Show a traffic mix as a table and a map."),
+    "lab": ("stormgate.commands.lab:command", "Start, look at and stop the embedded lab."),
+    "geography": (
+        "stormgate.commands.geography:command",
+        "Show a traffic mix as a table and a map.",
+    ),
     "evidence": ("stormgate.commands.evidence:command", "Check a run folder against the format."),
     "schema": (
-        "stormgate.documents.cli:schema_command",
+        "stormgate.commands.documents:schema_command",
         "Print the JSON Schema of a document kind, for editors.",
     ),
     "init": (
-        "stormgate.documents.cli:init_command",
+        "stormgate.commands.documents:init_command",
         "Lay out the content folders for another product.",
     ),
     "setup": (

@@ -18,10 +18,10 @@ from typing import Any
 
 from tests.live.chaos_world import HOST, free_port
 
-from stormgate import processes
-from stormgate.chaos.backends.process import read_pid_file
-from stormgate.chaos.context import Context, make_context
+from stormgate.faults.backends.process import read_pid_file
+from stormgate.faults.context import Context, make_context
 from stormgate.model import Component, Observe, Population, Region, Steering, Target, to_json
+from stormgate.system import processes
 from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.server import RunningServer, ServerChoice, find_server, launch
 

@@ -38,7 +38,7 @@ def answers(port: int, timeout_s: float = 0.5) -> bool:
 
 
 def alive(pid_file: Path) -> bool:
-    from stormgate import processes
+    from stormgate.system import processes
 
     try:
         data = json.loads(pid_file.read_bytes())
@@ -67,7 +67,7 @@ def start(state: Path, name: str) -> None:
 
 
 def serve(state: Path, name: str) -> None:
-    from stormgate import processes
+    from stormgate.system import processes
 
     plan = json.loads((state / "world.json").read_bytes())
     port = plan["ports"][name]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import gevent
 
-from stormgate.load.deal import stream_key
-from stormgate.load.engine import Engine
-from stormgate.load.pool import AllowList, Place
-from stormgate.load.recorder import Recorder
-from stormgate.load.steering import resolve
-from stormgate.load.stream import Session, Stream
+from stormgate.load.engine.engine import Engine
+from stormgate.load.engine.pool import AllowList, Place
+from stormgate.load.engine.steering import resolve
+from stormgate.load.engine.stream import Session, Stream
+from stormgate.load.record.recorder import Recorder
+from stormgate.load.schedule.shares import stream_key
 from stormgate.model import Population
-from stormgate.processes import spawn
+from stormgate.system.processes import spawn
 
 SERVER = Path(__file__).with_name("load_server.py")
 

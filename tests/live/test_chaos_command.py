@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from stormgate.chaos.context import make_context
-from stormgate.chaos.errors import CannotBreak, NotApplied, NotWhole, UndoFailed, Unproven
-from stormgate.chaos.inject import inject
-from stormgate.chaos.ledger import open_entries
-from stormgate.chaos.undo import undo_all
+from stormgate.faults.context import make_context
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed, Unproven
+from stormgate.faults.inject import inject
+from stormgate.faults.ledger import open_entries
+from stormgate.faults.undo import undo_all
 from stormgate.model import Component, Target
 
 pytestmark = pytest.mark.live

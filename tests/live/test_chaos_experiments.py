@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from tests.live.chaos_fixture import ROOT
 
-from stormgate.chaos.journal import problems
-from stormgate.chaos.ledger import open_entries
-from stormgate.chaos.status import wait_whole
 from stormgate.documents import load_target
-from stormgate.lab.launch import launch
+from stormgate.faults.ledger import open_entries
+from stormgate.judge.journal import problems
+from stormgate.lab.runtime.launch import launch
 from stormgate.model import to_json
+from stormgate.net.status import wait_whole
 
 pytestmark = pytest.mark.live
 

@@ -12,9 +12,8 @@ import urllib.request
 import pytest
 from tests.live.chaos_fixture import wait_until, world
 
-from stormgate import processes
-from stormgate.chaos import backends, observe
-from stormgate.chaos.errors import (
+from stormgate.faults import backends
+from stormgate.faults.errors import (
     CannotBreak,
     EmptySelection,
     NotWhole,
@@ -22,11 +21,13 @@ from stormgate.chaos.errors import (
     UndoFailed,
     Unproven,
 )
-from stormgate.chaos.inject import inject
-from stormgate.chaos.ledger import open_entries
-from stormgate.chaos.parts import cut_between
-from stormgate.chaos.undo import undo_all
+from stormgate.faults.expansion import cut_between
+from stormgate.faults.inject import inject
+from stormgate.faults.ledger import open_entries
+from stormgate.faults.undo import undo_all
 from stormgate.model import Component, Observe
+from stormgate.net import look as observe
+from stormgate.system import processes
 from stormgate.toxiproxy.server import embedded_choice
 
 pytestmark = pytest.mark.live

@@ -16,10 +16,10 @@ from click.testing import CliRunner
 from tests.live.chaos_fixture import ROOT, wait_until, world
 from tests.live.chaos_world import answers
 
-from stormgate.chaos.cli import restore_command
-from stormgate.chaos.journal import problems
-from stormgate.chaos.ledger import open_entries
-from stormgate.chaos.restore import open_ledgers, restore
+from stormgate.commands.restore import restore_command
+from stormgate.faults.ledger import open_entries
+from stormgate.faults.restore import open_ledgers, restore
+from stormgate.judge.journal import problems
 from stormgate.model import Verdict
 
 pytestmark = pytest.mark.live

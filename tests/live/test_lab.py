@@ -17,11 +17,11 @@ from types import ModuleType
 
 import pytest
 
-from stormgate import processes
 from stormgate.documents import load_target
 from stormgate.lab.errors import LabError
-from stormgate.lab.launch import RunningLab, launch
+from stormgate.lab.runtime.launch import RunningLab, launch
 from stormgate.model import Target
+from stormgate.system import processes
 from stormgate.toxiproxy.client import Client
 
 pytestmark = pytest.mark.live

@@ -16,15 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from stormgate import processes
 from stormgate.documents import load_target
-from stormgate.lab import places, postgres, template
-from stormgate.lab.boot import Lab
+from stormgate.lab.design.layout import Layout, plan
+from stormgate.lab.design.settings import Settings
 from stormgate.lab.errors import LabError, PortTakenError
-from stormgate.lab.launch import daemon_argv, launch, prepare
-from stormgate.lab.layout import Layout, plan
-from stormgate.lab.settings import Settings
+from stormgate.lab.native import postgres, template
+from stormgate.lab.runtime import folders as places
+from stormgate.lab.runtime.boot import Lab
+from stormgate.lab.runtime.launch import daemon_argv, launch, prepare
 from stormgate.model import Target
+from stormgate.system import processes
 
 pytestmark = pytest.mark.live
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stormgate import processes
+from stormgate.system import processes
 
 pytestmark = pytest.mark.live
 

@@ -15,7 +15,7 @@ from types import ModuleType
 import pytest
 
 from stormgate.documents import load_target
-from stormgate.lab.launch import launch
+from stormgate.lab.runtime.launch import launch
 from stormgate.model import Target
 
 pytestmark = pytest.mark.live

@@ -21,7 +21,7 @@ from tests.live.load_engine import counts, server
 from stormgate.evidence.check import check_run
 from stormgate.evidence.read import Run
 from stormgate.model import Load, Plan, Population, Steering, Target, to_json
-from stormgate.processes import spawn
+from stormgate.system.processes import spawn
 
 pytestmark = pytest.mark.live
 

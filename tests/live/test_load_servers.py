@@ -17,7 +17,7 @@ from tests.live.load_engine import Bench, counts
 from tests.live.popular_servers import CHUNKS
 
 from stormgate.load import get, post
-from stormgate.processes import spawn, stop
+from stormgate.system.processes import spawn, stop
 
 pytestmark = pytest.mark.live
 SITE = Path(__file__).with_name("popular_servers.py")

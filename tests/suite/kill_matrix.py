@@ -35,9 +35,9 @@ from typing import Any
 import yaml
 
 from stormgate.documents import load_target
-from stormgate.lab.launch import RunningLab, launch
+from stormgate.lab.runtime.launch import RunningLab, launch
 from stormgate.model import Target, to_json
-from stormgate.processes import alive, pid_start_ticks, signal_if_same
+from stormgate.system.processes import alive, pid_start_ticks, signal_if_same
 
 ROOT = Path(__file__).resolve().parents[2]
 VICTIMS = ("chaos", "gate", "load", "toxiproxy")
@@ -216,7 +216,7 @@ def judge(
 
 
 def read_status(target: Target) -> dict[str, Any]:
-    from stormgate.chaos.status import read_status as read
+    from stormgate.net.status import read_status as read
 
     status = read(target)
     return {"whole": status.whole, "why": status.why}
@@ -224,7 +224,7 @@ def read_status(target: Target) -> dict[str, Any]:
 
 def open_faults(place: Path) -> list[str]:
     """What the ledgers of this place's runs say is still broken."""
-    from stormgate.chaos.ledger import open_entries
+    from stormgate.faults.ledger import open_entries
 
     folders = [path.parent for path in place.glob("reports/2*/undo.ndjson")]
     return [f"{entry.part.name} ({entry.mode})" for each in folders for entry in open_entries(each)]

@@ -1,7 +1,7 @@
 """Actions for any Chaos Toolkit experiment: `module: stormgate.chaos.actions`.
 
 A component is named, or selected: `component: eu-west/cache`, or `component: {kind: database, role:
-primary, share: one of}` (stormgate.chaos.selection). An empty selection is an error, never a fault
+primary, share: one of}` (stormgate.faults.selection). An empty selection is an error, never a fault
 on nothing. Every action returns when its effect is proven by an independent observation; each
 raises when it is not, after taking it back.
 """
@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stormgate.chaos import parts
-from stormgate.chaos.context import Context, current
-from stormgate.chaos.errors import (
+from stormgate.faults import expansion as parts
+from stormgate.faults.context import Context, current
+from stormgate.faults.errors import (
     CannotBreak,
     EmptySelection,
     NoTarget,
@@ -23,13 +23,13 @@ from stormgate.chaos.errors import (
     Stopped,
     UndoFailed,
 )
-from stormgate.chaos.gone import WHY, is_gone
-from stormgate.chaos.inject import PROOF_S, inject
-from stormgate.chaos.ledger import ever_broken
-from stormgate.chaos.selection import Selector, select
-from stormgate.chaos.status import read_status, wait_whole
-from stormgate.chaos.undo import undo_all, undo_instances
+from stormgate.faults.inject import PROOF_S, inject
+from stormgate.faults.ledger import ever_broken
+from stormgate.faults.provisioned import WHY, is_gone
+from stormgate.faults.selection import Selector, select
+from stormgate.faults.undo import undo_all, undo_instances
 from stormgate.model import Component
+from stormgate.net.status import read_status, wait_whole
 
 Selection = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 Rows = list[dict[str, Any]]

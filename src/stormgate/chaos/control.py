@@ -1,7 +1,7 @@
 """The Chaos Toolkit control that makes an experiment safe under plain `chaos run`, too.
 
 In an experiment: `controls: [{name: stormgate, provider: {type: python, module:
-stormgate.chaos.control}}]`. It needs STORMGATE_PLAN or STORMGATE_TARGET (stormgate.chaos.context);
+stormgate.chaos.control}}]`. It needs STORMGATE_PLAN or STORMGATE_TARGET (stormgate.faults.context);
 without, the experiment stops before anything is touched and says how to get one. It notes begin and
 rollback in the timeline, holds probes of the method against their tolerance (Chaos Toolkit does
 not) and undoes whatever the rollbacks left, also when they were not played.
@@ -18,9 +18,9 @@ from chaoslib.exceptions import InterruptExecution
 from chaoslib.hypothesis import within_tolerance
 from chaoslib.run import RunEventHandler
 
-from stormgate.chaos.context import current
-from stormgate.chaos.errors import ChaosError
 from stormgate.chaos.session import Session, write_journal
+from stormgate.faults.context import current
+from stormgate.faults.errors import ChaosError
 from stormgate.model import Event
 
 logger = logging.getLogger("chaostoolkit")

@@ -14,19 +14,19 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from stormgate.chaos.backends import Observation
-from stormgate.chaos.context import Context, current
-from stormgate.chaos.errors import CannotBreak
-from stormgate.chaos.inject import in_parallel
-from stormgate.chaos.ledger import open_entries
-from stormgate.chaos.observe import look
-from stormgate.chaos.parts import members
-from stormgate.chaos.proof import wait_for
-from stormgate.chaos.status import read_status
+from stormgate.faults.backends import Observation
+from stormgate.faults.context import Context, current
+from stormgate.faults.errors import CannotBreak
+from stormgate.faults.expansion import members
+from stormgate.faults.inject import in_parallel
+from stormgate.faults.ledger import open_entries
+from stormgate.faults.proof import wait_for
 from stormgate.model import Component, Observe, Population, Target
+from stormgate.net.look import look
+from stormgate.net.status import read_status
 
 if TYPE_CHECKING:
-    from stormgate.chaos.window import Window
+    from stormgate.evidence.rolling import Window
 
 _LOOK_S = 2.0
 
@@ -166,7 +166,7 @@ def _now() -> int:
 
 def _window() -> Window:
     global _live  # noqa: PLW0603 - the tail of a growing stream is worth keeping between probes of one process
-    from stormgate.chaos.window import Window
+    from stormgate.evidence.rolling import Window
 
     if _live is None:
         _live = Window(current().folder)

@@ -25,12 +25,12 @@ from chaoslib.loader import load_experiment
 from chaoslib.types import Strategy
 
 from stormgate.chaos import control
-from stormgate.chaos.context import Context, current
-from stormgate.chaos.errors import ChaosError
-from stormgate.chaos.journal import OURS
 from stormgate.chaos.session import SIGNALS, Session, write_journal
+from stormgate.faults.context import Context, current
+from stormgate.faults.errors import ChaosError
+from stormgate.judge.journal import OURS
 from stormgate.model import Verdict
-from stormgate.processes import die_with_parent
+from stormgate.system.processes import die_with_parent
 
 logger = logging.getLogger("chaostoolkit")
 

@@ -19,14 +19,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from stormgate.chaos.context import Context
-from stormgate.chaos.errors import UndoFailed
-from stormgate.chaos.gone import is_gone
-from stormgate.chaos.journal import OURS
-from stormgate.chaos.status import wait_whole
-from stormgate.chaos.undo import still_open, undo_all
-from stormgate.evidence.write import write_atomically
+from stormgate.faults.context import Context
+from stormgate.faults.errors import UndoFailed
+from stormgate.faults.provisioned import is_gone
+from stormgate.faults.undo import still_open, undo_all
+from stormgate.judge.journal import OURS
 from stormgate.model import Event
+from stormgate.net.status import wait_whole
+from stormgate.system.files import write_atomically
 
 logger = logging.getLogger("chaostoolkit")
 

@@ -40,10 +40,10 @@ def command(
     """
     from dataclasses import replace
 
-    from stormgate.chaos import lease, restore
-    from stormgate.chaos.errors import LeaseHeld
     from stormgate.documents import suite_root
-    from stormgate.references import unset_references
+    from stormgate.faults import lease, restore
+    from stormgate.faults.errors import LeaseHeld
+    from stormgate.net.references import unset_references
     from stormgate.report.console import RunScreen
     from stormgate.supervise.supervisor import Options, Supervisor
 

@@ -25,7 +25,7 @@ def command(target: Path) -> None:
 
     from stormgate.documents import load_target
     from stormgate.lab.errors import LabError
-    from stormgate.lab.launch import launch
+    from stormgate.lab.runtime.launch import launch
     from stormgate.toxiproxy.server import ensure_binary
 
     choice = ensure_binary(progress=click.echo)

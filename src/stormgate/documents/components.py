@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from stormgate.chaos.errors import EmptySelection
-from stormgate.chaos.selection import Selector, select, share_count
 from stormgate.documents.problems import nearest
+from stormgate.faults.errors import EmptySelection
+from stormgate.faults.selection import Selector, select, share_count
 from stormgate.model import Component, Target
 
 SELECTOR_KEYS = tuple(item.name for item in fields(Selector))

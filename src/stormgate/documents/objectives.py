@@ -22,6 +22,7 @@ from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.shapes import explain
 from stormgate.documents.values import SHARE, duration_ms, duration_s, fraction
 from stormgate.documents.yamlfile import Document, Loc
+from stormgate.evidence.schema import COMMON_LABELS
 
 Kinds = Mapping[str, type[BaseModel]]
 
@@ -331,7 +332,7 @@ def columns_of(target: model.Target) -> list[str]:
                 "op",
                 "outcome",
                 "status",
-                *model.COMMON_LABELS,
+                *COMMON_LABELS,
                 *target.observe,
                 *labels,
             ]

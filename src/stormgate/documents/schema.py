@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from stormgate.documents.gate_shape import GateDocument, WaiversDocument
 from stormgate.documents.objectives import kinds, written_keys
 from stormgate.documents.openslo import SliDocument, SloDocument
-from stormgate.documents.target import TargetDocument
+from stormgate.documents.target_shape import TargetDocument
 from stormgate.documents.values import DURATION_SCHEMA, SHARE_SCHEMA
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"

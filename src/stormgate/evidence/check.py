@@ -8,7 +8,8 @@ from pathlib import Path
 
 from stormgate.evidence.manifest import check_manifest
 from stormgate.evidence.read import Run
-from stormgate.model import SAMPLES_SCHEMA, Event, plan_digest
+from stormgate.evidence.schema import SAMPLES_SCHEMA
+from stormgate.model import Event, plan_digest
 
 _INTEGER = {
     "intended_ns": "int64",

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from stormgate.evidence.write import write_atomically
+from stormgate.system.files import write_atomically
 
 LATEST = "latest"
 

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from stormgate.evidence.write import write_atomically
+from stormgate.system.files import write_atomically
 
 MANIFEST = "manifest.json"
 SCHEMA = "stormgate.manifest/1"

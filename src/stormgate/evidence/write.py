@@ -75,13 +75,3 @@ class Timeline(Journal):
         stamp = time.monotonic_ns() if at_ns is None else at_ns
         self.append({"at_ns": stamp, "event": str(event), **fields})
         return stamp
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old text or the new, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

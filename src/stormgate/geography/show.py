@@ -14,7 +14,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from stormgate.geography.mixfile import TrafficMix
+from stormgate.documents.mix import TrafficMix
 from stormgate.geography.summary import MixFacts, OriginFacts, facts
 from stormgate.geography.worldmap import ASCII, FAR_MS, MANY, NEAR_MS, SOME, UNICODE, Marks, draw
 

@@ -9,10 +9,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from math import fsum
 from typing import Any
 
+from stormgate.documents.mix import TrafficMix
 from stormgate.geography.curves import Day, hour_of_week
 from stormgate.geography.distance import rtt_ms
 from stormgate.geography.mix import Mix, Origin, nearest, rtt_quantile_ms, share_within
-from stormgate.geography.mixfile import TrafficMix
 
 LIMITS_MS = (10.0, 30.0, 50.0)
 QUANTILES = (0.5, 0.9, 0.99)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.evidence.schema import CORE_COLUMNS
+from stormgate.evidence.timeline import phase_names
 from stormgate.judge.engine import judge_objective
 from stormgate.judge.registry import Canary, kinds
 from stormgate.judge.synthetic import (
@@ -21,8 +23,7 @@ from stormgate.judge.synthetic import (
     stretches_of,
     timeline_of,
 )
-from stormgate.judge.windows import phase_names
-from stormgate.model import CORE_COLUMNS, Objective, Plan, Verdict
+from stormgate.model import Objective, Plan, Verdict
 
 Array = NDArray[Any]
 # Enough for any objective to fail on when every request is bad, and little enough to be shown in a

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.judge.blocks import UNKNOWN, Block, Columns
+from stormgate.evidence.samples import UNKNOWN, Block, Columns
 
 Array = NDArray[Any]
 

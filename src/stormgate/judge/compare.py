@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stormgate.judge import statistics
+from stormgate.judge.statistics import bounds as statistics
 from stormgate.model import Finding, Judgement, Verdict
 
 # Kinds whose value is a share of requests, counted as `bad` of `samples` in their detail.

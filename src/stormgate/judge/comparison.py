@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from stormgate.judge.blocks import Block
+from stormgate.evidence.samples import Block
+from stormgate.evidence.timeline import Windows
 from stormgate.judge.cells import where_mask
 from stormgate.judge.context import rows_in
-from stormgate.judge.jackknife import Estimate, GroupedQuantile, ratio_bounds, ratio_p
 from stormgate.judge.registry import Result, Task
-from stormgate.judge.windows import Windows
+from stormgate.judge.statistics.jackknife import Estimate, GroupedQuantile, ratio_bounds, ratio_p
 from stormgate.model import Verdict
 
 

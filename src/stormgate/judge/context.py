@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.judge.blocks import Block
+from stormgate.evidence.samples import Block
+from stormgate.evidence.timeline import FaultWindow, PhaseLike, Windows, select
 from stormgate.judge.cells import Cells
-from stormgate.judge.generator import Health
-from stormgate.judge.windows import FaultWindow, PhaseLike, Windows, select
+from stormgate.judge.rules.generator import Health
 from stormgate.model import Plan
 
 Array = NDArray[Any]

@@ -10,7 +10,7 @@ from datetime import date
 from typing import Any, TypeVar
 
 from stormgate.judge.registry import Result
-from stormgate.judge.statistics import fail_limit, holm, pass_limit
+from stormgate.judge.statistics.bounds import fail_limit, holm, pass_limit
 from stormgate.model import Cell, Finding, Judgement, Plan, Verdict, Waiver, worst
 
 

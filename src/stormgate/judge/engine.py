@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from stormgate.judge import validity as v
-from stormgate.judge.blocks import Block, Requests
+from stormgate.evidence.samples import Block, Requests
+from stormgate.evidence.timeline import FaultWindow, Window, Windows, fault_windows, select
 from stormgate.judge.context import Context, RunLike, rows_in
 from stormgate.judge.decide import apply_waivers, conclude, holm_across
-from stormgate.judge.generator import Health, health_of
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
-from stormgate.judge.windows import FaultWindow, Window, Windows, fault_windows, select
+from stormgate.judge.rules import validity as v
+from stormgate.judge.rules.generator import Health, health_of
 from stormgate.model import Finding, Judgement, Objective, Plan, Verdict
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stormgate.judge import statistics
+from stormgate.evidence.timeline import phase_names
 from stormgate.judge.canary import Proof, prove
 from stormgate.judge.registry import Need, kinds
+from stormgate.judge.statistics import bounds as statistics
 from stormgate.judge.synthetic import FAULT_S
-from stormgate.judge.windows import phase_names
 from stormgate.model import Objective, Plan
 
 # A gap this unlikely somewhere in the watched time counts as one that will not happen.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from stormgate.model import Cell, Finding, Objective, Plan, Verdict
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
     from stormgate.judge.context import Context
     from stormgate.judge.spec import Spec
 

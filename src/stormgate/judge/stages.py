@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.evidence.timeline import SECOND_NS
 from stormgate.judge.cells import Tally
 from stormgate.judge.failover import CellTrace
-from stormgate.judge.windows import SECOND_NS
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
     from stormgate.judge.context import Context
 
 Array = NDArray[Any]

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.judge.windows import SECOND_NS
-from stormgate.model import CORE_COLUMNS, SAMPLES_SCHEMA, Event, Plan
+from stormgate.evidence.schema import CORE_COLUMNS, SAMPLES_SCHEMA
+from stormgate.evidence.timeline import SECOND_NS
+from stormgate.model import Event, Plan
 
 Array = NDArray[Any]
 ORIGIN_NS = 1_000 * SECOND_NS

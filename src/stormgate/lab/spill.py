@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import psycopg
 
-from stormgate.lab.shards import Shard
+from stormgate.lab.services.shards import Shard
 
 # Makes room for rows of regions that the shard does not hold.
 _OPEN = "CREATE TABLE IF NOT EXISTS threads_anywhere PARTITION OF threads DEFAULT"

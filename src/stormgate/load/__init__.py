@@ -7,6 +7,7 @@ recorder, ...) import without it.
 
 from typing import TYPE_CHECKING, Any
 
+from stormgate.load.engine.stream import Session
 from stormgate.load.flow import (
     Reply,
     Request,
@@ -20,10 +21,9 @@ from stormgate.load.flow import (
     request,
     think,
 )
-from stormgate.load.stream import Session
 
 if TYPE_CHECKING:
-    from stormgate.load.user import GeoUser
+    from stormgate.load.locust.user import GeoUser
 
 __all__ = [
     "GeoUser",
@@ -45,6 +45,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name != "GeoUser":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from stormgate.load.user import GeoUser
+    from stormgate.load.locust.user import GeoUser
 
     return GeoUser

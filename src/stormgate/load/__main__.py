@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from locust.main import main
 
-from stormgate.load.hooks import install
+from stormgate.load.locust.plugin import install
 
 if __name__ == "__main__":
     install()

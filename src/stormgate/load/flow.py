@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from stormgate.model import Outcome
 
 if TYPE_CHECKING:
-    from stormgate.load.pool import Place, Pool
+    from stormgate.load.engine.pool import Place, Pool
 
 DEFAULT_TIMEOUT_S = 10.0
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -288,7 +288,7 @@ class Reply:
 
     def _parsed(self) -> tuple[dict[str, str], bytes]:
         if self._message is None:
-            from stormgate.load.message import parse_message
+            from stormgate.load.http.response import parse_message
 
             raw = self._raw if isinstance(self._raw, bytes) else b"".join(self._raw)
             self._message = parse_message(

@@ -153,7 +153,7 @@ def bring_up(
             )
         return RunningTarget(target, why_dead=lambda: None, stop=lambda: None)
     from stormgate.lab.errors import LabError
-    from stormgate.lab.launch import launch
+    from stormgate.lab.runtime.launch import launch
 
     # Not below the run folder: a lab's state is no evidence, and sockets have short names only.
     state = Path(tempfile.mkdtemp(prefix="stormgate-lab-"))
@@ -204,7 +204,7 @@ def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
     """
     if not has_ledger(folder):
         return []
-    from stormgate.chaos.restore import restore
+    from stormgate.faults.restore import restore
 
     return list(restore(folder, deadline_s=deadline_s).failed)
 

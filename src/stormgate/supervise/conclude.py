@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.evidence.manifest import write_manifest
-from stormgate.evidence.write import write_atomically
 from stormgate.model import Event, Judgement, Plan, Verdict, to_json
+from stormgate.system.files import write_atomically
 
 
 def first_files(plan: Plan) -> dict[str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from stormgate.judge.windows import phase_names
+from stormgate.evidence.timeline import phase_names
 from stormgate.model import Judgement, Objective, Plan, Verdict
 
 

@@ -24,10 +24,10 @@ from stormgate.evidence.live import LiveSamples, NdjsonTail
 from stormgate.evidence.write import TIMELINE, Timeline
 from stormgate.judge.baseline import with_baselines
 from stormgate.model import Event, Fault, Judgement, Plan
-from stormgate.processes import spawn, stop
 from stormgate.supervise import children, conclude, early
 from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
 from stormgate.supervise.whole import wait_whole
+from stormgate.system.processes import spawn, stop
 
 TICK_S = 0.25
 LOAD_READY_S = 60.0

@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 
 from stormgate.model import Target
-from stormgate.references import resolved
+from stormgate.net.references import resolved
 
 
 def allowed(url: str, allow: Sequence[str]) -> bool:
@@ -32,7 +32,7 @@ def allowed(url: str, allow: Sequence[str]) -> bool:
 
 def why_not_whole(target: Target) -> str | None:
     """None when the target says it is whole, or has no status document; else why it is not."""
-    from stormgate.chaos.status import read_status
+    from stormgate.net.status import read_status
 
     if target.status_url is None:
         return None

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from stormgate import processes
+from stormgate.system import processes
 from stormgate.toxiproxy import build
 from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.errors import ServerNotStarted, ServerUnreachable, ToxiproxyError

@@ -171,7 +171,7 @@ def test_a_lab_that_dies_is_an_error_of_the_harness(suite: Suite, gates: list[Ga
     suite.write_gate(steady="20s", fault="")
     gates.append(gate := suite.start())
     gate.until_event("phase.begin", phase="steady")
-    os.kill(gate.pid_of("stormgate.lab.daemon"), signal.SIGKILL)
+    os.kill(gate.pid_of("stormgate.lab.runtime.daemon"), signal.SIGKILL)
     assert gate.end(60) == 4, gate.said()
     assert gate.left_running() == []
     assert "the lab ended during the run" in gate.said()

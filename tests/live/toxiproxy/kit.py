@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from stormgate import processes
+from stormgate.system import processes
 from stormgate.toxiproxy import build, server
 from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.server import RunningServer, ServerChoice

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.live.toxiproxy.kit import black_hole, choice_for, ping, read_exactly, running, wait_until
 
-from stormgate import processes
+from stormgate.system import processes
 from stormgate.toxiproxy import build, server
 from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.errors import (

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.proportion import shown
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Positive, Share, Spec, Where
-from stormgate.judge.spend import FaultSpend, Spent
-from stormgate.judge.statistics import holm, tail_p
+from stormgate.judge.statistics.bounds import holm, tail_p
+from stormgate.judge.statistics.proportion import shown
+from stormgate.judge.statistics.spend import FaultSpend, Spent
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class BudgetSpendSpec(Spec):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.proportion import BadShare, shown
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Positive, Samples
+from stormgate.judge.statistics.proportion import BadShare, shown
 from stormgate.model import Cell, Plan, Verdict
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class DeployLossSpec(Samples):

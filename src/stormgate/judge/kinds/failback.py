@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stormgate.judge import statistics
+from stormgate.evidence.timeline import SECOND_NS, FaultWindow, Window, Windows
 from stormgate.judge.cells import Cells, Tally, where_mask
 from stormgate.judge.context import rows_in
-from stormgate.judge.proportion import shown, verdict_counts
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
-from stormgate.judge.windows import SECOND_NS, FaultWindow, Window, Windows
+from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.statistics.proportion import shown, verdict_counts
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 Array = NDArray[Any]
 ERRORS = "errors"

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from stormgate.judge.blocks import UNKNOWN
+from stormgate.evidence.samples import UNKNOWN
+from stormgate.evidence.timeline import SECOND_NS, FaultWindow
 from stormgate.judge.cells import where_mask
 from stormgate.judge.failover import CellTrace, Series, traces
-from stormgate.judge.proportion import shown, verdict_counts
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
 from stormgate.judge.stages import Stages
-from stormgate.judge.statistics import exceed_probability_bound
-from stormgate.judge.windows import SECOND_NS, FaultWindow
+from stormgate.judge.statistics.bounds import exceed_probability_bound
+from stormgate.judge.statistics.proportion import shown, verdict_counts
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 # How far before a fault the last good send may lie: a cell that sends less often cannot resolve
 # seconds anyway.

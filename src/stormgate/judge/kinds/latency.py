@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.proportion import (
+from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.spec import Positive, Samples, Share
+from stormgate.judge.statistics.bounds import (
+    conjunction_factor,
+    holm,
+    quantile_ranks,
+    requests_needed,
+)
+from stormgate.judge.statistics.proportion import (
     BadShare,
     Counted,
     cell_verdicts,
@@ -20,14 +28,11 @@ from stormgate.judge.proportion import (
     verdict_counts,
     why_cell,
 )
-from stormgate.judge.quantiles import Quantiles
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
-from stormgate.judge.spec import Positive, Samples, Share
-from stormgate.judge.statistics import conjunction_factor, holm, quantile_ranks, requests_needed
+from stormgate.judge.statistics.quantiles import Quantiles
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class Spec(Samples):

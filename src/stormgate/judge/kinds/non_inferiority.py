@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stormgate.judge.comparison import PhaseLatency, compared
-from stormgate.judge.jackknife import Estimate
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Spec, Where
+from stormgate.judge.statistics.jackknife import Estimate
 from stormgate.model import Plan, Verdict
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class Baseline(Spec):

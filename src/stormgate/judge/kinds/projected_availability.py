@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.proportion import BadShare
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Positive, Samples, Share
-from stormgate.judge.spend import FaultSpend
-from stormgate.judge.statistics import hoeffding_margin, requests_needed
+from stormgate.judge.statistics.bounds import hoeffding_margin, requests_needed
+from stormgate.judge.statistics.proportion import BadShare
+from stormgate.judge.statistics.spend import FaultSpend
 from stormgate.model import Cell, Plan, Verdict
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class ProjectedSpec(Samples):

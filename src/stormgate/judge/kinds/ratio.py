@@ -15,7 +15,7 @@ from stormgate.judge.spec import Names, Positive, Spec, Where
 from stormgate.model import Plan, Verdict
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class RatioSpec(Spec):

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from stormgate.evidence.timeline import Window
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Spec
-from stormgate.judge.windows import Window
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class ReadingSpec(Spec):

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
-from stormgate.judge.proportion import (
+from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.spec import Names, Samples, Share
+from stormgate.judge.statistics.bounds import requests_needed
+from stormgate.judge.statistics.proportion import (
     BadShare,
     cell_verdicts,
     decisive,
@@ -18,15 +21,12 @@ from stormgate.judge.proportion import (
     verdict_counts,
     why_cell,
 )
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
-from stormgate.judge.spec import Names, Samples, Share
-from stormgate.judge.statistics import requests_needed
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from stormgate.judge.blocks import Block
+    from stormgate.evidence.samples import Block
 
 
 class ShareSpec(Samples):

@@ -12,8 +12,8 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from stormgate.lab.design.settings import Settings
 from stormgate.lab.errors import LabError
-from stormgate.lab.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stormgate.lab.settings import Settings
+from stormgate.lab.design.settings import Settings
 
 SUMMARY = (
     "commits do not wait for the standby, which lags behind and takes over all the same: "

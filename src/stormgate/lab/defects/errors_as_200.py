@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stormgate.lab.settings import Settings
+from stormgate.lab.design.settings import Settings
 
 SUMMARY = "edges answer 200 where the service failed; only the body says so"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stormgate.lab.settings import Settings
+from stormgate.lab.design.settings import Settings
 
 SUMMARY = (
     "while a shard has no primary, its writes are stored on another continent's shard, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stormgate.lab.settings import Settings
+from stormgate.lab.design.settings import Settings
 
 SUMMARY = (
     "the steward waits 8 s before it promotes a standby or steers users away, and the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stormgate.lab.settings import Settings
+from stormgate.lab.design.settings import Settings
 
 SUMMARY = "writes do not invalidate the regional cache, and threads stay in it for 10 minutes"
 

@@ -1,0 +1,1 @@
+"""Break, prove, undo, restore: the engine of faults. Knows no Chaos Toolkit."""

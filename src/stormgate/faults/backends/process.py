@@ -1,0 +1,252 @@
+"""Break local processes with signals, the whole tree of each: a postmaster's children serve on when
+it alone is stopped.
+
+A process is named by (pid, start ticks) from its pid file, so a successor of its pid is never
+signalled. It is brought back by the component's own `start` argv, which must be idempotent and
+return when the process answers.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from stormgate.faults.backends import Observation, Record, Request
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.proof import shows, silence_s
+from stormgate.model import Component
+from stormgate.net.look import look
+from stormgate.system.processes import alive, pid_start_ticks, signal_if_same
+
+_LOOK_S = 1.0
+# Before a fault there is time: a slow answer on a busy machine is an answer.
+_BEFORE_S = 3.0
+_DEATH_S = 2.0
+
+
+class ProcessBackend:
+    """`handle`: {pid_file, start: [argv]}."""
+
+    modes = frozenset({"crash", "freeze", "stop"})
+    undo_stage = 1
+
+    def plan(self, request: Request) -> Record:
+        part = request.part
+        start = part.handle.get("start")
+        if not isinstance(start, list | tuple) or not start:
+            raise CannotBreak(
+                f"{part.name}: its handle has no `start`, so it could not be brought back"
+            )
+        identity = _identity(part)
+        if identity is None:
+            raise NotWhole(f"{part.name}: no running process behind {part.handle.get('pid_file')}")
+        before_ms = 0.0
+        if part.observe is not None:
+            before = look(part.observe, _BEFORE_S)
+            if not before.healthy:
+                raise NotWhole(
+                    f"{part.name}: before the fault it was already {before} at "
+                    f"{part.observe.address}"
+                )
+            before_ms = before.latency_ms
+        return {
+            "mode": request.mode,
+            "pid": identity[0],
+            "start_ticks": identity[1],
+            "tree": [list(member) for member in _tree(*identity)],
+            "grace_s": float(request.params.get("grace_s", 5.0)),
+            "before_ms": before_ms,
+        }
+
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
+        pid, ticks = int(record["pid"]), int(record["start_ticks"])
+        if not alive(pid, ticks):
+            raise NotApplied(f"{part.name}: process {pid} ended before it was broken")
+        try:
+            if record["mode"] == "stop":
+                _end_politely(pid, ticks, float(record["grace_s"]), stop)
+                return
+            members = _stop_tree(pid, ticks)
+            if record["mode"] == "crash":
+                for member in members:
+                    signal_if_same(*member, signal.SIGKILL)
+        except PermissionError as error:
+            raise NotApplied(f"{part.name}: not allowed to signal process {pid}") from error
+
+    def undo(self, part: Component, record: Record, timeout_s: float) -> None:
+        pid, ticks = int(record["pid"]), int(record["start_ticks"])
+        members = {(int(member[0]), int(member[1])) for member in record["tree"]} | set(
+            _tree(pid, ticks)
+        )
+        try:
+            for member in members:
+                signal_if_same(*member, signal.SIGCONT)
+        except PermissionError as error:
+            raise UndoFailed(f"{part.name}: not allowed to wake process {pid}") from error
+        if _identity(part) is None:
+            _start(part, timeout_s)
+
+    def in_effect(self, part: Component, record: Record) -> Observation:
+        mode, pid, ticks = str(record["mode"]), int(record["pid"]), int(record["start_ticks"])
+        if mode == "freeze":
+            kernel = Observation(
+                _state(pid, ticks) == "T", f"process {pid} is {_state(pid, ticks) or 'gone'}"
+            )
+        else:
+            kernel = Observation(
+                not alive(pid, ticks),
+                f"process {pid} {'lives' if alive(pid, ticks) else 'is gone'}",
+            )
+        if (
+            not kernel.seen
+            or part.observe is None
+            or (mode == "freeze" and part.observe.protocol == "tcp")
+        ):
+            # A frozen process's port still accepts (the kernel does that), so a bare port cannot
+            # show it.
+            return kernel
+        before_ms = float(record["before_ms"])
+        now = look(part.observe, silence_s(before_ms))
+        outside = shows(mode, {}, before_ms, now)
+        return Observation(outside.seen, f"{part.observe.address} {outside.saw}; {kernel.saw}")
+
+    def is_whole(self, part: Component, record: Record) -> Observation:
+        identity = _identity(part)
+        if identity is None:
+            return Observation(False, f"no running process behind {part.handle.get('pid_file')}")
+        if _state(*identity) == "T":
+            return Observation(False, f"process {identity[0]} is stopped")
+        if part.observe is None:
+            return Observation(True, f"process {identity[0]} runs")
+        now = look(part.observe, _LOOK_S)
+        return Observation(now.healthy, f"{part.observe.address} {now}")
+
+
+def read_pid_file(path: str | Path) -> tuple[int, int] | None:
+    """(pid, start ticks) a pid file names; None when there is none or it is torn."""
+    try:
+        data: Any = json.loads(Path(path).read_bytes())
+        return int(data["pid"]), int(data["start_ticks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _identity(part: Component) -> tuple[int, int] | None:
+    path = part.handle.get("pid_file")
+    named = read_pid_file(path) if isinstance(path, str) else None
+    return named if named is not None and alive(*named) else None
+
+
+def _start(part: Component, timeout_s: float) -> None:
+    argv = [str(word) for word in part.handle["start"]]
+    # A file, not a pipe: what `start` leaves running inherits it, and a pipe would then never end.
+    with tempfile.TemporaryFile() as output:
+        try:
+            code = subprocess.run(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                timeout=max(timeout_s, 0.1),
+                check=False,
+            ).returncode
+        except subprocess.TimeoutExpired as error:
+            raise UndoFailed(
+                f"{part.name}: `{' '.join(argv)}` did not return within {timeout_s:.0f} s"
+            ) from error
+        except OSError as error:
+            raise UndoFailed(f"{part.name}: `{argv[0]}` cannot be run: {error.strerror}") from error
+        if code != 0:
+            output.seek(0)
+            said = output.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
+            raise UndoFailed(
+                f"{part.name}: `{' '.join(argv)}` ended with {code}: "
+                f"{said[-1] if said else 'no output'}"
+            )
+
+
+def _stop_tree(pid: int, ticks: int) -> list[tuple[int, int]]:
+    """Stop the process and all below it; the root first, so that it cannot replace a child
+    meanwhile.
+    """
+    stopped: list[tuple[int, int]] = []
+    while True:
+        fresh = [member for member in _tree(pid, ticks) if member not in stopped]
+        if not fresh:
+            return stopped
+        for member in fresh:
+            signal_if_same(*member, signal.SIGSTOP)
+            stopped.append(member)
+
+
+def _end_politely(pid: int, ticks: int, grace_s: float, stop: threading.Event) -> None:
+    members = _tree(pid, ticks)
+    signal_if_same(pid, ticks, signal.SIGTERM)
+    signal_if_same(pid, ticks, signal.SIGCONT)
+    if not _gone(pid, ticks, grace_s, stop):
+        for member in members:
+            signal_if_same(*member, signal.SIGKILL)
+        _gone(pid, ticks, _DEATH_S, threading.Event())
+
+
+def _gone(pid: int, ticks: int, within_s: float, stop: threading.Event) -> bool:
+    end = time.monotonic() + within_s
+    while alive(pid, ticks):
+        if time.monotonic() >= end or stop.wait(0.005):
+            return False
+    return True
+
+
+def _tree(pid: int, ticks: int) -> list[tuple[int, int]]:
+    """The process and its descendants, parents before children, each as (pid, start ticks)."""
+    if not alive(pid, ticks):
+        return []
+    found = [(pid, ticks)]
+    for parent, _ in found:
+        for child in _children(parent):
+            child_ticks = pid_start_ticks(child)
+            if child_ticks is not None and (child, child_ticks) not in found:
+                found.append((child, child_ticks))
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    except OSError:
+        return _children_by_scan(pid)
+
+
+def _children_by_scan(pid: int) -> list[int]:
+    """For kernels without /proc/<pid>/task/<tid>/children (CONFIG_PROC_CHILDREN)."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if len(fields) > 1 and int(fields[1]) == pid:
+                found.append(int(folder.name))
+    return found
+
+
+def _state(pid: int, ticks: int) -> str | None:
+    """The kernel's state letter (T: stopped); None when the process is gone."""
+    if not alive(pid, ticks):
+        return None
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+
+
+BACKEND = ProcessBackend()

@@ -1,0 +1,265 @@
+"""Break links through a Toxiproxy server: refuse, blackhole, slow, bandwidth, lossy.
+
+Fidelity (docs/faults.md): Toxiproxy works on bytes of accepted connections, so a black-holed link
+still completes the TCP handshake, and "lossy" ends a share of the connections instead of dropping
+packets.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from stormgate.faults.backends import Observation, Params, Record, Request
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.proof import NARROW_MIN_MS, added_latency_ms, shows, silence_s
+from stormgate.model import Component, Observe, from_json, to_json
+from stormgate.net.look import State, look, padding_sent
+from stormgate.toxiproxy.client import Client
+from stormgate.toxiproxy.errors import ToxiproxyError
+
+_TIMEOUT_S = 2.0
+_LOOK_S = 3.0
+_LOOKS = 3
+_PADDING = 60_000
+# With a share of 0.2 the chance to meet no broken connection in so many tries is 0.8 ** 40 = 0.01
+# %.
+_TRIES = 40
+
+
+class ToxiproxyBackend:
+    """`handle`: {url, proxy}. Toxics are named `stormgate_<token>_...`; only those are ever
+    removed.
+    """
+
+    modes = frozenset({"refuse", "blackhole", "slow", "bandwidth", "lossy"})
+    undo_stage = 0
+
+    def plan(self, request: Request) -> Record:
+        part, mode = request.part, request.mode
+        toxics = wanted_toxics(mode, request.params, f"stormgate_{request.token}")
+        url, name = str(part.handle["url"]), str(part.handle["proxy"])
+        try:
+            proxy = Client(url, _TIMEOUT_S).get(name)
+        except ToxiproxyError as error:
+            raise CannotBreak(f"{part.name}: {error}") from error
+        if not proxy.enabled:
+            raise NotWhole(f"{part.name}: its proxy {name!r} is already disabled")
+        probe = _probe(request, proxy.listen)
+        params = dict(request.params)
+        before_ms = self._before_ms(part, mode, params, probe)
+        return {
+            "mode": mode,
+            "url": url,
+            "proxy": name,
+            "enabled": proxy.enabled,
+            "toxics": toxics,
+            "probe": to_json(probe),
+            "direct": _direct(request),
+            "params": params,
+            "before_ms": before_ms,
+        }
+
+    def _before_ms(
+        self, part: Component, mode: str, params: dict[str, Any], probe: Observe
+    ) -> float:
+        if mode == "refuse":
+            return 0.0
+        if probe.protocol == "tcp":
+            raise CannotBreak(
+                f"{part.name}: {mode} cannot be seen on a bare tcp port; give its destination "
+                "an `observe` that answers"
+            )
+        if mode == "bandwidth":
+            params["padding_bytes"] = padding_sent(probe, _PADDING)
+            if added_latency_ms(mode, params) < NARROW_MIN_MS:
+                raise CannotBreak(
+                    f"{part.name}: {params['rate_kb_per_s']} KB/s is too wide to be told from "
+                    f"no limit by {probe.protocol}"
+                )
+        # The quickest of a few: one slow look would hide a delay that is added to the usual.
+        looks = [
+            look(probe, _LOOK_S, padding=int(params.get("padding_bytes", 0))) for _ in range(_LOOKS)
+        ]
+        for before in looks:
+            if before.state is not State.ANSWERS:
+                raise NotWhole(
+                    f"{part.name}: before the fault it was already {before} through {probe.address}"
+                )
+        return min(before.latency_ms for before in looks)
+
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
+        client = Client(str(record["url"]), _TIMEOUT_S)
+        try:
+            if record["mode"] == "refuse":
+                client.set_enabled(str(record["proxy"]), False)
+            for toxic in record["toxics"]:
+                client.ensure_toxic(
+                    str(record["proxy"]),
+                    toxic["type"],
+                    toxic["attributes"],
+                    name=toxic["name"],
+                    stream=toxic["stream"],
+                    toxicity=float(toxic["toxicity"]),
+                )
+        except ToxiproxyError as error:
+            raise NotApplied(f"{part.name}: {error}") from error
+
+    def undo(self, part: Component, record: Record, timeout_s: float) -> None:
+        client = Client(str(record["url"]), min(_TIMEOUT_S, max(timeout_s, 0.1)))
+        try:
+            for toxic in record["toxics"]:
+                client.ensure_no_toxic(str(record["proxy"]), toxic["name"])
+            if record["mode"] == "refuse":
+                client.ensure_enabled(str(record["proxy"]), bool(record["enabled"]))
+        except ToxiproxyError as error:
+            raise UndoFailed(f"{part.name}: {error}") from error
+
+    def in_effect(self, part: Component, record: Record) -> Observation:
+        mode, before_ms, params = str(record["mode"]), float(record["before_ms"]), record["params"]
+        probe = from_json(Observe, record["probe"])
+        timeout_s = silence_s(before_ms)
+        if mode in {"slow", "bandwidth"}:
+            timeout_s += 2 * added_latency_ms(mode, params) / 1000
+        if mode == "lossy":
+            return _lossy_in_effect(probe, before_ms, timeout_s)
+        now = look(probe, timeout_s, padding=int(params.get("padding_bytes", 0)))
+        seen = shows(mode, params, before_ms, now)
+        return Observation(seen.seen, f"{probe.address} {seen.saw}")
+
+    def is_whole(self, part: Component, record: Record) -> Observation:
+        try:
+            proxy = Client(str(record["url"]), _TIMEOUT_S).get(str(record["proxy"]))
+        except ToxiproxyError as error:
+            return Observation(False, str(error))
+        ours = {toxic["name"] for toxic in record["toxics"]}
+        left = [toxic.name for toxic in proxy.toxics if toxic.name in ours]
+        if left or proxy.enabled != record["enabled"]:
+            return Observation(
+                False,
+                f"proxy {proxy.name!r}: enabled={proxy.enabled}, toxics left: "
+                f"{', '.join(left) or 'none'}",
+            )
+        probe = from_json(Observe, record["probe"])
+        if (
+            record["direct"] is None
+            or not look(from_json(Observe, record["direct"]), _LOOK_S).healthy
+        ):
+            # What the link leads to does not answer itself, so only the link's own port can be
+            # asked.
+            dial = look(Observe(protocol="tcp", address=probe.address), _LOOK_S)
+            return Observation(
+                dial.state in {State.ANSWERS, State.RESET},
+                f"{probe.address} takes connections: {dial}",
+            )
+        now = look(probe, _LOOK_S)
+        return Observation(now.state is State.ANSWERS, f"{probe.address} {now}")
+
+
+def wanted_toxics(mode: str, params: Params, prefix: str) -> list[dict[str, Any]]:
+    """The toxics of a mode. `slow` adds `latency_ms` (and `jitter_ms`) to the round trip, half each
+    way. Raises CannotBreak.
+    """
+    both = ("upstream", "downstream")
+    if mode == "refuse":
+        return []
+    if mode == "blackhole":
+        return [_toxic(prefix, "timeout", stream, {"timeout": 0}) for stream in both]
+    if mode == "slow":
+        latency, jitter = (
+            _number(params, "latency_ms", low=1),
+            _number(params, "jitter_ms", low=0, default=0),
+        )
+        halves = {
+            "upstream": (latency // 2, jitter // 2),
+            "downstream": (latency - latency // 2, jitter - jitter // 2),
+        }
+        return [
+            _toxic(prefix, "latency", stream, {"latency": half[0], "jitter": half[1]})
+            for stream, half in halves.items()
+        ]
+    if mode == "bandwidth":
+        rate = _number(params, "rate_kb_per_s", low=1)
+        return [_toxic(prefix, "bandwidth", stream, {"rate": rate}) for stream in both]
+    if mode == "lossy":
+        share = params.get("share")
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
+            raise CannotBreak(
+                f"lossy: `share` of connections must be above 0 and at most 1, not {share!r}"
+            )
+        after = _number(params, "after_ms", low=0, default=0)
+        return [_toxic(prefix, "reset_peer", "downstream", {"timeout": after}, float(share))]
+    raise CannotBreak(
+        f"a link cannot be broken by {mode!r}; one of {', '.join(sorted(ToxiproxyBackend.modes))}"
+    )
+
+
+def _toxic(
+    prefix: str, kind: str, stream: str, attributes: Mapping[str, int], toxicity: float = 1.0
+) -> dict[str, Any]:
+    name = f"{prefix}_{'up' if stream == 'upstream' else 'down'}"
+    return {
+        "name": name,
+        "type": kind,
+        "stream": stream,
+        "toxicity": toxicity,
+        "attributes": dict(attributes),
+    }
+
+
+def _number(params: Params, name: str, *, low: int, default: int | None = None) -> int:
+    value = params.get(name, default)
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or value < low
+        or value != int(value)
+    ):
+        raise CannotBreak(f"{name} must be a whole number of at least {low}, not {value!r}")
+    return int(value)
+
+
+def _destination(request: Request) -> Component | None:
+    name = request.part.attributes.get("destination")
+    return next(
+        (component for component in request.target.components if component.name == name), None
+    )
+
+
+def _probe(request: Request, listen: str) -> Observe:
+    """How to look through the link: in the protocol of what it leads to."""
+    # A link's own `observe` is often a bare port; what it leads to answers, and only an answer
+    # shows delay or silence.
+    destination = _destination(request)
+    candidates = [destination.observe if destination is not None else None, request.part.observe]
+    template = next(
+        (each for each in candidates if each is not None and each.protocol != "tcp"), None
+    )
+    if template is None:
+        return Observe(protocol="tcp", address=listen)
+    return Observe(protocol=template.protocol, address=listen, path=template.path)
+
+
+def _direct(request: Request) -> dict[str, Any] | None:
+    destination = _destination(request)
+    return (
+        to_json(destination.observe)
+        if destination is not None and destination.observe is not None
+        else None
+    )
+
+
+def _lossy_in_effect(probe: Observe, before_ms: float, timeout_s: float) -> Observation:
+    broken = 0
+    for tried in range(1, _TRIES + 1):
+        now = look(probe, timeout_s)
+        broken += shows("lossy", {}, before_ms, now).seen
+        if broken:
+            return Observation(
+                True, f"{probe.address}: {broken} of {tried} connections broke ({now})"
+            )
+    return Observation(False, f"{probe.address}: none of {_TRIES} connections broke")
+
+
+BACKEND = ToxiproxyBackend()

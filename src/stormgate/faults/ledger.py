@@ -1,0 +1,234 @@
+"""The undo ledger: what was broken and how to take it back, on disk before anything is broken
+(write-ahead, fsynced).
+
+`undo.ndjson` of the run folder, rows `{step, id, ...}`:
+  target    {target}: the whole resolved target, so that the file can be replayed without anything
+            else
+  intent    {entry}: about to break this; `record` is all the backend needs to do it and to take it
+            back
+  applied   {id}: the backend says it is done
+  undone    {id, saw}: taken back, and seen to be
+  void      {id, why}: nothing is left to undo (the target itself is gone)
+An entry is open from its intent to its undone or void. Beside it, in this machine's state folder, a
+pointer per run with
+open entries, so that `stormgate restore` and the next gate find them after everything here was
+killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from stormgate.evidence.read import read_ndjson
+from stormgate.evidence.write import UNDO
+from stormgate.faults.state import boot_id, slug, state_dir
+from stormgate.model import Component, Target, from_json, to_json
+from stormgate.system.files import read_json, sync_folder, write_durably
+from stormgate.system.processes import alive, pid_start_ticks
+
+SCHEMA = "stormgate.undo/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One thing that is (about to be) broken.
+
+    Entries of one `instance` are one fault in the timeline; those of one `batch` were broken at
+    once and are undone at once. `component` and `asked` are what the experiment asked to break and
+    how; `part` and `mode` what that came to here.
+    """
+
+    id: str
+    instance: str
+    batch: str
+    fault: str
+    component: str
+    asked: str
+    part: Component
+    mode: str
+    record: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A run of this machine that broke something. `owner` is the process that did, while it
+    lives.
+    """
+
+    target: str
+    folder: Path
+    owner: int | None
+
+
+class Ledger:
+    """Writes one run's ledger. Safe from several threads; other processes may append to the same
+    file.
+    """
+
+    def __init__(self, folder: Path, target: Target) -> None:
+        self.folder = folder.resolve()
+        self.target = target
+        self._path = self.folder / UNDO
+        self._lock = threading.Lock()
+
+    def intend(self, entries: Sequence[Entry]) -> None:
+        """Durable before this returns; only then may anything be broken. Raises OSError: then
+        nothing may.
+        """
+        register(self.target.name, self.folder)
+        rows: list[Mapping[str, Any]] = []
+        if not self._path.exists():
+            rows.append({"step": "target", "schema": SCHEMA, "target": to_json(self.target)})
+        rows += [
+            {"step": "intent", "id": entry.id, "utc": _utc(), "entry": _entry_json(entry)}
+            for entry in entries
+        ]
+        self._append(rows)
+
+    def applied(self, entries: Iterable[Entry]) -> None:
+        self._append([{"step": "applied", "id": entry.id, "utc": _utc()} for entry in entries])
+
+    def undone(self, entry: Entry, saw: str) -> None:
+        self._append([{"step": "undone", "id": entry.id, "utc": _utc(), "saw": saw}])
+
+    def void(self, entries: Iterable[Entry], why: str) -> None:
+        self._append(
+            [{"step": "void", "id": entry.id, "utc": _utc(), "why": why} for entry in entries]
+        )
+
+    def close_if_empty(self) -> None:
+        """Forget the pointer when nothing is open any more."""
+        if not open_entries(self.folder):
+            unregister(self.target.name, self.folder)
+
+    def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if not rows:
+            return
+        lines = [json.dumps(row, separators=(",", ":"), ensure_ascii=False) for row in rows]
+        data = ("\n".join(lines) + "\n").encode()
+        with self._lock:
+            fresh = not self._path.exists()
+            descriptor = os.open(
+                self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
+            )
+            try:
+                size = os.fstat(descriptor).st_size
+                if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                    data = (
+                        b"\n" + data
+                    )  # a writer died inside its row: ours must not be glued to it
+                written = os.write(descriptor, data)
+                if written != len(data):
+                    raise OSError(
+                        f"{self._path}: only {written} of {len(data)} bytes were written (disk "
+                        "full?)"
+                    )
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if fresh:
+                sync_folder(self.folder)
+
+
+def fold(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """The open entries of a ledger's rows, oldest first. A row that makes no sense closes
+    nothing.
+    """
+    entries: dict[str, Entry] = {}
+    closed: set[str] = set()
+    for row in rows:
+        step, name = row.get("step"), str(row.get("id"))
+        if step == "intent" and name not in entries:
+            entries[name] = _entry_from(row["entry"])
+        elif step in {"undone", "void"}:
+            closed.add(name)
+    return [entry for name, entry in entries.items() if name not in closed]
+
+
+def open_entries(folder: Path) -> list[Entry]:
+    """What is still broken by the run in this folder, oldest first. Raises ValueError when the
+    ledger makes no sense.
+    """
+    rows, _ = read_ndjson(folder / UNDO)
+    try:
+        return fold(rows)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder / UNDO}: not an undo ledger ({error})") from error
+
+
+def ever_broken(folder: Path, fault: str) -> bool:
+    """Whether this trial ever meant to break anything, undone or not."""
+    rows, _ = read_ndjson(folder / UNDO)
+    return any(row.get("step") == "intent" and row["entry"].get("fault") == fault for row in rows)
+
+
+def ledger_target(folder: Path) -> Target | None:
+    """The target a ledger was written for; None when nothing was ever intended."""
+    rows, _ = read_ndjson(folder / UNDO)
+    for row in rows:
+        if row.get("step") == "target":
+            return from_json(Target, row["target"])
+    return None
+
+
+def register(target_name: str, folder: Path) -> None:
+    """Remember on this machine that this process is about to break this target for this run."""
+    owner = {"pid": os.getpid(), "start_ticks": pid_start_ticks(os.getpid()), "boot": boot_id()}
+    write_durably(
+        _pointer(target_name, folder),
+        {"target": target_name, "folder": str(folder), "utc": _utc(), **owner},
+    )
+
+
+def unregister(target_name: str, folder: Path) -> None:
+    path = _pointer(target_name, folder)
+    if path.exists():
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+
+
+def pointers() -> list[Pointer]:
+    """Every run that had open entries when last seen."""
+    found = []
+    for path in sorted((state_dir() / "open").glob("*/*.json")):
+        data = read_json(path)
+        if (
+            data is not None
+            and isinstance(data.get("target"), str)
+            and isinstance(data.get("folder"), str)
+        ):
+            same_boot = data.get("boot") == boot_id()
+            pid, ticks = data.get("pid"), data.get("start_ticks")
+            owner = (
+                pid
+                if same_boot
+                and isinstance(pid, int)
+                and isinstance(ticks, int)
+                and alive(pid, ticks)
+                else None
+            )
+            found.append(Pointer(data["target"], Path(data["folder"]), owner))
+    return found
+
+
+def _pointer(target_name: str, folder: Path) -> Path:
+    return state_dir() / "open" / slug(target_name) / f"{slug(str(folder.resolve()))}.json"
+
+
+def _entry_json(entry: Entry) -> dict[str, Any]:
+    return {**asdict(entry), "part": to_json(entry.part), "record": dict(entry.record)}
+
+
+def _entry_from(data: Mapping[str, Any]) -> Entry:
+    return Entry(**{**data, "part": from_json(Component, data["part"])})
+
+
+def _utc() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

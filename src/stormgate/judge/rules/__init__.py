@@ -1,0 +1,1 @@
+"""The rules of validity: whether the measurement itself can be trusted."""

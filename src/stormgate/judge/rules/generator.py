@@ -1,0 +1,168 @@
+"""Was the load generator fit to measure? Decided per second from generator.ndjson; a saturated
+second measures the generator.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stormgate.evidence.timeline import SECOND_NS, Window
+from stormgate.model import Validity
+
+# Over how many rows a shortfall must show: requests that wait for a connection at one row's end are
+# sent in the next.
+_RECENT = 5
+
+
+def saturation(
+    row: Mapping[str, Any], rules: Validity, recent: Sequence[Mapping[str, Any]] = ()
+) -> str | None:
+    """Why one second of one worker is saturated; None: it was fit. Missing numbers are no proof of
+    fitness.
+
+    `recent` are the rows just before it: a second sent too little only if those together did, or
+    its neighbour made up for it.
+    """
+    try:
+        planned, sent, not_sent = int(row["planned"]), int(row["sent"]), int(row["not_sent"])
+        near = [*recent, row]
+        planned_near, sent_near = (
+            sum(int(r["planned"]) for r in near),
+            sum(int(r["sent"]) for r in near),
+        )
+        lag, cpu, window_s = (
+            float(row["send_lag_p99_ms"] or 0.0),
+            float(row["cpu"] or 0.0),
+            float(row["window_s"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return "its row lacks a number"
+    if not_sent > 0:
+        return f"{not_sent} arrivals were never sent"
+    if lag > rules.max_send_lag_p99_ms:
+        return f"send lag p99 {lag:.2f} ms > {rules.max_send_lag_p99_ms:g} ms"
+    if cpu > rules.max_cpu:
+        return f"CPU {cpu:.2f} > {rules.max_cpu:g} of a core"
+    # Arrivals planned at the very end of a window go out in the next one; that much, at the allowed
+    # lag, is no shortfall.
+    edge = math.ceil(planned * rules.max_send_lag_p99_ms / 1000.0 / max(window_s, 0.001)) + 1
+    if (
+        sent + edge < rules.min_achieved * planned
+        and sent_near + edge < rules.min_achieved * planned_near
+    ):
+        return f"sent {sent} of {planned} planned"
+    clock = row.get("clock_error_ms")
+    if clock is not None and abs(float(clock)) > rules.max_clock_error_ms:
+        return f"clock error {float(clock):.1f} ms > {rules.max_clock_error_ms:g} ms"
+    return None
+
+
+@dataclass(frozen=True)
+class Health:
+    """Which seconds the generator was unfit in, and why. Times are CLOCK_MONOTONIC ns."""
+
+    spans: tuple[tuple[int, int, str], ...]
+    rows: int
+    closed_loop: bool
+    allowed_share: float
+    lags: tuple[tuple[int, int, float], ...] = ()
+    silences: tuple[tuple[int, int], ...] = ()
+
+    def lag_s(self, begin_ns: int, end_ns: int) -> float:
+        """The latest that anything was sent after its intended start in this time; infinite if a
+        worker did not say.
+        """
+        if not self.rows or any(low < end_ns and high > begin_ns for low, high in self.silences):
+            return math.inf
+        return max(
+            (lag for low, high, lag in self.lags if low < end_ns and high > begin_ns),
+            default=math.inf,
+        )
+
+    def bad_seconds(self, window: Window) -> list[tuple[int, str]]:
+        """(second since the window's begin, why) of every saturated second that touches a window;
+        fractions of a second are left out.
+        """
+        found: dict[int, str] = {}
+        for begin, end, why in self.spans:
+            low, high = max(begin, window.begin_ns), min(end, window.end_ns)
+            # A row's second and the window's are not aligned: a sliver of an overlap belongs to its
+            # neighbour.
+            first = (low - window.begin_ns + SECOND_NS // 2) // SECOND_NS
+            last = (high - window.begin_ns + SECOND_NS // 2) // SECOND_NS
+            for second in range(first, min(last, window.blocks)):
+                found.setdefault(second, why)
+        return sorted(found.items())
+
+    def verdict(self, windows: Sequence[Window]) -> str | None:
+        """Why these windows cannot be trusted, or None. One second is always allowed: a short phase
+        has no share to spare.
+        """
+        if not self.rows:
+            return "generator not observed: generator.ndjson has no rows"
+        for window in windows:
+            bad = self.bad_seconds(window)
+            if len(bad) > max(1.0, self.allowed_share * window.duration_s):
+                at, why = bad[0]
+                share = f"{len(bad)} of {window.blocks} s"
+                return (
+                    f"generator saturated in {share} of {window.name} (allowed "
+                    f"{self.allowed_share:.0%}), first at +{at} s: {why}"
+                )
+        return None
+
+
+def health_of(
+    rows: Sequence[Mapping[str, Any]], rules: Validity, begin_ns: int, end_ns: int
+) -> Health:
+    """The health of all workers between begin and end. A second in which a worker wrote nothing
+    counts as saturated.
+    """
+    spans: list[tuple[int, int, str]] = []
+    lags: list[tuple[int, int, float]] = []
+    silences: list[tuple[int, int]] = []
+    by_worker: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        by_worker.setdefault(str(row.get("worker")), []).append(row)
+    closed = any(row.get("model") == "closed" for row in rows)
+    for worker, mine in sorted(by_worker.items()):
+        mine.sort(key=lambda row: int(row["at_ns"]))
+        covered = min(begin_ns, int(mine[0]["at_ns"]))
+        for i, row in enumerate(mine):
+            at = int(row["at_ns"])
+            begin = at - round(float(row.get("window_s") or 1.0) * 1e9)
+            if covered and begin - covered > SECOND_NS:
+                silences.append((covered, begin))
+                spans.append((covered, begin, f"{worker} did not report"))
+            lags.append((begin, at, _lag_s(row)))
+            why = None if closed else saturation(row, rules, mine[max(0, i - _RECENT + 1) : i])
+            if why is not None:
+                spans.append((begin, at, f"{worker}: {why}"))
+            covered = max(covered, at)
+        if end_ns - covered > SECOND_NS:
+            silences.append((covered, end_ns))
+            spans.append((covered, end_ns, f"{worker} did not report"))
+    return Health(
+        tuple(sorted(spans)),
+        len(rows),
+        closed,
+        rules.max_saturated_share,
+        tuple(sorted(lags)),
+        tuple(sorted(silences)),
+    )
+
+
+def _lag_s(row: Mapping[str, Any]) -> float:
+    """The row's greatest send lag in seconds; infinite where it says none although something was
+    sent.
+    """
+    try:
+        lag = row["send_lag_max_ms"]
+        return (
+            float(lag) / 1000.0 if lag is not None else (0.0 if not int(row["sent"]) else math.inf)
+        )
+    except (KeyError, TypeError, ValueError):
+        return math.inf

@@ -1,0 +1,274 @@
+"""Can this run be trusted at all? One finding per question; they take part in the verdict like
+objectives.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from stormgate.evidence.timeline import FaultWindow, Window, Windows
+from stormgate.judge.context import RunLike
+from stormgate.judge.rules.generator import Health
+from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
+
+_JUDGED = (
+    "plan.json",
+    "timeline.ndjson",
+    "generator.ndjson",
+    "readings.ndjson",
+    "undo.ndjson",
+    "journals/",
+    "samples/",
+)
+
+
+def finding(
+    name: str,
+    problems: Sequence[str],
+    bad: Verdict = Verdict.INCONCLUSIVE,
+    ok: str = "",
+    **fields: Any,
+) -> Finding:
+    """A validity finding: PASS without problems, else `bad`, led by the first problem."""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return Finding(
+        name=name,
+        kind="validity",
+        verdict=bad if problems else Verdict.PASS,
+        value=None,
+        bound=None,
+        limit=None,
+        unit="",
+        samples=fields.pop("samples", 0),
+        why=f"{problems[0]}{more}" if problems else ok,
+        detail={**({"problems": list(problems)[:50]} if problems else {}), **fields},
+    )
+
+
+def check_plan(run: RunLike) -> Finding:
+    """plan.json is there and is the plan it says it is."""
+    plan = run.plan
+    if plan is None:
+        return finding("plan", ["plan.json is missing or no plan"])
+    if plan.digest != plan_digest(plan):
+        return finding(
+            "plan", ["plan.json was changed after it was sealed: its digest does not match"]
+        )
+    return finding("plan", [], ok=f"digest {plan.digest[:12]}")
+
+
+def check_course(run: RunLike) -> Finding:
+    """The run went to its end by itself: no abort, no error of the harness, no sudden death."""
+    aborts = [
+        str(r.get("why") or "no reason given")
+        for r in run.timeline
+        if r.get("event") == Event.ABORT
+    ]
+    errors = [
+        str(r.get("why") or "no reason given")
+        for r in run.timeline
+        if r.get("event") == Event.ERROR
+    ]
+    if aborts:
+        return finding("course", [f"aborted: {why}" for why in aborts], Verdict.ABORTED)
+    if errors:
+        return finding("course", [f"harness error: {why}" for why in errors], Verdict.ERROR)
+    events = {r.get("event") for r in run.timeline}
+    missing = [e.value for e in (Event.RUN_BEGIN, Event.RUN_END) if e not in events]
+    return finding(
+        "course",
+        [f"the timeline has no {e}: the run died, or its record is cut" for e in missing],
+        ok="ran to its end",
+    )
+
+
+def check_undo(run: RunLike, faults: Sequence[FaultWindow]) -> Finding:
+    """Everything that was broken was taken back, and seen to be: else DIRTY, whatever else
+    holds.
+    """
+    problems = [
+        f"{f.name}: undo failed: {f.undo_failed}" for f in faults if f.undo_failed is not None
+    ]
+    problems += [
+        f"{f.name}: {part or 'fault'} was never seen cleared"
+        for f in faults
+        for part in f.open_ids
+        if f.undo_failed is None
+    ]
+    known = {f.name for f in faults}
+    stray = [
+        r
+        for r in run.timeline
+        if r.get("event") == Event.FAULT_UNDO_FAILED and str(r.get("fault")) not in known
+    ]
+    problems += [f"undo failed: {r.get('why') or r.get('component')}" for r in stray]
+    problems += [f"undo.ndjson: {name} is still open" for name in open_undos(run.undo)]
+    if (
+        not problems
+        and any(f.requested_ns is not None for f in faults)
+        and not any(r.get("step") == "intent" for r in run.undo)
+    ):
+        return finding(
+            "undo",
+            [
+                "undo.ndjson holds no intent, but a fault was requested: what was broken "
+                "cannot be verified"
+            ],
+        )
+    return finding(
+        "undo",
+        problems,
+        Verdict.DIRTY,
+        ok=f"{len(faults)} faults taken back" if faults else "nothing was broken",
+    )
+
+
+def open_undos(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Entries of the undo ledger with an intent but neither undone nor void."""
+    closed = {str(r.get("id")) for r in rows if r.get("step") in ("undone", "void")}
+    intents = [str(r.get("id")) for r in rows if r.get("step") == "intent"]
+    return sorted({name for name in intents if name not in closed})
+
+
+def check_faults(faults: Sequence[FaultWindow]) -> Finding:
+    """Every fault of the plan was requested, acknowledged, and proven by an independent
+    observation.
+    """
+    problems = []
+    for f in faults:
+        if f.requested_ns is None:
+            problems.append(f"{f.name}: fault not requested")
+        elif f.unproven is not None:
+            problems.append(f"{f.name}: fault not observed: {f.unproven}")
+        elif f.unacknowledged_ids:
+            problems.append(f"{f.name}: fault not acknowledged: {', '.join(f.unacknowledged_ids)}")
+        elif not f.proven:
+            problems.append(
+                f"{f.name}: fault not observed: {', '.join(f.unobserved_ids) or 'no proof'}"
+            )
+    return finding(
+        "faults",
+        problems,
+        ok=f"{len(faults)} faults requested, acknowledged, observed"
+        if faults
+        else "no fault planned",
+    )
+
+
+def check_journals(run: RunLike, plan: Plan) -> Finding:
+    """Chaos Toolkit's journals are there and clean, each activity looked at; its status and exit
+    code are never evidence.
+    """
+    from stormgate.judge.journal import problems as journal_problems
+
+    found = [
+        (f.name, problem)
+        for f in plan.faults
+        for problem in journal_problems(run.journals.get(f.name))
+    ]
+    severity = worst([problem.severity for _, problem in found])
+    told = [
+        f"{name}: {problem.why}"
+        for name, problem in sorted(found, key=lambda p: -p[1].severity.severity)
+    ]
+    return finding(
+        "journals",
+        told,
+        severity,
+        ok=f"{len(plan.faults)} clean" if plan.faults else "no fault planned",
+    )
+
+
+def check_generator(health: Health, windows: Sequence[Window], timed: Sequence[Window]) -> Finding:
+    """The generator was fit in every phase that an objective rests its timing on; what happened in
+    the others is told beside.
+    """
+    why = health.verdict(list(dict.fromkeys(replace(w, first_block=0) for w in timed)))
+    seconds = {w.name: [s for s, _ in bad] for w in windows if (bad := health.bad_seconds(w))}
+    reasons = {w.name: bad[0][1] for w in windows if (bad := health.bad_seconds(w))}
+    fields: dict[str, Any] = {"saturated_s": seconds, "reasons": reasons} if seconds else {}
+    return finding("generator", [why] if why else [], ok="kept to its plan", **fields)
+
+
+def check_samples(run: RunLike, rows: Mapping[str, int], broken: Sequence[str]) -> Finding:
+    """All that the workers recorded is here: their last rows, the counts they reported, no worker
+    lost, no file torn.
+    """
+    problems = [
+        f"generator lost: {r.get('worker')}: {r.get('why')}"
+        for r in run.timeline
+        if r.get("event") == Event.LOAD_LOST
+    ]
+    last: dict[str, Mapping[str, Any]] = {}
+    finals: set[str] = set()
+    for row in run.generator:
+        worker = str(row.get("worker"))
+        if worker not in last or int(row.get("rows") or 0) >= int(last[worker].get("rows") or 0):
+            last[worker] = row
+        if row.get("final"):
+            finals.add(worker)
+    for worker in sorted(last):
+        if worker not in finals:
+            problems.append(f"generator lost: {worker} never wrote its final row")
+        wrote, read = int(last[worker].get("rows") or 0), rows.get(worker, 0)
+        if wrote != read:
+            problems.append(f"samples of {worker}: {read:,} rows read, {wrote:,} written")
+    problems += [
+        f"samples of {worker}: a worker that generator.ndjson does not know"
+        for worker in sorted(set(rows) - set(last))
+    ]
+    if not rows:
+        problems.append("no samples at all")
+    problems += [p for p in broken if p not in problems]
+    return finding(
+        "samples", problems, ok="every worker's last block is here", samples=sum(rows.values())
+    )
+
+
+def sealed_problems(folder: Path | None) -> list[str]:
+    """Evidence that manifest.json lists and that is gone or has shrunk since; none without a
+    manifest, which is written last.
+
+    Hashes are `stormgate evidence check`'s business: they cost more than judging.
+    """
+    if folder is None or not (folder / "manifest.json").exists():
+        return []
+    try:
+        listed = json.loads((folder / "manifest.json").read_bytes())["files"]
+        expected = {
+            str(name): int(entry["bytes"])
+            for name, entry in listed.items()
+            if str(name).startswith(_JUDGED)
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ["manifest.json: not a manifest"]
+    problems = []
+    for name, size in sorted(expected.items()):
+        path = folder / name
+        if not path.is_file():
+            problems.append(f"{name}: listed in manifest.json but missing")
+        elif path.stat().st_size < size:
+            problems.append(f"{name}: {path.stat().st_size:,} bytes, manifest.json says {size:,}")
+    return problems
+
+
+def check_load(plan: Plan, windows: Windows, arrivals: Mapping[str, int]) -> Finding:
+    """In every judged phase about as many requests were planned as the plan says, beyond what a
+    Poisson stream leaves to chance.
+    """
+    problems, seen = [], {}
+    for window in windows.windows:
+        expected = plan.load.rate_per_s * window.duration_s
+        got = arrivals.get(window.name, 0)
+        seen[window.name] = {"expected": expected, "planned": got}
+        if got < plan.validity.min_achieved * expected - 4.0 * math.sqrt(expected):
+            problems.append(
+                f"generator planned {got:,} requests in {window.name}, the plan says "
+                f"{expected:,.0f}"
+            )
+    return finding("load", problems, ok="as planned", phases=seen)

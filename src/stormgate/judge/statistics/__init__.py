@@ -1,0 +1,1 @@
+"""Pure numbers: bounds, proportions, quantiles. Knows no evidence."""

@@ -1,0 +1,1 @@
+"""Pure: what the lab consists of and how it decides."""

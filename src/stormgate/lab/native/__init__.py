@@ -1,0 +1,1 @@
+"""PostgreSQL and what it leaves in shared memory."""

@@ -1,0 +1,1 @@
+"""Starting the lab, watching over it, and leaving nothing behind."""

@@ -1,0 +1,232 @@
+"""Bringing the lab up: folders, templates, processes, links, and waiting until it is whole.
+Blocking; run in a thread.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+from stormgate.lab.design import layout as layouts
+from stormgate.lab.design.failover import ShardState
+from stormgate.lab.design.layout import Layout, Link, database
+from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.wiring import HOST, Wiring
+from stormgate.lab.errors import LabError, PortTakenError
+from stormgate.lab.native import postgres, template
+from stormgate.lab.runtime import folders as places
+from stormgate.lab.runtime import ports
+from stormgate.lab.runtime.fleet import Fleet
+from stormgate.lab.services import steward_state
+from stormgate.model import Target, to_json
+from stormgate.toxiproxy import server
+from stormgate.toxiproxy.client import Client
+from stormgate.toxiproxy.errors import ToxiproxyError
+from stormgate.toxiproxy.types import ProxySpec
+
+_WHOLE_S = 45.0
+# For one exchange. It takes a millisecond, unless the machine is busy beyond reason.
+_TOXIPROXY_S = 20.0
+Progress = Callable[[str], object]
+
+
+class Lab:
+    """A lab that is coming up or runs. `stop` ends whatever part of it there is."""
+
+    def __init__(
+        self, layout: Layout, settings: Settings, work: Path, state: Path, env: Mapping[str, str]
+    ) -> None:
+        names = [*layout.components(), *(link.name for link in layout.links)]
+        chosen = ports.choose(len(names), random.SystemRandom())
+        self.wiring = Wiring(
+            layout,
+            dict(zip(names, chosen, strict=True)),
+            settings,
+            work,
+            state,
+            secrets.token_hex(32),
+        )
+        self.env = env
+        self.toxiproxy: server.RunningServer | None = None
+        self.fleet: Fleet | None = None
+
+    def up(self, say: Progress) -> None:
+        """Start everything and wait until it is whole. Raises LabError, PortTakenError."""
+        wiring, layout = self.wiring, self.wiring.layout
+        binaries = places.find_binaries(wiring.work)
+        self.fleet = fleet = Fleet(wiring, binaries)
+        configs = {
+            name: wiring.config(name)
+            for name in layout.components()
+            if "/db-" not in name and "/cache" not in name
+        }
+        _write_private(
+            wiring.config_path("x").parent,
+            {wiring.config_path(n).name: json.dumps(c) for n, c in configs.items()},
+        )
+        # Both nodes begin as copies of one template, so a standby that commits wait for has
+        # everything from the start.
+        waits = wiring.settings.synchronous
+        states = {
+            shard.name: ShardState(shard.primary, shard.standby, waits) for shard in layout.shards
+        }
+        steward_state.save(wiring.cluster, states)
+        with ThreadPoolExecutor(max_workers=len(layout.components()) + 1) as pool:
+            jobs: list[Future[object]] = [pool.submit(self._links, say)]
+            # Python's start is what takes longest, so it goes first.
+            jobs += [pool.submit(fleet.start, name) for name in configs if name != "steward"]
+            jobs += [
+                pool.submit(fleet.start, name)
+                for name in layout.components()
+                if name.endswith("/cache")
+            ]
+            jobs += self._databases(pool, fleet)
+        _raise_first(jobs)
+        # Last, so that it finds everything there and takes nothing that is starting for dead.
+        fleet.start("steward")
+        say("waiting until the lab is whole")
+        self._wait_whole()
+
+    def target(self, defect: str | None) -> Target:
+        """The resolved Target."""
+        assert self.toxiproxy is not None  # noqa: S101
+        return self.wiring.target(self.toxiproxy.url, defect)
+
+    def stop(self) -> None:
+        """End everything; idempotent."""
+        if self.fleet is not None:
+            self.fleet.stop_all()
+        if self.toxiproxy is not None:
+            if self.toxiproxy.process is None:
+                client = self.toxiproxy.client()
+                for link in self.wiring.layout.links:
+                    client.ensure_deleted(link.proxy)
+            self.toxiproxy.stop(0.3)
+
+    def _databases(self, pool: ThreadPoolExecutor, fleet: Fleet) -> list[Future[object]]:
+        wiring, layout = self.wiring, self.wiring.layout
+        templates = template.ensure(layout, fleet.binaries, wiring.work, self.env)
+
+        def start(shard: layouts.Shard, region: str) -> int:
+            name = database(region, shard.name)
+            data_dir = wiring.data_dir(name)
+            postgres.clone(templates[shard.name], data_dir, fleet.binaries.user)
+            if region == shard.primary:
+                waits = shard.standby if wiring.settings.synchronous else None
+                postgres.write_role(
+                    data_dir, port=wiring.ports[name], upstream=None, synchronous_with=waits
+                )
+                postgres.give_to(data_dir, fleet.binaries.user)
+            else:
+                fleet.write_standby(name, database(shard.primary, shard.name), region)
+            return fleet.start(name)
+
+        return [
+            pool.submit(start, shard, region) for shard in layout.shards for region in shard.regions
+        ]
+
+    def _links(self, say: Progress) -> None:
+        wiring = self.wiring
+        try:
+            # Builds nothing: whoever starts us has had the time to (see `launch.prepare`).
+            choice = server.find_server(self.env)
+            say(f"toxiproxy: {choice.kind} {choice.version} ({choice.why})")
+            self.toxiproxy = server.launch(choice, log_path=wiring.log_path("toxiproxy"))
+            if self.toxiproxy.process is not None and self.fleet is not None:
+                self.fleet.record("toxiproxy", self.toxiproxy.process)
+            client = self.toxiproxy.client(_TOXIPROXY_S)
+            links = wiring.layout.links
+
+            def lag_ms(link: Link) -> int:
+                # The standby dials, so WAL flows back to it.
+                replicates = "/db-" in link.source and "/db-" in link.destination
+                return wiring.settings.replication_lag_ms if replicates else 0
+
+            client.populate(
+                ProxySpec(
+                    link.proxy,
+                    wiring.address(link.destination),
+                    f"{HOST}:{wiring.ports[link.name]}",
+                )
+                for link in links
+            )
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                for job in [
+                    pool.submit(_add_distance, client, link, lag_ms(link))
+                    for link in links
+                    if link.rtt_ms
+                ]:
+                    job.result()
+        except ToxiproxyError as error:
+            taken = "address already in use" in str(error)
+            raise (PortTakenError if taken else LabError)(
+                f"toxiproxy: {error}".splitlines()[0]
+            ) from error
+
+    def _wait_whole(self) -> None:
+        assert self.fleet is not None  # noqa: S101
+        url = f"http://{self.wiring.address('steward')}/status"
+        end = time.monotonic() + _WHOLE_S
+        why = "the steward says nothing"
+        while time.monotonic() < end:
+            for name, state in self.fleet.states().items():
+                if not state["running"]:
+                    raise LabError(
+                        f"{name} ended with {state['exit_code']} before the lab was whole"
+                    )
+            try:
+                with urllib.request.urlopen(url, timeout=1.0) as answer:
+                    status = json.load(answer)
+                if status["whole"]:
+                    return
+                why = status["why"]
+            except (OSError, ValueError, urllib.error.URLError):
+                pass
+            time.sleep(0.03)
+        raise LabError(f"the lab is not whole after {_WHOLE_S:g} s: {why}")
+
+
+def _add_distance(client: Client, link: Link, lag_ms: int) -> None:
+    there_ms, back_ms = link.halves_ms
+    back_ms += lag_ms
+    if there_ms:
+        client.add_toxic(
+            link.proxy, "latency", {"latency": there_ms}, name="rtt_up", stream="upstream"
+        )
+    client.add_toxic(
+        link.proxy, "latency", {"latency": back_ms}, name="rtt_down", stream="downstream"
+    )
+
+
+def write_topology(state: Path, target: Target) -> None:
+    """Publish the resolved Target, whole or not at all."""
+    fresh = state / "topology.json.new"
+    fresh.write_text(json.dumps(to_json(target), indent=1))
+    os.replace(fresh, state / "topology.json")
+
+
+def _write_private(folder: Path, files: Mapping[str, str]) -> None:
+    """Files that hold the token secret: for our eyes only."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text)
+
+
+def _raise_first(jobs: list[Future[object]]) -> None:
+    """Raise the first failure of finished jobs; a taken port is preferred, since that is worth
+    another try.
+    """
+    errors = [error for job in jobs if (error := job.exception()) is not None]
+    for error in errors:
+        if isinstance(error, PortTakenError):
+            raise error
+    if errors:
+        raise errors[0]

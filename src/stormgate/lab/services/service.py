@@ -1,0 +1,267 @@
+"""A region's service: CHE·NU's objects from the regional cache, the nearest replica, or the
+primary. Never a second try.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from stormgate.lab import spill
+from stormgate.lab.design.health import Health, Probe
+from stormgate.lab.design.settings import Settings
+from stormgate.lab.services import schema
+from stormgate.lab.services.httpclient import Peer
+from stormgate.lab.services.serving import every, failure_kind, problem, reply
+from stormgate.lab.services.shards import Shard
+from stormgate.lab.services.valkey import Valkey
+from stormgate.net.httpserver import Handler, Request, Response
+
+
+class Cache:
+    """The region's Valkey. Whatever it does, a request is answered: without it the database is
+    asked.
+    """
+
+    def __init__(self, address: tuple[str, int], settings: Settings) -> None:
+        host, port = address
+        self.settings = settings
+        self.health = Health(settings.route_refused_s, settings.route_silent_s)
+        self._client = Valkey(host, port, settings.cache_timeout_s)
+
+    async def call(self, *command: Any) -> Any:
+        """The answer, or None when the cache is down or does not answer in time."""
+        if not self.health.up:
+            return None
+        return await self._try(*command)
+
+    async def probe(self) -> None:
+        """Ask whether it is there."""
+        await self._try("PING")
+
+    async def _try(self, *command: Any) -> Any:
+        began_s = time.monotonic()
+        try:
+            answer = await self._client.call(*command)
+        except OSError as error:  # TimeoutError is one too
+            self.health.record(failure_kind(error), began_s, time.monotonic())
+            return None
+        self.health.record(Probe.OK, began_s, time.monotonic())
+        return answer
+
+
+class Service:
+    """State of one service process; `config` is its wiring (see `wiring.py`)."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.settings = Settings.from_json(config["settings"])
+        self.region: str = config["region"]
+        self.cache = Cache((config["cache"]["host"], config["cache"]["port"]), self.settings)
+        self.shards = {entry["name"]: Shard(entry, self.settings) for entry in config["shards"]}
+        self.steward = Peer(config["steward"]["host"], config["steward"]["port"])
+
+    async def handle(self, request: Request) -> Response:
+        """Answer one request of an edge."""
+        parts = request.path.strip("/").split("/")
+        if parts == ["healthz"]:
+            return self.healthz()
+        user = request.headers.get("x-chenu-user", "")
+        parsed = schema.parse_user(user)
+        shard = self.shards.get(parsed[0]) if parsed else None
+        if parsed is None or shard is None:
+            return problem(400, "no such user")
+        values = {"user": user, "home": schema.home_region(parsed[1], shard.regions)}
+        try:
+            if request.method == "GET":
+                return await self.read(shard, values, parts, request)
+            if request.method == "POST":
+                return await self.write(shard, values, parts, request.body)
+        except TimeoutError as error:
+            return problem(504, str(error), self._facts(shard, "none", "none"))
+        except ConnectionError as error:
+            return problem(502, str(error), self._facts(shard, "none", "none"))
+        except psycopg.Error as error:
+            return problem(503, f"refused: {error}", self._facts(shard, "none", "none"))
+        return problem(405, "GET or POST")
+
+    def healthz(self) -> Response:
+        """200 always: a service that answers lives. `shards` are those it can read."""
+        body = {
+            "shards": [shard.name for shard in self.shards.values() if shard.reader() is not None],
+            "cache": self.cache.health.up,
+            "databases": {
+                node.name: node.health.up for shard in self.shards.values() for node in shard.nodes
+            },
+            "primaries": {shard.name: shard.primary for shard in self.shards.values()},
+        }
+        return reply(200, body)
+
+    async def read(
+        self, shard: Shard, values: dict[str, Any], parts: list[str], request: Request
+    ) -> Response:
+        """Cache, then the nearest current node."""
+        question = _question(parts, values, request.query.get("sphere", schema.SPHERES[0]))
+        if question is None:
+            return problem(404, "there is no such thing", self._facts(shard, "none", "none"))
+        key, sql, parameters = question
+        cached = await self.cache.call("GET", key) if shard.cacheable else None
+        if cached is not None:
+            return reply(200, cached, self._facts(shard, "hit", "cache"))
+        node = shard.reader()
+        if node is None:
+            return problem(
+                503,
+                f"no node of shard {shard.name} can be read",
+                self._facts(shard, "none", "none"),
+            )
+        row = await node.query(sql, parameters, self.settings.service_timeout_s)
+        tier = "primary" if node.region == shard.primary else "replica"
+        facts = self._facts(shard, "miss" if shard.cacheable else "none", tier)
+        if row is None:
+            return problem(404, "there is no such thing", facts)
+        if shard.cacheable:
+            ttl_s = (
+                self.settings.thread_ttl_s if parts[0] == "threads" else self.settings.profile_ttl_s
+            )
+            await self.cache.call("SET", key, row[0], "PX", int(ttl_s * 1000))
+        return reply(200, row[0], facts)
+
+    async def write(
+        self, shard: Shard, values: dict[str, Any], parts: list[str], body: bytes
+    ) -> Response:
+        """To the primary, and acknowledged only when it says so: with a synchronous standby, when
+        both sites have it.
+        """
+        parameters = _content(parts, body)
+        if parameters is None:
+            return problem(
+                400,
+                "an id (UUID), and sphere and title, or body, are needed",
+                self._facts(shard, "none", "none"),
+            )
+        if (
+            self.settings.spill
+            and len(parts) == 1
+            and (other := spill.elsewhere(shard, self.shards)) is not None
+        ):
+            shard = other
+            await spill.open_to_all(shard, self.settings.service_timeout_s)
+        node = shard.writer()
+        if node is None:
+            return problem(
+                503, f"shard {shard.name} has no primary", self._facts(shard, "none", "none")
+            )
+        creates = len(parts) == 1
+        sql = schema.CREATE_THREAD if creates else schema.WRITE_MESSAGE
+        row = await node.query(sql, {**values, **parameters}, self.settings.service_timeout_s)
+        facts = self._facts(shard, "none", "primary")
+        if not creates and (row is None or row[0] == 0):
+            return problem(404, "there is no such thread", facts)
+        created = row is not None and (creates or row[1] == 1)
+        if created and shard.cacheable and self.settings.invalidate:
+            await self._invalidate(values["user"], parameters)
+        return reply(201 if created else 200, {"id": parameters["id"], "created": created}, facts)
+
+    async def _invalidate(self, user: str, parameters: dict[str, Any]) -> None:
+        """Only here: other regions' caches run out by themselves."""
+        if "thread" in parameters:
+            await self.cache.call("DEL", f"thread:{user}:{parameters['thread']}")
+        else:
+            sphere = parameters["sphere"]
+            await self.cache.call("DEL", f"threads:{user}:{sphere}", f"sphere:{user}:{sphere}")
+
+    async def follow_steward(self) -> None:
+        """Learn who the primaries are. Without the steward the last answer stands."""
+        try:
+            answer = await self.steward.request(
+                "GET", "/cluster", timeout_s=self.settings.probe_timeout_s
+            )
+        except OSError:
+            return
+        if answer.status == 200:
+            for name, state in json.loads(answer.body).items():
+                self.shards[name].primary = state["primary"]
+                self.shards[name].readable = frozenset(state["readable"])
+
+    def _facts(self, shard: Shard, cache: str, tier: str) -> dict[str, str]:
+        return {
+            "x-chenu-region": self.region,
+            "x-chenu-shard": shard.name,
+            "x-chenu-cache": cache,
+            "x-chenu-tier": tier,
+        }
+
+
+def _question(
+    parts: list[str], values: dict[str, Any], sphere: str
+) -> tuple[str, str, dict[str, Any]] | None:
+    """Cache key, SQL and parameters of a read; None for what does not exist."""
+    user = values["user"]
+    match parts:
+        case ["profile"]:
+            return f"profile:{user}", schema.PROFILE, values
+        case ["spheres", name] if name in schema.SPHERES:
+            return f"sphere:{user}:{name}", schema.SPHERE, {**values, "sphere": name}
+        case ["threads"] if sphere in schema.SPHERES:
+            return f"threads:{user}:{sphere}", schema.LIST_THREADS, {**values, "sphere": sphere}
+        case ["threads", thread] if (found := _uuid(thread)) is not None:
+            return f"thread:{user}:{found}", schema.OPEN_THREAD, {**values, "thread": found}
+    return None
+
+
+def _content(parts: list[str], body: bytes) -> dict[str, Any] | None:
+    """The parameters of a write; None where the request makes no sense."""
+    try:
+        data = json.loads(body)
+        identity = _uuid(data["id"])
+        if identity is None:
+            return None
+        if parts == ["threads"] and data["sphere"] in schema.SPHERES:
+            return {"id": identity, "sphere": data["sphere"], "title": str(data["title"])[:200]}
+        if (
+            len(parts) == 3
+            and parts[0] == "threads"
+            and parts[2] == "messages"
+            and (thread := _uuid(parts[1])) is not None
+        ):
+            return {"id": identity, "thread": thread, "body": str(data["body"])[:2000]}
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None
+
+
+def _uuid(text: Any) -> str | None:
+    try:
+        return str(uuid.UUID(text))
+    except (ValueError, AttributeError, TypeError):
+        return None
+
+
+def _seen(health: Health) -> bool:
+    return health.seen
+
+
+def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:
+    """The handler and loops of a service process."""
+    service = Service(config)
+    settings = service.settings
+    nodes = [node for shard in service.shards.values() for node in shard.nodes]
+    loops = [
+        every(
+            settings.route_probe_s,
+            partial(node.probe, settings.probe_timeout_s),
+            partial(_seen, node.health),
+        )
+        for node in nodes
+    ]
+    loops.append(
+        every(settings.route_probe_s, service.cache.probe, partial(_seen, service.cache.health))
+    )
+    loops.append(every(settings.database_probe_s, service.follow_steward))
+    return service.handle, loops

@@ -1,0 +1,93 @@
+"""What the lab's HTTP processes share: reading their configuration, serving until told to stop,
+answering in JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from stormgate.lab.design.health import Probe
+from stormgate.net import httpserver
+from stormgate.net.httpserver import Handler, Response
+
+# How often what has just been started looks about, until it has found its peers.
+_EAGER_S = 0.1
+Start = Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]
+
+
+def main(start: Start, config_path: str) -> None:
+    """Run one process: `start(config)` gives the request handler and the loops to run beside it.
+    SystemExit says why not.
+    """
+    config = json.loads(Path(config_path).read_text())
+    try:
+        asyncio.run(_serve(config, start))
+    except OSError as error:
+        raise SystemExit(f"{config['name']}: {error}") from None
+
+
+async def _serve(config: dict[str, Any], start: Start) -> None:
+    handler, loops = start(config)
+    async with httpserver.serving(handler, "127.0.0.1", config["port"]):
+        await _live(loops)
+
+
+async def _live(loops: list[Coroutine[Any, Any, None]]) -> None:
+    """Until SIGTERM, or until a loop fails."""
+    # A full collection in mid-request is a latency spike; what is there now stays for good.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    waiting: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
+    done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    for task in done - {waiting}:
+        task.result()  # a loop never ends by itself: say why it did
+
+
+def reply(
+    status: int, body: bytes | str | Mapping[str, Any], headers: Mapping[str, str] | None = None
+) -> Response:
+    """A JSON response; text and bytes are JSON already."""
+    data = (
+        body
+        if isinstance(body, bytes)
+        else (body if isinstance(body, str) else json.dumps(body)).encode()
+    )
+    return Response(status, data, dict(headers or {}))
+
+
+def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error as JSON."""
+    return reply(status, {"error": why}, headers)
+
+
+async def every(
+    interval_s: float,
+    step: Callable[[], Awaitable[None]],
+    settled: Callable[[], bool] = lambda: True,
+) -> None:
+    """Call `step` each `interval_s`, never two at once, and without piling up after a stall; more
+    often until it is `settled`.
+    """
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        await step()
+        due = max(due + (interval_s if settled() else min(interval_s, _EAGER_S)), loop.time())
+        await asyncio.sleep(due - loop.time())
+
+
+def failure_kind(error: BaseException) -> Probe:
+    """A timeout is silence; everything else is a refusal."""
+    return Probe.SILENT if isinstance(error, TimeoutError) else Probe.REFUSED

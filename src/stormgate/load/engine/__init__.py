@@ -1,0 +1,1 @@
+"""From a schedule to answers: streams, attempts, connections, steering. Knows no Locust."""

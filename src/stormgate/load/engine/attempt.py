@@ -1,0 +1,51 @@
+"""A flow in progress."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from stormgate.load.engine.pool import Pool
+    from stormgate.load.engine.stream import Stream
+    from stormgate.load.flow import Request
+    from stormgate.load.http.connection import Connection
+
+Flow = Generator[Any, Any, Any]
+
+
+class Task:
+    """A flow, and the one request it waits for. Times are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing
+    was written yet.
+    """
+
+    __slots__ = (
+        "attempt",
+        "connection",
+        "flow",
+        "intended_ns",
+        "is_login",
+        "number",
+        "pool",
+        "redirects",
+        "request",
+        "sent_ns",
+        "started_ns",
+        "stream",
+    )
+
+    request: Request
+    pool: Pool
+    connection: Connection | None
+    # Set by the exchange when the request is submitted.
+    attempt: int
+    number: int
+    sent_ns: int
+    started_ns: int
+
+    def __init__(self, flow: Flow, stream: Stream, intended_ns: int) -> None:
+        self.flow = flow
+        self.stream = stream
+        self.intended_ns = intended_ns
+        self.redirects = 0
+        self.is_login = False

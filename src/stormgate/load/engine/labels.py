@@ -1,0 +1,66 @@
+"""Labels read from response headers while they are parsed, when a target's `observe` map asks for
+any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from stormgate.load.http.connection import Connection, TlsConnection
+from stormgate.load.record.recorder import Recorder
+
+_Found = Callable[[Connection, bytes], None]
+
+
+def connection_classes(
+    recorder: Recorder, observe: Mapping[str, str]
+) -> tuple[type[Connection], type[TlsConnection]]:
+    """The plain and the TLS connection for `observe` ({label: header name}); they read no header
+    when it is empty.
+    """
+    if not observe:
+        return Connection, TlsConnection
+    by_header = {observe[label].lower(): _finder(recorder, label) for label in recorder.observed}
+    # Servers spell a header one way: its exact bytes are looked up, and only a spelling never seen
+    # before is folded.
+    seen: dict[bytes, _Found | None] = {}
+
+    def on_header(connection: Connection, name: bytes, value: bytes) -> None:
+        try:
+            found = seen[name]
+        except KeyError:
+            found = seen[name] = by_header.get(name.decode("latin-1").lower())
+        if found is not None:
+            found(connection, value)
+
+    class LabelledConnection(Connection):
+        __slots__ = ()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            on_header(self, name, value)
+
+    class LabelledTlsConnection(TlsConnection):
+        __slots__ = ()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            on_header(self, name, value)
+
+    return LabelledConnection, LabelledTlsConnection
+
+
+def _finder(recorder: Recorder, label: str) -> _Found:
+    position = recorder.observed.index(label)
+    codes: dict[bytes, int] = {}
+
+    def found(connection: Connection, value: bytes) -> None:
+        code = codes.get(value)
+        if code is None:
+            code = recorder.label_code(label, value.decode("latin-1"))
+            if (
+                len(codes) < 10_000
+            ):  # a header with a value of its own per response must not grow this for ever
+                codes[value] = code
+        if connection.labels is not None:
+            connection.labels[position] = code
+
+    return found

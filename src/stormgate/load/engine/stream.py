@@ -1,0 +1,99 @@
+"""A stream of arrivals: one Locust user's population, session and seed, as the engine sees it."""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from stormgate.load.engine.attempt import Flow
+from stormgate.load.flow import header_block
+
+if TYPE_CHECKING:
+    from stormgate.load.engine.pool import Place
+    from stormgate.model import Population
+
+
+class Session:
+    """What one user keeps between flows: headers sent with each request, seeded randomness, and
+    whatever the flow stores on it.
+
+    `random` is seeded from the run's seed, the user class and the stream, so data pickers repeat
+    with the run.
+    """
+
+    def __init__(self, population: Population, stream: int, seed: int) -> None:
+        self.population = population
+        self.stream = stream
+        self.random = random.Random(seed)  # noqa: S311 - data picking, not secrets
+        self._headers: dict[str, str] = {}
+        # Ends a request's head, so that sending is one concatenation.
+        self.block = b"\r\n"
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return dict(self._headers)
+
+    def set_header(self, name: str, value: str | None) -> None:
+        """Send `name: value` with every later request of this session; None stops it. Raises
+        ValueError for a line break.
+        """
+        headers = {key: text for key, text in self._headers.items() if key.lower() != name.lower()}
+        if value is not None:
+            headers[name] = value
+        self.block = header_block(headers) + b"\r\n"
+        self._headers = headers
+
+
+class Stream:
+    """One Locust user as a stream of flows."""
+
+    __slots__ = (
+        "alive",
+        "begin",
+        "key",
+        "login",
+        "name",
+        "place",
+        "poisson",
+        "rate_per_s",
+        "session",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        place: Place,
+        session: Session,
+        *,
+        key: int,
+        rate_per_s: float,
+        poisson: bool,
+        begin: Callable[[Session], Flow],
+        login: Callable[[Session], Flow] | None = None,
+    ) -> None:
+        self.name = name
+        self.place = place
+        self.session = session
+        self.key = key
+        self.rate_per_s = rate_per_s
+        self.poisson = poisson
+        self.begin = begin
+        self.login = login
+        self.alive = True
+
+
+def pick_flow(
+    choices: list[Callable[[Any, Session], Flow]], user: Any
+) -> Callable[[Session], Flow]:
+    """A flow picker over weighted task functions (Locust repeats a task by its weight), seeded by
+    the session.
+    """
+    if len(set(choices)) == 1:
+        return functools.partial(choices[0], user)
+
+    def begin(session: Session) -> Flow:
+        return session.random.choice(choices)(user, session)
+
+    return begin

@@ -1,0 +1,1 @@
+"""What ties the engine to Locust: users, workers, the master, its statistics."""

@@ -1,0 +1,196 @@
+"""What only the master (or a lone local runner) can say: the load is whole, a worker was lost, all
+have ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust.runners import MasterRunner
+
+from stormgate.evidence.write import Timeline
+from stormgate.load.locust.lost import why_lost
+from stormgate.load.record.relay import ClockMeter, answer_pings
+from stormgate.load.schedule import surge as surges
+from stormgate.load.schedule.surge import Factors
+from stormgate.model import Event
+
+logger = logging.getLogger(__name__)
+
+HELLO = "stormgate.hello"
+STREAMS = "stormgate.streams"
+FINISH = "stormgate.finish"
+FINISHED = "stormgate.finished"
+SURGE = "stormgate.surge"
+BARRIER_S = 6.0
+_POLL_S = 0.25
+
+
+class Conductor:
+    """Follows a run from the runner that starts it. Without a folder it only keeps the barrier at
+    the end.
+    """
+
+    def __init__(self, environment: Any, folder: Path | None, *, open_loop: bool = True) -> None:
+        self._environment = environment
+        self._runner = environment.runner
+        self._timeline: Timeline | None = None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._timeline = Timeline(folder)
+        self._workers: dict[str, dict[str, Any]] = {}
+        self._beats: dict[str, float] = {}
+        self._lost: set[str] = set()
+        self._ended: dict[str, Mapping[str, Any]] = {}
+        self._streams: dict[str, int] = {}
+        self._ready_users = 0
+        self._running = False
+        self.surge: Factors = {}  # what stands of the orders for more load
+        environment.events.test_start.add_listener(self._on_start)
+        if not open_loop:
+            environment.events.spawning_complete.add_listener(self._on_spawned)
+        environment.events.test_stop.add_listener(self._on_stop)
+
+    def lead(self) -> None:
+        """Also watch workers: for a master."""
+        self._runner.register_message(HELLO, self._on_hello)
+        self._runner.register_message(FINISHED, self._on_finished)
+        self._runner.register_message(
+            STREAMS, lambda msg, **_: self.streams(msg.node_id, msg.data["streams"])
+        )
+        answer_pings(self._runner)
+        events = self._environment.events
+        events.heartbeat_sent.add_listener(self._on_beat)
+        events.test_stopping.add_listener(self._on_stopping)
+        gevent.spawn(self._watch)
+
+    def pass_on_surges(self, folder: Path, to_local: Callable[[Factors], None]) -> None:
+        """Follow the run folder's orders for more load and hand them to the workers, or to the one
+        that is this process.
+        """
+
+        def tell(factors: Factors) -> None:
+            self.surge = factors
+            if isinstance(self._runner, MasterRunner):
+                self._runner.send_message(SURGE, dict(factors))
+            else:
+                to_local(factors)
+
+        gevent.spawn(surges.follow, folder, tell)
+
+    def write(self, event: Event, **fields: Any) -> None:
+        if self._timeline is not None:
+            self._timeline.write(event, **fields)
+
+    def _on_start(self, **_: Any) -> None:
+        self._running = True
+        self._ended = {}
+        self._streams = {}
+        self._ready_users = 0
+        self.write(Event.LOAD_STEP, users=self._runner.target_user_count)
+
+    def _on_spawned(self, user_count: int, **_: Any) -> None:
+        self.write(
+            Event.LOAD_READY, users=user_count, workers=max(1, len(self._workers) - len(self._lost))
+        )
+
+    def streams(self, client: str, count: int) -> None:
+        """A worker says how many streams have begun (logged in). The load is ready when they are as
+        many as Locust aims for.
+        """
+        self._streams[client] = count
+        users = self._runner.target_user_count
+        if self._running and users != self._ready_users and sum(self._streams.values()) == users:
+            self._ready_users = users
+            self.write(Event.LOAD_READY, users=users, workers=len(self._streams))
+
+    def _on_stop(self, **_: Any) -> None:
+        if self._running:
+            self._running = False
+            self.write(Event.LOAD_END)
+
+    def _on_hello(self, msg: Any, **_: Any) -> None:
+        self._workers[msg.node_id] = msg.data
+        self._beats[msg.node_id] = time.monotonic()
+        if self.surge:
+            self._runner.send_message(SURGE, dict(self.surge), msg.node_id)
+
+    def _on_beat(self, client_id: str, **_: Any) -> None:
+        self._beats[client_id] = time.monotonic()
+
+    def _on_finished(self, msg: Any, **_: Any) -> None:
+        self._ended[msg.node_id] = msg.data
+
+    def _watch(self) -> None:
+        host = os.uname().nodename
+        while True:
+            gevent.sleep(_POLL_S)
+            now = time.monotonic()
+            for client, worker in self._workers.items():
+                if self._running and client not in self._lost and client not in self._ended:
+                    why = why_lost(worker, now, self._beats.get(client, now), host=host)
+                    if why is not None:
+                        self._lose(client, why)
+
+    def _lose(self, client: str, why: str) -> None:
+        self._lost.add(client)
+        name = self._workers[client]["name"]
+        logger.error("load worker %s is lost: %s", name, why)
+        self.write(Event.LOAD_LOST, worker=name, why=why)
+
+    def _on_stopping(self, **_: Any) -> None:
+        """Wait for each worker's word: Locust's own quit waits half a second for final reports,
+        however long they take.
+        """
+        waited_for = [client for client in self._workers if client not in self._lost]
+        for client in waited_for:
+            with contextlib.suppress(
+                Exception
+            ):  # a worker that cannot be reached is found missing below
+                self._runner.send_message(FINISH, None, client)
+        deadline = time.monotonic() + BARRIER_S
+        while time.monotonic() < deadline and any(
+            c not in self._ended and c not in self._lost for c in waited_for
+        ):
+            gevent.sleep(0.02)
+        for client in waited_for:
+            if client not in self._ended and client not in self._lost:
+                self._lose(client, f"no final report within {BARRIER_S:g} s")
+
+
+class Follower:
+    """A worker's side of the same talk."""
+
+    def __init__(
+        self, environment: Any, finish: Callable[[], None], surge: Callable[[Factors], None]
+    ) -> None:
+        self._runner = environment.runner
+        self._finish = finish
+        self._runner.register_message(SURGE, lambda msg, **_: surge(msg.data))
+        self._runner.register_message(FINISH, self._on_finish, concurrent=True)
+        self.tests = 0
+        self.by_message = False
+        self.meter = ClockMeter(self._runner)
+        gevent.spawn(self.meter.begin)
+
+    def hello(self, name: str) -> None:
+        """Tell the master who this is; call when the worker's name is known."""
+        self._runner.send_message(
+            HELLO, {"name": name, "pid": os.getpid(), "host": os.uname().nodename}
+        )
+
+    def streams(self, count: int) -> None:
+        self._runner.send_message(STREAMS, {"streams": count})
+
+    def _on_finish(self, **_: Any) -> None:
+        self._finish()
+        # before FINISHED, so that the master's statistics are whole when the barrier opens
+        self._runner._send_stats()
+        self._runner.send_message(FINISHED, {})

@@ -1,0 +1,240 @@
+"""Stormgate's place in a Locust process: options, a worker per test, and what the timeline says of
+the load.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import secrets
+import signal
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events
+from locust.runners import MasterRunner, WorkerRunner
+
+from stormgate.load.locust.closed_loop import ClosedWorker
+from stormgate.load.locust.coordinator import Conductor, Follower
+from stormgate.load.locust.settings import (
+    Settings,
+    SettingsError,
+    settings_from_host,
+    settings_from_plan,
+)
+from stormgate.load.locust.warm import warm_up
+from stormgate.load.locust.worker import Worker
+from stormgate.load.record.relay import MessageSink, Receiver
+from stormgate.load.record.sink import FolderSink, NoSink, Sink, free_worker_name
+from stormgate.load.record.writer import Clock
+from stormgate.load.schedule.surge import Factors
+from stormgate.system.processes import die_with_parent
+
+logger = logging.getLogger(__name__)
+
+EVIDENCE = "STORMGATE_EVIDENCE"
+PLAN = "STORMGATE_PLAN"
+_SHARED = "stormgate_shared"  # an option of the master's that Locust hands to its workers
+_conductors: weakref.WeakKeyDictionary[Any, Conductor] = weakref.WeakKeyDictionary()
+_followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
+_workers: weakref.WeakKeyDictionary[Any, Worker | ClosedWorker] = weakref.WeakKeyDictionary()
+
+
+def _options(parser: Any, **_: Any) -> None:
+    group = parser.add_argument_group("Stormgate", "Open-loop load with evidence (GeoUser)")
+    group.add_argument(
+        "--evidence",
+        env_var=EVIDENCE,
+        metavar="DIR",
+        help="Run folder for samples, timeline and generator truth",
+    )
+    group.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        env_var="STORMGATE_SEED",
+        help="Seed of arrivals and data (without a plan)",
+    )
+    group.add_argument(
+        "--evidence-by-message",
+        action="store_true",
+        help="This worker sends its evidence to the master even if it could reach the run folder",
+    )
+
+
+def evidence_folder(environment: Any) -> Path | None:
+    """The run folder asked for by option or environment."""
+    chosen = getattr(environment.parsed_options, "evidence", None) or os.environ.get(EVIDENCE)
+    return Path(chosen) if chosen else None
+
+
+def settings_of(environment: Any) -> Settings:
+    """Raises SettingsError."""
+    plan = os.environ.get(PLAN)
+    if plan:
+        return settings_from_plan(Path(plan))
+    host = environment.host or next(
+        (cls.host for cls in environment.user_classes if cls.host), None
+    )
+    return settings_from_host(host, getattr(environment.parsed_options, "seed", 0) or 0)
+
+
+def worker_of(environment: Any) -> Worker | ClosedWorker:
+    """The worker of a running test; made on first use."""
+    worker = _workers.get(environment)
+    if worker is None:
+        worker = _workers[environment] = _make_worker(environment)
+    return worker
+
+
+def _make_worker(environment: Any) -> Worker | ClosedWorker:
+    runner, options = environment.runner, environment.parsed_options
+    distributed = isinstance(runner, WorkerRunner)
+    index = max(0, runner.worker_index) if distributed else 0
+    sink, name, clock = _sink(environment, f"worker-{index}")
+    if not uses_streams(environment):
+        return ClosedWorker(environment, sink, name=name, clock=clock)
+    settings = settings_of(environment)
+    count = (
+        settings.workers
+        or getattr(options, "processes", None)
+        or getattr(options, "expect_workers", None)
+        or 1
+    )
+    return Worker(
+        settings,
+        sink,
+        environment.stats,
+        name=name,
+        index=index,
+        count=count if distributed else 1,
+        clock=clock,
+        on_streams=_stream_teller(environment),
+    )
+
+
+def _sink(environment: Any, base: str) -> tuple[Sink, str, Clock]:
+    """Where evidence goes, the worker's name there, and its clock."""
+    folder, options = evidence_folder(environment), environment.parsed_options
+    follower = _followers.get(environment)
+    if follower is not None and getattr(options, _SHARED, None) is not None:
+        shared = folder is not None and (folder / getattr(options, _SHARED)).exists()
+        if not shared or follower.by_message:
+            follower.tests += 1
+            name = base if follower.tests == 1 else f"{base}-{follower.tests}"
+            return (
+                MessageSink(environment.runner, name),
+                name,
+                follower.meter.clock() or Clock(0, 2**62),
+            )
+    if folder is None:
+        return NoSink(), base, Clock()
+    name = free_worker_name(folder, base)
+    return FolderSink(folder, name), name, Clock()
+
+
+def _stream_teller(environment: Any) -> Callable[[int], None]:
+    if environment in _followers:
+        return _followers[environment].streams
+    if environment in _conductors:
+        return functools.partial(_conductors[environment].streams, "local")
+    return lambda _count: None
+
+
+def uses_streams(environment: Any) -> bool:
+    """Whether any of the users is a GeoUser: the load is open loop then."""
+    return any(getattr(cls, "is_stream", False) for cls in environment.user_classes)
+
+
+def _on_init(environment: Any, runner: Any, **_: Any) -> None:
+    # Locust sets its --run-time by the event loop's idea of now, which is as old as its start:
+    # seconds of imports ago.
+    gevent.get_hub().loop.update_now()
+    if isinstance(runner, WorkerRunner):
+        if getattr(environment.parsed_options, "processes", None):
+            die_with_parent(death_signal=signal.SIGTERM)
+        follower = _followers[environment] = Follower(
+            environment,
+            lambda: _on_test_stopping(environment),
+            functools.partial(_on_surge, environment),
+        )
+        # Read now: the master's options replace the worker's own when a test starts.
+        follower.by_message = bool(
+            getattr(environment.parsed_options, "evidence_by_message", False)
+        )
+        return
+    folder = evidence_folder(environment)
+    conductor = _conductors[environment] = Conductor(
+        environment, folder, open_loop=uses_streams(environment)
+    )
+    if folder is not None:
+        conductor.pass_on_surges(folder, functools.partial(_on_surge, environment))
+    if isinstance(runner, MasterRunner):
+        conductor.lead()
+        if folder is not None:
+            Receiver(runner, folder)
+            _mark_shared(environment, folder)
+
+
+def _mark_shared(environment: Any, folder: Path) -> None:
+    """Leave a mark in the folder and tell workers its name: one that finds it there writes there
+    itself.
+    """
+    mark = f".shared-{secrets.token_hex(8)}"
+    (folder / mark).touch()
+    setattr(environment.parsed_options, _SHARED, mark)
+
+    def unmark(**_: Any) -> None:
+        with contextlib.suppress(OSError):
+            (folder / mark).unlink()
+
+    environment.events.quit.add_listener(unmark)
+
+
+def _on_test_start(environment: Any, **_: Any) -> None:
+    if isinstance(environment.runner, MasterRunner):
+        return
+    try:
+        worker = worker_of(environment)
+    except Exception as error:
+        # A listener's exception would only be logged by Locust, and each user would then fail on
+        # its own.
+        logger.critical("the load cannot start", exc_info=not isinstance(error, SettingsError))
+        print(f"stormgate: {error}", file=sys.stderr)
+        os._exit(2)
+    if environment in _followers:
+        _followers[environment].hello(worker.name)
+    elif environment in _conductors:
+        _on_surge(
+            environment, _conductors[environment].surge
+        )  # one may stand since before this test
+
+
+def _on_surge(environment: Any, factors: Factors) -> None:
+    worker = _workers.get(environment)
+    if (
+        isinstance(worker, Worker) and factors != worker.surging
+    ):  # users that pace themselves cannot be made to come more often
+        worker.surge(factors)
+
+
+def _on_test_stopping(environment: Any, **_: Any) -> None:
+    worker = _workers.pop(environment, None)
+    if worker is not None:
+        worker.finish()
+
+
+@functools.cache
+def install() -> None:
+    """Add Stormgate's listeners to Locust's global events, once."""
+    warm_up()
+    events.init_command_line_parser.add_listener(_options)
+    events.init.add_listener(_on_init)
+    events.test_start.add_listener(_on_test_start)
+    events.test_stopping.add_listener(_on_test_stopping)

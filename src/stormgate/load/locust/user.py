@@ -1,0 +1,64 @@
+"""`GeoUser`: a Locust user that stands for a stream of arrivals from one population."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from gevent.event import Event
+from locust import User
+
+from stormgate.load.engine.attempt import Flow
+from stormgate.load.engine.stream import Session
+from stormgate.load.locust.plugin import install, worker_of
+
+
+class GeoUser(User):  # type: ignore[misc]
+    """A stream of `rate_per_s` users per second who each run `flow` once.
+
+    rate_per_s: arrivals per second of one Locust user (default: the plan's rate over its users,
+    else 1). arrival: "poisson" or "constant". population: pins all streams of the class to one
+    population; otherwise they are dealt by share. `flow` (or Locust tasks that are generators,
+    picked by weight) yields requests and think time and is sent replies. `login`, when overridden,
+    runs once per stream before its arrivals begin; its requests are samples under their own names.
+    """
+
+    abstract = True
+    is_stream: ClassVar[bool] = True
+    rate_per_s: ClassVar[float | None] = None
+    arrival: ClassVar[str] = "poisson"
+    population: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # Locust wants tasks (and filters them by tag): a class's flow is one, unless it brings
+        # generator tasks of its own.
+        own = [task for task in cls.tasks if getattr(task, "__name__", "") != "flow"]
+        cls.tasks = own or ([cls.flow] if cls.flow is not GeoUser.flow else [])
+
+    def flow(self, session: Session) -> Flow:
+        """What one arriving user does; a generator."""
+        raise NotImplementedError(f"{type(self).__name__} has no flow(self, session) and no tasks")
+
+    def login(self, session: Session) -> Flow:
+        """What a user does once, before the first flow; a generator. Not called unless
+        overridden.
+        """
+        raise NotImplementedError
+
+    @classmethod
+    def has_login(cls) -> bool:
+        return cls.login is not GeoUser.login
+
+    def run(self) -> None:
+        """Locust's greenlet of this user: it only holds the stream open until Locust kills it."""
+        worker: Any = worker_of(self.environment)
+        self.on_start()
+        stream = worker.join(self)
+        try:
+            Event().wait()
+        finally:
+            worker.leave(self, stream)
+            self.on_stop()
+
+
+install()

@@ -1,0 +1,280 @@
+"""One Locust worker's engine with everything around it: streams in, evidence and statistics out."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import math
+import resource
+import ssl
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+from locust.stats import RequestStats
+
+from stormgate.load.engine import steering
+from stormgate.load.engine.engine import Engine
+from stormgate.load.engine.pool import NotAllowedError, Pool
+from stormgate.load.engine.stream import Session, Stream, pick_flow
+from stormgate.load.locust.settings import Settings, SettingsError
+from stormgate.load.record.recorder import Recorder
+from stormgate.load.record.sink import Sink
+from stormgate.load.record.writer import Clock, Writer
+from stormgate.load.schedule.shares import Dealer, stream_key
+from stormgate.load.schedule.surge import Factors
+from stormgate.model import Event
+
+logger = logging.getLogger(__name__)
+
+BLOCK_S = 0.25
+BLOCK_ROWS = 2_500
+_MIN_BLOCK_S = 0.02
+ROW_S = 1.0
+GRACE_S = 2.0
+FLOW_ERROR = "load.flow_error"
+_SPARE_DESCRIPTORS = 200
+
+
+def descriptor_limit() -> int:
+    """How many connections this process can hold, after raising its soft limit of open files as far
+    as it may.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return int(min(soft if soft != resource.RLIM_INFINITY else 65_536, 65_536)) - _SPARE_DESCRIPTORS
+
+
+class Worker:
+    """Streams of one process. `index` of `count` workers decides which positions of the deal are
+    its own.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        sink: Sink,
+        stats: RequestStats,
+        *,
+        name: str,
+        index: int,
+        count: int,
+        clock: Clock,
+        on_streams: Callable[[int], None],
+    ) -> None:
+        """`on_streams` is told how many streams have begun whenever that changed.
+
+        Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before
+        anything is sent.
+        """
+        self.name = name
+        self._settings = settings
+        self._index, self._count = index, max(count, index + 1)
+        self._dealers: dict[tuple[str, str | None], Dealer] = {}
+        self._finished = False
+        self.surging: Factors = {}
+        self._on_streams = on_streams
+        self._streams = 0
+        self.places = settings.places()
+        self._allow = settings.allow_list()
+        self._resolve_all()
+        self.recorder = Recorder(name, tuple(settings.observe))
+        for population in settings.populations:
+            self.recorder.know(population.name, population.labels)
+        self._writer = Writer(self.recorder, sink, stats, model="open", clock=clock)
+        self.engine = Engine(
+            self.recorder,
+            self.places.values(),
+            hub=gevent.get_hub(),
+            max_connections=min(descriptor_limit(), 20_000),
+            observe=settings.observe,
+            on_flow_error=self._on_flow_error,
+        )
+        # What is alive now stays alive: keeping it out of collections keeps their pauses out of the
+        # send lag.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 100)
+        self._greenlets = [gevent.spawn(self._housekeeping), *self._steering()]
+
+    # --- streams
+
+    def join(self, user: Any) -> Stream:
+        """A Locust user becomes a stream. Raises SettingsError for a population, rate or arrival
+        that does not exist.
+        """
+        cls = type(user)
+        pinned = cls.population
+        dealer = self._dealers.get((cls.__name__, pinned))
+        if dealer is None:
+            if pinned is not None and pinned not in self.places:
+                raise SettingsError(
+                    f"{cls.__name__}.population {pinned!r} is not one of "
+                    f"{', '.join(sorted(self.places))}"
+                )
+            shares = {pinned: 1.0} if pinned is not None else self._settings.shares
+            dealer = self._dealers[cls.__name__, pinned] = Dealer(
+                shares, index=self._index, count=self._count
+            )
+        if cls.arrival not in ("poisson", "constant"):
+            raise SettingsError(
+                f"{cls.__name__}.arrival is {cls.arrival!r}: it must be 'poisson' or 'constant'"
+            )
+        position, name = dealer.take()
+        place = self.places[name]
+        key = stream_key(self._settings.seed, cls.__name__, position)
+        if not cls.tasks:
+            raise SettingsError(
+                f"{cls.__name__} has no flow(self, session), or --tags left none of its tasks"
+            )
+        stream = Stream(
+            cls.__name__,
+            place,
+            Session(place.model, position, key),
+            key=key,
+            rate_per_s=float(cls.rate_per_s or self._settings.stream_rate_per_s or 1.0),
+            poisson=cls.arrival == "poisson",
+            begin=pick_flow(cls.tasks, user),
+            login=user.login if cls.has_login() else None,
+        )
+        user.stormgate_place = (dealer, position)
+        self.engine.add_stream(stream)
+        return stream
+
+    def leave(self, user: Any, stream: Stream) -> None:
+        self.engine.remove_stream(stream)
+        dealer, position = user.stormgate_place
+        dealer.give_back(position)
+
+    def surge(self, factors: Factors) -> None:
+        """What stands of the orders for more load (stormgate.load.schedule.surge)."""
+        self.surging = factors
+        self.engine.surge(factors)
+        self._writer.event(Event.LOAD_STEP, surge=dict(factors))
+
+    # --- evidence
+
+    def _housekeeping(self) -> None:
+        row_due, pause_s = time.monotonic() + ROW_S, BLOCK_S
+        while True:
+            begin = time.monotonic()
+            gevent.sleep(pause_s)
+            rows = self._writer.flush()
+            now = time.monotonic()
+            # Nothing is sent while a block is made: at high rates they come more often rather than
+            # larger.
+            pause_s = min(BLOCK_S, max(_MIN_BLOCK_S, BLOCK_ROWS * (now - begin) / max(rows, 1)))
+            self._tell_streams()
+            if now >= row_due:
+                row_due += ROW_S * max(1, math.ceil((now - row_due) / ROW_S))
+                self._writer.report(
+                    self.engine.totals(), self.engine.counters.take_lags(), self._gauges()
+                )
+
+    def _tell_streams(self) -> None:
+        streams = len(self.engine.arrivals.streams)
+        if streams != self._streams:
+            self._streams = streams
+            self._on_streams(streams)
+
+    def _gauges(self) -> dict[str, int]:
+        engine = self.engine
+        return {
+            "open_connections": len(engine.connections),
+            "in_flight": engine.in_flight,
+            "streams": len(engine.arrivals.streams),
+        }
+
+    def _on_flow_error(self, flow: str, text: str) -> None:
+        logger.error("flow of %s raised (reported once per place):\n%s", flow, text)
+        self._writer.event(FLOW_ERROR, flow=flow, traceback=text)
+
+    # --- where requests go
+
+    def _resolve_all(self) -> None:
+        context: ssl.SSLContext | None = None
+        for place in self.places.values():
+            for pool in place.pools.values():
+                try:
+                    steering.resolve(pool, self._allow)
+                except OSError as error:
+                    # Not the end: its requests are recorded as `dns`, as a user would see it.
+                    logger.warning("%s does not resolve: %s", pool.origin.host, error)
+                if pool.origin.scheme == "https":
+                    context = context or ssl.create_default_context()
+                    pool.tls = context
+
+    def _steering(self) -> list[gevent.Greenlet]:
+        mode, url, interval_s = (
+            self._settings.steering.mode,
+            self._settings.steering.url,
+            self._settings.steering.interval_ms / 1e3,
+        )
+        if mode == "table":
+            if not url:
+                raise SettingsError("steering by table needs the table's url")
+            return [
+                gevent.spawn(
+                    steering.follow_table,
+                    url,
+                    interval_s,
+                    self.places,
+                    self._allow,
+                    self._on_steered,
+                    self._on_steering_error,
+                )
+            ]
+        if mode == "dns":
+            return [gevent.spawn(self._follow_dns, interval_s)]
+        return []
+
+    def _on_steered(self, version: Any, moved: dict[str, str], left: list[Pool]) -> None:
+        for pool in left:
+            self.engine.drop_idle(pool)
+        self._writer.event(Event.LOAD_STEP, steering=moved, version=version)
+
+    def _on_steering_error(self, why: str) -> None:
+        self._writer.event(Event.LOAD_STEP, steering_error=why)
+
+    def _follow_dns(self, interval_s: float) -> None:
+        while True:
+            gevent.sleep(interval_s)
+            for place in self.places.values():
+                for pool in place.pools.values():
+                    try:
+                        changed = steering.resolve(pool, self._allow)
+                    except NotAllowedError as error:
+                        pool.address = None
+                        self._on_steering_error(str(error))
+                    except OSError:
+                        continue
+                    else:
+                        if changed:
+                            self._on_steered(
+                                None, {place.name: f"{pool.edge} {pool.address}"}, [pool]
+                            )
+
+    # --- the end
+
+    def finish(self, grace_s: float = GRACE_S) -> None:
+        """End the load: no new arrivals, what is in flight has `grace_s`, then the last block and
+        the final row. Idempotent.
+        """
+        if self._finished:
+            return
+        self._finished = True
+        self.engine.stop_arrivals()
+        deadline = time.monotonic() + grace_s
+        while self.engine.in_flight and time.monotonic() < deadline:
+            gevent.sleep(0.01)
+        gevent.killall(self._greenlets)
+        self.engine.end_in_flight()
+        self._writer.end(self.engine.totals(), self.engine.counters.take_lags(), self._gauges())
+        self.engine.close()
+        gc.unfreeze()

@@ -1,0 +1,1 @@
+"""What the load saw and did, in columns, on its way into the run folder."""

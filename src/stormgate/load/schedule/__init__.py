@@ -1,0 +1,1 @@
+"""Pure: when each stream asks, from a seed."""

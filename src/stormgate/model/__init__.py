@@ -1,0 +1,54 @@
+"""The words every part of Stormgate shares, as frozen types. Imports no sibling.
+
+Times are CLOCK_MONOTONIC nanoseconds of the run's clock (`_ns`), shares and confidences are
+fractions of one. `to_json` / `from_json` are the only way these types cross a process or reach
+disk, so a Plan read back equals the Plan written.
+"""
+
+from __future__ import annotations
+
+from stormgate.model.codec import from_json, to_json
+from stormgate.model.events import Event
+from stormgate.model.judgement import VERDICT_SCHEMA, Cell, Finding, Judgement
+from stormgate.model.plan import (
+    PLAN_SCHEMA,
+    Fault,
+    Guard,
+    Load,
+    Objective,
+    Plan,
+    Validity,
+    Waiver,
+    plan_digest,
+)
+from stormgate.model.target import Component, Observe, Population, Region, Steering, Target
+from stormgate.model.verdict import EXIT_USAGE, Outcome, Verdict, worst
+
+__all__ = [
+    "EXIT_USAGE",
+    "PLAN_SCHEMA",
+    "VERDICT_SCHEMA",
+    "Cell",
+    "Component",
+    "Event",
+    "Fault",
+    "Finding",
+    "Guard",
+    "Judgement",
+    "Load",
+    "Objective",
+    "Observe",
+    "Outcome",
+    "Plan",
+    "Population",
+    "Region",
+    "Steering",
+    "Target",
+    "Validity",
+    "Verdict",
+    "Waiver",
+    "from_json",
+    "plan_digest",
+    "to_json",
+    "worst",
+]

@@ -1,0 +1,33 @@
+"""The names of what happens in a run, as rows of its timeline."""
+
+from __future__ import annotations
+
+import enum
+
+
+class Event(enum.StrEnum):
+    """The names a timeline row's `event` may have."""
+
+    RUN_BEGIN = "run.begin"
+    RUN_CERTAIN = "run.certain"  # {why}: no sample to come could change the verdict
+    RUN_END = "run.end"
+    PHASE_BEGIN = "phase.begin"  # {phase}
+    PHASE_END = "phase.end"  # {phase}
+    FAULT_REQUESTED = "fault.requested"  # {fault, component, mode, id}
+    FAULT_ACKNOWLEDGED = "fault.acknowledged"
+    FAULT_OBSERVED = "fault.observed"  # + {proof}
+    FAULT_UNPROVEN = "fault.unproven"  # + {why}: the deadline for a proof of effect passed
+    FAULT_CLEARED = "fault.cleared"
+    FAULT_UNDO_FAILED = "fault.undo_failed"  # + {why}
+    CHAOS_BEGIN = "chaos.begin"  # {fault, experiment}
+    CHAOS_ROLLBACK = "chaos.rollback"  # {fault}: the method is over, undoing begins
+    CHAOS_END = "chaos.end"  # {fault, exit_code, journal}
+    LOAD_STEP = "load.step"
+    LOAD_READY = "load.ready"
+    LOAD_LOST = "load.lost"  # {worker, why}
+    LOAD_FLOW_ERROR = "load.flow_error"  # {worker, flow, traceback}: a user's flow raised
+    LOAD_END = "load.end"
+    TARGET_UP = "target.up"
+    TARGET_WHOLE = "target.whole"
+    ABORT = "abort"  # {why, by}: a guard or a person
+    ERROR = "error"  # {why}: the harness itself failed

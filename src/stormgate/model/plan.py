@@ -1,0 +1,133 @@
+"""A gate with everything resolved, and the digest that seals it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from stormgate.model.codec import to_json
+from stormgate.model.target import Target
+
+PLAN_SCHEMA = "stormgate.plan/1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The workload: a Locust file, how many streams, and the arrivals per second they are planned
+    to make in all.
+    """
+
+    locustfile: str
+    rate_per_s: float
+    users: int
+    workers: int = 1
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One trial of one experiment, run between its own fault and recovery phases.
+
+    `recovery_s` is how long users are watched after the undo. `rate_per_window` is how often this
+    fault is expected in one SLO window (declared by the owner, for projected availability).
+    """
+
+    name: str
+    experiment: str
+    recovery_s: float
+    rate_per_window: float | None = None
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """One thing that must hold. `spec` is what the kind's own file in judge/ declares, with SLO
+    references already resolved.
+
+    `source` is the file:line it came from, so that every message can point at it."""
+
+    name: str
+    kind: str
+    spec: Mapping[str, Any]
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validity:
+    """When the generator and the clocks are good enough for latency and availability to mean
+    something.
+    """
+
+    max_send_lag_p99_ms: float = 10.0
+    min_achieved: float = 0.99
+    max_cpu: float = 0.9
+    max_clock_error_ms: float = 5.0
+    max_saturated_share: float = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guard:
+    """When a run is stopped for safety. None: that guard is off."""
+
+    error_rate: float | None = None
+    error_rate_for_s: float = 20.0
+    max_fault_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """Permission to ship although a named objective fails, until `expires` (ISO date)."""
+
+    objective: str
+    owner: str
+    reason: str
+    expires: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A gate with everything resolved: what is loaded, broken, measured and judged, from which
+    seed.
+
+    Durations of the fixed phases are seconds. `versions` pins what ran. `digest` is SHA-256 over
+    all of the rest."""
+
+    gate: str
+    seed: int
+    confidence: float
+    target: Target
+    load: Load
+    warmup_s: float
+    steady_s: float
+    final_s: float
+    faults: tuple[Fault, ...]
+    objectives: tuple[Objective, ...]
+    validity: Validity = field(default_factory=Validity)
+    guard: Guard = field(default_factory=Guard)
+    waivers: tuple[Waiver, ...] = ()
+    stop: str = "planned"
+    source: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started_utc: str = ""
+    schema: str = PLAN_SCHEMA
+    digest: str = ""
+
+    def sealed(self) -> Plan:
+        """This plan with its digest computed."""
+        return replace(self, digest=plan_digest(self))
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def plan_digest(plan: Plan) -> str:
+    """SHA-256 (hex) over the plan's canonical JSON without its own digest."""
+    data = to_json(plan)
+    del data["digest"]
+    return hashlib.sha256(_canonical(data)).hexdigest()

@@ -1,0 +1,121 @@
+"""The system on trial: where it runs, who uses it, what in it can break."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observe:
+    """How to look at a component from outside, not through the thing that breaks it.
+
+    `protocol` is http, redis, postgres or tcp; `address` is host:port; `path` is for http only.
+    """
+
+    protocol: str
+    address: str
+    path: str = "/healthz"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Component:
+    """A thing in the target that can break, and what the backend needs to break it.
+
+    `kind`: region, edge, service, cache, database, link, steward, ... A region is a group: `parts`
+    names its components
+    (processes and links). `backend`: process, toxiproxy, command, kubernetes, aws or group.
+    `handle` belongs to the backend:
+    process   {pid_file, start: [argv]}: pid_file holds {"pid", "start_ticks"}; `start` brings it
+              back and returns when it runs
+    toxiproxy {url, proxy}
+    command   {apply: {mode: [argv]}, undo: {mode: [argv]}, observe: [argv]}
+    `attributes`: e.g. {"source": "eu-west/edge", "destination": "eu-west/service"} of a link,
+    {"shard": "eu"} of a database.
+    """
+
+    name: str
+    kind: str
+    backend: str
+    region: str | None = None
+    handle: Mapping[str, Any] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
+    observe: Observe | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """Users in one place: a share of the traffic, a position, an order of edges, and how each edge
+    is reached.
+
+    `links` maps an edge's name to the base URL this population dials for it (in the lab its own
+    link with its own RTT). `labels` are facts known of each request before any answer (home shard,
+    country), used where a response gives none. `proxy_source`: the client address to announce on
+    each connection by a PROXY protocol line.
+    """
+
+    name: str
+    share: float
+    latitude: float
+    longitude: float
+    edges: tuple[str, ...] = ()
+    links: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    proxy_source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Region:
+    """A place where the target runs."""
+
+    name: str
+    latitude: float
+    longitude: float
+    continent: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steering:
+    """How users are moved between edges. `mode`: static, dns or table.
+
+    A table is JSON {"version": int, "populations": {name: [edge, ...]}} at `url`, read every
+    `interval_ms`.
+    """
+
+    mode: str = "static"
+    url: str | None = None
+    interval_ms: int = 250
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """The system on trial.
+
+    `provision` asks Stormgate to start the target itself ({"lab": {...}}); the lab returns this
+    Target with addresses filled in. `allow` lists the only networks (CIDR) or host names that may
+    be contacted. `observe` maps a sample label to the response header it is read from. `status_url`
+    answers JSON {"whole": bool, "why": str, "components": {name: {"state": "up"|"down", "role":
+    str|null}}}.
+    """
+
+    name: str
+    environment: str = "laboratory"
+    allow: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    provision: Mapping[str, Any] | None = None
+    regions: tuple[Region, ...] = ()
+    populations: tuple[Population, ...] = ()
+    components: tuple[Component, ...] = ()
+    steering: Steering = field(default_factory=Steering)
+    observe: Mapping[str, str] = field(default_factory=dict)
+    status_url: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def component(self, name: str) -> Component:
+        """The component of that name; KeyError when there is none."""
+        for component in self.components:
+            if component.name == name:
+                return component
+        raise KeyError(f"target {self.name!r} has no component {name!r}")

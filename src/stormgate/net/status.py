@@ -1,0 +1,75 @@
+"""What a target says of itself at its `status_url`: whether it is whole, and each component's live
+role.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from stormgate.model import Target
+from stormgate.net.references import resolved
+
+_TIMEOUT_S = 2.0
+# No proxy from the environment: the target is contacted directly or not at all.
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`reached` is False when nobody answered; then nothing else is known. `states` and `roles` are
+    by component name.
+    """
+
+    reached: bool
+    whole: bool
+    why: str
+    states: dict[str, str] = field(default_factory=dict)
+    roles: dict[str, str | None] = field(default_factory=dict)
+
+
+def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
+    """The target's status now. Never raises: what cannot be read is a status that is not whole, and
+    says why.
+    """
+    if target.status_url is None:
+        return Status(False, False, f"target {target.name!r} has no status_url")
+    try:
+        with _OPENER.open(resolved(target.status_url, os.environ), timeout=timeout_s) as answer:
+            data = json.loads(answer.read())
+        components = data.get("components") or {}
+        return Status(
+            reached=True,
+            whole=data["whole"] is True,
+            why=str(data.get("why") or ""),
+            states={name: str(entry.get("state")) for name, entry in components.items()},
+            roles={name: entry.get("role") for name, entry in components.items()},
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return Status(False, False, f"{target.status_url}: {error or type(error).__name__}")
+
+
+def wait_whole(
+    target: Target,
+    deadline_s: float,
+    stop: threading.Event | None = None,
+    lost: Callable[[], bool] = lambda: False,
+) -> Status:
+    """Wait until the target says it is whole; the last status when it did not in time, when `stop`
+    was set, or when it does not answer and is `lost` for good."""
+    end = time.monotonic() + deadline_s
+    waiter = stop or threading.Event()
+    while True:
+        status = read_status(target)
+        if (
+            status.whole
+            or time.monotonic() >= end
+            or waiter.wait(0.1)
+            or (not status.reached and lost())
+        ):
+            return status

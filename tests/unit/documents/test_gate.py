@@ -1,0 +1,365 @@
+"""A gate and everything it refers to: the plan it becomes, and each way to be wrong with its line
+and its fix.
+"""
+
+# ruff: noqa: E501 - a table of mistakes reads row by row
+
+from __future__ import annotations
+
+import re
+import shutil
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from stormgate.commands.documents import lay_out
+from stormgate.documents import DocumentErrors, load_gate, suite_root
+from stormgate.model import Guard, Plan, from_json, to_json
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh set of content folders, with the working directory in it."""
+    lay_out(tmp_path, "shop")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def change(suite: Path, file: str, old: str, new: str) -> int:
+    """Replace the one place where `old` stands; the line it stands on."""
+    path = suite / file
+    text = path.read_text()
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+    path.write_text(text.replace(old, new))
+    return text[: text.index(old)].count("\n") + 1
+
+
+def errors(
+    suite: Path, file: str = "slas/release.yaml", *, allow_production: bool = False
+) -> list[str]:
+    with pytest.raises(DocumentErrors) as caught:
+        load_gate(suite / file, allow_production=allow_production)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_starter_set_becomes_a_plan(suite: Path) -> None:
+    plan = load_gate(suite / "slas" / "release.yaml")
+    assert (plan.gate, plan.seed, plan.confidence) == ("shop-release", 1, 0.95)
+    assert (plan.warmup_s, plan.steady_s, plan.final_s) == (5, 45, 15)
+    assert plan.source == "slas/release.yaml"
+    assert plan.load.locustfile == "loadtests/users.py"
+    assert [(f.name, f.experiment, f.recovery_s) for f in plan.faults] == [
+        ("web-loss", "experiments/web-loss.yaml", 10)
+    ]
+    assert plan.guard == Guard(error_rate=0.6, error_rate_for_s=20, max_fault_s=60)
+    availability, latency, failover = plan.objectives
+    assert (availability.spec["target"], availability.spec["within_ms"]) == (0.999, 2000)
+    assert (latency.spec["quantile"], latency.spec["lte_ms"]) == (0.95, 200)
+    assert (failover.spec["lte_s"], failover.spec["by"]) == (5, ["population", "op"])
+    lines = (suite / "slas" / "release.yaml").read_text().splitlines()
+    assert all(
+        o.name in lines[int(o.source.removeprefix("slas/release.yaml:")) - 1]
+        for o in plan.objectives
+    )
+
+
+def test_the_plan_survives_its_json_and_is_sealed(suite: Path) -> None:
+    plan = load_gate(suite / "slas" / "release.yaml")
+    assert from_json(Plan, to_json(plan)) == plan
+    assert plan.digest == plan.sealed().digest != ""
+
+
+def test_the_plan_is_the_same_from_anywhere(
+    suite: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    first = load_gate(suite / "slas" / "release.yaml")
+    other = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(suite, other, dirs_exist_ok=True)
+    assert load_gate(other / "slas" / "release.yaml").digest == first.digest
+    assert suite_root(other / "slas" / "release.yaml") == other
+
+
+GATE, TARGET, TRIAL = "slas/release.yaml", "targets/shop.yaml", "experiments/web-loss.yaml"
+WRONG = [
+    (GATE, "ratePerS: 100", "ratePerSec: 100", "unknown key 'ratePerSec' in spec.load; did you "
+                                               "mean 'ratePerS'?"),
+    (GATE, "ratePerS: 100", "ratePerS: 0", "spec.load.ratePerS: 0 does not fit; input should "
+                                           "be greater than 0"),
+    (GATE, "ratePerS: 100", 'ratePerS: "100"', "spec.load.ratePerS: '100' does not fit; input "
+                                               "should be a valid number"),
+    (GATE, "warmup: 5s", "warmup: 5", "spec.phases.warmup: 5 is not a duration; write a number "
+                                      "with its unit"),
+    (GATE, "steady: 45s", "steady: -45s", "spec.phases.steady: '-45s' is a negative duration"),
+    (GATE, "recovery: 10s", "recovery: 0s", "spec.faults[0].recovery: '0s' is no time at all"),
+    (GATE, "kind: failover", "kind: failovr", "unknown kind 'failovr'; did you mean 'failover'?"),
+    (GATE, "quantile: 95%", "quantile: 100%", "quantile: 1.0 does not fit; input should be "
+                                              "less than 1"),
+    (GATE, "quantile: 95%", "quantil: 95%", "unknown key 'quantil' in objective 'p95'; did you "
+                                            "mean 'quantile'?"),
+    (GATE, "lte: 200ms", "lteMs: 200", "unknown key 'lteMs' in objective 'p95'; did you mean "
+                                       "'lte'?"),
+    (GATE, "lte: 200ms", "lte: 200", "lte: 200 is not a duration"),
+    (GATE, "by: [population, op]", "by: [popultion, op]", "samples have no column 'popultion'; "
+                                                          "did you mean 'population'?"),
+    (GATE, "within: 2s\n      by", "where: {population: everybody}\n      by", "no population "
+                                                                               "is called 'everybody'; did you mean"),
+    (GATE, "within: 2s\n      by", "where: {op: delete}\n      by", "no op is called 'delete'; "
+                                                                    "op is one of: read, write"),
+    (GATE, "within: 2s\n      by", "fault: web-los\n      by", "unknown fault 'web-los'; did "
+                                                               "you mean 'web-loss'?"),
+    (GATE, "lte: 200ms\n      phases: [steady, final]", "lte: 200ms\n      phases: [stedy]", "unknown phase 'stedy'; did you mean 'steady'?"),
+    (GATE, "lte: 200ms\n      phases: [steady, final]", "lte: 200ms\n      phases: [warmup]", "warmup is never judged"),
+    (GATE, "lte: 200ms\n      phases: [steady, final]", 'lte: 200ms\n      phases: '
+                                                        '["fault[x]"]', "unknown phase 'fault[x]'"),
+    (GATE, "slo: shop-availability", "slo: shop-availabilty", "unknown SLO 'shop-availabilty'; "
+                                                              "did you mean 'shop-availability'?"),
+    (GATE, "slo: shop-availability", "slo: shop-availability\n      target: 90%", "'target' is "
+                                                                                  "already said by SLO 'shop-availability'"),
+    (GATE, "sloRefs: [shop-availability]", "sloRefs: []", "SLO 'shop-availability' is not in "
+                                                          "sloRefs; add 'shop-availability'"),
+    (GATE, "target: 0.999 #", "target: 1.0 #", "1.0 is not a target of OpenSLO; write a number "
+                                               "from 0 up to, but not, 1"),
+    (GATE, "service: shop", "service: shop.example", "spec.service: 'shop.example' is not a "
+                                                     "name of OpenSLO; write a DNS label"),
+    (GATE, "            spec: {}\n", "", "'spec' is missing in "
+                                         "spec.indicator.spec.ratioMetric.total.metricSource"),
+    (GATE, "duration: 30d", "duration: 30s", "spec.timeWindow[0].duration: '30s' does not fit"),
+    (GATE, "type: stormgate\n            spec: {outcome", "type: prometheus\n            spec: "
+                                                          "{outcome", "'prometheus' is unknown; "),
+    (GATE, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices", "'Timeslices' is "
+                                                                          "unknown; allowed "
+                                                                          "here: Occurrences"),
+    (GATE, "confidence: 95%", "confidence: 30%", "spec.confidence: 0.3 is not a confidence; "
+                                                 "write a share between 50% and 100%"),
+    (GATE, "../targets/shop.yaml", "../targets/shp.yaml", "there is no file "
+                                                          "'../targets/shp.yaml'; did you mean "
+                                                          "'../targets/shop.yaml'?"),
+    (GATE, "../loadtests/users.py", "../loadtests/user.py", "there is no file "
+                                                            "'../loadtests/user.py'; did you mean"),
+    (GATE, "recovery: 10s", "recovery: 10s\n      configuration: {compnent: web}", "has no 'compnent'; did you mean 'component'?"),
+    (GATE, "recovery: 10s", "recovery: 10s\n      configuration: {component: wb}", "kill: the target has no component 'wb'; did you"),
+    (GATE, "gt: 60%", "gt: 0%", "spec.abort.errorRate.gt: a limit of nothing; write a share "
+                                "above 0%"),
+    (GATE, "  abort:", "  waivers: [{objective: p99, owner: me, reason: because I say so, "
+                       "expires: 2030-01-31}]\n  abort:", "unknown objective 'p99'"),
+    (GATE, "  abort:", "  waivers: [{objective: p95, owner: me, reason: because I say so, "
+                       "expires: 2030-02-31}]\n  abort:", "is not a date"),
+    (GATE, "  abort:", "  stop: early\n  abort:", "spec.stop: 'early' is unknown; allowed "
+                                                  "here: planned, certain"),
+    (TARGET, "share: 100%", "share: 90%", "the shares of the populations sum to 0.9; make them "
+                                          "sum to 1 (100%)"),
+    (TARGET, "latitude: 52.37\n      longitude", "latitude: 152.37\n      longitude", "152.37 does not fit; input should be less than or equal to 90"),
+    (TARGET, "http://127.0.0.1:8080", "http://10.0.0.1:8080", "host '10.0.0.1' is not in "
+                                                              "allow; allow now: 127.0.0.0/8"),
+    (TARGET, "http://127.0.0.1:8080", "http://me:pw@127.0.0.1:8080", "a URL carries "
+                                                                     "credentials; put them "
+                                                                     "into a header as ${ENV}"),
+    (TARGET, "edges: [home]", "edges: [home, away]", "population 'everyone' has no link to "
+                                                     "edge 'away'"),
+    (TARGET, "environment: test", "environment: tset", "spec.environment: 'tset' is unknown; "
+                                                       "did you mean 'test'?"),
+    (TARGET, "allow: [127.0.0.0/8]", "allow: [127.0.0.0/33]", "'127.0.0.0/33' is neither a "
+                                                              "network nor a host name"),
+    (TARGET, "backend: process", "backend: command", "backend command needs handle keys apply, "
+                                                     "observe, undo"),
+    (TARGET, "region: home\n", "region: hme\n", "component 'web' stands in unknown region "
+                                                "'hme'; did you mean 'home'?"),
+    (TARGET, "protocol: http", "protocol: htp", "'htp' is unknown; did you mean 'http'?"),
+    (TRIAL, "func: kill,", "func: kil,", "module stormgate.chaos.actions has no function "
+                                         "'kil'; did you mean 'kill'?"),
+    (TRIAL, 'component: "${component}"', 'componnt: "${component}"', "kill takes no argument "
+                                                                     "'componnt'; did you mean "
+                                                                     "'component'?"),
+    (TRIAL, '"${component}"', '"${compnent}"', "${compnent} is not in the experiment's "
+                                               "configuration; did you mean 'component'?"),
+    (TRIAL, "component: web", "component: wbe", "kill: the target has no component 'wbe'; did "
+                                                "you mean 'web'?"),
+    (TRIAL, "stormgate.chaos.probes", "stormgate.chaos.probs", "there is no module "
+                                                               "'stormgate.chaos.probs'"),
+    (TRIAL, "      tolerance: true\n", "", "a hypothesis probe without tolerance decides nothing"),
+    (TRIAL, "rollbacks:\n  - type", "rollback:\n  - type", "unknown key 'rollback' in the "
+                                                           "experiment; did you mean 'rollbacks'?"),
+    (TRIAL, "title: Users are served", "titel: Users are served", "unknown key 'titel' in the "
+                                                                  "experiment; did you mean "
+                                                                  "'title'?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"), WRONG, ids=[f"{n}-{w[2][:30]}" for n, w in enumerate(WRONG)]
+)
+def test_each_mistake_is_named_with_its_line(
+    suite: Path, file: str, old: str, new: str, expected: str
+) -> None:
+    line = change(suite, file, old, new)
+    found = errors(suite)
+    hits = [error for error in found if expected in error]
+    assert hits, f"{expected!r} is not among:\n" + "\n".join(found)
+    match = re.match(r"([^:]+):(\d+): ", hits[0])
+    assert match is not None
+    assert match[1] in {file, GATE if file == TRIAL else file}
+    # What is missing, or does not add up, is pointed at by the line around it.
+    assert abs(int(match[2]) - line) <= 16, hits[0]
+
+
+def test_every_mistake_at_once_in_every_file(suite: Path) -> None:
+    change(suite, GATE, "ratePerS: 100", "ratePerSec: 100")
+    change(suite, GATE, "kind: failover", "kind: failovr")
+    change(suite, GATE, "target: 0.999 #", "target: 1.5 #")
+    change(suite, TARGET, "share: 100%", "share: 90%")
+    change(suite, TRIAL, "func: kill,", "func: kil,")
+    found = "\n".join(errors(suite))
+    for expected in (
+        "'ratePerSec'",
+        "'failovr'",
+        "1.5 is not a target",
+        "sum to 0.9",
+        "'kil'",
+        "'ratePerS' is missing",
+    ):
+        assert expected in found
+    assert len(found.splitlines()) == 6
+
+
+def test_one_mistake_is_one_message(suite: Path) -> None:
+    change(suite, GATE, "apiVersion: openslo/v1", "apiVersion: openslo/v2")
+    assert errors(suite) == [
+        "slas/release.yaml:4: apiVersion 'openslo/v2' for kind SLO; write apiVersion: openslo/v1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "the file is empty"),
+        ("[1, 2]\n", "not a document; write apiVersion, kind, metadata and spec"),
+        (
+            "kind: ReleaseGat\napiVersion: stormgate.dev/v1\n",
+            "unknown kind 'ReleaseGat'; did you mean 'ReleaseGate'?",
+        ),
+        ("apiVersion: stormgate.dev/v1\nkind: ReleaseGate\n", "'spec' is missing; add 'spec'"),
+        (
+            "apiVersion: stormgate.dev/v1\nkind: Target\n",
+            "no ReleaseGate in this file, only Target",
+        ),
+        (
+            "apiVersion: stormgate.dev/v1\nkind: ReleaseGate\nmetadata: {name: Has "
+            "Spaces}\nspec: 5\n",
+            "'Has Spaces' is not a name",
+        ),
+    ],
+)
+def test_not_a_gate(suite: Path, text: str, expected: str) -> None:
+    (suite / GATE).write_text(text)
+    assert any(expected in error for error in errors(suite))
+
+
+def test_an_slo_on_trial_that_nothing_judges(suite: Path) -> None:
+    change(suite, GATE, "      slo: shop-availability\n", "      target: 99%\n")
+    assert any(
+        "SLO 'shop-availability' is on trial, but no objective judges it" in error
+        for error in errors(suite)
+    )
+
+
+def test_slos_may_live_in_other_files_and_share_an_indicator(suite: Path) -> None:
+    text = (suite / GATE).read_text()
+    slo, _, gate = text.partition("---\n")
+    indicator = textwrap.dedent(
+        slo[slo.index("    spec:\n      ratioMetric") : slo.index("  timeWindow")]
+    )
+    sli = "apiVersion: openslo/v1\nkind: SLI\nmetadata: {name: good}\n" + indicator
+    referring = (
+        slo[slo.index("apiVersion") : slo.index("  indicator:")]
+        + "  indicatorRef: good\n"
+        + slo[slo.index("  timeWindow") :]
+    )
+    service = (
+        "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: shop}\nspec: "
+        "{description: the shop}\n"
+    )
+    (suite / "slas" / "shared.yaml").write_text("---\n".join([sli, referring, service]))
+    (suite / GATE).write_text(gate.replace("  sloRefs:", "  sloFiles: [shared.yaml]\n  sloRefs:"))
+    plan = load_gate(suite / GATE)
+    assert plan.objectives[0].spec["within_ms"] == 2000
+    line = change(suite, "slas/shared.yaml", "indicatorRef: good", "indicatorRef: god")
+    assert errors(suite) == [
+        f"slas/shared.yaml:{line}: unknown SLI 'god'; SLIs in the files read: good"
+    ]
+
+
+def test_waivers_from_a_file(suite: Path) -> None:
+    change(suite, GATE, "  abort:", "  waivers: waivers.yaml\n  abort:")
+    (suite / "slas" / "waivers.yaml").write_text(
+        "apiVersion: stormgate.dev/v1\nkind: Waivers\nmetadata: {name: w}\nspec:\n  waivers:\n"
+        "    - {objective: p95, owner: ops, reason: new cache lands next week, expires: "
+        "2030-01-31}\n"
+    )
+    assert [(w.objective, w.expires) for w in load_gate(suite / GATE).waivers] == [
+        ("p95", "2030-01-31")
+    ]
+    change(suite, "slas/waivers.yaml", "objective: p95", "objective: p96")
+    assert errors(suite) == [
+        "slas/waivers.yaml:6: a waiver for unknown objective 'p96'; did you mean 'p95'?"
+    ]
+
+
+def test_production_needs_word_abort_rule_and_blast_radius(suite: Path) -> None:
+    change(suite, TARGET, "environment: test", "environment: production")
+    change(suite, GATE, "    errorRate: {gt: 60%, for: 20s}\n", "")
+    found = "\n".join(errors(suite))
+    for expected in (
+        "the target is production; say --allow-production",
+        "without an abort rule",
+        "without a blast radius",
+    ):
+        assert expected in found
+    change(
+        suite,
+        GATE,
+        "  abort:\n",
+        "  blastRadius: {maxRegions: 1, maxUsers: 100%}\n  abort:\n    errorRate: {gt: 5%, "
+        "for: 5s}\n",
+    )
+    assert [e.partition(": ")[2] for e in errors(suite)] == [
+        "the target is production; say --allow-production to put it on trial"
+    ]
+    assert load_gate(suite / GATE, allow_production=True).target.environment == "production"
+
+
+def test_a_fault_wider_than_its_blast_radius_is_refused_anywhere(suite: Path) -> None:
+    change(suite, GATE, "  abort:\n", "  blastRadius: {maxRegions: 1, maxUsers: 10%}\n  abort:\n")
+    assert any(
+        "fault 'web-loss' touches 1 of the users; blastRadius allows 0.1" in error
+        for error in errors(suite)
+    )
+
+
+def test_in_production_what_is_drawn_at_run_time_is_refused(suite: Path) -> None:
+    change(suite, TARGET, "environment: test", "environment: production")
+    change(suite, GATE, "  abort:\n", "  blastRadius: {maxRegions: 1, maxUsers: 100%}\n  abort:\n")
+    change(
+        suite, TRIAL, '{component: "${component}"}', '{component: {kind: service, share: "one of"}}'
+    )
+    assert any(
+        "chooses its components only at run time" in e for e in errors(suite, allow_production=True)
+    )
+
+
+def test_secrets_stay_references(suite: Path) -> None:
+    change(
+        suite,
+        TARGET,
+        "      edges: [home]",
+        '      headers: {Authorization: "Bearer ${TOKEN}"}\n      edges: [home]',
+    )
+    assert load_gate(suite / GATE).target.populations[0].headers == {
+        "Authorization": "Bearer ${TOKEN}"
+    }
+    change(suite, TARGET, "Bearer ${TOKEN}", "Bearer abc123")
+    found = errors(suite)
+    assert ["header 'Authorization' holds a secret" in error for error in found] == [True]
+    assert "abc123" not in "\n".join(found)

@@ -1,0 +1,211 @@
+"""What a plan can decide before it runs, how two runs compare, and when a run may end early."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from tests.golden.judge_writer import BAD, objective, plan_of, rows_of, synthetic, write_folder
+
+from stormgate.commands.compare import command as compare_command
+from stormgate.commands.plan import render
+from stormgate.judge import judge
+from stormgate.judge.compare import compare
+from stormgate.judge.decide import certain
+from stormgate.judge.planning import ObjectivePlan, assess, cell_shares
+from stormgate.model import Objective, Plan, Verdict
+
+
+def assessed(objectives: list[Objective], **plan: Any) -> ObjectivePlan:
+    return assess(plan_of(objectives, **plan)).objectives[0]
+
+
+def test_four_nines_need_what_the_table_says() -> None:
+    enough = assessed([objective("availability", target=0.9999)], steady_s=80, rate=400)
+    assert (enough.requests_needed, enough.requests_expected, enough.contradictions) == (
+        29_956,
+        32_000,
+        (),
+    )
+    assert enough.chances is not None
+    assert enough.chances.at_target <= 0.05
+    assert enough.chances.twice < enough.chances.at_target < enough.chances.half
+    few = assessed([objective("availability", target=0.9999)], steady_s=70, rate=400)
+    assert "29,956 requests are needed, about 28,000 are expected" in few.contradictions[0]
+
+
+def test_the_planned_chance_is_the_simulated_one() -> None:
+    planned = assessed([objective("availability", target=0.99)], steady_s=10, rate=100)
+    assert planned.chances is not None
+    rng = np.random.default_rng(3)
+    from stormgate.judge.statistics.bounds import upper_bound
+
+    passed = float(np.mean(upper_bound(rng.binomial(1000, 0.005, 4000), 1000, 0.05) <= 0.01))
+    assert planned.chances.half == pytest.approx(passed, abs=0.03)
+
+
+def test_an_outage_that_is_allowed_and_an_availability_that_forbids_it() -> None:
+    plan = plan_of(
+        [
+            objective("availability", target=0.9999, phases=["fault", "recovery"]),
+            objective("failover", lte_s=5),
+        ],
+        faults=["kill"],
+        recovery_s=100,
+        rate=2000,
+    )
+    told = assess(plan).objectives[0].contradictions
+    assert told == (
+        "0.9999 inside a 120 s window with a 5 s outage cannot pass (it forgives 0.012 s, and "
+        "would need 13.9 h): "
+        "judge steady phases, or use budgetSpend",
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "plan", "words"),
+    [
+        (
+            objective("failover", lte_s=5, by=["population", "op"]),
+            {"faults": ["kill"], "rate": 10},
+            "silences up to",
+        ),
+        (
+            objective("failover", lte_s=5),
+            {"faults": ["kill"], "recovery_s": 0.5, "rate": 4000},
+            "cannot show",
+        ),
+        (objective("failover", lte_s=5), {}, "does not exist"),
+        (objective("availability", target=0.9, phases=["fault"]), {}, "does not exist"),
+        (objective("failover", lte_s=60), {"faults": ["kill"], "rate": 4000}, "cannot fail"),
+        (objective("failback", settle_s=30), {"faults": ["kill"]}, "recovery is over"),
+        (
+            objective("projectedAvailability", target=0.99999, cap_s=30),
+            {"faults": ["kill"]},
+            "so few trials",
+        ),
+    ],
+)
+def test_contradictions(spec: Objective, plan: dict[str, Any], words: str) -> None:
+    assessment = assess(plan_of([spec], **plan))
+    assert any(words in told for told in assessment.objectives[0].contradictions), (
+        assessment.objectives[0].contradictions
+    )
+    assert not assessment.decidable
+
+
+def test_a_sound_plan_is_decidable() -> None:
+    objectives = [
+        objective("availability", target=0.999),
+        objective("latency", quantile=0.95, lte_ms=50, coverage=0.9),
+        objective("failover", lte_s=5),
+        objective("budgetSpend", target=0.9999, lte=0.01),
+    ]
+    plan = plan_of(objectives, faults=["kill"], rate=1000)
+    assessment = assess(plan)
+    assert assessment.decidable, [o.contradictions for o in assessment.objectives]
+    assert (assessment.seconds, assessment.requests) == (145.0, 145_000)
+    failover = assessment.objectives[2]
+    assert failover.widest_outage_s == 39
+    assert failover.resolution_s == pytest.approx(2 / (1000 * 0.2 / 2))
+    assert "1.93%" in assessment.objectives[3].note
+    assert json.loads(json.dumps(assessment.to_json()))["decidable"] is True
+    from rich.console import Console
+
+    console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(render(plan, assessment))
+    console.file.close()
+    assert "every objective can pass, and was shown a violation and failed" in console.export_text()
+
+
+def test_cells_as_the_plan_knows_them() -> None:
+    plan = plan_of([])
+    assert sorted(cell_shares(plan, ["population"], {}).shares) == [0.2, 0.3, 0.5]
+    assert len(cell_shares(plan, ["population", "op"], {}).shares) == 6
+    assert cell_shares(plan, [], {"population": ["lima"]}).shares == (0.2,)
+    assert cell_shares(plan, ["op"], {"op": ["read"]}).shares == (0.5,)
+    assert cell_shares(plan, ["shard"], {}).unknown == ("shard",)
+    labelled = replace(plan.target.populations[0], labels={"shard": "eu"})
+    plan = replace(
+        plan, target=replace(plan.target, populations=(labelled, *plan.target.populations[1:]))
+    )
+    assert sorted(cell_shares(plan, ["shard"], {}).shares) == [0.5, 0.5]
+
+
+def test_curtailment_is_certain_or_nothing() -> None:
+    assert certain(100_000, 1e-4, 0.05, seen=20_000, bad=15) is None
+    assert certain(100_000, 1e-4, 0.05, seen=20_000, bad=16) is Verdict.FAIL
+    assert certain(100_000, 1e-4, 0.05, seen=99_995, bad=0) is None
+    assert certain(100_000, 1e-4, 0.05, seen=99_996, bad=0) is Verdict.PASS
+    assert certain(100, 1e-4, 0.05, seen=100, bad=0) is None
+    with pytest.raises(ValueError, match="101 requests seen"):
+        certain(100, 1e-4, 0.05, seen=101, bad=0)
+
+
+def _two(tmp_path: Path | None = None) -> tuple[Plan, Any, Any]:
+    plan = plan_of(
+        [
+            objective("availability", target=0.99),
+            objective("latency", quantile=0.95, lte_ms=50),
+            objective("failover", lte_s=5),
+        ],
+        faults=["kill"],
+    )
+    rows = rows_of(plan)
+    worse = rows_of(plan, seed=8)
+    worse.latency_ms *= 2
+    worse.outcome[::200] = BAD
+    return plan, synthetic(plan, rows), synthetic(plan, worse)
+
+
+def test_compare_shows_what_differs() -> None:
+    _, a, b = _two()
+    comparison = compare(judge(a), judge(b))
+    by = {row.name: row for row in comparison.rows}
+    assert comparison.same_plan
+    assert by["availability"].difference == pytest.approx(-0.005, abs=1e-3)
+    assert by["availability"].high is not None
+    assert by["availability"].high < 0
+    assert by["latency"].low is not None
+    assert by["latency"].low > 15
+    assert by["failover"].telling in ("differs", "no difference shown")
+    assert by["failover"].low is not None
+    same = compare(judge(a), judge(a))
+    assert all(
+        row.difference == 0
+        and row.low is not None
+        and row.high is not None
+        and row.low <= 0 <= row.high
+        for row in same.rows
+    )
+
+
+def test_compare_of_what_is_not_there() -> None:
+    _, a, _ = _two()
+    one, other = (
+        judge(a),
+        judge(a, plan_of([objective("availability", "another", target=0.9)], faults=["kill"])),
+    )
+    rows = {row.name: row.telling for row in compare(one, other).rows}
+    assert rows["availability"] == "only in A"
+    assert rows["another"] == "only in B"
+
+
+def test_compare_command(tmp_path: Path) -> None:
+    _, a, b = _two()
+    write_folder(a, tmp_path / "a")
+    write_folder(b, tmp_path / "b")
+    result = CliRunner().invoke(
+        compare_command, [str(tmp_path / "a"), str(tmp_path / "b"), "--json"], standalone_mode=False
+    )
+    assert result.exit_code == 0, result.output
+    assert len(json.loads(result.output)["rows"]) == 3
+    result = CliRunner().invoke(
+        compare_command, [str(tmp_path / "a"), str(tmp_path / "b")], standalone_mode=False
+    )
+    assert "differs" in result.output
