@@ -328,7 +328,7 @@ def test_a_stop_before_anything_was_broken_breaks_nothing(here):
 def test_when_the_parent_is_killed_the_faults_are_undone(here):
     experiment = write(here, [KILL, HOLD])
     code = (
-        "import sys, time; from stormgate import processes\n"
+        "import sys, time; from stormgate.system import processes\n"
         "child = processes.spawn([sys.executable, '-m', 'stormgate.chaos.run', sys.argv[1], "
         "'--fault', 'trial'])\n"
         "print(child.pid, flush=True); time.sleep(60)"

@@ -28,7 +28,8 @@ def wait_until(condition, deadline_s=10.0):
 
 def parent_script(body: str) -> str:
     return (
-        "import threading, time, sys\nfrom pathlib import Path\nfrom stormgate import processes\n"
+        "import threading, time, sys\nfrom pathlib import Path\n"
+        "from stormgate.system import processes\n"
         f"argv = {SLEEP!r}\n{body}\ntime.sleep(60)\n"
     )
 

@@ -306,6 +306,7 @@ class _Reading:
                 max_cpu=spec.validity.max_cpu,
                 max_clock_error_ms=spec.validity.max_clock_error,
                 max_saturated_share=spec.validity.max_saturated_share,
+                max_flow_errors=spec.validity.max_flow_errors,
             ),
             guard=guard,
             waivers=tuple(

@@ -96,6 +96,7 @@ class ValidityShape(Shape):
     max_cpu: Share = 0.9
     max_clock_error: PositiveMilliseconds = 5.0
     max_saturated_share: Share = 0.05
+    max_flow_errors: int = Field(default=0, ge=0)
 
 
 class ErrorRateShape(Shape):

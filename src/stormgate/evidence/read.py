@@ -11,8 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from stormgate.evidence.laws import time_of
 from stormgate.evidence.write import GENERATOR, READINGS, TIMELINE, UNDO
-from stormgate.model import Event, Plan, from_json
+from stormgate.model import PLAN_SCHEMA, Event, Plan, digest_of, from_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,24 +51,35 @@ def read_ndjson(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     try:
-        data = path.read_bytes()
+        data = read_regular(path)
     except FileNotFoundError:
         return rows, problems
     except OSError as error:
-        return rows, [f"{path.name}: cannot be read ({error.strerror})"]
+        return rows, [f"{path.name}: cannot be read ({error.strerror or error})"]
     lines = data.split(b"\n")
     if lines[-1]:
         problems.append(f"{path.name}:{len(lines)}: the last row is torn")
     for number, line in enumerate(lines[:-1], start=1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if isinstance(row, dict):
             rows.append(row)
         else:
             problems.append(f"{path.name}:{number}: not a JSON object")
     return rows, problems
+
+
+def read_regular(path: Path) -> bytes:
+    """The bytes of a regular file. Raises OSError for anything else: a pipe or a device would be
+    waited for, or never end.
+    """
+    if not path.is_file():
+        if path.exists() or path.is_symlink():
+            raise OSError(f"{path.name} is no regular file")
+        raise FileNotFoundError(path)
+    return path.read_bytes()
 
 
 def phases_of(timeline: list[dict[str, Any]]) -> list[Phase]:
@@ -94,6 +106,7 @@ class Run:
             raise FileNotFoundError(f"{folder}: no such run folder")
         self.folder = folder.resolve()
         self.problems: list[str] = []
+        self.plan_is_sealed = False
         self.sample_files: dict[str, SampleFile] = {}
 
     @cached_property
@@ -103,20 +116,31 @@ class Run:
         """
         path = self.folder / "plan.json"
         try:
-            return from_json(Plan, json.loads(path.read_bytes()))
+            data = json.loads(read_regular(path))
+            if not isinstance(data, dict):
+                raise ValueError("no JSON object")
+            if data.get("schema") != PLAN_SCHEMA:
+                raise ValueError(
+                    f"its schema is {str(data.get('schema'))[:60]!r}, this version reads "
+                    f"{PLAN_SCHEMA!r}"
+                )
+            # Over what is on disk: a field that a later writer added within this version, another
+            # order of keys or 25 for 25.0 do not change what was sealed.
+            self.plan_is_sealed = data.get("digest") == digest_of(data)
+            return from_json(Plan, data)
         except FileNotFoundError:
             self._problem("plan.json: missing")
-        except ValueError as error:
-            self._problem(f"plan.json: not a plan ({str(error).splitlines()[0]})")
+        except (OSError, ValueError, RecursionError) as error:
+            self._problem(f"plan.json: not a plan ({str(error).splitlines()[0][:200]})")
         return None
 
     @cached_property
     def timeline(self) -> list[dict[str, Any]]:
-        return self._rows(TIMELINE, required=True)
+        return self._timed(TIMELINE)
 
     @cached_property
     def generator(self) -> list[dict[str, Any]]:
-        return self._rows(GENERATOR, required=True)
+        return self._timed(GENERATOR)
 
     @cached_property
     def readings(self) -> list[dict[str, Any]]:
@@ -132,8 +156,8 @@ class Run:
         found: dict[str, dict[str, Any]] = {}
         for path in sorted((self.folder / "journals").glob("*.json")):
             try:
-                journal = json.loads(path.read_bytes())
-            except (OSError, ValueError):
+                journal = json.loads(read_regular(path))
+            except (OSError, ValueError, RecursionError):
                 self._problem(f"journals/{path.name}: not JSON")
                 continue
             if isinstance(journal, dict):
@@ -163,6 +187,9 @@ class Run:
         import pyarrow as pa
 
         worker, blocks, rows, problem = path.stem, 0, 0, None
+        if not path.is_file():
+            self._problem(f"samples/{path.name}: no regular file")
+            return
         try:
             with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
                 while True:
@@ -197,6 +224,17 @@ class Run:
             if whole[name].dtype == object:
                 whole[name] = whole[name].astype("category")
         return whole
+
+    def _timed(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a file whose every row has a time; one without is named and left out."""
+        rows = self._rows(name, required=True)
+        timed = [row for row in rows if time_of(row) is not None]
+        if len(timed) != len(rows):
+            odd = next(i for i, row in enumerate(rows, start=1) if time_of(row) is None)
+            self._problem(
+                f"{name}: row {odd}: at_ns is no time in ns ({len(rows) - len(timed)} such rows)"
+            )
+        return timed
 
     def _rows(self, name: str, *, required: bool) -> list[dict[str, Any]]:
         path = self.folder / name

@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.evidence.laws import OUTCOMES, RowLaws
+from stormgate.evidence.schema import SAMPLES_SCHEMA
+
 Array = NDArray[Any]
 UNKNOWN = "(unknown)"
 CODED = ("population", "route", "op", "outcome")
@@ -117,11 +120,18 @@ class Decoder:
         self._seen: dict[str, tuple[Any, Array]] = {}
 
     def block(self, batch: Any) -> Block:
+        """One batch as a block. Raises ValueError naming the column that is not as it must be."""
+        version = (batch.schema.metadata or {}).get(b"schema", SAMPLES_SCHEMA.encode())
+        if version != SAMPLES_SCHEMA.encode():
+            raise ValueError(f"schema {version.decode(errors='replace')!r} is not {SAMPLES_SCHEMA}")
         codes = {
-            name: self._codes(name, batch.column(i))
+            name: self._codes(name, _words(name, batch.column(i)))
             for i, name in enumerate(batch.schema.names)
-            if name not in _FIXED and hasattr(batch.column(i), "dictionary")
+            if name not in _FIXED and (name in CODED or _is_words(batch.column(i)))
         }
+        for name in CODED:
+            if name not in codes:
+                raise ValueError(f"column {name!r} is missing")
         outcome = codes["outcome"]
         interner = self.columns["outcome"]
         return Block(
@@ -147,11 +157,60 @@ class Decoder:
         if indices.null_count == 0:
             codes: Array = seen[1][values]
             return codes
-        bits = np.frombuffer(indices.buffers()[0], np.uint8)
-        valid = np.unpackbits(bits, bitorder="little")[
-            indices.offset : indices.offset + len(indices)
-        ].astype(bool)
+        valid = _valid(indices)
         return np.where(valid, seen[1][np.where(valid, values, 0)], 0).astype(np.int32)
+
+    def lawful(self, batch: Any, block: Block) -> dict[str, Array]:
+        """The columns that the laws of a row are about (`RowLaws.check`)."""
+        index = batch.schema.get_field_index("sent_ns")
+        if index < 0:
+            raise ValueError("column 'sent_ns' is missing")
+        sent = batch.column(index)
+        was_sent = _valid(sent)
+        sent_ns = _numbers(batch, "sent_ns", nullable=True)
+        outcomes = self.columns["outcome"]
+        answered = block.ok | (block.codes["outcome"] == outcomes.code("bad_status"))
+        return {
+            "intended_ns": block.intended_ns,
+            "done_ns": block.done_ns,
+            "sent_ns": sent_ns,
+            "was_sent": was_sent,
+            "ghost": answered & ~was_sent,
+            "not_sent": block.not_sent,
+            "request": block.request,
+            "attempt": block.attempt,
+            "known": outcomes.known(OUTCOMES)[block.codes["outcome"]],
+        }
+
+
+def _is_words(column: Any) -> bool:
+    return hasattr(column, "dictionary") or str(column.type) in ("string", "large_string")
+
+
+def _words(name: str, column: Any) -> Any:
+    """A string column as dictionary codes. Raises ValueError when it holds no strings."""
+    if str(column.type) in ("string", "large_string"):
+        column = column.dictionary_encode()
+    if not hasattr(column, "dictionary") or "string" not in str(column.type.value_type):
+        wanted = "dictionary<values=string, indices=int32>"
+        raise ValueError(f"column {name!r} is {column.type}, not {wanted}")
+    size, indices = len(column.dictionary), column.indices
+    if len(indices) > indices.null_count:
+        codes = _buffer(indices)[_valid(indices)]
+        if int(codes.max()) >= size or int(codes.min()) < 0:
+            raise ValueError(f"column {name!r} has a code outside its dictionary of {size}")
+    return column
+
+
+def _valid(array: Any) -> Array:
+    """Which values of an Arrow array are not null, as a mask."""
+    if array.null_count == 0:
+        return np.ones(len(array), bool)
+    bits = np.frombuffer(array.buffers()[0], np.uint8)
+    mask: Array = np.unpackbits(bits, bitorder="little")[
+        array.offset : array.offset + len(array)
+    ].astype(bool)
+    return mask
 
 
 def _buffer(array: Any) -> Array:
@@ -163,14 +222,24 @@ def _buffer(array: Any) -> Array:
     return data[array.offset : array.offset + len(array)]
 
 
-def _numbers(batch: Any, name: str) -> Array:
+def _numbers(batch: Any, name: str, *, nullable: bool = False) -> Array:
+    """An integer column; times as int64 whatever width they came in. Raises ValueError."""
     index = batch.schema.get_field_index(name)
     if index < 0:
         raise ValueError(f"column {name!r} is missing")
     column = batch.column(index)
-    if column.null_count:
+    if column.null_count and not nullable:
         raise ValueError(f"column {name!r} holds nulls; only sent_ns may")
-    return _buffer(column)
+    wanted = "int64 of nanoseconds" if name.endswith("_ns") else "an integer column"
+    if str(column.type).lstrip("u") not in ("int8", "int16", "int32", "int64"):
+        raise ValueError(f"column {name!r} is {column.type}, not {wanted}")
+    values = _buffer(column) if len(column) else np.zeros(0, np.int64)
+    if not name.endswith("_ns"):
+        return values
+    if values.dtype == np.uint64 and len(values) and int(values.max()) >= 1 << 63:
+        raise ValueError(f"column {name!r} holds a time beyond 63 bits")
+    times: Array = values.astype(np.int64, copy=False)
+    return times
 
 
 class Requests:
@@ -179,11 +248,13 @@ class Requests:
 
     Only a failed attempt is ever repeated, so first attempts that went well pass at once; the
     others wait for the end of the run, whichever block or order their successors come in. `rows`
-    counts attempts per worker, for the check against generator.ndjson.
+    counts attempts per worker, for the check against generator.ndjson; `laws` holds each of them
+    against what a row must be.
     """
 
-    def __init__(self, batches: Iterable[tuple[str, Any]]) -> None:
+    def __init__(self, batches: Iterable[tuple[str, Any]], laws: RowLaws | None = None) -> None:
         self._batches = batches
+        self.laws = laws or RowLaws()
         self.columns = Columns()
         self.rows: dict[str, int] = {}
         self.problems: list[str] = []
@@ -194,8 +265,11 @@ class Requests:
             self.rows[worker] = self.rows.get(worker, 0) + batch.num_rows
             try:
                 block = decoder.block(batch)
+                self.laws.check(worker, decoder.lawful(batch, block))
             except (KeyError, ValueError, IndexError) as error:
-                self.problems.append(f"samples of {worker}: {error}")
+                text = f"samples of {worker}: {error}"
+                if text not in self.problems:
+                    self.problems.append(text)
                 continue
             if not len(block):
                 continue

@@ -133,6 +133,7 @@ class _Seen:
     requested: dict[str, int] = field(default_factory=dict)
     acknowledged: dict[str, int] = field(default_factory=dict)
     observed: dict[str, int] = field(default_factory=dict)
+    lawless: str | None = None
     cleared: dict[str, int] = field(default_factory=dict)
     unproven: str | None = None
     undo_failed: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -160,6 +161,10 @@ def fault_windows(
 
 def _note(one: _Seen, row: Mapping[str, Any]) -> None:
     event, at = row.get("event"), int(row["at_ns"])
+    if event == Event.FAULT_OBSERVED and not row.get("proof"):
+        # Whoever says "seen" without saying what, has seen nothing.
+        one.lawless = f"fault.observed of {_part(row) or 'a part'} has no proof"
+        return
     times = {
         Event.FAULT_REQUESTED: one.requested,
         Event.FAULT_ACKNOWLEDGED: one.acknowledged,
@@ -189,6 +194,9 @@ def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWind
     if rollback is None and fault_phase is not None:
         rollback = fault_phase.end_ns
     parts = set(one.requested)
+    for part, at in one.observed.items():
+        if at > one.cleared.get(part, at) or at < one.requested.get(part, at):
+            one.lawless = f"{part or 'a part'} was observed outside the time it was broken"
     # A failed undo is made good by a later clearing of the same part (`stormgate restore`), and by
     # nothing else.
     failed = [
@@ -202,7 +210,7 @@ def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWind
         rollback_ns=rollback,
         cleared_ns=max(one.cleared.values(), default=None),
         end_ns=max(ends, default=None),
-        unproven=one.unproven,
+        unproven=one.unproven or one.lawless,
         undo_failed="; ".join(failed) if failed else None,
         open_ids=tuple(sorted(parts - set(one.cleared))),
         unobserved_ids=tuple(sorted(parts - set(one.observed))),

@@ -23,7 +23,7 @@ from stormgate.judge.synthetic import (
     stretches_of,
     timeline_of,
 )
-from stormgate.model import Objective, Plan, Verdict
+from stormgate.model import Event, Objective, Plan, Verdict
 
 Array = NDArray[Any]
 # Enough for any objective to fail on when every request is bad, and little enough to be shown in a
@@ -109,6 +109,9 @@ def _run(plan: Plan, spec: Any, canary: Canary | None) -> MemoryRun:
     wrong = np.ones(_REQUESTS, bool)
     for stretch in spared:
         wrong &= ~((times >= stretch.begin_ns) & (times < (stretch.end_ns or 0)))
+    if canary.from_fault:
+        requested = [r["at_ns"] for r in run.timeline if r["event"] == Event.FAULT_REQUESTED]
+        wrong &= times >= min(requested, default=begin)
     run.blocks = [(_WORKER, _batch(plan, spec, canary, times, wrong))]
     run.readings = _readings(canary, stretches)
     return run

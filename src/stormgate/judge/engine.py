@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from stormgate.evidence.laws import RowLaws
 from stormgate.evidence.samples import Block, Requests
 from stormgate.evidence.timeline import FaultWindow, Window, Windows, fault_windows, select
 from stormgate.judge.context import Context, RunLike, rows_in
@@ -17,7 +18,8 @@ from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.generator import Health, health_of
-from stormgate.model import Finding, Judgement, Objective, Plan, Verdict
+from stormgate.judge.rules.workload import check_workload
+from stormgate.model import Event, Finding, Judgement, Objective, Plan, Verdict
 
 
 def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
@@ -42,7 +44,8 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     health = health_of(run.generator, against.validity, begin, end)
     context = Context(against, phases, faults, health, run.readings)
     seats = [_seat(objective, context) for objective in against.objectives]
-    stream, arrivals = Requests(run.batches()), dict.fromkeys((w.name for w in measured.windows), 0)
+    arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
+    stream = Requests(run.batches(), RowLaws(*_span(run)))
     for block in stream:
         _count_arrivals(block, measured, arrivals)
         for _, accumulator in seats:
@@ -78,6 +81,12 @@ def _seat(objective: Objective, context: Context) -> tuple[Kind, Accumulator]:
     kind = kinds()[objective.kind]
     task = Task(objective, kind.spec_model.model_validate(objective.spec), context)
     return kind, kind.judge(task)
+
+
+def _span(run: RunLike) -> tuple[int | None, int | None]:
+    """When the run began and ended, ns; None where its timeline does not say."""
+    at = {str(row.get("event")): int(row["at_ns"]) for row in run.timeline}
+    return at.get(Event.RUN_BEGIN), at.get(Event.RUN_END)
 
 
 def _measured(phases: Sequence[Any], plan: Plan) -> Windows:
@@ -132,12 +141,13 @@ def _validity(
     arrivals: dict[str, int],
     timed: Sequence[Window],
 ) -> list[Finding]:
-    problems = [*run.problems, *stream.problems]
+    problems = [*run.problems, *stream.problems, *stream.laws.problems()]
+    problems += v.unrecorded(run.generator, stream.laws.acted)
     phases = {p.name: p for p in run.phases()}
     cut = [f"phase {p.name} never ended" for p in phases.values() if p.end_ns is None]
     checks = [
         v.check_plan(run),
-        v.check_course(run),
+        v.check_course(run, plan),
         v.check_undo(run, faults),
         v.check_faults(faults),
         v.check_journals(run, plan),
@@ -148,4 +158,6 @@ def _validity(
     ]
     if not health.closed_loop:
         checks.append(v.check_load(plan, measured, arrivals))
+        allowed = plan.validity.max_flow_errors
+        checks.append(check_workload(run.generator, run.timeline, allowed))
     return checks

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.judge.statistics.bounds import lower_bound
+
 Array = NDArray[Any]
 
 _TIME_BITS = 45  # 9.7 h in ns
@@ -37,17 +39,32 @@ class Outage:
 @dataclass(frozen=True, slots=True)
 class CellTrace:
     """What one cell went through: its outages that touch the window, and its widest silence between
-    good sends.
+    good sends. `before` and `bad_before` count its sends before the window, its own steady state.
     """
 
     cell: int
     sends: int
     outages: tuple[Outage, ...]
     widest_gap_s: float
+    before: int = 0
+    bad_before: int = 0
 
     @property
     def longest(self) -> Outage | None:
         return max(self.outages, key=lambda o: (o.d_hi_s, o.d_lo_s, -o.begin_ns), default=None)
+
+    def was_well(self, good_share: float, alpha: float) -> bool:
+        """Whether it served its users before the window: False when more were bad than `good_share`
+        leaves room for, beyond doubt at `alpha`. A few bad sends of few are no sickness.
+        """
+        if not self.bad_before:
+            return True
+        return float(lower_bound(self.bad_before, self.before, alpha)) <= 1.0 - good_share
+
+    @property
+    def first(self) -> Outage | None:
+        """The outage that came first: the one a fault at the window's begin made."""
+        return min(self.outages, key=lambda o: o.begin_ns, default=None)
 
     @property
     def d_lo_s(self) -> float:
@@ -127,7 +144,10 @@ def traces(
         outages = _outages(t, g, sustained_ns, sustained_good, length) if bad else []
         touching = tuple(o for o in outages if _touches(o, t, low, high))
         gap = _widest_gap(t[g] if bad else t, outages, low, high, length)
-        found.append(CellTrace(int(cells[begin]), end - begin, touching, gap / 1e9))
+        before = int(np.searchsorted(t, low))
+        bad_before = before - int(np.count_nonzero(g[:before]))
+        trace = CellTrace(int(cells[begin]), end - begin, touching, gap / 1e9, before, bad_before)
+        found.append(trace)
     return found
 
 

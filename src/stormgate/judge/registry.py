@@ -95,7 +95,8 @@ class Canary:
     """A violation that an objective must notice: how every request of its phases looks, and what
     probes would read, spread over each phase.
 
-    `labels` are written over every request's own; `readings` are values per probe.
+    `labels` are written over every request's own; `readings` are values per probe. `from_fault`:
+    all was well until the first fault was requested.
     """
 
     outcome: str = "reset"
@@ -103,6 +104,7 @@ class Canary:
     labels: Mapping[str, str] = field(default_factory=dict)
     readings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     everywhere: bool = True
+    from_fault: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from stormgate.model import Event, Plan
 Array = NDArray[Any]
 ORIGIN_NS = 1_000 * SECOND_NS
 FAULT_S = 20.0
+_DRAINED_NS = 60 * SECOND_NS
 # When within its fault phase a fault is requested, proven and taken back, as shares of the phase.
 _REQUESTED, _ACKNOWLEDGED, _OBSERVED, _ROLLBACK, _CLEARED = 0.1, 0.101, 0.11, 0.9, 0.95
 
@@ -96,12 +97,18 @@ def timeline_of(plan: Plan, stretches: Sequence[Stretch]) -> list[dict[str, Any]
             (Event.CHAOS_ROLLBACK, _ROLLBACK),
             (Event.FAULT_CLEARED, _CLEARED),
         ):
-            rows.append(
-                {**base, "at_ns": phase.begin_ns + round(share * length), "event": event.value}
-            )
+            row: dict[str, Any] = {
+                **base,
+                "at_ns": phase.begin_ns + round(share * length),
+                "event": event.value,
+            }
+            if event is Event.FAULT_OBSERVED:
+                row["proof"] = [{"component": "made-up", "saw": "refused"}]
+            rows.append(row)
     rows.append(
         {
-            "at_ns": max((s.end_ns or 0 for s in stretches), default=ORIGIN_NS),
+            # What was sent in the last phase is waited for before a run ends.
+            "at_ns": max((s.end_ns or 0 for s in stretches), default=ORIGIN_NS) + _DRAINED_NS,
             "event": Event.RUN_END.value,
         }
     )
@@ -145,6 +152,7 @@ def generator_row(at_ns: int, worker: str, seq: int, count: int, rows: int) -> d
         "open_connections": 1,
         "new_connections": 0,
         "streams": 1,
+        "flow_errors": 0,
         "model": "open",
         "final": False,
     }

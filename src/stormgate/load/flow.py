@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,10 @@ class Think:
 
 
 def think(seconds: float) -> Think:
-    """Yield this from a flow to pause it for `seconds` of user time."""
+    """Yield this from a flow to pause it for `seconds` of user time. Raises TypeError or ValueError
+    for what is no length of time: a pause backwards would backdate the next request.
+    """
+    _seconds("think", seconds)
     return Think(seconds)
 
 
@@ -100,6 +104,7 @@ class Request:
                 "a request's path begins with '/' and is percent-encoded (the host is the "
                 f"edge's), not {path!r}"
             )
+        _fitting(name, timeout_s, connect_timeout_s, headers, data, expect, check, retry, redirects)
         if json is not None and data is not None:
             raise ValueError("a request has a json= body or a data= body, not both")
         self.method = method
@@ -156,6 +161,52 @@ class Request:
         )
         self.heads[pool] = head
         return head
+
+
+def _seconds(what: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} takes seconds as a number, not {value!r}")
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{what} takes seconds from 0 up, not {value!r}")
+
+
+def _fitting(  # noqa: PLR0913, PLR0917 - one per option of a request
+    name: Any,
+    timeout_s: Any,
+    connect_timeout_s: Any,
+    headers: Any,
+    data: Any,
+    expect: Any,
+    check: Any,
+    retry: Any,
+    redirects: Any,
+) -> None:
+    """Each option is of its kind, or TypeError says what to write, in the flow that wrote it: found
+    later, in the engine, it would stop everybody's requests.
+    """
+    _seconds("timeout_s", timeout_s)
+    if connect_timeout_s is not None:
+        _seconds("connect_timeout_s", connect_timeout_s)
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name= takes a string, not {name!r}")
+    if data is not None and not isinstance(data, bytes | str):
+        raise TypeError(f"data= takes bytes or a string, not {type(data).__name__}; json= encodes")
+    if headers is not None and not (
+        isinstance(headers, Mapping)
+        and all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items())
+    ):
+        raise TypeError(f"headers= takes a mapping of strings to strings, not {headers!r}")
+    if expect is not None and not (
+        isinstance(expect, tuple | list | set | frozenset | range)
+        and all(type(status) is int for status in expect)
+    ):
+        raise TypeError(f"expect= takes a tuple of statuses, as (200,), not {expect!r}")
+    if check is not None and not callable(check):
+        raise TypeError(f"check= takes a function of the reply, not {check!r}")
+    if retry is not None and not isinstance(retry, Retry):
+        raise TypeError(f"retry= takes a Retry, as Retry(attempts=2), not {retry!r}")
+    if type(redirects) is not int or redirects < 0:
+        raise TypeError(f"redirects= takes how many to follow, a whole number, not {redirects!r}")
 
 
 def _body(json_value: Any, data: bytes | str | None) -> tuple[bytes, str | None]:

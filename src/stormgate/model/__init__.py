@@ -19,6 +19,7 @@ from stormgate.model.plan import (
     Plan,
     Validity,
     Waiver,
+    digest_of,
     plan_digest,
 )
 from stormgate.model.target import Component, Observe, Population, Region, Steering, Target
@@ -47,6 +48,7 @@ __all__ = [
     "Validity",
     "Verdict",
     "Waiver",
+    "digest_of",
     "from_json",
     "plan_digest",
     "to_json",

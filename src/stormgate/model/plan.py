@@ -66,6 +66,7 @@ class Validity:
     max_cpu: float = 0.9
     max_clock_error_ms: float = 5.0
     max_saturated_share: float = 0.05
+    max_flow_errors: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +129,12 @@ def _canonical(value: Any) -> bytes:
 
 def plan_digest(plan: Plan) -> str:
     """SHA-256 (hex) over the plan's canonical JSON without its own digest."""
-    data = to_json(plan)
-    del data["digest"]
-    return hashlib.sha256(_canonical(data)).hexdigest()
+    return digest_of(to_json(plan))
+
+
+def digest_of(data: Mapping[str, Any]) -> str:
+    """The digest of a plan as JSON data, whatever fields it has: SHA-256 (hex) over all but its own
+    `digest`, keys sorted, no white space. Raises ValueError for NaN or an infinity.
+    """
+    rest = {key: value for key, value in data.items() if key != "digest"}
+    return hashlib.sha256(_canonical(rest)).hexdigest()

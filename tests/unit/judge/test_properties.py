@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tests.golden.judge_writer import (
     BAD,
@@ -30,6 +30,8 @@ from stormgate.evidence.manifest import write_manifest
 from stormgate.judge import judge
 from stormgate.judge.synthetic import MemoryRun
 from stormgate.model import Event, Judgement, Plan, Verdict, to_json
+
+UNWELL = "was not well before the fault"
 
 OBJECTIVES = [
     objective("availability", target=0.98, by=["population"]),
@@ -92,13 +94,20 @@ def test_an_error_more_never_improves_a_verdict(seed: int, other: int, what: str
     }[what]
     rows.outcome[hit] = RESET
     after = judge(synthetic(PLAN, rows, fault_s=10))
+    # A cell that errors make unwell before the fault says nothing of the failover any more: a FAIL
+    # may become a doubt there, never a PASS.
+    doubted = {f.name for f in after.objectives if UNWELL in f.why}
     assert all(
-        b.severity >= a.severity for a, b in zip(verdicts(before), verdicts(after), strict=True)
+        b.verdict.severity >= a.verdict.severity
+        for a, b in zip(before.objectives, after.objectives, strict=True)
+        if b.name not in doubted
     ), (
         [(f.name, f.verdict, f.why) for f in before.objectives],
         [(f.name, f.verdict, f.why) for f in after.objectives],
     )
-    assert after.verdict.severity >= before.verdict.severity
+    assert all(f.verdict is Verdict.INCONCLUSIVE for f in after.objectives if f.name in doubted)
+    assert doubted or after.verdict.severity >= before.verdict.severity
+    assert after.verdict is not Verdict.PASS or before.verdict is Verdict.PASS
 
 
 def canonical(judgement: Judgement) -> str:
@@ -219,6 +228,7 @@ def test_scaling_time_scales_outages_and_keeps_their_verdict(seed: int, factor: 
     slow.intended_ns = origin + (rows.intended_ns - origin) * factor
     slow.latency_ms = rows.latency_ms * factor
     second = judge(synthetic(wide, slow, fault_s=10 * factor)).objectives[0]
+    assume(UNWELL not in first.why + second.why)  # how far is looked back is not scaled
     assert first.verdict is second.verdict
     assert second.value == pytest.approx(
         (first.value or 0) * factor, abs=0.005

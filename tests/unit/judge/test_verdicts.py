@@ -300,7 +300,10 @@ def test_a_saturated_generator_decides_nothing(
     judgement = judge(run)
     assert found(judgement, "availability").verdict is Verdict.INCONCLUSIVE
     assert found(judgement, "latency").verdict is Verdict.INCONCLUSIVE
-    assert found(judgement, "failover").verdict is Verdict.PASS  # its own seconds were fit
+    failover = found(judgement, "failover")  # its own seconds were fit
+    if failover.verdict is not Verdict.PASS:
+        assert broken
+        assert "was not well before the fault" in failover.why
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert judgement.why.startswith("generator")
     assert found(judgement, "generator").detail["saturated_s"]["steady"] == [5, 6, 7, 8, 9]
@@ -439,3 +442,38 @@ def test_a_waiver_covers_nothing_else() -> None:
     rows.outcome[hit[::100]] = BAD
     rows.latency_ms[hit[1::10]] = 80.0
     assert judge(synthetic(plan, rows)).exit_code == 1
+
+
+def _fault_events(plan: Plan, rows: Rows) -> dict[str, int]:
+    return {r["event"]: r["at_ns"] for r in synthetic(plan, rows).timeline if "fault" in r}
+
+
+def test_an_outage_after_the_return_is_held_to_the_same_limit(plan: Plan, rows: Rows) -> None:
+    at = _fault_events(plan, rows)
+    back = at["fault.cleared"] + S
+    hit = (rows.intended_ns >= back) & (rows.intended_ns < back + 8 * S)
+    rows.outcome[hit & (rows.population == 0)] = RESET
+    failover = found(judge(synthetic(plan, rows)), "failover")
+    assert failover.verdict is Verdict.FAIL
+    assert "from the return" in failover.why
+
+
+@pytest.mark.parametrize(("down_s", "verdict"), [(3, Verdict.INCONCLUSIVE), (9, Verdict.FAIL)])
+def test_who_is_served_only_by_the_undo_was_not_failed_over(
+    plan: Plan, rows: Rows, down_s: int, verdict: Verdict
+) -> None:
+    at = _fault_events(plan, rows)
+    end = at["chaos.rollback"] + S // 2
+    hit = (rows.intended_ns >= end - down_s * S) & (rows.intended_ns < end)
+    rows.outcome[hit & (rows.population == 0)] = RESET
+    failover = found(judge(synthetic(plan, rows)), "failover")
+    assert failover.verdict is verdict
+    if verdict is Verdict.INCONCLUSIVE:
+        assert "served again only because the fault ended" in failover.why
+
+
+def test_a_cell_that_was_unwell_before_shows_no_failover(plan: Plan, rows: Rows) -> None:
+    rows.outcome[np.random.default_rng(3).random(len(rows.outcome)) < 0.04] = BAD
+    failover = found(judge(synthetic(plan, rows)), "failover")
+    assert failover.verdict is Verdict.INCONCLUSIVE
+    assert "was not well before the fault" in failover.why

@@ -2,11 +2,12 @@
 
 import gzip
 import json
+from typing import Any
 
 import brotli
 import pytest
 
-from stormgate.load import get, post, request
+from stormgate.load import get, post, request, think
 from stormgate.load.engine.pool import AllowList, Place, parse_origin
 from stormgate.load.engine.stream import Session
 from stormgate.load.engine.table import parse_table, steer
@@ -202,3 +203,35 @@ def test_a_table():
         3,
         {"a": ("x", "y")},
     )
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("expect", 200),
+        ("expect", "200"),
+        ("expect", ("200",)),
+        ("data", {"a": 1}),
+        ("data", [1]),
+        ("retry", 3),
+        ("redirects", "x"),
+        ("redirects", True),
+        ("redirects", -1),
+        ("check", "x"),
+        ("timeout_s", "1"),
+        ("timeout_s", None),
+        ("connect_timeout_s", "1"),
+        ("name", 5),
+        ("headers", {"a": 1}),
+        ("headers", "a: b"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused_where_it_is_written(option: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=option):
+        get("/a", **{option: value})
+
+
+@pytest.mark.parametrize("seconds", ["1", None, -0.2, float("nan"), float("inf"), True])
+def test_a_pause_is_a_length_of_time(seconds: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="think takes seconds"):
+        think(seconds)

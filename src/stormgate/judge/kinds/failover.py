@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 # How far before a fault the last good send may lie: a cell that sends less often cannot resolve
 # seconds anyway.
 LOOK_BACK_NS = 10 * SECOND_NS
+# How far beyond the recovery is read, to see whether an outage near its end was soon over.
+LOOK_ON_NS = 3 * SECOND_NS
 
 
 class FailoverSpec(Spec):
@@ -48,7 +50,8 @@ class FailoverSpec(Spec):
 
 class Failover:
     """PASS if D_hi <= T in every cell and the fault is proven; FAIL if D_lo > T in one; else
-    INCONCLUSIVE.
+    INCONCLUSIVE. Fault and recovery are one watched stretch; a cell that came back only when the
+    fault was taken back has not failed over, and one that was unwell before shows nothing.
 
     A saturated generator is no veto here: what it did not send, and how late it was, widen [D_lo,
     D_hi].
@@ -69,10 +72,23 @@ class Failover:
                 and fault.end_ns > fault.requested_ns
             ):
                 begin = fault.requested_ns - LOOK_BACK_NS
-                self.series[fault.name] = Series(begin, fault.end_ns)
+                self.series[fault.name] = Series(begin, self._read_until(fault.end_ns))
                 self.stages[fault.name] = Stages(
                     task.context, begin, fault.requested_ns, fault.end_ns
                 )
+
+    def _read_until(self, end_ns: int) -> int:
+        """A little beyond the end of a recovery: as far as something was measured, and nothing else
+        was broken.
+        """
+        context = self.task.context
+        measured = max((p.end_ns for p in context.phases if p.end_ns is not None), default=end_ns)
+        others = [
+            f.requested_ns
+            for f in context.faults
+            if f.requested_ns is not None and f.requested_ns > end_ns
+        ]
+        return max(end_ns, min([end_ns + LOOK_ON_NS, measured, *others]))
 
     def add(self, block: Block) -> None:
         low, high = int(block.intended_ns.min()), int(block.intended_ns.max())
@@ -153,13 +169,15 @@ class Failover:
     def _fault_rows(self, fault: FaultWindow) -> list[tuple[Cell, float, float]]:
         series = self.series[fault.name]
         assert fault.requested_ns is not None  # noqa: S101 - a series exists only for a requested fault
-        high = max(fault.rollback_ns or fault.requested_ns, fault.requested_ns)
         sustained_ns = round(self.spec.sustained_s * SECOND_NS)
         spread = self._spread()
         lag_s = self.task.context.health.lag_s(fault.requested_ns, series.end_ns)
-        found = traces(
-            series, (fault.requested_ns, high), sustained_ns, self.spec.sustained_good, spread
-        )
+        # One stretch from the injection to the end of the recovery: whoever is down in it is down.
+        # An outage is over only after a sustained second, so what begins later than that before the
+        # end of what was measured can be neither proven nor denied.
+        assert fault.end_ns is not None  # noqa: S101 - as above
+        window = (fault.requested_ns, min(fault.end_ns, series.end_ns - sustained_ns))
+        found = traces(series, window, sustained_ns, self.spec.sustained_good, spread)
         rows = [self._row(fault, trace, series.begin_ns, lag_s) for trace in found]
         labels = [self.cells.labels(trace.cell) for trace in found]
         self.seen_stages[fault.name] = self.stages[fault.name].found(found, labels, series.begin_ns)
@@ -199,22 +217,27 @@ class Failover:
         # widens, it does not veto.
         low, high = max(0.0, trace.d_lo_s - lag_s), trace.d_hi_s + lag_s
         longest = trace.longest
-        told = (
-            f"down for {low:.3f} to {high:.3f} s"
-            if math.isfinite(high)
-            else f"down for at least {low:.3f} s"
-        )
+        told = _told(fault, trace, origin_ns, low, high)
         if math.isinf(lag_s):
             told = "generator not observed: how late it sent is not known"
-        elif longest is None:
-            told = f"no bad request; no outage longer than {high:.3f} s fits between its good ones"
-        if low > limit:
+        if not trace.was_well(self.spec.sustained_good, self.task.alpha):
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"was not well before the fault: {trace.bad_before} of {trace.before} requests "
+                f"bad ({told})",
+            )
+        elif low > limit:
             verdict, why = Verdict.FAIL, f"{told}, allowed {limit:g} s"
         elif not fault.proven:
             verdict, why = (
                 Verdict.INCONCLUSIVE,
                 f"fault not observed: {fault.unproven or 'no independent proof of its effect'} "
                 f"({told})",
+            )
+        elif _saved_by_the_undo(fault, trace, origin_ns):
+            verdict, why = (
+                Verdict.INCONCLUSIVE,
+                f"served again only because the fault ended ({told})",
             )
         elif high <= limit and trace.sends >= self.spec.min_samples:
             verdict, why = Verdict.PASS, told
@@ -230,21 +253,6 @@ class Failover:
             )
             if longest is not None and longest.good_ns is None:
                 why = f"{told} and not recovered by the end of what was watched"
-        detail: dict[str, Any] = {
-            "flaps": max(0, len(trace.outages) - 1),
-            "widest_gap_s": trace.widest_gap_s,
-        }
-        detail["send_lag_s"] = None if math.isinf(lag_s) else lag_s
-        if longest is not None and fault.requested_ns is not None:
-            end = (
-                None
-                if longest.good_ns is None
-                else (longest.good_ns + origin_ns - fault.requested_ns) / 1e9
-            )
-            last_bad = (
-                longest.last_bad_ns + origin_ns - (fault.acknowledged_ns or fault.requested_ns)
-            )
-            detail["from_injection_s"] = [max(0.0, last_bad / 1e9), end]
         cell = Cell(
             name=f"{fault.name}: {self.cells.name(trace.cell)}",
             verdict=verdict,
@@ -252,13 +260,58 @@ class Failover:
             bound=None if math.isinf(high) else high,
             samples=trace.sends,
             why=why,
-            detail=detail,
+            detail=_detail(fault, trace, origin_ns, lag_s),
         )
         return cell, low, high
 
 
+def _told(fault: FaultWindow, trace: CellTrace, origin_ns: int, low: float, high: float) -> str:
+    """The cell's longest outage in words; one that began with the undo is told as such."""
+    longest = trace.longest
+    if longest is None:
+        return f"no bad request; no outage longer than {high:.3f} s fits between its good ones"
+    told = f"down for at least {low:.3f} s"
+    if math.isfinite(high):
+        told = f"down for {low:.3f} to {high:.3f} s"
+    returned = fault.rollback_ns is not None and longest.begin_ns + origin_ns >= fault.rollback_ns
+    return f"{told} from the return" if returned else told
+
+
+def _detail(fault: FaultWindow, trace: CellTrace, origin_ns: int, lag_s: float) -> dict[str, Any]:
+    longest = trace.longest
+    detail: dict[str, Any] = {
+        "flaps": max(0, len(trace.outages) - 1),
+        "widest_gap_s": trace.widest_gap_s,
+        "send_lag_s": None if math.isinf(lag_s) else lag_s,
+    }
+    if longest is not None and fault.requested_ns is not None:
+        end = (
+            None
+            if longest.good_ns is None
+            else (longest.good_ns + origin_ns - fault.requested_ns) / 1e9
+        )
+        last_bad = longest.last_bad_ns + origin_ns - (fault.acknowledged_ns or fault.requested_ns)
+        detail["from_injection_s"] = [max(0.0, last_bad / 1e9), end]
+    return detail
+
+
+def _saved_by_the_undo(fault: FaultWindow, trace: CellTrace, origin_ns: int) -> bool:
+    """Whether the outage that the fault made went on until it was taken back: nobody failed over.
+    Later outages are flaps of a cell that had been served again, and are held to the limit.
+    """
+    first = trace.first
+    if first is None or fault.rollback_ns is None:
+        return False
+    back = fault.rollback_ns - origin_ns
+    return first.begin_ns < back and (first.good_ns is None or first.good_ns > back)
+
+
 def _canaries(spec: FailoverSpec) -> Sequence[Canary]:
-    return (Canary(outcome="reset"), Canary(outcome="ok", latency_ms=spec.within_ms * 2 + 1))
+    slow_ms = spec.within_ms * 2 + 1
+    return (
+        Canary(outcome="reset", from_fault=True),
+        Canary(outcome="ok", latency_ms=slow_ms, from_fault=True),
+    )
 
 
 def _need(spec: FailoverSpec, plan: Plan) -> Need:

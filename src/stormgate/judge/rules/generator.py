@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stormgate.evidence.laws import generator_problem, number
 from stormgate.evidence.timeline import SECOND_NS, Window
 from stormgate.model import Validity
 
@@ -26,20 +27,18 @@ def saturation(
     `recent` are the rows just before it: a second sent too little only if those together did, or
     its neighbour made up for it.
     """
-    try:
-        planned, sent, not_sent = int(row["planned"]), int(row["sent"]), int(row["not_sent"])
-        near = [*recent, row]
-        planned_near, sent_near = (
-            sum(int(r["planned"]) for r in near),
-            sum(int(r["sent"]) for r in near),
-        )
-        lag, cpu, window_s = (
-            float(row["send_lag_p99_ms"] or 0.0),
-            float(row["cpu"] or 0.0),
-            float(row["window_s"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return "its row lacks a number"
+    broken = generator_problem(row)
+    if broken is not None:
+        return f"its row says nothing: {broken}"
+    planned, sent, not_sent = int(row["planned"]), int(row["sent"]), int(row["not_sent"])
+    near = [r for r in recent if generator_problem(r) is None] + [row]
+    planned_near, sent_near = (
+        sum(int(r["planned"]) for r in near),
+        sum(int(r["sent"]) for r in near),
+    )
+    # Null only where nothing was sent, and then there is no lag to speak of.
+    lag = float(row["send_lag_p99_ms"]) if sent else 0.0
+    cpu, window_s = float(row["cpu"]), float(row["window_s"])
     if not_sent > 0:
         return f"{not_sent} arrivals were never sent"
     if lag > rules.max_send_lag_p99_ms:
@@ -55,9 +54,14 @@ def saturation(
     ):
         return f"sent {sent} of {planned} planned"
     clock = row.get("clock_error_ms")
-    if clock is not None and abs(float(clock)) > rules.max_clock_error_ms:
-        return f"clock error {float(clock):.1f} ms > {rules.max_clock_error_ms:g} ms"
+    if clock is not None and not _within(clock, rules.max_clock_error_ms):
+        return f"clock error {clock!r} ms, allowed {rules.max_clock_error_ms:g} ms"
     return None
+
+
+def _within(value: Any, limit: float) -> bool:
+    """Whether a number is known to be within a limit either way; NaN and words are not."""
+    return isinstance(value, int | float) and abs(value) <= limit
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ def health_of(
         covered = min(begin_ns, int(mine[0]["at_ns"]))
         for i, row in enumerate(mine):
             at = int(row["at_ns"])
-            begin = at - round(float(row.get("window_s") or 1.0) * 1e9)
+            begin = at - round(_window_s(row) * 1e9)
             if covered and begin - covered > SECOND_NS:
                 silences.append((covered, begin))
                 spans.append((covered, begin, f"{worker} did not report"))
@@ -155,14 +159,21 @@ def health_of(
     )
 
 
+def _window_s(row: Mapping[str, Any]) -> float:
+    """How much time a row speaks of; a second where it does not say."""
+    try:
+        return min(number(row, "window_s"), 3600.0) or 1.0
+    except ValueError:
+        return 1.0
+
+
 def _lag_s(row: Mapping[str, Any]) -> float:
     """The row's greatest send lag in seconds; infinite where it says none although something was
     sent.
     """
     try:
-        lag = row["send_lag_max_ms"]
-        return (
-            float(lag) / 1000.0 if lag is not None else (0.0 if not int(row["sent"]) else math.inf)
-        )
-    except (KeyError, TypeError, ValueError):
+        if number(row, "sent") == 0 and row.get("send_lag_max_ms") is None:
+            return 0.0
+        return number(row, "send_lag_max_ms") / 1000.0
+    except ValueError:
         return math.inf

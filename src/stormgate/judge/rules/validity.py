@@ -11,10 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stormgate.evidence.laws import generator_problem, number
 from stormgate.evidence.timeline import FaultWindow, Window, Windows
 from stormgate.judge.context import RunLike
 from stormgate.judge.rules.generator import Health
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
+
+# How much shorter than planned a phase may be: the supervisor looks at the clock this often.
+TICK_S = 0.5
 
 _JUDGED = (
     "plan.json",
@@ -54,16 +58,21 @@ def check_plan(run: RunLike) -> Finding:
     """plan.json is there and is the plan it says it is."""
     plan = run.plan
     if plan is None:
-        return finding("plan", ["plan.json is missing or no plan"])
-    if plan.digest != plan_digest(plan):
+        said = [p for p in run.problems if p.startswith("plan.json")]
+        return finding("plan", said or ["plan.json is missing or no plan"])
+    # A folder knows whether what is on disk is sealed; a run in memory has only the plan itself.
+    sealed = getattr(run, "plan_is_sealed", None)
+    if not (plan.digest == plan_digest(plan) if sealed is None else sealed):
         return finding(
             "plan", ["plan.json was changed after it was sealed: its digest does not match"]
         )
     return finding("plan", [], ok=f"digest {plan.digest[:12]}")
 
 
-def check_course(run: RunLike) -> Finding:
-    """The run went to its end by itself: no abort, no error of the harness, no sudden death."""
+def check_course(run: RunLike, plan: Plan) -> Finding:
+    """The run went to its end by itself: no abort, no error of the harness, no sudden death, no
+    phase shorter than planned without a word.
+    """
     aborts = [
         str(r.get("why") or "no reason given")
         for r in run.timeline
@@ -80,11 +89,25 @@ def check_course(run: RunLike) -> Finding:
         return finding("course", [f"harness error: {why}" for why in errors], Verdict.ERROR)
     events = {r.get("event") for r in run.timeline}
     missing = [e.value for e in (Event.RUN_BEGIN, Event.RUN_END) if e not in events]
-    return finding(
-        "course",
-        [f"the timeline has no {e}: the run died, or its record is cut" for e in missing],
-        ok="ran to its end",
-    )
+    problems = [f"the timeline has no {e}: the run died, or its record is cut" for e in missing]
+    if Event.RUN_CERTAIN not in events:
+        problems += short_phases(run, plan)
+    return finding("course", problems, ok="ran to its end")
+
+
+def short_phases(run: RunLike, plan: Plan) -> list[str]:
+    """Phases of a fixed length that lasted less than planned, beyond a tick of the supervisor."""
+    planned = {"warmup": plan.warmup_s, "steady": plan.steady_s, "final": plan.final_s}
+    planned |= {f"recovery[{fault.name}]": fault.recovery_s for fault in plan.faults}
+    found = []
+    for phase in run.phases():
+        wanted = planned.get(phase.name)
+        if wanted is None or phase.end_ns is None:
+            continue
+        lasted_s = (phase.end_ns - phase.begin_ns) / 1e9
+        if lasted_s < wanted - TICK_S:
+            found.append(f"{phase.name} lasted {lasted_s:.1f} s of the {wanted:g} s planned")
+    return found
 
 
 def check_undo(run: RunLike, faults: Sequence[FaultWindow]) -> Finding:
@@ -193,6 +216,47 @@ def check_generator(health: Health, windows: Sequence[Window], timed: Sequence[W
     reasons = {w.name: bad[0][1] for w in windows if (bad := health.bad_seconds(w))}
     fields: dict[str, Any] = {"saturated_s": seconds, "reasons": reasons} if seconds else {}
     return finding("generator", [why] if why else [], ok="kept to its plan", **fields)
+
+
+def unrecorded(generator: Sequence[Mapping[str, Any]], acted: Mapping[str, int]) -> list[str]:
+    """Requests that a worker says it sent, planned or gave up and that its rows do not account for,
+    to the last one. Closed-loop workers plan nothing; their own totals are held elsewhere.
+    """
+    problems = []
+    by_worker: dict[str, list[Mapping[str, Any]]] = {}
+    for row in generator:
+        if row.get("model") != "closed":
+            by_worker.setdefault(str(row.get("worker")), []).append(row)
+    for worker, mine in sorted(by_worker.items()):
+        lawless = [problem for row in mine if (problem := generator_problem(row)) is not None]
+        if lawless:
+            more = f" ({len(lawless)} of {len(mine)} rows)"
+            problems.append(f"generator.ndjson: {worker}: {lawless[0]}{more}")
+            continue
+        planned, sent, unsent = (
+            sum(int(row[key]) for row in mine) for key in ("planned", "sent", "not_sent")
+        )
+        if planned != sent + unsent:
+            problems.append(
+                f"{worker} planned {planned:,} requests, sent {sent:,} and gave up {unsent:,}: "
+                f"{abs(planned - sent - unsent):,} are not accounted for"
+            )
+        flying = _in_flight(mine)
+        missing = sent - flying - acted.get(worker, 0)
+        if missing > 0:
+            problems.append(
+                f"{worker} sent {sent:,} requests, {acted.get(worker, 0):,} rows say so and "
+                f"{flying:,} were in flight: {missing:,} have no row"
+            )
+    return problems
+
+
+def _in_flight(rows: Sequence[Mapping[str, Any]]) -> int:
+    """Requests without an answer at a worker's end, as its last row says; none when it does not."""
+    try:
+        return int(number(max(rows, key=lambda row: int(row["at_ns"])), "in_flight"))
+    except ValueError:
+        return 0
 
 
 def check_samples(run: RunLike, rows: Mapping[str, int], broken: Sequence[str]) -> Finding:

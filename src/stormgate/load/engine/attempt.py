@@ -23,6 +23,7 @@ class Task:
         "attempt",
         "connection",
         "flow",
+        "hurt",
         "intended_ns",
         "is_login",
         "number",
@@ -49,3 +50,4 @@ class Task:
         self.intended_ns = intended_ns
         self.redirects = 0
         self.is_login = False
+        self.hurt = False  # an answer it had was not ok: what it raises then is no broken workload

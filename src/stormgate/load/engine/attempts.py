@@ -245,8 +245,6 @@ class Exchange(Wire):
         retry = task.request.retry
         counters = self.counters
         unsent = reply.outcome is Outcome.NOT_SENT
-        if task.attempt == 1 and unsent:
-            counters.not_sent += 1
         if (
             retry is not None
             and not unsent
@@ -258,9 +256,9 @@ class Exchange(Wire):
             place = task.stream.place
             self.attempt(task, place.next_after(task.pool) if retry.next_edge else place.current)
             return
-        self.counters.completed += 1
-        if unsent and task.attempt == 1:
-            self.counters.not_sent += 1
+        counters.completed += 1
+        if unsent and task.attempt == 1:  # once: what is left of `planned` counts as sent
+            counters.not_sent += 1
         if task.request.redirects > task.redirects and not self.stopping:
             target = redirected(task.request, reply, task.pool)
             if target is not None:

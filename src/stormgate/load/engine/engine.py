@@ -38,7 +38,7 @@ _SWEEP_NS = 10_000_000
 _TICKING_PER_S = 2_000
 _READ = select.POLLIN
 _ENDED = object()
-OnFlowError = Callable[[str, str], None]
+OnFlowError = Callable[[str, str, bool], None]
 
 
 def _nothing() -> Flow:
@@ -70,7 +70,7 @@ class Engine(Exchange):
         self.pressure = Backpressure()
         self._max_late_ns = max_late_ns
         self._on_flow_error = on_flow_error
-        self._flow_errors: set[tuple[str, str]] = set()
+        self._flow_errors: set[tuple[str, str, bool]] = set()
         self.agenda = Agenda(self.arrivals)
         self._surge: dict[str, float] = {}
         self._waking: list[tuple[int, int, Task, Request | None]] = []
@@ -280,12 +280,14 @@ class Engine(Exchange):
 
     def _advance(self, task: Task, reply: Reply | None) -> Any:
         """What a flow yields when it is sent `reply`; `_ENDED` when it ended or raised."""
+        if reply is not None and reply.outcome is not Outcome.OK:
+            task.hurt = True
         try:
             return task.flow.send(reply)
         except StopIteration:
             pass
         except Exception:
-            self._flow_failed(task.stream)
+            self._flow_failed(task.stream, hurt=task.hurt)
         if task.is_login:
             self._begin_arrivals(task.stream, clock())
         return _ENDED
@@ -308,7 +310,7 @@ class Engine(Exchange):
             except StopIteration:
                 pass
             except Exception:
-                self._flow_failed(task.stream)
+                self._flow_failed(task.stream, hurt=task.hurt)
 
     def _wake_later(self, at_ns: int, task: Task, request: Request | None) -> None:
         heapq.heappush(self._waking, (at_ns, next(self._order), task, request))
@@ -322,15 +324,18 @@ class Engine(Exchange):
         if item is not _ENDED:
             self._follow(task, item, at_ns)
 
-    def _flow_failed(self, stream: Stream) -> None:
-        """Called in the handler of an exception a flow raised."""
-        self.counters.flow_errors += 1
+    def _flow_failed(self, stream: Stream, *, hurt: bool = False) -> None:
+        """Called in the handler of a flow's exception; `hurt`: over an answer that was not ok."""
+        if hurt:
+            self.counters.flow_errors_over_failures += 1
+        else:
+            self.counters.flow_errors += 1
         text = traceback.format_exc()
         place = "\n".join(line for line in text.splitlines() if line.startswith("  File "))
-        if (stream.name, place) not in self._flow_errors:
-            self._flow_errors.add((stream.name, place))
+        if (stream.name, place, hurt) not in self._flow_errors:
+            self._flow_errors.add((stream.name, place, hurt))
             if self._on_flow_error is not None:
-                self._on_flow_error(stream.name, text)
+                self._on_flow_error(stream.name, text, hurt)
 
     # --- deadlines and the end
 

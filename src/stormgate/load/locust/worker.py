@@ -191,9 +191,9 @@ class Worker:
             "streams": len(engine.arrivals.streams),
         }
 
-    def _on_flow_error(self, flow: str, text: str) -> None:
+    def _on_flow_error(self, flow: str, text: str, over_failure: bool) -> None:
         logger.error("flow of %s raised (reported once per place):\n%s", flow, text)
-        self._writer.event(FLOW_ERROR, flow=flow, traceback=text)
+        self._writer.event(FLOW_ERROR, flow=flow, traceback=text, over_failure=over_failure)
 
     # --- where requests go
 

@@ -10,12 +10,21 @@ class Counters:
     could begin.
     """
 
-    __slots__ = ("completed", "flow_errors", "lags", "loop_lag_ns", "new_connections", "not_sent")
+    __slots__ = (
+        "completed",
+        "flow_errors",
+        "flow_errors_over_failures",
+        "lags",
+        "loop_lag_ns",
+        "new_connections",
+        "not_sent",
+    )
 
     def __init__(self) -> None:
         self.completed = 0
         self.not_sent = 0
         self.flow_errors = 0
+        self.flow_errors_over_failures = 0
         self.new_connections = 0
         self.loop_lag_ns = 0
         self.lags: list[int] = []
@@ -34,6 +43,7 @@ class Counters:
             "not_sent": self.not_sent,
             "new_connections": self.new_connections,
             "flow_errors": self.flow_errors,
+            "flow_errors_over_failures": self.flow_errors_over_failures,
         }
 
     def take_lags(self) -> tuple[list[int], int]:

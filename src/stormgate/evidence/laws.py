@@ -1,0 +1,142 @@
+"""The laws of the evidence: what a row of samples, of the generator and of the timeline must be,
+whoever wrote it. A row that breaks one is named; nothing that rests on it is believed.
+
+docs/evidence.md lists them. Nothing here compares with null or NaN: `number` refuses both.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stormgate.model import Outcome
+
+Array = NDArray[Any]
+
+_LATEST_NS = (1 << 63) - 1
+OUTCOMES = frozenset(outcome.value for outcome in Outcome)
+# Numbers that every row of the generator has, and those it has unless nothing was sent.
+COUNTS = ("planned", "sent", "not_sent", "rows")
+MEASURES = ("window_s", "cpu")
+LAGS = ("send_lag_p99_ms", "send_lag_max_ms")
+
+
+def number(row: Mapping[str, Any], key: str) -> float:
+    """A finite number that is not negative. Raises ValueError with the reason for anything else."""
+    value = row.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key} is {'missing' if key not in row else repr(value)}, not a number")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{key} is {value}, not a number from 0 up")
+    return float(value)
+
+
+def time_of(row: Mapping[str, Any]) -> int | None:
+    """A row's `at_ns` when it is a time: an integer of ns that fits 63 bits; else None."""
+    at = row.get("at_ns")
+    return at if type(at) is int and 0 <= at <= _LATEST_NS else None
+
+
+def generator_problem(row: Mapping[str, Any]) -> str | None:
+    """Which law of a generator row this one breaks, or None."""
+    try:
+        for key in (*COUNTS, *MEASURES):
+            number(row, key)
+        if number(row, "sent") > 0:
+            for key in LAGS:
+                number(row, key)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+@dataclass
+class RowLaws:
+    """Holds every block of samples against the laws of a row, worker by worker.
+
+    `problems` names the first row of each worker that breaks a law, and how many do. `acted` counts
+    each worker's rows that it acted on: whose outcome is not `not_sent`.
+    """
+
+    begin_ns: int | None = None
+    end_ns: int | None = None
+    acted: dict[str, int] = field(default_factory=dict)
+    _broken: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    _firsts: dict[str, list[Array]] = field(default_factory=dict)
+    _later: dict[str, list[Array]] = field(default_factory=dict)
+    _rows: dict[str, int] = field(default_factory=dict)
+
+    def check(self, worker: str, columns: Mapping[str, Array]) -> None:
+        """`columns`: intended_ns, done_ns, sent_ns and was_sent (a mask), request, attempt,
+        not_sent, known (outcomes that are words of the format), ghost (answered but never
+        sent), all of one block.
+        """
+        intended, done, sent = columns["intended_ns"], columns["done_ns"], columns["sent_ns"]
+        was_sent = columns["was_sent"]
+        self._note(worker, "done_ns is before intended_ns", done < intended)
+        self._note(worker, "sent_ns is before intended_ns", was_sent & (sent < intended))
+        self._note(worker, "done_ns is before sent_ns", was_sent & (done < sent))
+        self._note(worker, "outcome is not one of the format", ~columns["known"])
+        self._note(worker, "outcome says answered, sent_ns says never sent", columns["ghost"])
+        self._note(worker, "attempt is 0", columns["attempt"] == 0)
+        if self.begin_ns is not None:
+            self._note(worker, "intended_ns is before the run began", intended < self.begin_ns)
+        if self.end_ns is not None:
+            self._note(worker, "done_ns is after the run ended", done > self.end_ns)
+        first = columns["attempt"] == 1
+        acted = int(np.count_nonzero(~columns["not_sent"]))
+        self.acted[worker] = self.acted.get(worker, 0) + acted
+        if first.all():
+            self._firsts.setdefault(worker, []).append(columns["request"])
+        else:
+            self._firsts.setdefault(worker, []).append(columns["request"][first])
+            rest = np.stack([columns["request"][~first], columns["attempt"][~first]], axis=1)
+            self._later.setdefault(worker, []).append(rest.astype(np.uint64))
+        self._rows[worker] = self._rows.get(worker, 0) + len(intended)
+
+    def problems(self) -> list[str]:
+        """What broke, by worker and law, with the first row (counted from 0) and the count."""
+        found = [
+            f"samples of {worker}: row {row}: {law}" + (f" ({count:,} rows)" if count > 1 else "")
+            for (worker, law), (row, count) in sorted(self._broken.items())
+        ]
+        for worker, parts in sorted(self._firsts.items()):
+            twice = _repeated(np.concatenate(parts))
+            if twice is not None:
+                found.append(f"samples of {worker}: request {twice}, attempt 1 stands there twice")
+        for worker, parts in sorted(self._later.items()):
+            pairs = np.concatenate(parts)
+            _, at, counts = np.unique(pairs, axis=0, return_index=True, return_counts=True)
+            if (counts > 1).any():
+                request, attempt = pairs[at[np.argmax(counts > 1)]].tolist()
+                found.append(
+                    f"samples of {worker}: request {request}, attempt {attempt} stands there twice"
+                )
+        return found
+
+    def _note(self, worker: str, law: str, broken: Array) -> None:
+        count = int(np.count_nonzero(broken))
+        if not count:
+            return
+        row, before = self._broken.get((worker, law), (-1, 0))
+        if row < 0:
+            row = self._rows.get(worker, 0) + int(np.argmax(broken))
+        self._broken[(worker, law)] = (row, before + count)
+
+
+def _repeated(values: Array) -> int | None:
+    """A value that occurs twice, or None. Request numbers are dense, so a table is fastest."""
+    if not len(values):
+        return None
+    low, high = int(values.min()), int(values.max())
+    if high - low < 16 * len(values) + 1024:
+        counts = np.bincount((values - values.dtype.type(low)).astype(np.int64))
+        return low + int(np.argmax(counts > 1)) if counts.max() > 1 else None
+    ordered = np.sort(values)
+    same = ordered[1:] == ordered[:-1]
+    return int(ordered[1:][np.argmax(same)]) if same.any() else None

@@ -1,0 +1,50 @@
+"""Did the users' code do what it says? A flow that raised although all its answers were ok is a
+broken workload: what it did not ask cannot be judged, whoever answered what it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stormgate.evidence.laws import number
+from stormgate.judge.rules.validity import finding
+from stormgate.model import Event, Finding
+
+
+def check_workload(
+    generator: Sequence[Mapping[str, Any]], timeline: Sequence[Mapping[str, Any]], allowed: int
+) -> Finding:
+    """INCONCLUSIVE when more than `allowed` flows raised over answers that were all ok, in any
+    phase: a login that fails before the first judged one leaves nobody to judge. Those that raised
+    over a failed answer are told beside: the failure itself is a bad sample already.
+    """
+    problems: list[str] = []
+    raised = after_failures = 0
+    for row in generator:
+        try:
+            raised += int(number(row, "flow_errors"))
+            if "flow_errors_over_failures" in row:
+                after_failures += int(number(row, "flow_errors_over_failures"))
+        except ValueError as error:
+            problems.append(f"generator.ndjson: {row.get('worker')}: {error}")
+    if raised > allowed:
+        said = _named(timeline)
+        times = "once" if raised == 1 else f"{raised:,} times"
+        problems = [f"the workload broke {times}: {why}" for why in said or ["no traceback"]]
+    told: dict[str, Any] = {"over_failed_answers": after_failures} if after_failures else {}
+    return finding("workload", problems, ok="no flow raised", **told)
+
+
+def _named(timeline: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Flow, exception and place of each error that the load reported, the first of each place."""
+    found = []
+    for row in timeline:
+        if row.get("event") != Event.LOAD_FLOW_ERROR or row.get("over_failure"):
+            continue
+        lines = [line.strip() for line in str(row.get("traceback") or "").splitlines()]
+        places = [line for line in lines if line.startswith("File ")]
+        what = next((line for line in reversed(lines) if line), "it raised")
+        place = places[-1].removeprefix("File ") if places else "place unknown"
+        found.append(f"{row.get('flow')}: {what[:200]} ({place[:200]})")
+    return list(dict.fromkeys(found))
