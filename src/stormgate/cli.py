@@ -12,6 +12,7 @@ import click
 
 from stormgate import __version__
 from stormgate.model import EXIT_USAGE, Verdict
+from stormgate.system.streams import Lasting
 
 # name -> (module:attribute, one line for the overview)
 _COMMANDS: dict[str, tuple[str, str]] = {
@@ -92,12 +93,15 @@ def stormgate() -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Console entry point: usage and document errors exit 2 with one message and no traceback."""
+    """Console entry point: usage and document errors exit 2 with one message and no traceback. Exit
+    codes 0 and 1 only ever mean a judged PASS or FAIL, also when nobody reads what is printed.
+    """
+    sys.stdout = Lasting(sys.stdout)
     try:
         result: Any = stormgate.main(args=argv, prog_name="stormgate", standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("stormgate: stopped", err=True)
-        sys.exit(130)
+        sys.exit(Verdict.ABORTED.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(EXIT_USAGE)
@@ -109,6 +113,7 @@ def main(argv: list[str] | None = None) -> None:
         traceback.print_exc()
         click.echo(f"stormgate: internal error: {type(error).__name__}: {error}", err=True)
         sys.exit(Verdict.ERROR.exit_code)
+    sys.stdout.flush()
     sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import gevent
 
 from stormgate.load.engine.engine import Engine
-from stormgate.load.engine.pool import AllowList, Place
+from stormgate.load.engine.pool import Place
 from stormgate.load.engine.steering import resolve
 from stormgate.load.engine.stream import Session, Stream
 from stormgate.load.record.recorder import Recorder
 from stormgate.load.schedule.shares import stream_key
 from stormgate.model import Population
+from stormgate.net.allow import AllowList
 from stormgate.system.processes import spawn
 
 SERVER = Path(__file__).with_name("load_server.py")

@@ -9,8 +9,8 @@ it reads the evidence itself, with confidence bounds.
 from __future__ import annotations
 
 import json
+import os
 import time
-import urllib.request
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,10 @@ from stormgate.faults.inject import in_parallel
 from stormgate.faults.ledger import open_entries
 from stormgate.faults.proof import wait_for
 from stormgate.model import Component, Observe, Population, Target
+from stormgate.net.allow import AllowList
+from stormgate.net.fetch import fetch
 from stormgate.net.look import look
+from stormgate.net.references import resolved
 from stormgate.net.status import read_status
 
 if TYPE_CHECKING:
@@ -230,9 +233,8 @@ def _orders(target: Target, populations: Sequence[Population]) -> dict[str, Sequ
     if target.steering.mode != "table" or target.steering.url is None:
         return written
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(target.steering.url, timeout=_LOOK_S) as answer:
-            table = json.loads(answer.read())["populations"]
-    except (OSError, ValueError, KeyError, TypeError):
+        url = resolved(target.steering.url, os.environ)
+        table = json.loads(fetch(url, AllowList(target.allow), _LOOK_S))["populations"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return written
     return {name: table.get(name) or order for name, order in written.items()}

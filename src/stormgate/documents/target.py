@@ -24,6 +24,7 @@ from stormgate.documents.target_shape import (
     TargetSpec,
 )
 from stormgate.documents.yamlfile import Document, Loc, read_documents
+from stormgate.net.allow import AllowList
 from stormgate.net.references import REFERENCE
 
 
@@ -217,7 +218,8 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
     """Every address must be allowed, and carry no secret: addresses and headers are copied into the
     evidence.
     """
-    networks, hosts = _allowed(spec.allow, document, problems)
+    _check_allow(spec.allow, document, problems)
+    allow = AllowList(spec.allow)
     for loc, url in _urls(spec):
         parts = urlsplit(url)
         line = document.line("spec", *loc)
@@ -234,13 +236,14 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
             problems.add(
                 document.file, line, "a URL carries credentials", "put them into a header as ${ENV}"
             )
-        elif not _reachable(parts.hostname, networks, hosts):
+        elif not allow.permits_host(parts.hostname):
             problems.add(
                 document.file,
                 line,
                 f"host {parts.hostname!r} is not in allow",
                 f"allow now: {', '.join(spec.allow)}",
             )
+    _check_observed(spec, allow, document, problems)
     for index, population in enumerate(spec.populations):
         at: Loc = ("spec", "populations", index)
         if spec.provision is None:
@@ -269,14 +272,26 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
                 )
 
 
-def _allowed(
-    allow: Iterable[str], document: Document, problems: Problems
-) -> tuple[list[Any], set[str]]:
-    networks: list[Any] = []
-    hosts: set[str] = set()
+def _check_observed(
+    spec: TargetSpec, allow: AllowList, document: Document, problems: Problems
+) -> None:
+    """What a component is looked at must be allowed like everything else that is contacted."""
+    for index, component in enumerate(spec.components):
+        address = component.observe.address if component.observe else ""
+        host = address.rpartition(":")[0]
+        if host and not REFERENCE.search(address) and not allow.permits_host(host):
+            problems.add(
+                document.file,
+                document.line("spec", "components", index, "observe", "address"),
+                f"component {component.name!r} is observed at {host!r}, which is not in allow",
+                f"allow now: {', '.join(spec.allow)}",
+            )
+
+
+def _check_allow(allow: Iterable[str], document: Document, problems: Problems) -> None:
     for index, entry in enumerate(allow):
         try:
-            networks.append(ipaddress.ip_network(entry))
+            ipaddress.ip_network(entry)
         except ValueError:
             if (
                 "/" in entry
@@ -289,16 +304,6 @@ def _allowed(
                     f"{entry!r} is neither a network nor a host name",
                     "write a network such as 10.1.0.0/16, or one host name",
                 )
-            hosts.add(entry.lower())
-    return networks, hosts
-
-
-def _reachable(host: str, networks: list[Any], hosts: set[str]) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.lower() in hosts
-    return any(address in network for network in networks)
 
 
 def _urls(spec: TargetSpec) -> Iterable[tuple[Loc, str]]:

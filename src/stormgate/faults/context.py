@@ -10,7 +10,6 @@ even a fault injected by hand has a ledger.
 from __future__ import annotations
 
 import functools
-import ipaddress
 import json
 import os
 import threading
@@ -20,12 +19,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from stormgate.evidence.folder import create_run_folder
 from stormgate.evidence.write import Timeline
 from stormgate.faults.errors import NoTarget
 from stormgate.faults.ledger import Ledger
 from stormgate.model import Component, Plan, Target, from_json
+from stormgate.net.allow import AllowList
 
 T = TypeVar("T")
 
@@ -105,12 +106,13 @@ def refuse_strangers(target: Target) -> None:
     """Refuse before a packet leaves: every address must be in the target's `allow`. Raises NoTarget
     naming all that are not.
     """
+    allow = AllowList(target.allow)
     strangers = sorted(
         {
             host
             for component in target.components
             for host in _hosts(component)
-            if not _allowed(host, target.allow)
+            if not allow.permits_host(host)
         }
     )
     if strangers:
@@ -146,21 +148,5 @@ def _hosts(component: Component) -> list[str]:
     )
     url = component.handle.get("url")
     if isinstance(url, str):
-        hosts.append(url.partition("://")[2].partition("/")[0].rpartition(":")[0].strip("[]"))
+        hosts.append(urlsplit(url).hostname or url)
     return hosts
-
-
-def _allowed(host: str, allow: tuple[str, ...]) -> bool:
-    if host in allow or (host == "localhost" and "127.0.0.0/8" in allow):
-        return True
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    for network in allow:
-        try:
-            if address in ipaddress.ip_network(network, strict=False):
-                return True
-        except ValueError:
-            continue
-    return False

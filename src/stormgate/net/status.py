@@ -8,16 +8,15 @@ import json
 import os
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from stormgate.model import Target
+from stormgate.net.allow import AllowList
+from stormgate.net.fetch import fetch
 from stormgate.net.references import resolved
 
 _TIMEOUT_S = 2.0
-# No proxy from the environment: the target is contacted directly or not at all.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +39,8 @@ def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
     if target.status_url is None:
         return Status(False, False, f"target {target.name!r} has no status_url")
     try:
-        with _OPENER.open(resolved(target.status_url, os.environ), timeout=timeout_s) as answer:
-            data = json.loads(answer.read())
+        url = resolved(target.status_url, os.environ)
+        data = json.loads(fetch(url, AllowList(target.allow), timeout_s))
         components = data.get("components") or {}
         return Status(
             reached=True,
@@ -50,7 +49,7 @@ def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
             states={name: str(entry.get("state")) for name, entry in components.items()},
             roles={name: entry.get("role") for name, entry in components.items()},
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         return Status(False, False, f"{target.status_url}: {error or type(error).__name__}")
 
 

@@ -8,12 +8,14 @@ import brotli
 import pytest
 
 from stormgate.load import get, post, request, think
-from stormgate.load.engine.pool import AllowList, Place, parse_origin
+from stormgate.load.engine.pool import Place
 from stormgate.load.engine.stream import Session
 from stormgate.load.engine.table import parse_table, steer
 from stormgate.load.flow import Reply, header_block
 from stormgate.load.http.response import ends_at_close, parse_message
 from stormgate.model import Outcome, Population
+from stormgate.net.allow import AllowList
+from stormgate.net.origin import parse_origin
 
 
 def place(name="london", edges=("a", "b", "c"), **more):

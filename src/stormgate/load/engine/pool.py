@@ -2,72 +2,17 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from stormgate.load.flow import header_block
 from stormgate.model import Population
+from stormgate.net.origin import Origin, parse_origin
 
 if TYPE_CHECKING:
     from stormgate.load.engine.attempt import Task
     from stormgate.load.http.connection import Connection
-
-
-class NotAllowedError(ValueError):
-    """An address outside the target's `allow` list: nothing may be sent there."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """A base URL taken apart."""
-
-    scheme: str
-    host: str
-    port: int
-    prefix: str
-
-    @property
-    def netloc(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (
-            host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
-        )
-
-
-def parse_origin(url: str) -> Origin:
-    """Raises ValueError naming the URL when it is not http(s)://host[:port][/prefix]."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not a base URL of the form http(s)://host[:port]")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Origin(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
-
-
-class AllowList:
-    """The only networks and host names that may be contacted. None: all (a user's own `-H host`,
-    without a target).
-    """
-
-    def __init__(self, allow: Sequence[str] | None) -> None:
-        self._all = allow is None
-        self._names: set[str] = set()
-        self._networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
-        for entry in allow or ():
-            try:
-                self._networks.append(ipaddress.ip_network(entry, strict=False))
-            except ValueError:
-                self._names.add(entry.lower().rstrip("."))
-
-    def permits(self, host: str, address: str) -> bool:
-        """Whether `address` (to which `host` resolved) may be contacted."""
-        if self._all or host.lower().rstrip(".") in self._names:
-            return True
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        return any(ip in network for network in self._networks if network.version == ip.version)
 
 
 class Pool:

@@ -10,9 +10,11 @@ from typing import Any
 import gevent
 from gevent import socket as gsocket
 
-from stormgate.load.engine.pool import AllowList, NotAllowedError, Origin, Place, Pool, parse_origin
+from stormgate.load.engine.pool import Place, Pool
 from stormgate.load.engine.table import parse_table, steer
 from stormgate.load.http.response import parse_message
+from stormgate.net.allow import AllowList
+from stormgate.net.origin import Origin, parse_origin
 
 _TIMEOUT_S = 1.0
 _MAX_TABLE_BYTES = 4_000_000
@@ -25,12 +27,8 @@ def resolve(pool: Pool, allow: AllowList) -> bool:
     outside the allow list.
     """
     host, port = pool.origin.host, pool.origin.port
-    family, _, _, _, address = gsocket.getaddrinfo(host, port, type=gsocket.SOCK_STREAM)[0]
-    if not allow.permits(host, address[0]):
-        raise NotAllowedError(
-            f"{host} ({address[0]}) is not in the target's allow list: nothing was sent"
-        )
-    found = (int(family), address)
+    answers = gsocket.getaddrinfo(host, port, type=gsocket.SOCK_STREAM)
+    found = allow.choose(host, answers)[0]
     if pool.address == found:
         return False
     pool.address = found
@@ -40,11 +38,8 @@ def resolve(pool: Pool, allow: AllowList) -> bool:
 def fetch(origin: Origin, path: str, allow: AllowList) -> bytes:
     """The body of one GET, cooperatively. Raises OSError or ValueError when there is none."""
     with gevent.Timeout(_TIMEOUT_S, OSError(f"no answer within {_TIMEOUT_S} s")):
-        family, _, _, _, address = gsocket.getaddrinfo(
-            origin.host, origin.port, type=gsocket.SOCK_STREAM
-        )[0]
-        if not allow.permits(origin.host, address[0]):
-            raise NotAllowedError(f"{origin.host} ({address[0]}) is not in the target's allow list")
+        answers = gsocket.getaddrinfo(origin.host, origin.port, type=gsocket.SOCK_STREAM)
+        family, address = allow.choose(origin.host, answers)[0]
         with gsocket.socket(family, gsocket.SOCK_STREAM) as sock:
             sock.connect(address)
             head = (

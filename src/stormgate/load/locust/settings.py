@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stormgate.load.engine.pool import AllowList, Place
+from stormgate.load.engine.pool import Place
 from stormgate.model import Plan, Population, Steering, from_json
+from stormgate.net.allow import AllowList
 from stormgate.net.references import with_secrets
 
 DEFAULT_POPULATION = "default"

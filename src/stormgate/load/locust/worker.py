@@ -17,7 +17,7 @@ from locust.stats import RequestStats
 
 from stormgate.load.engine import steering
 from stormgate.load.engine.engine import Engine
-from stormgate.load.engine.pool import NotAllowedError, Pool
+from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.stream import Session, Stream, pick_flow
 from stormgate.load.locust.settings import Settings, SettingsError
 from stormgate.load.record.recorder import Recorder
@@ -26,6 +26,7 @@ from stormgate.load.record.writer import Clock, Writer
 from stormgate.load.schedule.shares import Dealer, stream_key
 from stormgate.load.schedule.surge import Factors
 from stormgate.model import Event
+from stormgate.net.allow import NotAllowedError
 
 logger = logging.getLogger(__name__)
 
