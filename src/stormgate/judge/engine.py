@@ -18,6 +18,7 @@ from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.generator import Health, health_of
+from stormgate.judge.rules.visits import Visits
 from stormgate.judge.rules.workload import check_workload
 from stormgate.model import Event, Finding, Judgement, Objective, Plan, Verdict
 
@@ -46,7 +47,9 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     seats = [_seat(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
     stream = Requests(run.batches(), RowLaws(*_span(run)))
+    visits = Visits(select([p.name for p in phases], phases, against.faults))
     for block in stream:
+        visits.add(block)
         _count_arrivals(block, measured, arrivals)
         for _, accumulator in seats:
             accumulator.add(block)
@@ -56,6 +59,10 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
         w for kind, accumulator in seats if kind.timing for w in _windows_of(accumulator, context)
     ]
     checks = _validity(run, against, faults, health, measured, stream, arrivals, timed)
+    if not health.closed_loop:
+        allowed = against.validity.max_flow_errors
+        unvisited = visits.problems(against)
+        checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
     return conclude(against, findings, checks)
 
 
@@ -158,6 +165,4 @@ def _validity(
     ]
     if not health.closed_loop:
         checks.append(v.check_load(plan, measured, arrivals))
-        allowed = plan.validity.max_flow_errors
-        checks.append(check_workload(run.generator, run.timeline, allowed))
     return checks

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 # How far before a fault the last good send may lie: a cell that sends less often cannot resolve
 # seconds anyway.
 LOOK_BACK_NS = 10 * SECOND_NS
-# How far beyond the recovery is read, to see whether an outage near its end was soon over.
-LOOK_ON_NS = 3 * SECOND_NS
+# How many sustained stretches beyond the recovery are read, to see whether an outage near its end
+# was soon over.
+LOOK_ON = 3
 
 
 class FailoverSpec(Spec):
@@ -88,7 +89,8 @@ class Failover:
             for f in context.faults
             if f.requested_ns is not None and f.requested_ns > end_ns
         ]
-        return max(end_ns, min([end_ns + LOOK_ON_NS, measured, *others]))
+        look_on_ns = round(LOOK_ON * self.spec.sustained_s * SECOND_NS)
+        return max(end_ns, min([end_ns + look_on_ns, measured, *others]))
 
     def add(self, block: Block) -> None:
         low, high = int(block.intended_ns.min()), int(block.intended_ns.max())

@@ -13,11 +13,15 @@ from stormgate.model import Event, Finding
 
 
 def check_workload(
-    generator: Sequence[Mapping[str, Any]], timeline: Sequence[Mapping[str, Any]], allowed: int
+    generator: Sequence[Mapping[str, Any]],
+    timeline: Sequence[Mapping[str, Any]],
+    allowed: int,
+    unvisited: Sequence[str] = (),
 ) -> Finding:
     """INCONCLUSIVE when more than `allowed` flows raised over answers that were all ok, in any
     phase: a login that fails before the first judged one leaves nobody to judge. Those that raised
-    over a failed answer are told beside: the failure itself is a bad sample already.
+    over a failed answer are told beside: the failure itself is a bad sample already. `unvisited`:
+    what was due and nobody did (rules/visits.py).
     """
     problems: list[str] = []
     raised = after_failures = 0
@@ -32,8 +36,9 @@ def check_workload(
         said = _named(timeline)
         times = "once" if raised == 1 else f"{raised:,} times"
         problems = [f"the workload broke {times}: {why}" for why in said or ["no traceback"]]
+    problems += unvisited
     told: dict[str, Any] = {"over_failed_answers": after_failures} if after_failures else {}
-    return finding("workload", problems, ok="no flow raised", **told)
+    return finding("workload", problems, ok="every flow ran, everyone asked", **told)
 
 
 def _named(timeline: Sequence[Mapping[str, Any]]) -> list[str]:
