@@ -58,8 +58,8 @@ class AllowList:
         if not allowed:
             where = ", ".join(dict.fromkeys(str(address[0]) for _, address in found))
             raise NotAllowedError(
-                f"{host} ({where}) is not in the target's allow list ({self._told}): nothing "
-                "was sent"
+                f"{host} ({where}) is not in the target's allow list: nothing was sent "
+                f"(allow: {self._told})"
             )
         return allowed
 
