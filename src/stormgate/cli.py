@@ -12,7 +12,7 @@ import click
 
 from stormgate import __version__
 from stormgate.model import EXIT_USAGE, Verdict
-from stormgate.system.streams import Lasting
+from stormgate.system.streams import lasting
 
 # name -> (module:attribute, one line for the overview)
 _COMMANDS: dict[str, tuple[str, str]] = {
@@ -96,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     """Console entry point: usage and document errors exit 2 with one message and no traceback. Exit
     codes 0 and 1 only ever mean a judged PASS or FAIL, also when nobody reads what is printed.
     """
-    sys.stdout = Lasting(sys.stdout)
+    sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
     try:
         result: Any = stormgate.main(args=argv, prog_name="stormgate", standalone_mode=False)
     except click.exceptions.Abort:

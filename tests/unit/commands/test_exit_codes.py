@@ -43,3 +43,13 @@ def test_a_full_disk_changes_no_verdict(judged: tuple[Path, int]) -> None:
     folder, code = judged
     with open("/dev/full", "wb") as full:
         assert judge(folder, full.fileno()) == code
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "2>/dev/full", ">/dev/full"])
+def test_a_closed_or_full_stream_is_no_verdict(closed: str, tmp_path: Path) -> None:
+    def code(arguments: str) -> int:
+        argv = f"{sys.executable} -m stormgate.cli {arguments} {closed}"
+        return subprocess.run(["sh", "-c", argv], timeout=60, check=False).returncode
+
+    assert code("--help") == 0
+    assert code(f"judge {tmp_path}/absent") == 2
