@@ -1,9 +1,12 @@
 """Where CHE·NU's users are sent, as the steward's table says (it stands for DNS or anycast)."""
 
 import json
-import urllib.request
+import os
 
 from stormgate.faults.context import current
+from stormgate.net.allow import AllowList
+from stormgate.net.fetch import fetch
+from stormgate.net.references import resolved
 
 _TIMEOUT_S = 2.0
 
@@ -13,9 +16,9 @@ def table() -> dict[str, list[str]]:
     url = current().target.steering.url
     if url is None:
         raise OSError("the target has no steering table")
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=_TIMEOUT_S) as answer:
-        populations: dict[str, list[str]] = json.loads(answer.read())["populations"]
+    target = current().target
+    body = fetch(resolved(url, os.environ), AllowList(target.allow), _TIMEOUT_S)
+    populations: dict[str, list[str]] = json.loads(body)["populations"]
     return populations
 
 

@@ -30,12 +30,23 @@ def restore_command(folder: Path | None, deadline_s: float, force: bool, forget:
     FOLDER is one run folder; without it, every run of this machine whose faults are not all undone.
     Exits 0 when everything is undone and seen to be, 6 (DIRTY) when something is not.
     """
+    from stormgate.evidence.write import TIMELINE, UNDO
     from stormgate.faults import ledger
     from stormgate.faults.restore import OpenLedger, open_ledgers, restore
+    from stormgate.faults.state import state_dir
 
     if folder is not None and not folder.is_dir():
         raise click.UsageError(f"{folder}: no such run folder (they are below reports/)")
     found = open_ledgers()
+    if folder is not None and not any(
+        (folder / name).exists() for name in (UNDO, TIMELINE, "plan.json")
+    ):
+        click.echo(
+            f"{folder}: no run was written here (no {UNDO}, {TIMELINE} or plan.json): whether "
+            "anything is still broken is not known",
+            err=True,
+        )
+        return Verdict.DIRTY.exit_code
     if folder is not None:
         known = [each for each in found if each.folder == folder.resolve()]
         found = known or [OpenLedger("", folder, ())]
@@ -66,5 +77,8 @@ def restore_command(folder: Path | None, deadline_s: float, force: bool, forget:
             dirty = dirty or not report.clean
             click.echo(f"{each.folder}: {'clean' if report.clean else 'DIRTY'}: {report.why}")
     if not found:
-        click.echo("nothing to restore: no run on this machine has left a fault open")
+        click.echo(
+            "nothing to restore: no run of this user on this machine has left a fault open "
+            f"(looked in {state_dir() / 'open'})"
+        )
     return Verdict.DIRTY.exit_code if dirty else 0

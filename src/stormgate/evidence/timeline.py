@@ -159,9 +159,18 @@ def fault_windows(
     return [_window(fault.name, seen[fault.name], ends) for fault in faults]
 
 
+def says_something(proof: Any) -> bool:
+    """Whether a proof holds any word, number or yes at all, however deep it is packed."""
+    if isinstance(proof, Mapping):
+        return any(says_something(value) for value in proof.values())
+    if isinstance(proof, list | tuple):
+        return any(says_something(value) for value in proof)
+    return bool(proof.strip()) if isinstance(proof, str) else bool(proof)
+
+
 def _note(one: _Seen, row: Mapping[str, Any]) -> None:
     event, at = row.get("event"), int(row["at_ns"])
-    if event == Event.FAULT_OBSERVED and not row.get("proof"):
+    if event == Event.FAULT_OBSERVED and not says_something(row.get("proof")):
         # Whoever says "seen" without saying what, has seen nothing.
         one.lawless = f"fault.observed of {_part(row) or 'a part'} has no proof"
         return

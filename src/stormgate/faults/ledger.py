@@ -26,7 +26,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stormgate.evidence.read import read_ndjson
+from stormgate.evidence.read import read_ndjson, read_regular
 from stormgate.evidence.write import UNDO
 from stormgate.faults.state import boot_id, slug, state_dir
 from stormgate.model import Component, Target, from_json, to_json
@@ -152,27 +152,48 @@ def fold(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     return [entry for name, entry in entries.items() if name not in closed]
 
 
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    """A ledger's rows; none where there is no ledger. Raises ValueError when it cannot be read or
+    lacks an intent: what is not known to be undone is not undone. A torn row is no harm by itself:
+    a fault is injected only after its intent was written whole.
+    """
+    path = folder / UNDO
+    try:
+        read_regular(path)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+    rows, _ = read_ndjson(path)
+    intended = {row.get("id") for row in rows if row.get("step") == "intent"}
+    lost = [row.get("id") for row in rows if row.get("step") == "applied"]
+    lost = [name for name in lost if name not in intended]
+    if lost:
+        raise ValueError(
+            f"{path}: {lost[0]} was applied, and the row that says what it was is lost"
+        )
+    return rows
+
+
 def open_entries(folder: Path) -> list[Entry]:
     """What is still broken by the run in this folder, oldest first. Raises ValueError when the
     ledger makes no sense.
     """
-    rows, _ = read_ndjson(folder / UNDO)
     try:
-        return fold(rows)
+        return fold(_rows(folder))
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / UNDO}: not an undo ledger ({error})") from error
 
 
 def ever_broken(folder: Path, fault: str) -> bool:
     """Whether this trial ever meant to break anything, undone or not."""
-    rows, _ = read_ndjson(folder / UNDO)
+    rows = _rows(folder)
     return any(row.get("step") == "intent" and row["entry"].get("fault") == fault for row in rows)
 
 
 def ledger_target(folder: Path) -> Target | None:
     """The target a ledger was written for; None when nothing was ever intended."""
-    rows, _ = read_ndjson(folder / UNDO)
-    for row in rows:
+    for row in _rows(folder):
         if row.get("step") == "target":
             return from_json(Target, row["target"])
     return None

@@ -42,7 +42,8 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     measured = _measured(phases, against)
     begin = min((w.begin_ns for w in measured.windows), default=0)
     end = max((w.end_ns for w in measured.windows), default=0)
-    health = health_of(run.generator, against.validity, begin, end)
+    rate = against.load.rate_per_s
+    health = health_of(run.generator, against.validity, begin, end, rate)
     context = Context(against, phases, faults, health, run.readings)
     seats = [_seat(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
@@ -74,7 +75,7 @@ def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
     measured = _measured(phases, plan)
     begin = min((w.begin_ns for w in measured.windows), default=0)
     end = max((w.end_ns for w in measured.windows), default=0)
-    health = health_of(run.generator, plan.validity, begin, end)
+    health = health_of(run.generator, plan.validity, begin, end, plan.load.rate_per_s)
     context = Context(
         plan, phases, fault_windows(run.timeline, phases, plan.faults), health, run.readings
     )

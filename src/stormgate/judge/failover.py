@@ -55,8 +55,11 @@ class CellTrace:
 
     def was_well(self, good_share: float, alpha: float) -> bool:
         """Whether it served its users before the window: False when more were bad than `good_share`
-        leaves room for, beyond doubt at `alpha`. A few bad sends of few are no sickness.
+        leaves room for, beyond doubt at `alpha`, and when it sent nothing. A few bad sends of few
+        are no sickness.
         """
+        if not self.before:
+            return False
         if not self.bad_before:
             return True
         return float(lower_bound(self.bad_before, self.before, alpha)) <= 1.0 - good_share

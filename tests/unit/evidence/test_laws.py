@@ -151,7 +151,41 @@ def test_requests_without_a_row_are_counted() -> None:
     assert "1 are not accounted for" in judge(run).why
 
 
-@pytest.mark.parametrize("proof", [None, "", [], {}])
+def test_what_is_in_flight_excuses_no_more_than_the_counts_allow() -> None:
+    run = healthy()
+    for row in run.generator:
+        row["in_flight"] = 1_000_000
+    assert judge(run).verdict is Verdict.PASS
+    for row in run.generator[:40]:
+        for key in ("planned", "sent", "completed"):
+            row[key] += 3
+    judgement = judge(run)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "have no row" in judgement.why
+
+
+@pytest.mark.parametrize("event", ["phase.begin", "phase.end"])
+def test_a_phase_that_begins_or_ends_twice_is_none(event: str) -> None:
+    run = healthy()
+    mark = next(r for r in run.timeline if r["event"] == event and r["phase"] == "steady")
+    run.timeline.insert(0, {**mark, "at_ns": mark["at_ns"] - 1000 * S})
+    judgement = judge(run)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert f"{event} of steady 2 times" in judgement.why
+
+
+@pytest.mark.parametrize("spoil", ["window", "row"])
+def test_time_that_no_row_speaks_of_is_not_fit(spoil: str) -> None:
+    run = healthy()
+    if spoil == "window":
+        for row in run.generator:
+            row["window_s"] = 0.0001
+    else:
+        run.generator = [r for r in run.generator if r["seq"] % 2 or r["final"]]
+    assert judge(run).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("proof", [None, "", [], {}, {"none": None}, [{"saw": " "}]])
 def test_an_observation_without_proof_is_none(proof: Any) -> None:
     run = healthy()
     for row in run.timeline:

@@ -219,3 +219,22 @@ def test_rows_are_plain_json_lines(tmp_path):
     rows = [json.loads(line) for line in Path(book.folder / "undo.ndjson").read_text().splitlines()]
     assert [row["step"] for row in rows] == ["target", "intent"]
     assert rows[0]["schema"] == ledgers.SCHEMA
+
+
+@pytest.mark.parametrize("spoil", ["folder", "pipe", "lost intent"])
+def test_a_ledger_that_cannot_be_read_is_not_an_empty_one(tmp_path, spoil):
+    path = tmp_path / "undo.ndjson"
+    if spoil == "folder":
+        path.mkdir()
+    elif spoil == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text('{"step":"inte\n{"step":"applied","id":"a"}\n')
+    with pytest.raises(ValueError, match=r"undo\.ndjson"):
+        open_entries(tmp_path)
+    assert not restore(tmp_path).clean
+
+
+def test_a_torn_intent_broke_nothing(tmp_path):
+    (tmp_path / "undo.ndjson").write_text('{"step":"inte')
+    assert open_entries(tmp_path) == []

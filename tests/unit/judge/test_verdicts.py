@@ -477,3 +477,27 @@ def test_a_cell_that_was_unwell_before_shows_no_failover(plan: Plan, rows: Rows)
     failover = found(judge(synthetic(plan, rows)), "failover")
     assert failover.verdict is Verdict.INCONCLUSIVE
     assert "was not well before the fault" in failover.why
+
+
+def test_an_engine_that_plans_nothing_is_dead_not_idle(plan: Plan, rows: Rows) -> None:
+    """What a dead engine books at its end is no failure of the target."""
+    rows.outcome[steady(plan, rows)] = RESET
+    run = synthetic(plan, rows)
+    begin, end = phase_window(run, "steady")
+    for row in run.generator:
+        if begin < row["at_ns"] <= end:
+            row.update(planned=0, sent=0, completed=0)
+    availability = found(judge(run), "availability")
+    assert availability.verdict is Verdict.INCONCLUSIVE
+    assert "streams planned nothing" in availability.why
+
+
+def test_a_cell_that_sent_nothing_before_the_fault_was_not_seen_well(
+    plan: Plan, rows: Rows
+) -> None:
+    at = _fault_events(plan, rows)["fault.requested"]
+    gone = (rows.population == 2) & (rows.intended_ns < at)
+    cells = found(judge(synthetic(plan, rows.select(np.flatnonzero(~gone)))), "failover").cells
+    lima = [cell for cell in cells if "lima" in cell.name]
+    assert lima
+    assert all("nobody asked before the fault" in cell.why for cell in lima)

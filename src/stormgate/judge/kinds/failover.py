@@ -226,7 +226,9 @@ class Failover:
             verdict, why = (
                 Verdict.INCONCLUSIVE,
                 f"was not well before the fault: {trace.bad_before} of {trace.before} requests "
-                f"bad ({told})",
+                f"bad ({told})"
+                if trace.before
+                else f"nobody asked before the fault, so it was not seen well ({told})",
             )
         elif low > limit:
             verdict, why = Verdict.FAIL, f"{told}, allowed {limit:g} s"

@@ -16,16 +16,24 @@ from stormgate.model import Validity
 # Over how many rows a shortfall must show: requests that wait for a connection at one row's end are
 # sent in the next.
 _RECENT = 5
+# So many due and none planned is no chance: e^-15 for a Poisson count.
+_SURELY = 15.0
+# Windows of one worker follow each other; a longer gap between two is time it said nothing about.
+_GAP_NS = SECOND_NS // 10
 
 
 def saturation(
-    row: Mapping[str, Any], rules: Validity, recent: Sequence[Mapping[str, Any]] = ()
+    row: Mapping[str, Any],
+    rules: Validity,
+    recent: Sequence[Mapping[str, Any]] = (),
+    rate_per_s: float = 0.0,
 ) -> str | None:
     """Why one second of one worker is saturated; None: it was fit. Missing numbers are no proof of
     fitness.
 
     `recent` are the rows just before it: a second sent too little only if those together did, or
-    its neighbour made up for it.
+    its neighbour made up for it. `rate_per_s`: what this worker was due to plan; one that has
+    streams and plans nothing where plenty was due is dead, not idle.
     """
     broken = generator_problem(row)
     if broken is not None:
@@ -41,6 +49,8 @@ def saturation(
     cpu, window_s = float(row["cpu"]), float(row["window_s"])
     if not_sent > 0:
         return f"{not_sent} arrivals were never sent"
+    if not planned and row.get("streams") and rate_per_s * window_s >= _SURELY:
+        return f"{row['streams']} streams planned nothing"
     if lag > rules.max_send_lag_p99_ms:
         return f"send lag p99 {lag:.2f} ms > {rules.max_send_lag_p99_ms:g} ms"
     if cpu > rules.max_cpu:
@@ -120,10 +130,14 @@ class Health:
 
 
 def health_of(
-    rows: Sequence[Mapping[str, Any]], rules: Validity, begin_ns: int, end_ns: int
+    rows: Sequence[Mapping[str, Any]],
+    rules: Validity,
+    begin_ns: int,
+    end_ns: int,
+    rate_per_s: float = 0.0,
 ) -> Health:
     """The health of all workers between begin and end. A second in which a worker wrote nothing
-    counts as saturated.
+    counts as saturated, and one of which its rows do not speak. `rate_per_s`: of all together.
     """
     spans: list[tuple[int, int, str]] = []
     lags: list[tuple[int, int, float]] = []
@@ -132,17 +146,20 @@ def health_of(
     for row in rows:
         by_worker.setdefault(str(row.get("worker")), []).append(row)
     closed = any(row.get("model") == "closed" for row in rows)
+    each = rate_per_s / max(1, len(by_worker))
     for worker, mine in sorted(by_worker.items()):
         mine.sort(key=lambda row: int(row["at_ns"]))
         covered = min(begin_ns, int(mine[0]["at_ns"]))
         for i, row in enumerate(mine):
             at = int(row["at_ns"])
             begin = at - round(_window_s(row) * 1e9)
-            if covered and begin - covered > SECOND_NS:
+            if covered and begin - covered > (_GAP_NS if i else SECOND_NS):
                 silences.append((covered, begin))
                 spans.append((covered, begin, f"{worker} did not report"))
             lags.append((begin, at, _lag_s(row)))
-            why = None if closed else saturation(row, rules, mine[max(0, i - _RECENT + 1) : i])
+            why = (
+                None if closed else saturation(row, rules, mine[max(0, i - _RECENT + 1) : i], each)
+            )
             if why is not None:
                 spans.append((begin, at, f"{worker}: {why}"))
             covered = max(covered, at)

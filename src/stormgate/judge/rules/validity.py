@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -90,6 +91,12 @@ def check_course(run: RunLike, plan: Plan) -> Finding:
     events = {r.get("event") for r in run.timeline}
     missing = [e.value for e in (Event.RUN_BEGIN, Event.RUN_END) if e not in events]
     problems = [f"the timeline has no {e}: the run died, or its record is cut" for e in missing]
+    marks = Counter(
+        (str(r.get("event")), str(r.get("phase")))
+        for r in run.timeline
+        if r.get("event") in (Event.PHASE_BEGIN, Event.PHASE_END)
+    )
+    problems += [f"{event} of {phase} {n} times" for (event, phase), n in marks.items() if n > 1]
     if Event.RUN_CERTAIN not in events:
         problems += short_phases(run, plan)
     return finding("course", problems, ok="ran to its end")
@@ -252,11 +259,16 @@ def unrecorded(generator: Sequence[Mapping[str, Any]], acted: Mapping[str, int])
 
 
 def _in_flight(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Requests without an answer at a worker's end, as its last row says; none when it does not."""
+    """Requests without an answer at a worker's end: what its last row says, and no more than its
+    own counts leave room for. None when it does not say.
+    """
     try:
-        return int(number(max(rows, key=lambda row: int(row["at_ns"])), "in_flight"))
+        said = int(number(max(rows, key=lambda row: int(row["at_ns"])), "in_flight"))
+        begun = sum(int(row["sent"]) + int(row["not_sent"]) for row in rows)
+        ended = sum(int(number(row, "completed")) for row in rows)
     except ValueError:
         return 0
+    return min(said, max(0, begun - ended))
 
 
 def check_samples(run: RunLike, rows: Mapping[str, int], broken: Sequence[str]) -> Finding:
