@@ -111,6 +111,19 @@ def test_crash_kills_the_whole_tree_and_start_brings_it_back(here):
     assert undo_all(context) == []
 
 
+def test_a_crash_is_not_seen_while_a_child_lives(here):
+    part, backend = here.target.component("a/service"), backends.get("process")
+    asked = backends.Request(part=part, mode="crash", params={}, token="t", target=here.target)
+    record = backend.plan(asked)
+    child = here.child("a/service")
+    assert [child, processes.pid_start_ticks(child)] in record["tree"]
+    # As if the root alone were gone: one that started a tick later is not the one recorded.
+    root_gone = [[pid, ticks + (pid != child)] for pid, ticks in record["tree"]]
+    seen = backend.in_effect(part, record | {"tree": root_gone})
+    assert not seen.seen
+    assert seen.saw == f"process {child} lives"
+
+
 def test_freeze_stops_the_whole_tree_and_nothing_answers(here):
     pid, child = here.pid("a/service"), here.child("a/service")
     context = broken(here, "a/service", "freeze")

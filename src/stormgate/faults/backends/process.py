@@ -76,14 +76,15 @@ class ProcessBackend:
             if record["mode"] == "crash":
                 for member in members:
                     signal_if_same(*member, signal.SIGKILL)
+                # The kernel ends each in its own time: a child still dying would serve on, and a
+                # listening socket that two processes share is closed only by the last.
+                _all_gone(members, _DEATH_S, stop)
         except PermissionError as error:
             raise NotApplied(f"{part.name}: not allowed to signal process {pid}") from error
 
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
         pid, ticks = int(record["pid"]), int(record["start_ticks"])
-        members = {(int(member[0]), int(member[1])) for member in record["tree"]} | set(
-            _tree(pid, ticks)
-        )
+        members = set(_recorded(record)) | set(_tree(pid, ticks))
         try:
             for member in members:
                 signal_if_same(*member, signal.SIGCONT)
@@ -94,14 +95,21 @@ class ProcessBackend:
 
     def in_effect(self, part: Component, record: Record) -> Observation:
         mode, pid, ticks = str(record["mode"]), int(record["pid"]), int(record["start_ticks"])
+        # Crash and freeze take the whole tree: a child left alone would serve on. What a process
+        # that ends in good order leaves running is its own affair.
+        broken = [(pid, ticks)] if mode == "stop" else _recorded(record)
         if mode == "freeze":
+            states = {member[0]: _state(*member) for member in broken}
+            moving = {pid: state for pid, state in states.items() if state not in {"T", None}}
+            told = next(iter(moving.items()), (pid, states[pid]))
             kernel = Observation(
-                _state(pid, ticks) == "T", f"process {pid} is {_state(pid, ticks) or 'gone'}"
+                not moving and states[pid] == "T", f"process {told[0]} is {told[1] or 'gone'}"
             )
         else:
+            living = [member for member in broken if alive(*member)]
             kernel = Observation(
-                not alive(pid, ticks),
-                f"process {pid} {'lives' if alive(pid, ticks) else 'is gone'}",
+                not living,
+                f"process {living[0][0]} lives" if living else f"process {pid} is gone",
             )
         if (
             not kernel.seen
@@ -190,18 +198,23 @@ def _end_politely(pid: int, ticks: int, grace_s: float, stop: threading.Event) -
     members = _tree(pid, ticks)
     signal_if_same(pid, ticks, signal.SIGTERM)
     signal_if_same(pid, ticks, signal.SIGCONT)
-    if not _gone(pid, ticks, grace_s, stop):
+    if not _all_gone([(pid, ticks)], grace_s, stop):
         for member in members:
             signal_if_same(*member, signal.SIGKILL)
-        _gone(pid, ticks, _DEATH_S, threading.Event())
+        _all_gone(members, _DEATH_S, threading.Event())
 
 
-def _gone(pid: int, ticks: int, within_s: float, stop: threading.Event) -> bool:
+def _all_gone(members: list[tuple[int, int]], within_s: float, stop: threading.Event) -> bool:
     end = time.monotonic() + within_s
-    while alive(pid, ticks):
+    while any(alive(*member) for member in members):
         if time.monotonic() >= end or stop.wait(0.005):
             return False
     return True
+
+
+def _recorded(record: Record) -> list[tuple[int, int]]:
+    """The process and all that stood below it when the fault was planned."""
+    return [(int(member[0]), int(member[1])) for member in record["tree"]]
 
 
 def _tree(pid: int, ticks: int) -> list[tuple[int, int]]:
