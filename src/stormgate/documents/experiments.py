@@ -6,6 +6,7 @@ Format: https://chaostoolkit.org/reference/api/experiment/ (1.0.0), YAML or JSON
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 
 from stormgate import model
 from stormgate.documents.components import CHOOSING, Components
+from stormgate.documents.holds import ACTIONS, Stand, stands
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.signatures import module as module_of
 from stormgate.documents.signatures import signature as signature_of
@@ -63,7 +65,6 @@ PROVIDER_KEYS = {
         "secrets",
     ],
 }
-ACTIONS = "stormgate.chaos.actions"
 OURS = "stormgate.chaos."
 VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -71,11 +72,13 @@ VARIABLE = re.compile(r"\$\{(\w+)\}")
 @dataclass(slots=True)
 class Touched:
     """What an experiment's actions select: the components by name, and whether something is known
-    only at run time.
+    only at run time. `stand`: the shortest time that something broken stands, and where that is
+    written (file, line).
     """
 
     components: set[str] = field(default_factory=set)
     unresolved: list[str] = field(default_factory=list)
+    stand: tuple[Stand, tuple[str, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +131,12 @@ def check_experiment(
     _check_head(data, check)
     for loc, activity in _activities(data):
         _check_activity(activity, loc, check)
+    found = stands(_list(data.get("method")), lambda value, loc: _known(value, check))
+    shortest = min(found, key=lambda one: one.seconds, default=None)
+    if shortest is not None:
+        held = len(shortest.loc) > 1  # else no `hold` follows it at all
+        place = (document.file, document.line("method"))
+        touched.stand = shortest, _written_at(shortest.loc, check) if held else place
     return touched
 
 
@@ -284,11 +293,25 @@ def _check_python(provider: Mapping[str, Any], loc: Loc, check: _Check) -> None:
             check.note(
                 f"{func} needs argument {key!r}", f"add arguments: {{{key}: …}}", *loc, "arguments"
             )
+    if module == ACTIONS and func == "hold" and "seconds" in given:
+        _check_hold(given["seconds"], (*loc, "arguments", "seconds"), check)
     resolved = {
         key: _resolve(value, check, (*loc, "arguments", key)) for key, value in given.items()
     }
     if module == ACTIONS and loc[0] == "method":
         _check_selection(func, resolved, loc, check)
+
+
+def _check_hold(value: Any, loc: Loc, check: _Check) -> None:
+    known = _known(value, check)
+    try:
+        fine = known is None or (not isinstance(known, bool) and 0 <= float(known) < math.inf)
+    except (TypeError, ValueError):
+        fine = False
+    if not fine:
+        check.problems.add(
+            *_written_at(loc, check), f"hold for {known!r}", "write a number of seconds from 0 up"
+        )
 
 
 def _resolve(value: Any, check: _Check, loc: Loc) -> Any:
@@ -309,6 +332,16 @@ def _resolve(value: Any, check: _Check, loc: Loc) -> Any:
             return None
     if names and value == f"${{{names[0]}}}":
         return check.variables[names[0]]
+    return VARIABLE.sub(lambda match: str(check.variables[match[1]]), value)
+
+
+def _known(value: Any, check: _Check) -> Any:
+    """A value with `${name}` filled in where all of them are known; else None."""
+    if not isinstance(value, str):
+        return value
+    names = VARIABLE.findall(value)
+    if any(name not in check.variables for name in names):
+        return None
     return VARIABLE.sub(lambda match: str(check.variables[match[1]]), value)
 
 

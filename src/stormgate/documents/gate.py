@@ -19,6 +19,7 @@ from stormgate.documents.gate_shape import (
     WaiversDocument,
     WaiverShape,
 )
+from stormgate.documents.holds import check_holds
 from stormgate.documents.objectives import Surroundings, kinds, read_objective
 from stormgate.documents.openslo import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.openslo import KINDS as OPENSLO_KINDS
@@ -87,7 +88,10 @@ class _Reading:
             check_safety(spec, trial, touched, gate, self.allow_production, self.problems)
         if len(self.problems) or trial is None:
             return None
-        return self._assemble(shape, trial, objectives, waivers)
+        plan = self._assemble(shape, trial, objectives, waivers)
+        stand = {name: one.stand for name, one in touched.items() if one.stand is not None}
+        check_holds(plan, stand, self.problems)
+        return plan
 
     def _gate_among(self, documents: list[Document]) -> Document | None:
         gates = [document for document in documents if document.data.get("kind") == "ReleaseGate"]

@@ -65,11 +65,6 @@ class CellTrace:
         return float(lower_bound(self.bad_before, self.before, alpha)) <= 1.0 - good_share
 
     @property
-    def first(self) -> Outage | None:
-        """The outage that came first: the one a fault at the window's begin made."""
-        return min(self.outages, key=lambda o: o.begin_ns, default=None)
-
-    @property
     def d_lo_s(self) -> float:
         return max((o.d_lo_s for o in self.outages), default=0.0)
 

@@ -59,15 +59,15 @@ spec:
 FAULT = """
     - name: region-loss
       experiment: ../experiments/region-loss.yaml
-      configuration: {region: eu-west, hold_s: 5}
+      configuration: {region: eu-west, hold_s: 12}
       recovery: 2s"""
 CROWD = """
     - name: flash-crowd
       experiment: ../experiments/flash-crowd.yaml
-      configuration: {factor: 3, hold_s: 5}
+      configuration: {factor: 3, hold_s: 12}
       recovery: 2s"""
 FAILOVER = """\
-    - {name: failover, kind: failover, lte: 15s, within: 2s, by: [population, op]}"""
+    - {name: failover, kind: failover, lte: 11s, within: 2s, by: [population, op]}"""
 
 
 @dataclass

@@ -472,6 +472,19 @@ def test_who_is_served_only_by_the_undo_was_not_failed_over(
         assert "served again only because the fault ended" in failover.why
 
 
+def test_a_later_outage_that_only_the_undo_ends_was_not_failed_over(plan: Plan, rows: Rows) -> None:
+    at = _fault_events(plan, rows)
+    first, end = at["fault.requested"], at["chaos.rollback"] + S // 2
+    mine = rows.population == 0
+    rows.outcome[mine & (rows.intended_ns >= first) & (rows.intended_ns < first + S)] = RESET
+    served = found(judge(synthetic(plan, rows)), "failover")
+    assert served.verdict is Verdict.PASS
+    rows.outcome[mine & (rows.intended_ns >= end - 3 * S) & (rows.intended_ns < end)] = RESET
+    failover = found(judge(synthetic(plan, rows)), "failover")
+    assert failover.verdict is Verdict.INCONCLUSIVE
+    assert "served again only because the fault ended" in failover.why
+
+
 def test_a_cell_that_was_unwell_before_shows_no_failover(plan: Plan, rows: Rows) -> None:
     rows.outcome[np.random.default_rng(3).random(len(rows.outcome)) < 0.04] = BAD
     failover = found(judge(synthetic(plan, rows)), "failover")

@@ -300,14 +300,13 @@ def _detail(fault: FaultWindow, trace: CellTrace, origin_ns: int, lag_s: float) 
 
 
 def _saved_by_the_undo(fault: FaultWindow, trace: CellTrace, origin_ns: int) -> bool:
-    """Whether the outage that the fault made went on until it was taken back: nobody failed over.
-    Later outages are flaps of a cell that had been served again, and are held to the limit.
+    """Whether an outage, the first or a later one, went on until the fault was taken back: what
+    ended it was the undo, not a failover.
     """
-    first = trace.first
-    if first is None or fault.rollback_ns is None:
+    if fault.rollback_ns is None:
         return False
     back = fault.rollback_ns - origin_ns
-    return first.begin_ns < back and (first.good_ns is None or first.good_ns > back)
+    return any(o.begin_ns < back and (o.good_ns is None or o.good_ns > back) for o in trace.outages)
 
 
 def _canaries(spec: FailoverSpec) -> Sequence[Canary]:
