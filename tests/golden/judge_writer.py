@@ -169,7 +169,7 @@ def synthetic(
                 "op": (r.op, ["read", "write"]),
                 "request": r.request,
                 "attempt": r.attempt,
-                "status": np.where(r.outcome == OK, 200, 0),
+                "status": np.select([r.outcome == OK, r.outcome == BAD], [200, 503]),
                 "outcome": (r.outcome, OUTCOMES),
             }
             labels = {

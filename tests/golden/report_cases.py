@@ -14,6 +14,7 @@ from typing import Any
 
 from stormgate.model import (
     Cell,
+    Failure,
     Fault,
     Finding,
     Judgement,
@@ -181,6 +182,37 @@ def _validity(**changed: tuple[Verdict, str]) -> tuple[Finding, ...]:
     )
 
 
+FAILURES = (
+    Failure(
+        route="list threads",
+        outcome="bad_status",
+        status=401,
+        count=312,
+        expected="200-399",
+        url="http://127.0.0.1:8080/threads",
+        first_s=38.412,
+        last_s=46.25,
+        phases={"fault[region-loss]": 300, "recovery[region-loss]": 12},
+        populations={"london": 210, "frankfurt": 102},
+        served_by={"eu-west": 312},
+    ),
+    Failure(
+        route="post",
+        outcome="reset",
+        status=0,
+        count=1,
+        first_s=38.5,
+        last_s=38.5,
+        phases={"fault[region-loss]": 1},
+        populations={"london": 1},
+    ),
+    *(
+        Failure(route=f"route {n}", outcome="late", status=200, count=1, expected="within 2000 ms")
+        for n in range(5)
+    ),
+)  # fmt: skip
+
+
 def judgement(verdict: Verdict) -> Judgement:
     """A believable judgement with this verdict."""
     return CASES[verdict]
@@ -233,6 +265,8 @@ CASES = {
     ),
 }  # fmt: skip
 
+CASES[Verdict.FAIL] = replace(CASES[Verdict.FAIL], failures=FAILURES)
+
 WAIVED = replace(
     CASES[Verdict.FAIL],
     exit_code=0,
@@ -275,6 +309,19 @@ def hostile() -> Judgement:
         plan_digest=HOSTILE,
         objectives=(bad,),
         validity=(bad,),
+        failures=(
+            Failure(
+                route=HOSTILE,
+                outcome=HOSTILE,
+                status=401,
+                count=2,
+                expected=HOSTILE,
+                url=HOSTILE,
+                phases={HOSTILE: 2},
+                populations={HOSTILE: 2},
+                served_by={HOSTILE: 2},
+            ),
+        ),
         why=HOSTILE,
     )
 

@@ -245,6 +245,27 @@ def test_a_flow_that_raises_is_reported_once_and_the_rest_goes_on(url):
     assert "KeyError: 200" in bench.errors[0][1]
 
 
+def test_the_first_failure_of_each_kind_is_told_with_what_was_wanted(url):
+    told = []
+
+    def flow(_session):
+        for _ in range(3):
+            yield get("/503", name="busy")
+            yield get("/ok", name="checked", check=lambda _reply: False)
+            yield get("/early", name="cut")
+            yield get("/ok")
+
+    with Bench(url) as bench:
+        bench.engine.failures.tell = told.append
+        bench.play(flow)
+    assert [(t["route"], t["outcome"], t["status"], t["expected"]) for t in told] == [
+        ("busy", "bad_status", 503, "200-399"),
+        ("checked", "wrong_body", 200, "200-399 and a body that its check accepts"),
+        ("cut", "reset", 0, "200-399"),
+    ]
+    assert told[0]["url"] == url + "/503"
+
+
 def test_what_a_flow_must_not_yield_is_its_own_error(url):
     with Bench(url) as bench:
         bench.play(lambda _s: (yield "/ok"))

@@ -64,6 +64,7 @@ class Block:
     done_ns: Array
     request: Array
     attempt: Array
+    status: Array
     ok: Array
     not_sent: Array
     codes: dict[str, Array]
@@ -103,6 +104,7 @@ class Block:
             done_ns=self.done_ns[mask],
             request=self.request[mask],
             attempt=self.attempt[mask],
+            status=self.status[mask],
             ok=self.ok[mask],
             not_sent=self.not_sent[mask],
             codes={name: codes[mask] for name, codes in self.codes.items()},
@@ -139,6 +141,7 @@ class Decoder:
             done_ns=_numbers(batch, "done_ns"),
             request=_numbers(batch, "request"),
             attempt=_numbers(batch, "attempt"),
+            status=_numbers(batch, "status"),
             ok=outcome == interner.code("ok"),
             not_sent=outcome == interner.code("not_sent"),
             codes=codes,
@@ -295,6 +298,7 @@ def _last_attempts(held: list[Block], columns: Columns) -> Iterator[Block]:
         done_ns=np.concatenate([b.done_ns for b in held]),
         request=np.concatenate([b.request for b in held]),
         attempt=np.concatenate([b.attempt for b in held]),
+        status=np.concatenate([b.status for b in held]),
         ok=np.concatenate([b.ok for b in held]),
         not_sent=np.concatenate([b.not_sent for b in held]),
         codes={name: np.concatenate([b.label(name) for b in held]) for name in names},

@@ -15,6 +15,7 @@ from stormgate.evidence.samples import Block, Requests
 from stormgate.evidence.timeline import FaultWindow, Window, Windows, fault_windows, select
 from stormgate.judge.context import Context, RunLike, rows_in
 from stormgate.judge.decide import apply_waivers, conclude, holm_across
+from stormgate.judge.failures import Failures, late_ms
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.generator import Health, health_of
@@ -48,9 +49,11 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     seats = [_seat(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
     stream = Requests(run.batches(), RowLaws(*_span(run)))
-    visits = Visits(select([p.name for p in phases], phases, against.faults))
+    everything = select([p.name for p in phases], phases, against.faults)
+    visits, failures = Visits(everything), Failures(everything, late_ms(against))
     for block in stream:
         visits.add(block)
+        failures.add(block)
         _count_arrivals(block, measured, arrivals)
         for _, accumulator in seats:
             accumulator.add(block)
@@ -64,7 +67,15 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
         allowed = against.validity.max_flow_errors
         unvisited = visits.problems(against)
         checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
-    return conclude(against, findings, checks)
+    judgement = conclude(against, findings, checks)
+    failed = {
+        window.name
+        for f, (_, accumulator) in zip(judgement.objectives, seats, strict=True)
+        if f.verdict is Verdict.FAIL
+        for window in _windows_of(accumulator, context)
+    }
+    told = failures.told(run.timeline, _span(run)[0] or begin, failed)
+    return replace(judgement, failures=told)
 
 
 def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from stormgate.model.codec import from_json, to_json
 from stormgate.model.events import Event
-from stormgate.model.judgement import VERDICT_SCHEMA, Cell, Finding, Judgement
+from stormgate.model.judgement import VERDICT_SCHEMA, Cell, Failure, Finding, Judgement
 from stormgate.model.plan import (
     PLAN_SCHEMA,
     Fault,
@@ -32,6 +32,7 @@ __all__ = [
     "Cell",
     "Component",
     "Event",
+    "Failure",
     "Fault",
     "Finding",
     "Guard",

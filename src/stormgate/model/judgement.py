@@ -49,11 +49,33 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One way in which requests of a route failed: told beside the verdict, never part of it.
+
+    `outcome` as in the samples, or `late`: answered correctly, after the time allowed. `expected`
+    and `url` are those of the first such request, as the load said them; empty where it did not.
+    Times are seconds since the run began, by intended start; the maps count requests.
+    """
+
+    route: str
+    outcome: str
+    status: int
+    count: int
+    expected: str = ""
+    url: str = ""
+    first_s: float = 0.0
+    last_s: float = 0.0
+    phases: Mapping[str, int] = field(default_factory=dict)
+    populations: Mapping[str, int] = field(default_factory=dict)
+    served_by: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
     """The answer: the verdict, the exit code (0 also for a FAIL that is wholly waived), and why.
 
     `validity` are the findings that say whether the measurement itself can be trusted; they take
-    part in the verdict.
+    part in the verdict. `failures` say how requests failed, what decides first.
     """
 
     gate: str
@@ -63,4 +85,5 @@ class Judgement:
     objectives: tuple[Finding, ...]
     validity: tuple[Finding, ...] = ()
     why: str = ""
+    failures: tuple[Failure, ...] = ()
     schema: str = VERDICT_SCHEMA

@@ -21,6 +21,8 @@ from stormgate.report.words import (
     MEANING,
     amount,
     count,
+    failure_servers,
+    failure_times,
     gate_file,
     headline,
     next_steps,
@@ -48,6 +50,7 @@ def report_html(judgement: Judgement, run: Run | None = None) -> str:
     sections = [
         _banner(judgement, plan),
         _objectives(judgement),
+        _failures(judgement),
         _next(judgement, folder, plan),
         drawn,
         _cells(judgement),
@@ -144,6 +147,28 @@ def _objectives(judgement: Judgement) -> Markup:
         "the bound, not the value, is held against the limit.</small></p>"
     )
     return Markup("<h2>Objectives</h2>{}{}").format(table(FINDING_HEAD, rows), Markup(note))  # noqa: S704 - our own words
+
+
+def _failures(judgement: Judgement) -> Markup:
+    """How requests failed, also where the verdict did not mind."""
+    if not judgement.failures:
+        return Markup("")
+    head = [("Route", "name"), ("Got", ""), ("Requests", "number"), ("Wanted", "")]
+    head += [("Where", "why"), ("When", "why")]
+    rows = []
+    for f in judgement.failures:
+        # Without a scheme: nothing on this page is an address that could be followed.
+        asked = f.url.rpartition("://")[2]
+        where = [one_line(part) for part in (asked, failure_servers(f)) if part]
+        users = ", ".join(f"{name} x {count(n)}" for name, n in f.populations.items())
+        where += [one_line(f"users in {users}")] if users else []
+        phases = ", ".join(f"{name} x {count(n)}" for name, n in f.phases.items())
+        got = f"{f.status} {f.outcome}" if f.status else f.outcome
+        when = Markup("{}<br><small>{}</small>").format(failure_times(f), one_line(phases))
+        lines = Markup("<br>").join(Markup("{}").format(line) for line in where)
+        figures = (count(f.count), one_line(f.expected), lines, when)
+        rows.append([one_line(f.route), one_line(got), *figures])
+    return Markup("<h2>Why requests failed</h2>{}").format(table(head, rows))
 
 
 def _next(judgement: Judgement, folder: str, plan: Plan | None) -> Markup:

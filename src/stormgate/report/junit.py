@@ -11,6 +11,7 @@ from stormgate.model import Finding, Judgement, Verdict
 from stormgate.report.words import (
     amount,
     count,
+    failure_text,
     headline,
     one_line,
     printable,
@@ -20,6 +21,7 @@ from stormgate.report.words import (
 
 FAILURES = frozenset({Verdict.FAIL, Verdict.DIRTY})
 MAX_CELLS = 200
+MAX_FAILURES = 20
 
 
 def junit_xml(judgement: Judgement) -> str:
@@ -57,13 +59,12 @@ def _gate_case(judgement: Judgement) -> ElementTree.Element:
     case = ElementTree.Element(
         "testcase", {"classname": "stormgate.gate", "name": one_line(judgement.gate)}
     )
-    _outcome(
-        case,
-        judgement.verdict,
-        judgement.verdict.value,
-        headline(judgement),
-        printable(judgement.why),
-    )
+    failed = [f"failed   {failure_text(f)}" for f in judgement.failures[:MAX_FAILURES]]
+    if len(judgement.failures) > MAX_FAILURES:
+        failed.append(f"  … and in {len(judgement.failures) - MAX_FAILURES} more ways")
+    text = printable("\n".join([judgement.why, *failed]))
+    verdict = judgement.verdict
+    _outcome(case, verdict, verdict.value, headline(judgement), text)
     return case
 
 

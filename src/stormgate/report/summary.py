@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from stormgate.model import Finding, Judgement, Plan, Verdict
+from stormgate.model import Failure, Finding, Judgement, Plan, Verdict
 from stormgate.report.words import (
     MARKS,
     MEANING,
     amount,
     count,
+    failure_text,
     headline,
     next_steps,
     one_line,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 1 << 20
 MAX_WORDS = 600
 MAX_CELLS = 40
+MAX_FAILURES = 20
 
 
 def summary_md(judgement: Judgement, run: Run | None = None) -> str:
@@ -56,6 +58,8 @@ def _lines(judgement: Judgement, plan: Plan | None, folder: str, max_cells: int)
     yield from _table(judgement.objectives)
     yield ""
     yield from _reasons(judgement.objectives)
+    if verdict is not Verdict.PASS:
+        yield from _failures(judgement.failures, max_cells)
     if judgement.validity:
         good = sum(f.verdict is Verdict.PASS for f in judgement.validity)
         yield f"## Can the measurement be trusted? {good} of {len(judgement.validity)} rules hold"
@@ -103,6 +107,19 @@ def _reasons(findings: Sequence[Finding]) -> Iterable[str]:
         yield f"- **{_md(f.name)}**: {_md(f.why)}{source}{waived}"
     if telling:
         yield ""
+
+
+def _failures(failures: Sequence[Failure], max_cells: int) -> Iterable[str]:
+    if not failures:
+        return
+    most = MAX_FAILURES if max_cells else 5
+    yield "## Why requests failed"
+    yield ""
+    for failure in failures[:most]:
+        yield f"- {_md(failure_text(failure))}"
+    if len(failures) > most:
+        yield f"- … and in {len(failures) - most} more ways, in verdict.json"
+    yield ""
 
 
 def _cells(findings: Sequence[Finding], most: int) -> Iterable[str]:

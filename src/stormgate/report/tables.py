@@ -11,11 +11,12 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from stormgate.model import Cell, Finding, Judgement, Plan, Verdict
+from stormgate.model import Cell, Failure, Finding, Judgement, Plan, Verdict
 from stormgate.report.words import (
     MARKS,
     amount,
     count,
+    failure_text,
     headline,
     next_steps,
     one_line,
@@ -32,6 +33,7 @@ COLOURS = {
     Verdict.DIRTY: "bold red",
 }
 CELLS_SHOWN = 5
+FAILURES_SHOWN = 5
 
 
 class Style:
@@ -76,6 +78,9 @@ def judgement_parts(
         yield Text("  No objective was judged.", "dim"), False
     yield from ((line, False) for line in _reasons(judgement.objectives, style))
     if any(f.verdict is not Verdict.PASS for f in judgement.objectives):
+        yield Text(""), False
+    if judgement.failures and judgement.verdict is not Verdict.PASS:
+        yield from ((line, False) for line in _failures(judgement.failures, style))
         yield Text(""), False
     yield from ((line, False) for line in _validity(judgement.validity, style))
     yield Text(""), False
@@ -169,6 +174,20 @@ def _cells(cells: Sequence[Cell], unit: str, style: Style) -> RenderableType:
     if len(cells) > CELLS_SHOWN:
         grid.add_row(Text(f"and {len(cells) - CELLS_SHOWN} more cells", "dim"), "", "")
     return grid
+
+
+def _failures(failures: Sequence[Failure], style: Style) -> Iterator[RenderableType]:
+    """How requests failed, the ways that decide first."""
+    lines = [failure_text(f) for f in failures[:FAILURES_SHOWN]]
+    if rest := failures[FAILURES_SHOWN:]:
+        times = count(sum(f.count for f in rest))
+        lines.append(f"and in {len(rest)} more ways x {times}: report.html, verdict.json")
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for number, line in enumerate(lines):
+        grid.add_row(Text("Failed" if number == 0 else "", "dim"), Text(style.safe(line)))
+    yield Padding(grid, (0, 0, 0, 2), expand=False)
 
 
 def _validity(findings: Sequence[Finding], style: Style) -> Iterator[RenderableType]:

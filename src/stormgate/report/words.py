@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from stormgate.model import Cell, Finding, Judgement, Plan, Verdict
+from stormgate.model import Cell, Failure, Finding, Judgement, Plan, Verdict
 
 MARKS = {
     Verdict.PASS: "✔",
@@ -95,6 +95,31 @@ def verdict_word(finding: Finding | Cell) -> str:
         if isinstance(finding, Finding) and finding.waived
         else finding.verdict.value
     )
+
+
+def failure_text(failure: Failure) -> str:
+    """One way in which requests failed, in a line: `login 401 x 312, wanted 200-399
+    (http://edge/login), 3.0 to 95.2 s`.
+    """
+    how = f"{failure.status}" if failure.outcome == "bad_status" else failure.outcome
+    if failure.status and failure.outcome not in {"bad_status", "late"}:
+        how += f" {failure.status}"
+    wanted = f", wanted {failure.expected}" if failure.expected else ""
+    where = "; ".join(part for part in (failure.url, failure_servers(failure)) if part)
+    told = f"{failure.route} {how} x {count(failure.count)}{wanted}"
+    return one_line(f"{told}{f' ({where})' if where else ''}, {failure_times(failure)}")
+
+
+def failure_servers(failure: Failure) -> str:
+    """Who answered so: `served by eu-west x 300, us-east x 12`; empty where no answer said."""
+    named = ", ".join(f"{name} x {count(n)}" for name, n in failure.served_by.items())
+    return f"served by {named}" if named else ""
+
+
+def failure_times(failure: Failure) -> str:
+    """When: `at 3.0 s`, `3.0 to 95.2 s` of the run."""
+    first, last = f"{failure.first_s:.1f}", f"{failure.last_s:.1f}"
+    return f"at {first} s" if first == last else f"{first} to {last} s"
 
 
 def headline(judgement: Judgement) -> str:

@@ -16,6 +16,7 @@ from stormgate.load.engine.redirect import redirected
 from stormgate.load.engine.transport import Wire
 from stormgate.load.flow import Reply
 from stormgate.load.http.connection import READY, Connection, Stamp, expect_head
+from stormgate.load.record.failures import FirstFailures
 from stormgate.load.record.recorder import CODE, Recorder
 from stormgate.model import Outcome
 
@@ -52,6 +53,7 @@ class Exchange(Wire):
         self._epoch_ns = self._latest_ns = 0
         self.set_clock()
         self.stopping = False
+        self.failures = FirstFailures()
         self._next_request = 0
         self._record = recorder.rows.append
         self._pack = recorder.pack
@@ -181,6 +183,8 @@ class Exchange(Wire):
         reply = Reply(request, outcome, status, raw, intended, done)
         if request.check is not None and outcome is _OK and not _checked(request.check, reply):
             reply.outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
+        if reply.outcome is not _OK:
+            self.failures.note(task, reply)
         code = request.codes.get(task.stream.place)
         if code is None:
             code = self._series(task)
@@ -239,7 +243,10 @@ class Exchange(Wire):
                 *labels,
             )
         )
-        self._ended(task, Reply(request, outcome, 0, b"", task.intended_ns, now))
+        reply = Reply(request, outcome, 0, b"", task.intended_ns, now)
+        if outcome is not _NOT_SENT:
+            self.failures.note(task, reply)
+        self._ended(task, reply)
 
     def _ended(self, task: Task, reply: Reply) -> None:
         retry = task.request.retry

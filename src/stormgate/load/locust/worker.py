@@ -97,6 +97,7 @@ class Worker:
             observe=settings.observe,
             on_flow_error=self._on_flow_error,
         )
+        self.engine.failures.tell = self._on_failure
         # What is alive now stays alive: keeping it out of collections keeps their pauses out of the
         # send lag.
         gc.collect()
@@ -195,6 +196,9 @@ class Worker:
     def _on_flow_error(self, flow: str, text: str, over_failure: bool) -> None:
         logger.error("flow of %s raised (reported once per place):\n%s", flow, text)
         self._writer.event(FLOW_ERROR, flow=flow, traceback=text, over_failure=over_failure)
+
+    def _on_failure(self, fields: dict[str, Any]) -> None:
+        self._writer.event(Event.LOAD_FAILURE, **fields)
 
     # --- where requests go
 
