@@ -43,6 +43,7 @@ def command(
     from stormgate.documents import suite_root
     from stormgate.faults import lease, restore
     from stormgate.faults.errors import LeaseHeld
+    from stormgate.faults.state import HOW_TO_KEEP_STATE, require_writable
     from stormgate.net.references import unset_references
     from stormgate.report.console import RunScreen
     from stormgate.supervise.supervisor import Options, Supervisor
@@ -59,15 +60,21 @@ def command(
         _check_defect(lab_defect)
     root = suite_root(gate)
     held = None
-    if plan.target.provision is None:
+    try:
+        require_writable()
         # A lab of our own starts empty; a shared target may still carry the faults, or the run, of
         # somebody else.
-        for ledger in restore.open_ledgers(plan.target.name):
-            broken = ledger.lost or f"{', '.join(ledger.open)} of {ledger.folder}"
-            refuse(
-                f"target {plan.target.name!r} still carries faults: {broken}",
-                f"stormgate restore {ledger.folder}",
-            )
+        shared = plan.target.provision is None
+        ledgers = restore.open_ledgers(plan.target.name) if shared else []
+    except OSError as error:
+        refuse(f"what is broken could not be remembered: {error}", HOW_TO_KEEP_STATE)
+    for ledger in ledgers:
+        broken = ledger.lost or f"{', '.join(ledger.open)} of {ledger.folder}"
+        refuse(
+            f"target {plan.target.name!r} still carries faults: {broken}",
+            "stormgate restore" if ledger.lost else f"stormgate restore {ledger.folder}",
+        )
+    if shared:
         try:
             held = lease.acquire(plan.target.name, folder=reports or root / "reports")
         except LeaseHeld as error:

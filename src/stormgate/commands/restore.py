@@ -30,30 +30,24 @@ def restore_command(folder: Path | None, deadline_s: float, force: bool, forget:
     FOLDER is one run folder; without it, every run of this machine whose faults are not all undone.
     Exits 0 when everything is undone and seen to be, 6 (DIRTY) when something is not.
     """
-    from stormgate.evidence.write import TIMELINE, UNDO
-    from stormgate.faults import ledger
     from stormgate.faults.restore import OpenLedger, open_ledgers, restore
-    from stormgate.faults.state import state_dir
 
-    if folder is not None and not folder.is_dir():
-        raise click.UsageError(f"{folder}: no such run folder (they are below reports/)")
-    found = open_ledgers()
-    if folder is not None and not any(
-        (folder / name).exists() for name in (UNDO, TIMELINE, "plan.json")
-    ):
-        click.echo(
-            f"{folder}: no run was written here (no {UNDO}, {TIMELINE} or plan.json): whether "
-            "anything is still broken is not known",
-            err=True,
-        )
+    try:
+        found = open_ledgers()
+    except OSError as error:
+        click.echo(f"whether anything is still broken is not known: {error}", err=True)
         return Verdict.DIRTY.exit_code
     if folder is not None:
         known = [each for each in found if each.folder == folder.resolve()]
+        if not known and not folder.is_dir():
+            raise click.UsageError(f"{folder}: no such run folder (they are below reports/)")
+        if not known and not _is_run(folder):
+            return Verdict.DIRTY.exit_code
         found = known or [OpenLedger("", folder, ())]
     dirty = False
     for each in found:
-        if each.lost and forget:
-            ledger.unregister(each.target, each.folder)
+        if each.lost and forget and each.pointer is not None:
+            each.pointer.forget()
             click.echo(f"{each.target}: forgotten ({each.lost})")
         elif each.lost:
             dirty = True
@@ -64,8 +58,7 @@ def restore_command(folder: Path | None, deadline_s: float, force: bool, forget:
         elif each.owner is not None and not force:
             dirty = True
             click.echo(
-                f"{each.folder}: its run is alive (process {each.owner}); stop that, or use "
-                "--force",
+                f"{each.folder}: its run is alive ({each.owner}); stop that, or use --force",
                 err=True,
             )
         else:
@@ -77,8 +70,49 @@ def restore_command(folder: Path | None, deadline_s: float, force: bool, forget:
             dirty = dirty or not report.clean
             click.echo(f"{each.folder}: {'clean' if report.clean else 'DIRTY'}: {report.why}")
     if not found:
+        dirty = not _say_where_it_looked()
+    return Verdict.DIRTY.exit_code if dirty else 0
+
+
+def _is_run(folder: Path) -> bool:
+    from stormgate.evidence.write import TIMELINE, UNDO
+
+    marks = (UNDO, TIMELINE, "plan.json")
+    if any((folder / name).exists() for name in marks):
+        return True
+    click.echo(
+        f"{folder}: no run was written here (no {UNDO}, {TIMELINE} or plan.json): whether "
+        "anything is still broken is not known",
+        err=True,
+    )
+    return False
+
+
+def _say_where_it_looked() -> bool:
+    """False when nothing can be known: no run was ever recorded where this process looks."""
+    from stormgate.faults.pointers import pointers
+    from stormgate.faults.state import elsewhere, state_path
+
+    here = state_path()
+    known = here.is_dir()
+    if known:
         click.echo(
             "nothing to restore: no run of this user on this machine has left a fault open "
-            f"(looked in {state_dir() / 'open'})"
+            f"(looked in {here / 'open'})"
         )
-    return Verdict.DIRTY.exit_code if dirty else 0
+    else:
+        click.echo(
+            f"{here}: no run was ever recorded there, so whether anything is still broken is not "
+            "known. Was the run another user's, or under another XDG_STATE_HOME or HOME?",
+            err=True,
+        )
+    for other in elsewhere():
+        try:
+            count = len(pointers(state=other))
+        except OSError:
+            count = -1
+        if count:
+            told = f"{count} runs are" if count > 0 else "perhaps runs are"
+            again = f"XDG_STATE_HOME={other.parent} stormgate restore"
+            click.echo(f"{told} recorded in {other}, which was not looked at: {again}", err=True)
+    return known

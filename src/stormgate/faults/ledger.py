@@ -9,10 +9,8 @@
   applied   {id}: the backend says it is done
   undone    {id, saw}: taken back, and seen to be
   void      {id, why}: nothing is left to undo (the target itself is gone)
-An entry is open from its intent to its undone or void. Beside it, in this machine's state folder, a
-pointer per run with
-open entries, so that `stormgate restore` and the next gate find them after everything here was
-killed.
+An entry is open from its intent to its undone or void. A pointer to each run with open entries lies
+in this machine's state folder (stormgate.faults.pointers).
 """
 
 from __future__ import annotations
@@ -28,10 +26,9 @@ from typing import Any
 
 from stormgate.evidence.read import read_ndjson, read_regular
 from stormgate.evidence.write import UNDO
-from stormgate.faults.state import boot_id, slug, state_dir
+from stormgate.faults import pointers
 from stormgate.model import Component, Target, from_json, to_json
-from stormgate.system.files import read_json, sync_folder, write_durably
-from stormgate.system.processes import alive, pid_start_ticks
+from stormgate.system.files import sync_folder
 
 SCHEMA = "stormgate.undo/1"
 
@@ -56,17 +53,6 @@ class Entry:
     record: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """A run of this machine that broke something. `owner` is the process that did, while it
-    lives.
-    """
-
-    target: str
-    folder: Path
-    owner: int | None
-
-
 class Ledger:
     """Writes one run's ledger. Safe from several threads; other processes may append to the same
     file.
@@ -82,7 +68,9 @@ class Ledger:
         """Durable before this returns; only then may anything be broken. Raises OSError: then
         nothing may.
         """
-        register(self.target.name, self.folder)
+        # In this order, each durable before the next: whatever is killed or deleted when, either a
+        # ledger says what was broken, or the pointer says that a ledger is missing.
+        pointers.register(self.target.name, self.folder)
         rows: list[Mapping[str, Any]] = []
         if not self._path.exists():
             rows.append({"step": "target", "schema": SCHEMA, "target": to_json(self.target)})
@@ -91,6 +79,7 @@ class Ledger:
             for entry in entries
         ]
         self._append(rows)
+        pointers.register(self.target.name, self.folder, [entry.id for entry in entries])
 
     def applied(self, entries: Iterable[Entry]) -> None:
         self._append([{"step": "applied", "id": entry.id, "utc": _utc()} for entry in entries])
@@ -106,7 +95,7 @@ class Ledger:
     def close_if_empty(self) -> None:
         """Forget the pointer when nothing is open any more."""
         if not open_entries(self.folder):
-            unregister(self.target.name, self.folder)
+            pointers.unregister(self.target.name, self.folder)
 
     def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
@@ -165,8 +154,8 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     rows, _ = read_ndjson(path)
-    intended = {row.get("id") for row in rows if row.get("step") == "intent"}
-    lost = [row.get("id") for row in rows if row.get("step") == "applied"]
+    intended = _intended(rows)
+    lost = [str(row.get("id")) for row in rows if row.get("step") == "applied"]
     lost = [name for name in lost if name not in intended]
     if lost:
         raise ValueError(
@@ -175,12 +164,28 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _intended(rows: Iterable[Mapping[str, Any]]) -> set[str]:
+    return {str(row.get("id")) for row in rows if row.get("step") == "intent"}
+
+
+def intended_in(folder: Path) -> set[str]:
+    """The ids of all that this run ever meant to break. Raises ValueError."""
+    return _intended(_rows(folder))
+
+
 def open_entries(folder: Path) -> list[Entry]:
     """What is still broken by the run in this folder, oldest first. Raises ValueError when the
-    ledger makes no sense.
+    ledger makes no sense, or lacks what this machine knows to have been meant.
     """
     try:
-        return fold(_rows(folder))
+        rows = _rows(folder)
+        lost = pointers.intended(folder) - _intended(rows)
+        if lost:
+            raise ValueError(
+                f"{folder / UNDO}: the rows of {len(lost)} faults that this run was about to "
+                f"inject are lost ({', '.join(sorted(lost)[:3])})"
+            )
+        return fold(rows)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / UNDO}: not an undo ledger ({error})") from error
 
@@ -197,50 +202,6 @@ def ledger_target(folder: Path) -> Target | None:
         if row.get("step") == "target":
             return from_json(Target, row["target"])
     return None
-
-
-def register(target_name: str, folder: Path) -> None:
-    """Remember on this machine that this process is about to break this target for this run."""
-    owner = {"pid": os.getpid(), "start_ticks": pid_start_ticks(os.getpid()), "boot": boot_id()}
-    write_durably(
-        _pointer(target_name, folder),
-        {"target": target_name, "folder": str(folder), "utc": _utc(), **owner},
-    )
-
-
-def unregister(target_name: str, folder: Path) -> None:
-    path = _pointer(target_name, folder)
-    if path.exists():
-        path.unlink(missing_ok=True)
-        sync_folder(path.parent)
-
-
-def pointers() -> list[Pointer]:
-    """Every run that had open entries when last seen."""
-    found = []
-    for path in sorted((state_dir() / "open").glob("*/*.json")):
-        data = read_json(path)
-        if (
-            data is not None
-            and isinstance(data.get("target"), str)
-            and isinstance(data.get("folder"), str)
-        ):
-            same_boot = data.get("boot") == boot_id()
-            pid, ticks = data.get("pid"), data.get("start_ticks")
-            owner = (
-                pid
-                if same_boot
-                and isinstance(pid, int)
-                and isinstance(ticks, int)
-                and alive(pid, ticks)
-                else None
-            )
-            found.append(Pointer(data["target"], Path(data["folder"]), owner))
-    return found
-
-
-def _pointer(target_name: str, folder: Path) -> Path:
-    return state_dir() / "open" / slug(target_name) / f"{slug(str(folder.resolve()))}.json"
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:

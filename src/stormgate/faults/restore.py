@@ -5,15 +5,19 @@ whether the target is whole.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from stormgate.evidence.write import UNDO
+from stormgate.evidence.read import read_ndjson
+from stormgate.evidence.write import TIMELINE, UNDO
 from stormgate.faults.context import Context, make_context
 from stormgate.faults.errors import ChaosError, UndoFailed
-from stormgate.faults.ledger import ledger_target, open_entries, pointers, unregister
+from stormgate.faults.ledger import intended_in, ledger_target, open_entries
+from stormgate.faults.pointers import Pointer, forget_moved, pointers, unregister
 from stormgate.faults.provisioned import WHY, is_gone, is_gone_soon
+from stormgate.faults.state import Fate
 from stormgate.faults.undo import undo_all, void_entries
+from stormgate.model import Event
 from stormgate.net.status import wait_whole
 
 
@@ -50,15 +54,16 @@ class RestoreReport:
 class OpenLedger:
     """A run on this machine whose faults are not all undone.
 
-    `lost`: its ledger is gone or unreadable, and why. `owner`: the process that broke them, while
-    it lives and may yet undo them.
+    `lost`: its ledger is gone or unreadable, and why. `owner`: the process that broke them, unless
+    it is known to be dead; it may yet undo them. `pointer`: what this machine remembers of it.
     """
 
     target: str
     folder: Path
     open: tuple[str, ...]
     lost: str = ""
-    owner: int | None = None
+    owner: str | None = None
+    pointer: Pointer | None = None
 
 
 def restore(
@@ -71,100 +76,100 @@ def restore(
     clean at once.
     """
     end = time.monotonic() + deadline_s
+    report = RestoreReport(folder=folder)
     try:
-        entries, target = open_entries(folder), ledger_target(folder)
+        entries, target, intended = open_entries(folder), ledger_target(folder), intended_in(folder)
     except (OSError, ValueError) as error:
-        return RestoreReport(
-            folder=folder,
+        return replace(
+            report,
             failed=(f"{folder / UNDO} cannot be read: {error}",),
             why="the ledger cannot be read",
+        )
+    if lost := _lost_faults(folder, intended):
+        return replace(
+            report,
+            failed=(f"{TIMELINE} names faults that {UNDO} does not know: {', '.join(lost)}",),
+            why="the ledger is incomplete",
         )
     if not entries or target is None:
         if target is not None:
             unregister(target.name, folder)
-        return RestoreReport(
-            folder=folder, target=target.name if target else "", why="nothing was open"
-        )
+            forget_moved(intended)
+            report = replace(report, target=target.name)
+        told = f"{len(intended)} in {UNDO}, all closed" if intended else f"no fault in {UNDO}"
+        return replace(report, why=f"nothing was open ({told})")
+    report = replace(report, target=target.name)
     try:
         context = make_context(target, folder, fault=entries[-1].fault, seed=0)
     except (ChaosError, OSError) as error:
-        return RestoreReport(
-            folder=folder,
-            target=target.name,
-            failed=(str(error),),
-            why="the ledger cannot be replayed",
-        )
+        return replace(report, failed=(str(error),), why="the ledger cannot be replayed")
     try:
         if is_gone_soon(target):
             void_entries(context, entries)
-            return RestoreReport(folder=folder, target=target.name, void=True, why=WHY)
+            return replace(report, void=True, why=WHY)
         undone = undo_all(context, deadline_s=max(end - time.monotonic(), 1.0))
     except UndoFailed as error:
-        return RestoreReport(
-            folder=folder, target=target.name, failed=tuple(str(error).split("; ")), why=str(error)
-        )
-    return _report_whole(
-        context, undone, whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
-    )
+        return replace(report, failed=tuple(str(error).split("; ")), why=str(error))
+    forget_moved(intended)
+    left_s = whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
+    return _report_whole(context, replace(report, undone=tuple(undone)), left_s)
 
 
 def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
-    """Every run on this machine with open entries (for this target). A pointer whose run is all
-    undone is forgotten.
+    """Every run on this machine with open entries (for this target), and every one of which nobody
+    can tell. A pointer whose run is all undone is forgotten. Raises OSError when the state folder
+    cannot be looked into.
     """
     found = []
-    for pointer in pointers():
+    for pointer in pointers(target_name):
+        if pointer.problem:
+            told = f"{pointer.path}: {pointer.problem}"
+            found.append(
+                OpenLedger(pointer.path.parent.name, pointer.path, (), lost=told, pointer=pointer)
+            )
+            continue
         name, folder = pointer.target, pointer.folder
-        if target_name is not None and name != target_name:
-            continue
-        if not (folder / UNDO).exists():
-            # registered, and then killed before the first intent (or not there yet): nothing was
-            # broken
-            if folder.is_dir():
-                if pointer.owner is None:
-                    unregister(name, folder)
-            else:
-                found.append(
-                    OpenLedger(
-                        name,
-                        folder,
-                        (),
-                        lost=f"the run folder {folder} is gone, and with it what it had broken",
-                    )
-                )
-            continue
+        owner = str(pointer.owner) if pointer.fate is not Fate.DEAD else None
         try:
             entries = open_entries(folder)
-        except ValueError as error:
-            found.append(OpenLedger(name, folder, (), lost=str(error)))
+        except (OSError, ValueError) as error:
+            gone = f"the run folder {folder} is gone, and with it what it had broken"
+            why = str(error) if folder.is_dir() else gone
+            found.append(OpenLedger(name, folder, (), lost=why, owner=owner, pointer=pointer))
             continue
         if entries:
             broken = tuple(f"{entry.part.name} ({entry.mode})" for entry in entries)
-            found.append(OpenLedger(name, folder, broken, owner=pointer.owner))
-        elif pointer.owner is None:
-            unregister(name, folder)
+            found.append(OpenLedger(name, folder, broken, owner=owner, pointer=pointer))
+        elif owner is None:
+            pointer.forget()
     return found
 
 
-def _report_whole(context: Context, undone: list[str], deadline_s: float) -> RestoreReport:
+def _lost_faults(folder: Path, intended: set[str]) -> list[str]:
+    """The faults that the timeline saw requested, and never cleared, while the ledger holds
+    nothing at all.
+    """
+    if intended:
+        return []
+    rows, _ = read_ndjson(folder / TIMELINE)
+    cleared = {row.get("id") for row in rows if row.get("event") == Event.FAULT_CLEARED}
+    return [
+        f"{row.get('component')} ({row.get('mode')})"
+        for row in rows
+        if row.get("event") == Event.FAULT_REQUESTED and row.get("id") not in cleared
+    ]
+
+
+def _report_whole(context: Context, report: RestoreReport, deadline_s: float) -> RestoreReport:
     target = context.target
     if target.status_url is None:
-        return RestoreReport(
-            folder=context.folder,
-            target=target.name,
-            undone=tuple(undone),
-            why="the target has no status_url",
-        )
+        return replace(report, why="the target has no status_url")
     status = wait_whole(target, deadline_s)
     if not status.reached and is_gone(target):  # it died while we were at it
-        return RestoreReport(
-            folder=context.folder, target=target.name, undone=tuple(undone), void=True, why=WHY
-        )
+        return replace(report, void=True, why=WHY)
     why = (
         "the target is whole"
         if status.whole
         else f"everything was undone, yet the target is not whole: {status.why}"
     )
-    return RestoreReport(
-        folder=context.folder, target=target.name, undone=tuple(undone), whole=status.whole, why=why
-    )
+    return replace(report, whole=status.whole, why=why)

@@ -2,19 +2,24 @@
 outside the run folder.
 """
 
+import contextlib
 import itertools
 import json
 import os
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from stormgate.commands.restore import restore_command
 from stormgate.faults import ledger as ledgers
+from stormgate.faults import pointers as pointing
 from stormgate.faults.ledger import Entry, Ledger, fold, open_entries
+from stormgate.faults.pointers import pointers
 from stormgate.faults.restore import open_ledgers, restore
-from stormgate.faults.state import slug, state_dir
+from stormgate.faults.state import require_writable, slug, state_dir
 from stormgate.model import Component, Target
 
 TARGET = Target(name="t", components=(Component(name="x", kind="cache", backend="process"),))
@@ -140,6 +145,10 @@ def test_a_ledger_cut_anywhere_never_forgets_what_it_had_closed_nor_reopens(tmp_
     moments.append([])
     data = (folder / "undo.ndjson").read_bytes()
     (folder / "undo.ndjson").write_bytes(data[: cut % (len(data) + 1)])
+    # While this machine knows what was meant, a cut that lost an intent is told from a whole one.
+    with contextlib.suppress(ValueError):
+        assert [each.id for each in open_entries(folder)] in moments[2:]
+    pointing.unregister("t", folder)
     assert [each.id for each in open_entries(folder)] in moments
 
 
@@ -162,19 +171,20 @@ def test_open_ledgers_are_found_by_target_and_forgotten_when_closed(tmp_path):
     assert [(found.target, found.folder) for found in open_ledgers("t")] == [("t", book.folder)]
     assert open_ledgers("another") == []
     assert open_ledgers()[0].open == ("x (crash)",)
-    assert open_ledgers()[0].owner == os.getpid()
+    assert f"process {os.getpid()} on" in open_ledgers()[0].owner
     book.undone(entry("1"), "seen")
     assert open_ledgers() == []
-    assert len(ledgers.pointers()) == 1, "while its owner lives it may break something again"
+    assert len(pointers()) == 1, "while its owner lives it may break something again"
     orphan(tmp_path)
     assert open_ledgers() == []
-    assert ledgers.pointers() == []
+    assert pointers() == []
 
 
 def orphan(tmp_path):
     """As if the process that wrote the pointers had died."""
     for path in (tmp_path / "xdg").rglob("open/*/*.json"):
-        path.write_text(json.dumps({**json.loads(path.read_text()), "start_ticks": 1}))
+        data = json.loads(path.read_text())
+        path.write_text(json.dumps({**data, "owner": {**data["owner"], "start_ticks": 1}}))
 
 
 def test_a_run_folder_that_was_deleted_with_faults_open_is_lost_not_clean(tmp_path):
@@ -191,10 +201,10 @@ def test_a_run_folder_that_was_deleted_with_faults_open_is_lost_not_clean(tmp_pa
 def test_killed_between_pointer_and_first_intent_is_nothing(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
-    ledgers.register("t", folder)
+    pointing.register("t", folder)
     orphan(tmp_path)
     assert open_ledgers("t") == []
-    assert ledgers.pointers() == []
+    assert pointers() == []
 
 
 @given(names=st.lists(st.text(min_size=1, max_size=20), unique=True, max_size=8))
@@ -204,13 +214,29 @@ def test_slugs_are_safe_file_names_and_distinct(names):
     assert all("/" not in each and each not in {".", ".."} and each.isascii() for each in slugs)
 
 
-def test_state_folder_falls_back(tmp_path):
+def test_the_state_folder_is_told_by_the_environment_alone_and_never_falls_back(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    env = {"XDG_STATE_HOME": str(blocked), "HOME": str(tmp_path / "home")}
-    assert state_dir(env) == tmp_path / "home" / ".local" / "state" / "stormgate"
-    env = {"XDG_STATE_HOME": "relative", "HOME": str(blocked)}
-    assert state_dir(env).name == f"stormgate-{os.getuid()}"
+    home = tmp_path / "home"
+    with pytest.raises(OSError, match="file"):
+        state_dir({"XDG_STATE_HOME": str(blocked), "HOME": str(home)})
+    with pytest.raises(OSError, match="file"):
+        state_dir({"XDG_STATE_HOME": "relative", "HOME": str(blocked)})
+    assert state_dir({"XDG_STATE_HOME": "relative", "HOME": str(home)}) == (
+        home / ".local" / "state" / "stormgate"
+    )
+
+
+def test_state_that_cannot_be_written_is_found_by_writing(monkeypatch):
+    require_writable()
+    assert list(state_dir().iterdir()) == []
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        require_writable()
 
 
 def test_rows_are_plain_json_lines(tmp_path):
@@ -238,3 +264,104 @@ def test_a_ledger_that_cannot_be_read_is_not_an_empty_one(tmp_path, spoil):
 def test_a_torn_intent_broke_nothing(tmp_path):
     (tmp_path / "undo.ndjson").write_text('{"step":"inte')
     assert open_entries(tmp_path) == []
+
+
+# -- "I found nothing" is not "there is nothing"
+
+
+def restoring(*arguments):
+    done = CliRunner().invoke(restore_command, list(arguments), standalone_mode=False)
+    assert done.exception is None, done.exception
+    return done.return_value, done.output
+
+
+@pytest.mark.parametrize("spoil", ["ledger", "row", "all but the target"])
+def test_a_ledger_that_lost_an_intent_is_dirty_and_its_pointer_is_kept(tmp_path, spoil):
+    book = ledger(tmp_path)
+    book.intend([entry("1")])
+    book.intend([entry("2")])
+    book.undone(entry("1"), "seen")
+    path = book.folder / "undo.ndjson"
+    lines = path.read_text().splitlines(keepends=True)
+    if spoil == "ledger":
+        path.unlink()
+    else:
+        path.write_text("".join(lines[:1] if spoil == "all but the target" else lines[:2]))
+    orphan(tmp_path)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="lost"):
+            open_entries(book.folder)
+        assert "lost" in open_ledgers("t")[0].lost
+        code, said = restoring()
+        assert (code, "lost" in said) == (6, True)
+        code, said = restoring(str(book.folder))
+        assert (code, "lost" in said) == (6, True)
+    assert restoring("--forget")[0] == 0
+    assert restoring()[0] == 0
+
+
+def test_a_ledger_deleted_while_the_run_goes_on_is_no_success(tmp_path):
+    book = ledger(tmp_path)
+    book.intend([entry("1")])
+    (book.folder / "undo.ndjson").unlink()
+    with pytest.raises(ValueError, match="lost"):
+        book.close_if_empty()
+    assert len(pointers()) == 1
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"target": "t", "folder": "/", "owner": {}}'])
+def test_a_pointer_that_cannot_be_read_is_named_and_dirty(tmp_path, text):
+    book = ledger(tmp_path)
+    book.intend([entry("1")])
+    [pointer] = pointers()
+    pointer.path.write_text(text)
+    assert [each.lost for each in open_ledgers("t")] != []
+    assert open_ledgers("another") == []
+    code, said = restoring()
+    assert code == 6
+    assert str(pointer.path) in said
+    with pytest.raises(OSError, match="must not be written over"):
+        book.intend([entry("2")])
+
+
+def test_a_timeline_with_faults_and_no_ledger_is_dirty(tmp_path):
+    row = {"at_ns": 1, "event": "fault.requested", "component": "a/edge", "mode": "crash"}
+    (tmp_path / "timeline.ndjson").write_text(json.dumps({**row, "id": "x"}) + "\n")
+    code, said = restoring(str(tmp_path))
+    assert (code, "a/edge (crash)" in said) == (6, True)
+
+
+def test_nothing_recorded_is_not_known_to_be_nothing(tmp_path, monkeypatch):
+    code, said = restoring()
+    assert code == 6
+    assert str(tmp_path / "xdg" / "stormgate") in said
+    book = ledger(tmp_path)
+    book.intend([entry("1")])
+    other = tmp_path / "other"
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(other))
+    code, said = restoring()
+    assert (code, str(other) in said) == (6, True)
+
+
+def test_a_run_recorded_under_the_usual_folder_is_mentioned_from_another(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_STATE_HOME")
+    ledger(tmp_path).intend([entry("1")])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    code, said = restoring()
+    usual = tmp_path / "home/.local/state"
+    assert code == 6
+    assert f"1 runs are recorded in {usual}/stormgate" in said
+    assert f"XDG_STATE_HOME={usual} stormgate restore" in said
+
+
+def test_a_renamed_run_folder_is_restored_where_it_is_and_its_pointer_goes(tmp_path):
+    book = ledger(tmp_path)
+    book.intend([entry("1")])
+    book.undone(entry("1"), "seen")
+    orphan(tmp_path)
+    book.folder.rename(tmp_path / "elsewhere")
+    assert "gone" in open_ledgers("t")[0].lost
+    assert restoring(str(tmp_path / "elsewhere"))[0] == 0
+    assert pointers() == []
