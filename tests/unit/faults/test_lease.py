@@ -125,7 +125,10 @@ def test_an_owner_in_another_pid_namespace_keeps_it_however_long_it_says_nothing
         with pytest.raises(LeaseHeld, match="in use"):
             acquire("t")
         end(owner)
-        assert holder("t") is None, "its lock ended with it"
+        deadline = time.monotonic() + 20  # its namespace ends a moment after the process we killed
+        while holder("t") is not None:
+            assert time.monotonic() < deadline, "its lock did not end with it"
+            time.sleep(0.01)
     finally:
         end(owner)
 
