@@ -17,11 +17,12 @@ from pathlib import Path
 import pytest
 
 from stormgate.documents import load_target
-from stormgate.lab.design.layout import Layout, plan
+from stormgate.lab.design.layout import Layout
+from stormgate.lab.design.plan import plan
 from stormgate.lab.design.settings import Settings
 from stormgate.lab.errors import LabError, PortTakenError
 from stormgate.lab.native import postgres, template
-from stormgate.lab.runtime import folders as places
+from stormgate.lab.runtime import folders
 from stormgate.lab.runtime.boot import Lab
 from stormgate.lab.runtime.launch import daemon_argv, launch, prepare
 from stormgate.model import Target
@@ -44,7 +45,7 @@ def layout(target: Target) -> Layout:
 
 @pytest.fixture
 def work() -> Iterator[Path]:
-    path = places.make_work_dir(os.environ)
+    path = folders.make_work_dir(os.environ)
     yield path
     shutil.rmtree(path)
 
@@ -77,8 +78,8 @@ def test_a_taken_port_is_told_apart_and_leaves_nothing(
 def test_a_server_that_dies_as_it_starts_gives_its_last_line(
     layout: Layout, work: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = places.find_binaries(work)
-    monkeypatch.setattr(places, "find_binaries", lambda _: replace(found, valkey=Path("/bin/cat")))
+    found = folders.find_binaries(work)
+    monkeypatch.setattr(folders, "find_binaries", lambda _: replace(found, valkey=Path("/bin/cat")))
     lab = Lab(layout, Settings(), work, state_folder(tmp_path), os.environ)
     with pytest.raises(LabError, match=r"/cache ended with 1 as it started: .*--help") as raised:
         lab.up(lambda _: None)
@@ -88,16 +89,16 @@ def test_a_server_that_dies_as_it_starts_gives_its_last_line(
 
 
 def test_no_room_is_said_with_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places, "WORK_BYTES", 1 << 60)
+    monkeypatch.setattr(folders, "WORK_BYTES", 1 << 60)
     with pytest.raises(
         LabError, match=r"no room for the lab's databases: /dev/shm has \d+ MiB free"
     ):
-        places.make_work_dir(os.environ)
+        folders.make_work_dir(os.environ)
 
 
 def test_a_broken_template_is_made_again(layout: Layout, work: Path, tmp_path: Path) -> None:
     env = {"XDG_CACHE_HOME": str(tmp_path)}
-    binaries = places.find_binaries(work)
+    binaries = folders.find_binaries(work)
     made = template.ensure(layout, binaries, work, env)
     home = made["eu"].parent
     assert home == tmp_path / "stormgate" / "lab" / home.name
@@ -116,8 +117,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(
     blocked = tmp_path / "file"
     blocked.write_text("")
     for env in ({}, {"HOME": ""}, {"HOME": str(blocked)}, {"XDG_CACHE_HOME": "relative"}):
-        assert places.cache_dir(env) is None
-    made = template.ensure(layout, places.find_binaries(work), work, {})
+        assert folders.cache_dir(env) is None
+    made = template.ensure(layout, folders.find_binaries(work), work, {})
     assert all(
         path.is_relative_to(work) and (path / "PG_VERSION").exists() for path in made.values()
     )
@@ -126,8 +127,8 @@ def test_a_cache_that_cannot_be_written_is_done_without(
 def test_staged_servers_run_for_who_cannot_reach_the_installed_ones(
     layout: Layout, work: Path
 ) -> None:
-    found = places.find_binaries(work)
-    staged = places._stage(found.postgres, found.valkey, work / "servers", found.user or "")
+    found = folders.find_binaries(work)
+    staged = folders._stage(found.postgres, found.valkey, work / "servers", found.user or "")
     staged = replace(staged, user=found.user)
     postgres.run_tool([staged.tool("pg_rewind"), "--version"], staged.user)
     postgres.run_tool([staged.valkey, "--version"], staged.user)
@@ -172,7 +173,7 @@ def test_what_an_abandoned_lab_left_is_swept(tmp_path: Path) -> None:
     )
     strange = tmp_path / "stormgate-lab-strange"
     strange.mkdir()
-    assert old in places.sweep_abandoned({"TMPDIR": str(tmp_path)})
+    assert old in folders.sweep_abandoned({"TMPDIR": str(tmp_path)})
     assert (old.exists(), living.exists(), strange.exists()) == (False, True, True)
 
 

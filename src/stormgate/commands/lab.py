@@ -63,12 +63,12 @@ def up(defect: str | None, foreground: bool, target_path: Path, state: Path | No
     """Start the lab and return when it is whole. `stormgate lab down` ends it."""
     from stormgate.documents import load_target
     from stormgate.documents.problems import DocumentErrors
-    from stormgate.lab.defects import settings_with
+    from stormgate.lab.defects import planted
     from stormgate.lab.errors import LabError
 
     state = (state or default_state(os.environ)).resolve()
     try:
-        settings_with(defect)
+        planted(defect)
         target = load_target(target_path)
     except (LabError, DocumentErrors) as error:
         raise click.UsageError(str(error)) from None

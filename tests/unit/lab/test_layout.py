@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from stormgate.documents import load_target
-from stormgate.lab.defects import defects, settings_with
-from stormgate.lab.design.layout import Layout, plan
+from stormgate.lab.defects import defects, planted, programs
+from stormgate.lab.design import resolve
+from stormgate.lab.design.layout import Layout
+from stormgate.lab.design.plan import plan
 from stormgate.lab.design.settings import Settings
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.errors import LabError
@@ -21,6 +23,7 @@ from stormgate.lab.services import schema
 from stormgate.model import Target, from_json, to_json
 
 LAB = Path(__file__).parents[3] / "targets" / "lab.yaml"
+LAB_SOURCE = Path(defects.__code__.co_filename).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +37,7 @@ def layout(target: Target) -> Layout:
 
 
 def wire(layout: Layout, settings: Settings | None = None) -> Wiring:
-    names = [*layout.components(), *(link.name for link in layout.links)]
+    names = [part.name for part in layout.parts] + [link.name for link in layout.links]
     numbers = {name: 20_000 + index for index, name in enumerate(names)}
     return Wiring(layout, numbers, settings or Settings(), Path("/work"), Path("/state"), "secret")
 
@@ -72,7 +75,7 @@ def test_far_users_are_under_a_tenth(target: Target) -> None:
 
 
 def test_a_region_has_its_processes_and_every_link_that_touches_it(layout: Layout) -> None:
-    resolved = wire(layout).target("http://127.0.0.1:1", None)
+    resolved = resolve.resolved(wire(layout), "http://127.0.0.1:1", None)
     parts = set(resolved.component("eu-west").parts)
     assert {"eu-west/edge", "eu-west/service", "eu-west/cache", "eu-west/db-eu"} <= parts
     links = {c.name for c in resolved.components if c.kind == "link"}
@@ -83,7 +86,7 @@ def test_a_region_has_its_processes_and_every_link_that_touches_it(layout: Layou
 
 
 def test_the_resolved_target_survives_json(layout: Layout) -> None:
-    resolved = wire(layout).target("http://127.0.0.1:1", "slow-failover")
+    resolved = resolve.resolved(wire(layout), "http://127.0.0.1:1", "slow-failover")
     assert from_json(Target, to_json(resolved)) == resolved
     assert resolved.attributes["lab_defect"] == "slow-failover"
     for population in resolved.populations:
@@ -93,9 +96,10 @@ def test_the_resolved_target_survives_json(layout: Layout) -> None:
 
 def test_rows_are_cached_on_their_own_continent_only(layout: Layout) -> None:
     wiring = wire(layout)
-    assert wiring.config("us-east/edge")["local_shards"] == ["us"]
+    assert resolve.config(wiring, "us-east/edge")["local_shards"] == ["us"]
     cacheable = {
-        shard["name"]: shard["cacheable"] for shard in wiring.config("eu-central/service")["shards"]
+        shard["name"]: shard["cacheable"]
+        for shard in resolve.config(wiring, "eu-central/service")["shards"]
     }
     assert cacheable == {"us": False, "eu": True}
 
@@ -129,15 +133,38 @@ def test_a_wrong_lab_is_told_why(target: Target, lab: Any, said: str) -> None:
         plan(replace(target, provision=None if lab is None else {"lab": lab}))
 
 
-def test_every_defect_changes_the_settings() -> None:
+def test_every_defect_changes_something_and_the_healthy_lab_nothing(layout: Layout) -> None:
     assert "slow-failover" in defects()
+    healthy = programs(None)
     for name, defect in defects().items():
-        assert settings_with(name) != Settings(), name
+        changed = (
+            defect.settings(Settings()) != Settings()
+            or defect.layout(layout) != layout
+            or programs(name) != healthy
+        )
+        assert changed, name
         assert "\n" not in defect.summary
     with pytest.raises(LabError, match="slow-failover"):
-        settings_with("no-such")
-    changed = settings_with("slow-failover")
-    assert Settings.from_json(changed.to_json()) == changed
+        planted("no-such")
+    slow = planted("slow-failover").settings(Settings())
+    assert Settings.from_json(slow.to_json()) == slow
+    assert planted(None).settings(Settings()) == Settings()
+    assert planted(None).layout(layout) is layout
+
+
+def test_healthy_programs_know_nothing_of_defects() -> None:
+    for path in (LAB_SOURCE / "services").glob("*.py"):
+        assert "defect" not in path.read_text(), path
+    assert set(programs(None)) == {"edge", "service", "steward"}
+
+
+def test_replication_that_lags_does_so_on_the_way_back_alone(layout: Layout) -> None:
+    late = planted("async-replication").layout(layout)
+    databases = {part.name for part in layout.parts if part.kind == "database"}
+    for before, after in zip(layout.links, late.links, strict=True):
+        replicates = {before.source, before.destination} <= databases
+        there_ms, back_ms = before.halves_ms
+        assert after.halves_ms == (there_ms, back_ms + (2000 if replicates else 0))
 
 
 def test_ports_are_free_different_and_not_ephemeral() -> None:

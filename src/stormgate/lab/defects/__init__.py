@@ -1,47 +1,82 @@
-"""Known faults of design that can be planted in the lab: one per file, each a change to the
-settings.
+"""Known faults of design that can be planted in the lab, one per file. Healthy code knows none of
+them.
 
-A file defines `SUMMARY` (one line) and `apply(settings) -> settings`; its name with dashes is the
-defect's name.
+A file defines `SUMMARY` (one line), its name with dashes is the defect's name, and it does one or
+more of three things, by what it defines:
+
+- `settings(settings) -> settings`: other time limits and sizes;
+- `layout(layout) -> layout`: other links or processes;
+- `PROGRAMS = {kind: start}`: another program in a role, usually the healthy one with a method of
+  its class replaced (`start(config)` as in services/serving.py).
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
+from stormgate.lab.design.layout import Layout
 from stormgate.lab.design.settings import Settings
 from stormgate.lab.errors import LabError
+from stormgate.lab.kinds import kinds
+from stormgate.lab.services.serving import Start
+
+_DOES = ("settings", "layout", "PROGRAMS")
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
-    """One known fault of design."""
+    """One known fault of design; what it leaves alone stays as it is."""
 
     name: str
     summary: str
-    apply: Callable[[Settings], Settings]
+    settings: Callable[[Settings], Settings] = _same
+    layout: Callable[[Layout], Layout] = _same
+    programs: Mapping[str, Start] = field(default_factory=dict)
+
+
+def names() -> list[str]:
+    """The defects there are."""
+    return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__))
+
+
+def planted(name: str | None) -> Defect:
+    """The named defect, or one that changes nothing. Raises LabError for an unknown name."""
+    if name is None:
+        return Defect("none", "the healthy lab")
+    if name not in names():
+        raise LabError(f"no lab defect {name!r}; there are: {', '.join(names())}")
+    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    done = {what.lower(): getattr(module, what) for what in _DOES if hasattr(module, what)}
+    if not done:
+        raise LabError(f"lab defect {name!r} changes nothing: it needs one of {', '.join(_DOES)}")
+    return Defect(name, module.SUMMARY, **done)
 
 
 def defects() -> dict[str, Defect]:
     """All defects by name, sorted."""
-    found = {}
-    for info in sorted(pkgutil.iter_modules(__path__), key=lambda info: info.name):
-        module = importlib.import_module(f"{__name__}.{info.name}")
-        name = info.name.replace("_", "-")
-        found[name] = Defect(name, module.SUMMARY, module.apply)
-    return found
+    return {name: planted(name) for name in names()}
 
 
-def settings_with(defect: str | None) -> Settings:
-    """The healthy settings, or those with the named defect planted. Raises LabError for an unknown
-    name.
+def programs(defect: str | None) -> dict[str, Start]:
+    """Every kind's program, those of the named defect in the place of the healthy ones. Raises
+    LabError for an unknown name, or a program in a role that the lab does not have.
     """
-    if defect is None:
-        return Settings()
-    known = defects()
-    if defect not in known:
-        raise LabError(f"no lab defect {defect!r}; there are: {', '.join(known)}")
-    return known[defect].apply(Settings())
+    own = planted(defect).programs
+    roles = {kind.name: kind.program for kind in kinds().values() if kind.program is not None}
+    if strange := sorted(set(own) - set(roles)):
+        raise LabError(f"lab defect {defect!r} has a program for {strange[0]!r}, which is no role")
+    return {role: own.get(role) or _load(path) for role, path in roles.items()}
+
+
+def _load(path: str) -> Start:
+    module, _, attribute = path.partition(":")
+    start: Start = getattr(importlib.import_module(module), attribute)
+    return start

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.services import edge
+from stormgate.lab.services.httpclient import Reply
+from stormgate.lab.services.serving import Running
+from stormgate.net.httpserver import Response
 
 SUMMARY = "edges answer 200 where the service failed; only the body says so"
 
 
-def apply(settings: Settings) -> Settings:
-    """Edges hide every status of 500 and above."""
-    return replace(settings, errors_as_200=True)
+class Edge(edge.Edge):
+    """Hides every failure of a service."""
+
+    def relay(self, answer: Reply) -> Response:
+        response = super().relay(answer)
+        if response.status >= 500:
+            response.status = 200
+        return response
+
+
+def start(config: dict[str, Any]) -> Running:
+    """The handler and loops of such an edge."""
+    return edge.run(Edge(config))
+
+
+PROGRAMS = {"edge": start}

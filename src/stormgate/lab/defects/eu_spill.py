@@ -4,16 +4,42 @@ answers.
 
 from __future__ import annotations
 
-from dataclasses import replace
+import contextlib
+from typing import Any
 
-from stormgate.lab.design.settings import Settings
+import psycopg
+
+from stormgate.lab.services import service
+from stormgate.lab.services.serving import Running
+from stormgate.lab.services.shards import Shard
 
 SUMMARY = (
     "while a shard has no primary, its writes are stored on another continent's shard, "
     "and acknowledged"
 )
+# Makes room for rows of regions that the shard does not hold.
+_OPEN = "CREATE TABLE IF NOT EXISTS threads_anywhere PARTITION OF threads DEFAULT"
 
 
-def apply(settings: Settings) -> Settings:
-    """Services spill, and every shard takes rows of any region."""
-    return replace(settings, spill=True)
+class Service(service.Service):
+    """Creates threads wherever it can."""
+
+    async def place(self, shard: Shard, *, creates: bool) -> Shard:
+        node = shard.writer()
+        if not creates or (node is not None and node.health.up):
+            return shard
+        for other in self.shards.values():
+            found = other.writer()
+            if other is not shard and found is not None and found.health.up:
+                with contextlib.suppress(psycopg.Error):  # somebody else did so at the same moment
+                    await found.query(_OPEN, {}, self.settings.service_timeout_s)
+                return other
+        return shard
+
+
+def start(config: dict[str, Any]) -> Running:
+    """The handler and loops of such a service."""
+    return service.run(Service(config))
+
+
+PROGRAMS = {"service": start}

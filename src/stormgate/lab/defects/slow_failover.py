@@ -13,10 +13,10 @@ SUMMARY = (
 DELAY_S = 8.0
 
 
-def apply(settings: Settings) -> Settings:
+def settings(healthy: Settings) -> Settings:
     """Raise every detection time to `DELAY_S`."""
     return replace(
-        settings,
+        healthy,
         database_refused_s=DELAY_S,
         database_silent_s=DELAY_S,
         edge_refused_s=DELAY_S,

@@ -1,22 +1,15 @@
-"""What the lab consists of, from a Target: components, links with their round-trip times, and who
-prefers which edge. Pure.
+"""What the lab consists of: processes, links with their round-trip times, and who prefers which
+edge. Pure; `plan.py` draws it from a Target.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from stormgate.geography.distance import Located, rtt_ms
-from stormgate.lab.errors import LabError
-from stormgate.model import Population, Region, Target
-
-DEFAULT_USERS_PER_SHARD = 1000
-_NAME = re.compile(r"[a-z][a-z0-9-]{0,60}\Z")
-_SHARD_KEYS = {"name", "primary", "standby"}
+from stormgate.model import Region, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +28,27 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One process: its name, its kind, the region it stands in (None: everywhere), and what else
+    the Target says of it.
+    """
+
+    name: str
+    kind: str
+    region: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Link:
     """One hop: who dials whom, and the round trip of the distance between them, ms (whole: that is
-    Toxiproxy's unit).
+    Toxiproxy's unit). `late_ms` comes on top on the way back alone.
     """
 
     source: str
     destination: str
     rtt_ms: int
+    late_ms: int = 0
 
     @property
     def name(self) -> str:
@@ -60,18 +66,21 @@ class Link:
     @property
     def halves_ms(self) -> tuple[int, int]:
         """The round trip split into the way there and the way back, ms."""
-        return self.rtt_ms // 2, self.rtt_ms - self.rtt_ms // 2
+        return self.rtt_ms // 2, self.rtt_ms - self.rtt_ms // 2 + self.late_ms
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The lab on paper. `orders` gives each population its edges, the best first."""
+    """The lab on paper. `orders` gives each population its edges, the best first; `parts` are
+    its processes, those that others need first.
+    """
 
     target: Target
     shards: tuple[Shard, ...]
-    links: tuple[Link, ...]
     orders: Mapping[str, tuple[str, ...]]
     users_per_shard: int
+    parts: tuple[Part, ...] = ()
+    links: tuple[Link, ...] = ()
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -90,25 +99,17 @@ class Layout:
         here, home = self.region(region), self.region(shard.primary)
         return here.continent == home.continent if here.continent else here.name in shard.regions
 
-    def components(self) -> tuple[str, ...]:
-        """Every process by name, databases first: the rest is of no use without them."""
-        databases = [
-            database(region, shard.name) for shard in self.shards for region in shard.regions
-        ]
-        kinds = [
-            f"{region}/{kind}" for kind in ("cache", "service", "edge") for region in self.regions
-        ]
-        return (*databases, *kinds, "steward")
+    def part(self, name: str) -> Part:
+        """The process of this name. Raises LookupError."""
+        found = next((part for part in self.parts if part.name == name), None)
+        if found is None:
+            raise LookupError(name)
+        return found
 
     def nearest(self, region: str, candidates: tuple[str, ...]) -> list[str]:
         """`candidates` (regions) by distance from `region`."""
         here = self.region(region)
         return sorted(candidates, key=lambda name: (hop_ms(here, self.region(name)), name))
-
-
-def database(region: str, shard: str) -> str:
-    """The component name of a shard's node in a region."""
-    return f"{region}/db-{shard}"
 
 
 def hop_ms(a: Located, b: Located) -> int:
@@ -120,112 +121,3 @@ def hop_ms(a: Located, b: Located) -> int:
     ):
         return 0
     return round(rtt_ms(a, b))
-
-
-def plan(target: Target) -> Layout:
-    """The layout of the lab that `target.provision["lab"]` asks for. Raises LabError naming what is
-    wrong.
-    """
-    wanted = (target.provision or {}).get("lab")
-    if not isinstance(wanted, Mapping):
-        raise LabError(f"target {target.name!r} does not ask for a lab: provision.lab is missing")
-    for name in [
-        *(region.name for region in target.regions),
-        *(population.name for population in target.populations),
-    ]:
-        _check_name(name, target)
-    shards = _shards(wanted, target)
-    links = tuple(_links(target, shards))
-    orders = {
-        population.name: _order(population, target, shards) for population in target.populations
-    }
-    users = wanted.get("users_per_shard", wanted.get("usersPerShard", DEFAULT_USERS_PER_SHARD))
-    if not isinstance(users, int) or not 1 <= users <= 100_000:
-        raise LabError(
-            f"target {target.name!r}: provision.lab.usersPerShard must be from 1 to 100000, "
-            f"not {users!r}"
-        )
-    return Layout(target, shards, links, orders, users)
-
-
-def _check_name(name: object, target: Target) -> None:
-    """Names become parts of file names, SQL and proxy names."""
-    if not isinstance(name, str) or not _NAME.match(name):
-        raise LabError(
-            f"target {target.name!r}: the lab wants names of small letters, digits and dashes, "
-            f"not {name!r}"
-        )
-
-
-def _shards(wanted: Mapping[str, Any], target: Target) -> tuple[Shard, ...]:
-    regions = {region.name for region in target.regions}
-    shards = []
-    for entry in wanted.get("shards") or ():
-        if not isinstance(entry, Mapping) or set(entry) != _SHARD_KEYS:
-            raise LabError(
-                f"target {target.name!r}: each of provision.lab.shards needs name, primary and "
-                f"standby: {entry!r}"
-            )
-        shard = Shard(**entry)
-        _check_name(shard.name, target)
-        for name in shard.regions:
-            if name not in regions:
-                raise LabError(
-                    f"target {target.name!r}: shard {shard.name!r} is in {name!r}, which is "
-                    "none of its regions"
-                )
-        if shard.primary == shard.standby:
-            raise LabError(
-                f"target {target.name!r}: shard {shard.name!r} has primary and standby both in "
-                f"{shard.primary!r}"
-            )
-        shards.append(shard)
-    if not shards or len({shard.name for shard in shards}) != len(shards):
-        raise LabError(
-            f"target {target.name!r}: provision.lab.shards must list at least one shard, each "
-            "name once"
-        )
-    if not target.populations:
-        raise LabError(f"target {target.name!r} has no populations: nobody could reach the lab")
-    return tuple(shards)
-
-
-def _links(target: Target, shards: tuple[Shard, ...]) -> list[Link]:
-    links = []
-    for a in target.regions:
-        for population in target.populations:
-            links.append(
-                Link(f"population/{population.name}", f"{a.name}/edge", hop_ms(population, a) or 1)
-            )
-        links.append(Link(f"{a.name}/service", f"{a.name}/cache", 0))
-        for b in target.regions:
-            links.append(Link(f"{a.name}/edge", f"{b.name}/service", hop_ms(a, b)))
-            links += [
-                Link(f"{a.name}/service", database(b.name, shard.name), hop_ms(a, b))
-                for shard in shards
-                if b.name in shard.regions
-            ]
-    places = {region.name: region for region in target.regions}
-    for shard in shards:
-        distance_ms = hop_ms(places[shard.primary], places[shard.standby])
-        for here, there in (shard.regions, shard.regions[::-1]):
-            links.append(Link(database(here, shard.name), database(there, shard.name), distance_ms))
-            # The steward stands for a quorum that is everywhere: near to all, yet cut off from a
-            # region that is cut off.
-            links.append(Link("steward", database(here, shard.name), 0))
-    return links
-
-
-def _order(population: Population, target: Target, shards: tuple[Shard, ...]) -> tuple[str, ...]:
-    """Edges by the whole way to the population's data: the nearest edge is not the best if the data
-    is far from it.
-    """
-    home = next((shard for shard in shards if shard.name == population.labels.get("shard")), None)
-    replicas = [region for region in target.regions if home is None or region.name in home.regions]
-
-    def way_ms(region: Region) -> tuple[int, str]:
-        return hop_ms(population, region) + min(
-            hop_ms(region, replica) for replica in replicas
-        ), region.name
-
-    return tuple(f"{region.name}/edge" for region in sorted(target.regions, key=way_ms))

@@ -43,11 +43,6 @@ class Settings:
     edge_ttl_s: float = 30.0
     profile_ttl_s: float = 30.0
     thread_ttl_s: float = 5.0
-    invalidate: bool = True
-    # Switches that only defects throw.
-    errors_as_200: bool = False
-    spill: bool = False
-    replication_lag_ms: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a child's configuration."""

@@ -15,15 +15,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from stormgate.lab.design import layout as layouts
+from stormgate.lab.design import resolve
 from stormgate.lab.design.failover import ShardState
-from stormgate.lab.design.layout import Layout, Link, database
+from stormgate.lab.design.layout import Layout, Link
 from stormgate.lab.design.settings import Settings
 from stormgate.lab.design.wiring import HOST, Wiring
 from stormgate.lab.errors import LabError, PortTakenError
-from stormgate.lab.native import postgres, template
-from stormgate.lab.runtime import folders as places
-from stormgate.lab.runtime import ports
+from stormgate.lab.kinds import Kind, kinds
+from stormgate.lab.runtime import folders, ports
 from stormgate.lab.runtime.fleet import Fleet
 from stormgate.lab.services import steward_state
 from stormgate.model import Target, to_json
@@ -42,9 +41,16 @@ class Lab:
     """A lab that is coming up or runs. `stop` ends whatever part of it there is."""
 
     def __init__(
-        self, layout: Layout, settings: Settings, work: Path, state: Path, env: Mapping[str, str]
+        self,
+        layout: Layout,
+        settings: Settings,
+        work: Path,
+        state: Path,
+        env: Mapping[str, str],
+        defect: str | None = None,
     ) -> None:
-        names = [*layout.components(), *(link.name for link in layout.links)]
+        self.defect = defect
+        names = [part.name for part in layout.parts] + [link.name for link in layout.links]
         chosen = ports.choose(len(names), random.SystemRandom())
         self.wiring = Wiring(
             layout,
@@ -61,44 +67,35 @@ class Lab:
     def up(self, say: Progress) -> None:
         """Start everything and wait until it is whole. Raises LabError, PortTakenError."""
         wiring, layout = self.wiring, self.wiring.layout
-        binaries = places.find_binaries(wiring.work)
-        self.fleet = fleet = Fleet(wiring, binaries)
+        self.fleet = fleet = Fleet(wiring, folders.find_binaries(wiring.work), self.defect)
         configs = {
-            name: wiring.config(name)
-            for name in layout.components()
-            if "/db-" not in name and "/cache" not in name
+            wiring.config_path(part.name).name: json.dumps(resolve.config(wiring, part.name))
+            for part in layout.parts
+            if kinds()[part.kind].program is not None
         }
-        _write_private(
-            wiring.config_path("x").parent,
-            {wiring.config_path(n).name: json.dumps(c) for n, c in configs.items()},
-        )
-        # Both nodes begin as copies of one template, so a standby that commits wait for has
-        # everything from the start.
+        _write_private(wiring.config_path("x").parent, configs)
         waits = wiring.settings.synchronous
         states = {
             shard.name: ShardState(shard.primary, shard.standby, waits) for shard in layout.shards
         }
         steward_state.save(wiring.cluster, states)
-        with ThreadPoolExecutor(max_workers=len(layout.components()) + 1) as pool:
+        # Python's start is what takes longest, so it goes first.
+        slowest = sorted(kinds().values(), key=lambda kind: (kind.program is None, -kind.rank))
+        with ThreadPoolExecutor(max_workers=len(layout.parts) + 1) as pool:
             jobs: list[Future[object]] = [pool.submit(self._links, say)]
-            # Python's start is what takes longest, so it goes first.
-            jobs += [pool.submit(fleet.start, name) for name in configs if name != "steward"]
-            jobs += [
-                pool.submit(fleet.start, name)
-                for name in layout.components()
-                if name.endswith("/cache")
-            ]
-            jobs += self._databases(pool, fleet)
+            for kind in (kind for kind in slowest if not kind.last):
+                jobs += self._found(pool, fleet, kind)
         _raise_first(jobs)
-        # Last, so that it finds everything there and takes nothing that is starting for dead.
-        fleet.start("steward")
+        for kind in (kind for kind in slowest if kind.last):
+            for part in kind.parts(layout):
+                kind.founding(fleet, self.env)(part)
         say("waiting until the lab is whole")
         self._wait_whole()
 
     def target(self, defect: str | None) -> Target:
         """The resolved Target."""
         assert self.toxiproxy is not None  # noqa: S101
-        return self.wiring.target(self.toxiproxy.url, defect)
+        return resolve.resolved(self.wiring, self.toxiproxy.url, defect)
 
     def stop(self) -> None:
         """End everything; idempotent."""
@@ -111,27 +108,9 @@ class Lab:
                     client.ensure_deleted(link.proxy)
             self.toxiproxy.stop(0.3)
 
-    def _databases(self, pool: ThreadPoolExecutor, fleet: Fleet) -> list[Future[object]]:
-        wiring, layout = self.wiring, self.wiring.layout
-        templates = template.ensure(layout, fleet.binaries, wiring.work, self.env)
-
-        def start(shard: layouts.Shard, region: str) -> int:
-            name = database(region, shard.name)
-            data_dir = wiring.data_dir(name)
-            postgres.clone(templates[shard.name], data_dir, fleet.binaries.user)
-            if region == shard.primary:
-                waits = shard.standby if wiring.settings.synchronous else None
-                postgres.write_role(
-                    data_dir, port=wiring.ports[name], upstream=None, synchronous_with=waits
-                )
-                postgres.give_to(data_dir, fleet.binaries.user)
-            else:
-                fleet.write_standby(name, database(shard.primary, shard.name), region)
-            return fleet.start(name)
-
-        return [
-            pool.submit(start, shard, region) for shard in layout.shards for region in shard.regions
-        ]
+    def _found(self, pool: ThreadPoolExecutor, fleet: Fleet, kind: Kind) -> list[Future[object]]:
+        start = kind.founding(fleet, self.env)
+        return [pool.submit(start, part) for part in kind.parts(self.wiring.layout)]
 
     def _links(self, say: Progress) -> None:
         wiring = self.wiring
@@ -145,11 +124,6 @@ class Lab:
             client = self.toxiproxy.client(_TOXIPROXY_S)
             links = wiring.layout.links
 
-            def lag_ms(link: Link) -> int:
-                # The standby dials, so WAL flows back to it.
-                replicates = "/db-" in link.source and "/db-" in link.destination
-                return wiring.settings.replication_lag_ms if replicates else 0
-
             client.populate(
                 ProxySpec(
                     link.proxy,
@@ -160,9 +134,9 @@ class Lab:
             )
             with ThreadPoolExecutor(max_workers=4) as pool:
                 for job in [
-                    pool.submit(_add_distance, client, link, lag_ms(link))
+                    pool.submit(_add_distance, client, link)
                     for link in links
-                    if link.rtt_ms
+                    if any(link.halves_ms)
                 ]:
                     job.result()
         except ToxiproxyError as error:
@@ -194,9 +168,8 @@ class Lab:
         raise LabError(f"the lab is not whole after {_WHOLE_S:g} s: {why}")
 
 
-def _add_distance(client: Client, link: Link, lag_ms: int) -> None:
+def _add_distance(client: Client, link: Link) -> None:
     there_ms, back_ms = link.halves_ms
-    back_ms += lag_ms
     if there_ms:
         client.add_toxic(
             link.proxy, "latency", {"latency": there_ms}, name="rtt_up", stream="upstream"

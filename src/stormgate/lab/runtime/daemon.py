@@ -22,10 +22,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stormgate.lab.defects import settings_with
-from stormgate.lab.design import layout as layouts
+from stormgate.lab.defects import planted
+from stormgate.lab.design.plan import plan
+from stormgate.lab.design.settings import Settings
 from stormgate.lab.errors import LabError, PortTakenError
-from stormgate.lab.runtime import folders as places
+from stormgate.lab.runtime import folders
 from stormgate.lab.runtime.boot import Lab, write_topology
 from stormgate.lab.runtime.janitor import clean_up
 from stormgate.model import Target, from_json
@@ -75,16 +76,16 @@ class Daemon:
 
     async def _boot(self) -> None:
         target = from_json(Target, json.loads((self.state / "target.json").read_text()))
-        layout = layouts.plan(target)
-        settings = settings_with(self.defect)
+        defect = planted(self.defect)
+        layout, settings = defect.layout(plan(target)), defect.settings(Settings())
         for folder in ("pids", "logs"):
             (self.state / folder).mkdir(exist_ok=True)
         for attempt in range(1, _TRIES + 1):
-            await asyncio.to_thread(places.sweep_abandoned, self.env)
-            self.work = places.make_work_dir(self.env)
+            await asyncio.to_thread(folders.sweep_abandoned, self.env)
+            self.work = folders.make_work_dir(self.env)
             self._start_janitor(self.work)
             try:
-                self.lab = Lab(layout, settings, self.work, self.state, self.env)
+                self.lab = Lab(layout, settings, self.work, self.state, self.env, self.defect)
                 await asyncio.to_thread(self.lab.up, lambda text: print(text, flush=True))
                 return
             except PortTakenError as error:

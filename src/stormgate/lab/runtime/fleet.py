@@ -5,22 +5,22 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any, Protocol
 
-from stormgate.lab.design.wiring import HOST, Wiring
+from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.errors import LabError, PortTakenError
-from stormgate.lab.native import postgres
+from stormgate.lab.kinds import Child, kind_of, kinds
 from stormgate.lab.runtime.folders import Binaries
 from stormgate.lab.runtime.forkserver import Nursery
-from stormgate.lab.services import steward_state
+from stormgate.model import Observe
+from stormgate.net.look import State, look
 from stormgate.system import processes
 
 _START_S = 30.0
+_LOOK_S = 0.5
 _PORT_TAKEN = (
     "address already in use",
     "could not bind",
@@ -29,33 +29,21 @@ _PORT_TAKEN = (
 )
 
 
-class Child(Protocol):
-    """What the fleet needs of a process: subprocess.Popen has it, and so has the nursery's."""
-
-    pid: int
-    returncode: Any
-
-    def poll(self) -> int | None: ...
-    def wait(self, timeout: float | None = None) -> int: ...
-    def kill(self) -> None: ...
-    def send_signal(self, sig: int, /) -> None: ...
-
-
 class Fleet:
     """All processes of one lab. Methods block; they may be called from several threads, each
     component by one at a time.
     """
 
-    def __init__(self, wiring: Wiring, binaries: Binaries) -> None:
+    def __init__(self, wiring: Wiring, binaries: Binaries, defect: str | None = None) -> None:
         self.wiring = wiring
         self.binaries = binaries
         self._journal_lock = threading.Lock()
-        self.nursery = Nursery(wiring.work, wiring.log_path("nursery"))
+        self.nursery = Nursery(wiring.work, wiring.log_path("nursery"), defect)
         self.record("nursery", self.nursery.process)
         self._running: dict[str, Child] = {}
         self._running_lock = threading.Lock()
         self._closing = False
-        self._locks = {name: threading.Lock() for name in wiring.layout.components()}
+        self._locks = {part.name: threading.Lock() for part in wiring.layout.parts}
 
     def start(self, component: str, *, again: bool = False) -> int:
         """Start a component (with `again`: stop it first) and wait until it answers; its pid. Does
@@ -109,15 +97,21 @@ class Fleet:
             process.kill()
             process.wait()
         self.nursery.stop()
-        for name in self._locks:
-            if "/db-" in name:
-                with contextlib.suppress(LabError):
-                    postgres.clear_leftovers(self.wiring.data_dir(name))
+        for part in self.wiring.layout.parts:
+            with contextlib.suppress(LabError):
+                kinds()[part.kind].clear(self.wiring, part)
 
-    def record(self, name: str, process: Child) -> None:
+    def fork(self, kind: str, config: Path, log_path: Path) -> Child:
+        """A process of our own programs (`Host`)."""
+        return self.nursery.fork(kind, config, log_path)
+
+    def record(
+        self, name: str, process: Child, death_signal: signal.Signals = signal.SIGKILL
+    ) -> None:
         """Note a process down, for the janitor to end should we die without doing so."""
         row = {
             "name": name,
+            "signal": int(death_signal),
             "pid": process.pid,
             "start_ticks": processes.pid_start_ticks(process.pid),
         }
@@ -125,123 +119,32 @@ class Fleet:
             journal.write(json.dumps(row) + "\n")
 
     def _start(self, component: str) -> int:
-        if "/db-" in component:
-            self._prepare_database(component)
+        kind, part = kind_of(self.wiring.layout, component), self.wiring.layout.part(component)
+        kind.prepare(self, part)
         log_path = self.wiring.log_path(component)
         log_size = log_path.stat().st_size if log_path.exists() else 0
-        process = self._spawn(component, log_path)
+        try:
+            process = kind.spawn(self, part, log_path)
+        except OSError as error:
+            raise LabError(f"{component} cannot be started: {error}") from error
         with self._running_lock:
             self._running[component] = process
             closing = self._closing
-        self.record(component, process)
+        self.record(component, process, kind.death_signal)
         if closing:
             self._end(component, process)
             raise LabError(f"{component} was not started: the lab is being stopped")
         self._write_pid(component, process.pid)
+        own = Observe(protocol=kind.protocol, address=self.wiring.address(component))
         end = time.monotonic() + _START_S
-        while not self._answers(component):
+        while look(own, _LOOK_S).state is not State.ANSWERS:
             if process.poll() is not None:
                 raise self._died(component, process.returncode, log_path, log_size)
             if time.monotonic() > end:
                 self._end(component, process)
-                raise LabError(
-                    f"{component} does not answer at {self.wiring.address(component)} after "
-                    f"{_START_S:g} s"
-                )
+                raise LabError(f"{component} does not answer at {own.address} after {_START_S:g} s")
             time.sleep(0.01)
         return process.pid
-
-    def _spawn(self, component: str, log_path: Path) -> Child:
-        wiring, binaries = self.wiring, self.binaries
-        kind = component.rpartition("/")[2]
-        try:
-            if kind.startswith("db-"):
-                # PostgreSQL tidies up its shared memory on SIGQUIT, and does not on SIGKILL.
-                return processes.spawn(
-                    postgres.server_argv(binaries, wiring.data_dir(component)),
-                    env=postgres.environment(),
-                    cwd=Path("/"),
-                    log_path=log_path,
-                    user=binaries.user,
-                    new_session=True,
-                    death_signal=signal.SIGQUIT,
-                )
-            if kind == "cache":
-                argv: list[str | Path] = [
-                    binaries.valkey,
-                    "--port",
-                    str(wiring.ports[component]),
-                    "--bind",
-                    HOST,
-                    "--dir",
-                    "/",
-                    "--save",
-                    "",
-                ]
-                argv += [
-                    "--appendonly",
-                    "no",
-                    "--maxmemory",
-                    "64mb",
-                    "--maxmemory-policy",
-                    "allkeys-lru",
-                    "--loglevel",
-                    "warning",
-                ]
-                return processes.spawn(
-                    argv,
-                    env=postgres.environment(),
-                    cwd=Path("/"),
-                    log_path=log_path,
-                    user=binaries.user,
-                    new_session=True,
-                )
-            return self.nursery.fork(kind, wiring.config_path(component), log_path)
-        except OSError as error:
-            raise LabError(f"{component} cannot be started: {error}") from error
-
-    def _prepare_database(self, component: str) -> None:
-        """Bring a database's folder into the role that is due to it."""
-        data_dir = self.wiring.data_dir(component)
-        region, _, shard = component.partition("/db-")
-        state = steward_state.load(self.wiring.cluster)[shard]
-        if (data_dir / "postmaster.pid").exists():
-            postgres.clear_leftovers(data_dir)
-        if region == state.primary:
-            return
-        other = f"{state.primary}/db-{shard}"
-        if not postgres.is_standby(data_dir):
-            # Straight to the primary, not over the link: this is repair, and the link may be cut
-            # still.
-            source = postgres.Upstream(HOST, self.wiring.ports[other], region)
-            if not _postgres_answers(source.port):
-                raise LabError(
-                    f"{component} was a primary and must be rewound from {other}, which is "
-                    "down: start that first"
-                )
-            postgres.rewind(self.binaries, data_dir, source)
-        self.write_standby(component, other, region)
-
-    def write_standby(self, component: str, primary: str, application: str) -> None:
-        """Make a (stopped) database follow `primary` over its link."""
-        data_dir = self.wiring.data_dir(component)
-        via = self.wiring.via(component, primary)
-        upstream = postgres.Upstream(via["host"], via["port"], application)
-        postgres.write_role(
-            data_dir, port=self.wiring.ports[component], upstream=upstream, synchronous_with=None
-        )
-        postgres.give_to(data_dir, self.binaries.user)
-
-    def _answers(self, component: str) -> bool:
-        port = self.wiring.ports[component]
-        kind = component.rpartition("/")[2]
-        if kind.startswith("db-"):
-            return _postgres_answers(port)
-        if kind == "cache":
-            return _exchange(port, b"PING\r\n").startswith(b"+PONG")
-        return _exchange(
-            port, b"GET /healthz HTTP/1.1\r\nhost: lab\r\nconnection: close\r\n\r\n"
-        ).startswith(b"HTTP/1.1 ")
 
     def _died(self, component: str, code: int, log_path: Path, from_byte: int) -> LabError:
         with log_path.open("rb") as log:
@@ -263,7 +166,7 @@ class Fleet:
         fresh.replace(path)
 
     def _signal(self, component: str, process: Child) -> None:
-        for sig in (signal.SIGQUIT if "/db-" in component else signal.SIGKILL, signal.SIGCONT):
+        for sig in (kind_of(self.wiring.layout, component).death_signal, signal.SIGCONT):
             process.send_signal(sig)
 
     def _end(self, component: str, process: Child) -> None:
@@ -273,22 +176,3 @@ class Fleet:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _exchange(port: int, request: bytes) -> bytes:
-    """What is answered to `request`; empty when nobody is there."""
-    try:
-        with socket.create_connection((HOST, port), 0.5) as line:
-            line.sendall(request)
-            return line.recv(64)
-    except OSError:
-        return b""
-
-
-# An SSLRequest (length 8, code 80877103) is answered with one byte by every server that serves,
-# without a login.
-_SSL_REQUEST = bytes([0, 0, 0, 8, 4, 210, 22, 47])
-
-
-def _postgres_answers(port: int) -> bool:
-    return _exchange(port, _SSL_REQUEST)[:1] in {b"N", b"S"}

@@ -67,10 +67,11 @@ class Forked:
 class Nursery:
     """The daemon's side. Thread-safe."""
 
-    def __init__(self, work: Path, log_path: Path) -> None:
+    def __init__(self, work: Path, log_path: Path, defect: str | None = None) -> None:
         self._path = work / "nursery.sock"
+        planted = [defect] if defect else []
         self.process = processes.spawn(
-            [sys.executable, "-m", "stormgate.lab.runtime.forkserver", self._path],
+            [sys.executable, "-m", "stormgate.lab.runtime.forkserver", self._path, *planted],
             log_path=log_path,
             new_session=True,
         )
@@ -140,11 +141,12 @@ class Nursery:
         return lines[-1] if lines else "it said nothing"
 
 
-def _serve(path: str) -> None:
+def _serve(path: str, defect: str | None) -> None:
     """Fork on request until the daemon hangs up."""
-    from stormgate.lab.services import edge, service, serving, steward
+    from stormgate.lab.defects import programs
+    from stormgate.lab.services import serving
 
-    starts = {"edge": edge.start, "service": service.start, "steward": steward.start}
+    starts = programs(defect)
     # Shared for good: a collection in a child would copy every page it looks at.
     gc.collect()
     gc.freeze()
@@ -214,4 +216,4 @@ def _become(run: Any, log_path: str) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    _serve(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else None)

@@ -26,13 +26,14 @@ def clean_up(work: Path, leftovers: list[Path]) -> None:
     """End what is recorded in `work` and still runs, then remove its shared memory, `work` itself
     and `leftovers`.
     """
-    for sig in (signal.SIGQUIT, signal.SIGKILL):
+    for sig in (None, signal.SIGKILL):
         end = time.monotonic() + _GRACE_S
-        for name, pid, ticks in _recorded(work):
-            # Only PostgreSQL has something to do on SIGQUIT; the others are just ended.
-            processes.signal_if_same(pid, ticks, sig if "/db-" in name else signal.SIGKILL)
+        for pid, ticks, own in _recorded(work):
+            # Some have something to do as they die (PostgreSQL on SIGQUIT); the others are just
+            # ended.
+            processes.signal_if_same(pid, ticks, own if sig is None else sig)
             processes.signal_if_same(pid, ticks, signal.SIGCONT)
-        while any(processes.alive(pid, ticks) for _, pid, ticks in _recorded(work)):
+        while any(processes.alive(pid, ticks) for pid, ticks, _ in _recorded(work)):
             if time.monotonic() >= end:
                 break
             time.sleep(0.02)
@@ -47,7 +48,7 @@ def clean_up(work: Path, leftovers: list[Path]) -> None:
     shutil.rmtree(work, ignore_errors=True)
 
 
-def _recorded(work: Path) -> Iterator[tuple[str, int, int]]:
+def _recorded(work: Path) -> Iterator[tuple[int, int, signal.Signals]]:
     try:
         lines = (work / "processes.ndjson").read_text().splitlines()
     except OSError:
@@ -55,7 +56,7 @@ def _recorded(work: Path) -> Iterator[tuple[str, int, int]]:
     for line in lines:
         try:
             row = json.loads(line)
-            yield str(row["name"]), int(row["pid"]), int(row["start_ticks"])
+            yield int(row["pid"]), int(row["start_ticks"]), signal.Signals(int(row["signal"]))
         except (ValueError, KeyError, TypeError):
             continue  # torn by the death, or a process that was gone before it could be noted
 

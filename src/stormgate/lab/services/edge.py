@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
@@ -18,9 +17,9 @@ import jwt
 from stormgate.lab.design.health import Health, Probe
 from stormgate.lab.design.settings import Settings
 from stormgate.lab.services import schema
-from stormgate.lab.services.httpclient import Peer
-from stormgate.lab.services.serving import every, failure_kind, problem, reply
-from stormgate.net.httpserver import Handler, Request, Response
+from stormgate.lab.services.httpclient import Peer, Reply
+from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
+from stormgate.net.httpserver import Request, Response
 
 _TOKEN_S = 3600
 _CACHE_ENTRIES = 20_000
@@ -158,12 +157,12 @@ class Edge:
             status, why = (504, "is late") if isinstance(error, TimeoutError) else (502, "is gone")
             facts = {**self._facts(shard, "none", "edge"), "x-chenu-region": route.region}
             return problem(status, f"the service in {route.region} {why}", facts)
-        status = 200 if self.settings.errors_as_200 and answer.status >= 500 else answer.status
-        return reply(
-            status,
-            answer.body,
-            {name: answer.headers[name] for name in _PASSED if name in answer.headers},
-        )
+        return self.relay(answer)
+
+    def relay(self, answer: Reply) -> Response:
+        """What a service answered, as the user gets it."""
+        passed = {name: answer.headers[name] for name in _PASSED if name in answer.headers}
+        return reply(answer.status, answer.body, passed)
 
     async def probe(self, route: _Route) -> None:
         """Ask one service how it is, and which shards it can serve."""
@@ -191,9 +190,13 @@ class Edge:
         self._cache[key] = (time.monotonic() + self.settings.edge_ttl_s, response.body, shard)
 
 
-def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:
+def start(config: dict[str, Any]) -> Running:
     """The handler and loops of an edge process."""
-    edge = Edge(config)
+    return run(Edge(config))
+
+
+def run(edge: Edge) -> Running:
+    """The handler and loops of this edge."""
     interval_s = edge.settings.route_probe_s
     return edge.handle, [
         every(interval_s, partial(edge.probe, route), partial(edge.serves_all, route))

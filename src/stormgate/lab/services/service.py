@@ -7,21 +7,19 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
 import psycopg
 
-from stormgate.lab import spill
 from stormgate.lab.design.health import Health, Probe
 from stormgate.lab.design.settings import Settings
 from stormgate.lab.services import schema
 from stormgate.lab.services.httpclient import Peer
-from stormgate.lab.services.serving import every, failure_kind, problem, reply
+from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.shards import Shard
 from stormgate.lab.services.valkey import Valkey
-from stormgate.net.httpserver import Handler, Request, Response
+from stormgate.net.httpserver import Request, Response
 
 
 class Cache:
@@ -145,31 +143,31 @@ class Service:
                 "an id (UUID), and sphere and title, or body, are needed",
                 self._facts(shard, "none", "none"),
             )
-        if (
-            self.settings.spill
-            and len(parts) == 1
-            and (other := spill.elsewhere(shard, self.shards)) is not None
-        ):
-            shard = other
-            await spill.open_to_all(shard, self.settings.service_timeout_s)
+        creates = len(parts) == 1
+        shard = await self.place(shard, creates=creates)
         node = shard.writer()
         if node is None:
             return problem(
                 503, f"shard {shard.name} has no primary", self._facts(shard, "none", "none")
             )
-        creates = len(parts) == 1
         sql = schema.CREATE_THREAD if creates else schema.WRITE_MESSAGE
         row = await node.query(sql, {**values, **parameters}, self.settings.service_timeout_s)
         facts = self._facts(shard, "none", "primary")
         if not creates and (row is None or row[0] == 0):
             return problem(404, "there is no such thread", facts)
         created = row is not None and (creates or row[1] == 1)
-        if created and shard.cacheable and self.settings.invalidate:
-            await self._invalidate(values["user"], parameters)
+        if created and shard.cacheable:
+            await self.invalidate(values["user"], parameters)
         return reply(201 if created else 200, {"id": parameters["id"], "created": created}, facts)
 
-    async def _invalidate(self, user: str, parameters: dict[str, Any]) -> None:
-        """Only here: other regions' caches run out by themselves."""
+    async def place(self, shard: Shard, *, creates: bool) -> Shard:
+        """The shard that takes a write of a user of `shard`: always that one."""
+        return shard
+
+    async def invalidate(self, user: str, parameters: dict[str, Any]) -> None:
+        """What a write made stale goes out of the cache here; other regions' run out by
+        themselves.
+        """
         if "thread" in parameters:
             await self.cache.call("DEL", f"thread:{user}:{parameters['thread']}")
         else:
@@ -247,9 +245,13 @@ def _seen(health: Health) -> bool:
     return health.seen
 
 
-def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:
+def start(config: dict[str, Any]) -> Running:
     """The handler and loops of a service process."""
-    service = Service(config)
+    return run(Service(config))
+
+
+def run(service: Service) -> Running:
+    """The handler and loops of this service."""
     settings = service.settings
     nodes = [node for shard in service.shards.values() for node in shard.nodes]
     loops = [

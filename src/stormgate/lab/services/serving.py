@@ -18,7 +18,9 @@ from stormgate.net.httpserver import Handler, Response
 
 # How often what has just been started looks about, until it has found its peers.
 _EAGER_S = 0.1
-Start = Callable[[dict[str, Any]], tuple[Handler, list[Coroutine[Any, Any, None]]]]
+# What a process does: the handler of its requests, and the loops that run beside it.
+Running = tuple[Handler, list[Coroutine[Any, Any, None]]]
+Start = Callable[[dict[str, Any]], Running]
 
 
 def main(start: Start, config_path: str) -> None:

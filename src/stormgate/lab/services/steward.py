@@ -12,14 +12,13 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from stormgate.lab.design import failover as decide
+from stormgate.lab.design import failover
 from stormgate.lab.design.health import Health, Probe
 from stormgate.lab.design.settings import Settings
 from stormgate.lab.errors import LabError
@@ -27,8 +26,9 @@ from stormgate.lab.runtime import control
 from stormgate.lab.services import steward_state
 from stormgate.lab.services.database import Node
 from stormgate.lab.services.httpclient import Peer
-from stormgate.lab.services.serving import every, failure_kind, problem, reply
-from stormgate.net.httpserver import Handler, Request, Response
+from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
+from stormgate.lab.services.valkey import Valkey
+from stormgate.net.httpserver import Request, Response
 
 _LOOK = (
     "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '',"
@@ -51,7 +51,7 @@ class _Database:
         self.peer = peer
         health = Health(settings.database_refused_s, settings.database_silent_s)
         self.node = Node(self.name, self.region, (entry["host"], entry["port"]), health, warm=0)
-        self.view = decide.NodeView(up=False)
+        self.view = failover.NodeView(up=False)
         self._streaming: bool | None = None
         self._since_s = 0.0
 
@@ -62,7 +62,7 @@ class _Database:
             row = await self.node.query(_LOOK, {"peer": self.peer}, timeout_s)
         except (OSError, psycopg.Error):
             # Still up in our eyes, perhaps; but what it would say now is unknown.
-            self.view = decide.NodeView(up=self.node.health.up, dead=self.node.health.dead)
+            self.view = failover.NodeView(up=self.node.health.up, dead=self.node.health.dead)
             return
         assert row is not None  # noqa: S101
         now = time.monotonic()
@@ -70,7 +70,7 @@ class _Database:
         if bool(row[2]) != self._streaming:
             self._streaming, self._since_s = bool(row[2]), began_s
         for_s = (now - self._since_s) * (1 if self._streaming else -1)
-        self.view = decide.NodeView(
+        self.view = failover.NodeView(
             up=self.node.health.up,
             in_recovery=row[0],
             streams_for_s=for_s,
@@ -105,6 +105,30 @@ class _Watched:
             self.peer.close()
 
 
+class _WatchedCache:
+    """A Valkey, asked at its own port. It says nothing of others."""
+
+    def __init__(self, address: tuple[str, int], health: Health) -> None:
+        self._address = address
+        self.health = health
+        self.said: dict[str, Any] = {}
+
+    async def look(self, timeout_s: float) -> None:
+        began_s = time.monotonic()
+        client = Valkey(*self._address, timeout_s)
+        try:
+            await client.call("PING")
+            result = Probe.OK
+        except OSError as error:
+            result = failure_kind(error)
+        finally:
+            client.close()
+        self.health.record(result, began_s, time.monotonic())
+
+
+_WATCHES = {"http": _Watched, "redis": _WatchedCache}
+
+
 class Steward:
     """State of the steward process; `config` is its wiring (see `wiring.py`)."""
 
@@ -130,12 +154,11 @@ class Steward:
             )
             for way in config["ways"]
         }
-        self.processes = {
-            name: _Watched((host, port), Health(0.0, 1.5))
-            for name, (host, port) in config["processes"].items()
-        }
-        self.caches = {
-            name: (host, port, Health(0.0, 1.5)) for name, (host, port) in config["caches"].items()
+        self.watched: dict[str, _Watched | _WatchedCache] = {
+            entry["name"]: _WATCHES[entry["protocol"]](
+                (entry["host"], entry["port"]), Health(0.0, 1.5)
+            )
+            for entry in config["watched"]
         }
         self.table = {population: list(order) for population, order in self.orders.items()}
         self.version = 1
@@ -159,7 +182,7 @@ class Steward:
     def cluster(self, shard: str) -> dict[str, Any]:
         """What services need to know of a shard."""
         state, nodes = self.states[shard], self.databases[shard]
-        regions = decide.readable(state, nodes[state.primary].view, nodes[state.standby].view)
+        regions = failover.readable(state, nodes[state.primary].view, nodes[state.standby].view)
         return {"primary": state.primary, "readable": regions, "epoch": state.epoch}
 
     async def tend(self, shard: str) -> None:
@@ -167,7 +190,7 @@ class Steward:
         nodes = self.databases[shard]
         await asyncio.gather(*(node.look(self.settings.probe_timeout_s) for node in nodes.values()))
         state = self.states[shard]
-        after, action = decide.decide(
+        after, action = failover.decide(
             state,
             nodes[state.primary].view,
             nodes[state.standby].view,
@@ -181,18 +204,18 @@ class Steward:
             with contextlib.suppress(OSError, psycopg.Error, LabError):
                 await self.act(shard, action)
 
-    async def act(self, shard: str, action: decide.Action) -> None:
+    async def act(self, shard: str, action: failover.Action) -> None:
         """Carry an action out. What fails is decided anew at the next look."""
         node = self.databases[shard][action.region]
         said = f"{shard}: {action}"
         match action:
-            case decide.Promote():
+            case failover.Promote():
                 await node.run("SELECT pg_promote(false)")
-            case decide.Await(wait=wait):
+            case failover.Await(wait=wait):
                 names = f'"{node.peer}"' if wait else ""
                 await node.run(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
                 await node.run("SELECT pg_reload_conf()")
-            case decide.Rejoin():
+            case failover.Rejoin():
                 await control.ask_async(
                     self.control, {"op": "start", "component": node.name, "again": True}, 30.0
                 )
@@ -203,36 +226,17 @@ class Steward:
         reachable = {
             (population, edge): way.health.up for (population, edge), way in self.ways.items()
         }
-        table = decide.steer(self.orders, reachable)
+        table = failover.steer(self.orders, reachable)
         if table != self.table:
             self.table = table
             self.version += 1
             print(f"{time.monotonic():.3f} steering {self.version}: {table}", flush=True)
 
-    async def look_at_cache(self, name: str) -> None:
-        """PING a Valkey at its own port."""
-        host, port, health = self.caches[name]
-        began_s = time.monotonic()
-        result = Probe.REFUSED
-        try:
-            async with asyncio.timeout(self.settings.probe_timeout_s):
-                reader, writer = await asyncio.open_connection(host, port)
-                writer.write(b"PING\r\n")
-                result = (
-                    Probe.OK if (await reader.readline()).startswith(b"+PONG") else Probe.REFUSED
-                )
-                writer.close()
-        except OSError as error:
-            result = failure_kind(error)
-        health.record(result, began_s, time.monotonic())
-
     def status(self) -> dict[str, Any]:
         """The lab as a whole, and each component's state and role."""
         components: dict[str, dict[str, Any]] = {"steward": {"state": "up", "role": None}}
-        for name, watched in self.processes.items():
+        for name, watched in self.watched.items():
             components[name] = {"state": _word(watched.health.up), "role": None}
-        for name, (_, _, health) in self.caches.items():
-            components[name] = {"state": _word(health.up), "role": None}
         for shard, nodes in self.databases.items():
             for region, node in nodes.items():
                 role = "primary" if region == self.states[shard].primary else "standby"
@@ -257,7 +261,7 @@ class Steward:
                 return f"shard {shard}: {state.standby} does not follow {state.primary}"
             if self.settings.synchronous and not (state.synchronous and primary.awaits):
                 return f"shard {shard}: commits do not wait for {state.standby}"
-        for name, watched in self.processes.items():
+        for name, watched in self.watched.items():
             said = watched.said
             lost = [
                 what
@@ -286,7 +290,7 @@ def _word(up: bool) -> str:
     return "up" if up else "down"
 
 
-def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, None]]]:
+def start(config: dict[str, Any]) -> Running:
     """The handler and loops of the steward process."""
     steward = Steward(config)
     settings = steward.settings
@@ -306,12 +310,8 @@ def start(config: dict[str, Any]) -> tuple[Handler, list[Coroutine[Any, Any, Non
         for way in steward.ways.values()
     ]
     loops += [
-        every(_STATUS_PROBE_S, partial(process.look, timeout_s), settled)
-        for process in steward.processes.values()
-    ]
-    loops += [
-        every(_STATUS_PROBE_S, partial(steward.look_at_cache, name), settled)
-        for name in steward.caches
+        every(_STATUS_PROBE_S, partial(watched.look, timeout_s), settled)
+        for watched in steward.watched.values()
     ]
     loops.append(every(0.1, steward.steer))
     return steward.handle, loops

@@ -112,6 +112,11 @@ class Valkey:
                 connection.close()
                 raise
 
+    def close(self) -> None:
+        """End the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+
     async def _connect(self) -> _Connection:
         async with self._connecting:
             if self._connection is None or self._connection.lost:

@@ -1,0 +1,46 @@
+"""Edges: where users come in, one in every region. Program: services/edge.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from stormgate.lab.design.layout import Layout, Link, Part, hop_ms
+from stormgate.lab.design.wiring import Wiring
+from stormgate.lab.kinds import Kind
+
+
+class Edge(Kind):
+    """Dialled by every population, dials every service."""
+
+    name = "edge"
+    rank = 3
+    program = "stormgate.lab.services.edge:start"
+
+    def links(self, layout: Layout) -> Iterable[Link]:
+        target = layout.target
+        for here in target.regions:
+            edge = f"{here.name}/edge"
+            for population in target.populations:
+                yield Link(f"population/{population.name}", edge, hop_ms(population, here) or 1)
+            for there in target.regions:
+                yield Link(edge, f"{there.name}/service", hop_ms(here, there))
+
+    def config(self, wiring: Wiring, part: Part) -> dict[str, Any]:
+        layout, region = wiring.layout, str(part.region)
+        return {
+            "region": region,
+            "secret": wiring.secret,
+            "shards": [shard.name for shard in layout.shards],
+            "local_shards": [
+                shard.name for shard in layout.shards if layout.same_continent(region, shard)
+            ],
+            "users_per_shard": layout.users_per_shard,
+            "services": [
+                {"region": other, **wiring.via(part.name, f"{other}/service")}
+                for other in layout.nearest(region, layout.regions)
+            ],
+        }
+
+
+KIND = Edge()

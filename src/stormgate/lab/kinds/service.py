@@ -1,0 +1,56 @@
+"""Services: CHE·NU's objects, one process in every region. Program: services/service.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from stormgate.lab.design.layout import Layout, Link, Part, hop_ms
+from stormgate.lab.design.wiring import Wiring
+from stormgate.lab.kinds import Kind
+from stormgate.lab.kinds.database import node_name
+
+
+class Service(Kind):
+    """Dials its own region's cache and every database."""
+
+    name = "service"
+    rank = 2
+    program = "stormgate.lab.services.service:start"
+
+    def links(self, layout: Layout) -> Iterable[Link]:
+        for here in layout.target.regions:
+            service = f"{here.name}/service"
+            yield Link(service, f"{here.name}/cache", 0)
+            for shard in layout.shards:
+                for region in shard.regions:
+                    distance_ms = hop_ms(here, layout.region(region))
+                    yield Link(service, node_name(region, shard.name), distance_ms)
+
+    def config(self, wiring: Wiring, part: Part) -> dict[str, Any]:
+        layout, region = wiring.layout, str(part.region)
+        shards = [
+            {
+                "name": shard.name,
+                "regions": list(shard.regions),
+                "cacheable": layout.same_continent(region, shard),
+                "nodes": [
+                    {
+                        "name": node_name(other, shard.name),
+                        "region": other,
+                        **wiring.via(part.name, node_name(other, shard.name)),
+                    }
+                    for other in layout.nearest(region, shard.regions)
+                ],
+            }
+            for shard in layout.shards
+        ]
+        return {
+            "region": region,
+            "shards": shards,
+            "cache": wiring.via(part.name, f"{region}/cache"),
+            "steward": wiring.endpoint("steward"),
+        }
+
+
+KIND = Service()
