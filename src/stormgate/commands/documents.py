@@ -21,7 +21,8 @@ STARTER = {
 @click.command(short_help="Print the JSON Schema of a document kind, for editors.")
 @click.argument("kind", required=False)
 def schema_command(kind: str | None) -> None:
-    """Print the JSON Schema of KIND, or one schema for files of any kind.
+    """Print the JSON Schema of KIND, or one schema for files of any kind. Of a run folder: plan,
+    verdict and journal, and one row of generator, timeline, undo and reading.
 
     \b
     stormgate schema > .stormgate.schema.json
@@ -30,11 +31,12 @@ def schema_command(kind: str | None) -> None:
     """
     from stormgate.documents.problems import nearest
     from stormgate.documents.schema import combined, schemas
+    from stormgate.evidence.formats import schemas as evidence_schemas
 
     if kind is None:
         click.echo(json.dumps(combined(), indent=2))
         return
-    known = schemas()
+    known = schemas() | evidence_schemas()
     if kind not in known:
         raise click.ClickException(
             f"there is no kind {kind!r}; {nearest(kind, known, what='kinds')}"

@@ -24,6 +24,8 @@ OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 COUNTS = ("planned", "sent", "not_sent", "rows")
 MEASURES = ("window_s", "cpu")
 LAGS = ("send_lag_p99_ms", "send_lag_max_ms")
+UNDO_SCHEMA = "stormgate.undo/1"
+UNDO_STEPS = ("intent", "applied", "undone", "void")
 
 
 def number(row: Mapping[str, Any], key: str) -> float:
@@ -52,6 +54,32 @@ def generator_problem(row: Mapping[str, Any]) -> str | None:
                 number(row, key)
     except ValueError as error:
         return str(error)
+    return None
+
+
+def undo_problem(row: Mapping[str, Any]) -> str | None:
+    """Which law of a row of the undo ledger this one breaks, or None."""
+    step = row.get("step")
+    if step == "target":
+        schema = row.get("schema", UNDO_SCHEMA)
+        return (
+            None if schema == UNDO_SCHEMA else f"schema {str(schema)[:60]!r} is not {UNDO_SCHEMA}"
+        )
+    if step not in UNDO_STEPS:
+        return f"step {str(step)[:60]!r} is not one of target, {', '.join(UNDO_STEPS)}"
+    if not isinstance(row.get("id"), str) or not row["id"]:
+        return f"a row of step {step} has no id"
+    return None
+
+
+def reading_problem(row: Mapping[str, Any]) -> str | None:
+    """Which law of a reading this one breaks, or None. A value that is no number is no breach: the
+    reading failed, and whoever asked for it hears so.
+    """
+    if time_of(row) is None:
+        return "at_ns is no time in ns"
+    if not isinstance(row.get("probe"), str):
+        return "probe is no word"
     return None
 
 

@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stormgate.evidence.laws import time_of
+from stormgate.evidence.laws import reading_problem, time_of, undo_problem
 from stormgate.evidence.write import GENERATOR, READINGS, TIMELINE, UNDO
 from stormgate.model import PLAN_SCHEMA, Event, Plan, digest_of, from_json
 
@@ -144,11 +144,11 @@ class Run:
 
     @cached_property
     def readings(self) -> list[dict[str, Any]]:
-        return self._rows(READINGS, required=False)
+        return self._lawful(READINGS, reading_problem)
 
     @cached_property
     def undo(self) -> list[dict[str, Any]]:
-        return self._rows(UNDO, required=False)
+        return self._lawful(UNDO, undo_problem)
 
     @cached_property
     def journals(self) -> dict[str, dict[str, Any]]:
@@ -235,6 +235,26 @@ class Run:
                 f"{name}: row {odd}: at_ns is no time in ns ({len(rows) - len(timed)} such rows)"
             )
         return timed
+
+    def _lawful(
+        self, name: str, problem_of: Callable[[Mapping[str, Any]], str | None]
+    ) -> list[dict[str, Any]]:
+        """The rows of a file that need not be there; one that breaks its law is named and left
+        out.
+        """
+        kept: list[dict[str, Any]] = []
+        broken: list[tuple[int, str]] = []
+        for number, row in enumerate(self._rows(name, required=False), start=1):
+            problem = problem_of(row)
+            if problem is None:
+                kept.append(row)
+            else:
+                broken.append((number, problem))
+        if broken:
+            number, problem = broken[0]
+            more = f" ({len(broken)} such rows)" if len(broken) > 1 else ""
+            self._problem(f"{name}: row {number}: {problem}{more}")
+        return kept
 
     def _rows(self, name: str, *, required: bool) -> list[dict[str, Any]]:
         path = self.folder / name

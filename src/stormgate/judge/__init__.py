@@ -16,9 +16,8 @@ __all__ = ["judge"]
 def judge(run: RunLike, plan: Plan | None = None) -> Judgement:
     """The judgement of a run folder's evidence, against its own plan or another one.
 
-    Never raises over evidence: what is missing or torn makes it INCONCLUSIVE or worse. Raises
-    pydantic.ValidationError or KeyError when an objective of `plan` does not fit its kind, which
-    documents/ has checked before.
+    Never raises over evidence: what is missing or torn makes it INCONCLUSIVE or worse, and so does
+    an objective that does not fit its kind.
     """
     from stormgate.judge.engine import judge_run
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from stormgate.evidence.laws import RowLaws
 from stormgate.evidence.samples import Block, Requests
@@ -46,7 +47,7 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     rate = against.load.rate_per_s
     health = health_of(run.generator, against.validity, begin, end, rate)
     context = Context(against, phases, faults, health, run.readings)
-    seats = [_seat(objective, context) for objective in against.objectives]
+    seats = [_seat_or_refusal(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
     stream = Requests(run.batches(), RowLaws(*_span(run)))
     everything = select([p.name for p in phases], phases, against.faults)
@@ -60,7 +61,10 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     results = [_finish(kind, accumulator, context) for kind, accumulator in seats]
     findings = apply_waivers(holm_across(results, 1.0 - against.confidence), against)
     timed = [
-        w for kind, accumulator in seats if kind.timing for w in _windows_of(accumulator, context)
+        w
+        for kind, accumulator in seats
+        if kind is not None and kind.timing
+        for w in _windows_of(accumulator, context)
     ]
     checks = _validity(run, against, faults, health, measured, stream, arrivals, timed)
     if not health.closed_loop:
@@ -102,6 +106,39 @@ def _seat(objective: Objective, context: Context) -> tuple[Kind, Accumulator]:
     return kind, kind.judge(task)
 
 
+class _Refused:
+    """Stands in for an objective that cannot be judged: of no known kind, or not fitting it."""
+
+    def __init__(self, objective: Objective, context: Context, why: str) -> None:
+        self._task = Task(objective, None, context)
+        self._why = why
+
+    def add(self, block: Block) -> None:
+        """Nothing to count."""
+
+    def finish(self) -> Result:
+        return Result(self._task.finding(Verdict.INCONCLUSIVE, self._why))
+
+
+def _seat_or_refusal(objective: Objective, context: Context) -> tuple[Kind | None, Accumulator]:
+    """As `_seat`; what a folder of somebody else's asks for and nobody knows is INCONCLUSIVE by
+    name.
+    """
+    if objective.kind not in kinds():
+        known = ", ".join(sorted(kinds()))
+        return None, _Refused(
+            objective, context, f"kind {objective.kind[:60]!r} is not one of {known}"
+        )
+    try:
+        return _seat(objective, context)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(str(part) for part in wrong["loc"])
+        return None, _Refused(
+            objective, context, f"spec of {objective.kind}: {place}: {wrong['msg']}"
+        )
+
+
 def _span(run: RunLike) -> tuple[int | None, int | None]:
     """When the run began and ended, ns; None where its timeline does not say."""
     at = {str(row.get("event")): int(row["at_ns"]) for row in run.timeline}
@@ -127,9 +164,9 @@ def _count_arrivals(block: Block, measured: Windows, arrivals: dict[str, int]) -
         arrivals[window.name] += count
 
 
-def _finish(kind: Kind, accumulator: Accumulator, context: Context) -> Result:
+def _finish(kind: Kind | None, accumulator: Accumulator, context: Context) -> Result:
     result = accumulator.finish()
-    if not kind.timing:
+    if kind is None or not kind.timing:
         return result
     why = context.health.verdict(_windows_of(accumulator, context))
     if why is None:

@@ -68,10 +68,9 @@ def judge_folder(folder: Path, plan: Plan | None = None) -> Judgement:
     """The judgement over a run folder, by its own plan or by another. Raises FileNotFoundError for
     no folder.
     """
-    from stormgate.evidence import open_run
-    from stormgate.judge import judge
+    import stormgate
 
-    return judge(open_run(folder), plan)
+    return stormgate.judge_folder(folder, plan)
 
 
 def write_reports(folder: Path, judgement: Judgement) -> None:

@@ -4,6 +4,7 @@ increase from first to last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -116,7 +117,7 @@ class Reading:
 
 def _usable(row: Mapping[str, Any]) -> bool:
     value = row.get("value")
-    return row.get("error") is None and isinstance(value, int | float) and value == value  # noqa: PLR0124 - NaN is no reading
+    return row.get("error") is None and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _aggregate(values: Sequence[float], spec: ReadingSpec) -> float | None:
