@@ -14,6 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from stormgate.faults import backends
 from stormgate.faults.backends import Observation
 from stormgate.faults.context import Context, current
 from stormgate.faults.errors import CannotBreak
@@ -99,15 +100,12 @@ def link_latency_ms(link: str, timeout_s: float = 5.0) -> float | None:
     """One round trip through a link in the protocol of what it leads to, connecting included, ms.
     None: no answer.
     """
-    from stormgate.toxiproxy.client import Client
-
     target = current().target
     component = target.component(link)
-    proxy = Client(str(component.handle["url"])).get(str(component.handle["proxy"]))
-    behind = _observe(target.component(component.attributes["destination"]))
-    sight = look(
-        Observe(protocol=behind.protocol, address=proxy.listen, path=behind.path), timeout_s
-    )
+    through = backends.get(component.backend).observed_at(component, target)
+    if through is None:
+        raise CannotBreak(f"nobody can look through {link!r}: give it an `observe`")
+    sight = look(through, timeout_s)
     return round(sight.latency_ms, 3) if sight.healthy else None
 
 

@@ -15,6 +15,7 @@ from stormgate.documents.objectives import kinds, written_keys
 from stormgate.documents.openslo import SliDocument, SloDocument
 from stormgate.documents.target_shape import TargetDocument
 from stormgate.documents.values import DURATION_SCHEMA, SHARE_SCHEMA
+from stormgate.faults import backends
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SHAPES: dict[str, type[BaseModel]] = {
@@ -32,6 +33,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         kind: {"$schema": DIALECT, **shape.model_json_schema(by_alias=True)}
         for kind, shape in SHAPES.items()
     }
+    _say_backends(found["Target"])
     gate = found["ReleaseGate"]
     objectives = {
         f"objective-{name}": objective_schema(name, spec) for name, spec in sorted(kinds().items())
@@ -47,6 +49,29 @@ def schemas() -> dict[str, dict[str, Any]]:
         "oneOf": [{"$ref": f"#/$defs/{n}"} for n in objectives]
     }
     return found
+
+
+def _say_backends(target: dict[str, Any]) -> None:
+    """What each backend wants as handle, in the schema of a component."""
+    component = target["$defs"]["ComponentShape"]
+    component["properties"]["backend"]["enum"] = list(backends.writable())
+    handles = {name: backends.get(name).handle for name in backends.writable()}
+    for name, handle in handles.items():
+        target["$defs"][f"handle-{name}"] = handle.model_json_schema(by_alias=True)
+    component["allOf"] = [
+        {
+            "if": {"properties": {"backend": {"const": name}}, "required": ["backend"]},
+            "then": {
+                "properties": {"handle": {"$ref": f"#/$defs/handle-{name}"}},
+                **({"required": ["handle"]} if _needs_any(handle) else {}),
+            },
+        }
+        for name, handle in handles.items()
+    ]
+
+
+def _needs_any(handle: type[BaseModel]) -> bool:
+    return any(field.is_required() for field in handle.model_fields.values())
 
 
 def combined() -> dict[str, Any]:

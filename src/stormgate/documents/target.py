@@ -24,6 +24,7 @@ from stormgate.documents.target_shape import (
     TargetSpec,
 )
 from stormgate.documents.yamlfile import Document, Loc, read_documents
+from stormgate.faults import backends
 from stormgate.net.allow import AllowList
 from stormgate.net.references import REFERENCE
 
@@ -137,7 +138,7 @@ def _component(shape: ComponentShape) -> model.Component:
         kind=shape.kind,
         backend=shape.backend,
         region=shape.region,
-        handle=shape.handle.model_dump(exclude_none=True),
+        handle=shape.handle,
         parts=tuple(shape.parts),
         observe=model.Observe(**shape.observe.model_dump()) if shape.observe else None,
         attributes=shape.attributes,
@@ -275,8 +276,18 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
 def _check_observed(
     spec: TargetSpec, allow: AllowList, document: Document, problems: Problems
 ) -> None:
-    """What a component is looked at must be allowed like everything else that is contacted."""
+    """What a component is looked at, and what its backend contacts, must be allowed like everything
+    else.
+    """
     for index, component in enumerate(spec.components):
+        for host in backends.get(component.backend).hosts(component.handle):
+            if not allow.permits_host(host):
+                problems.add(
+                    document.file,
+                    document.line("spec", "components", index, "handle"),
+                    f"host {host!r} is not in allow",
+                    f"allow now: {', '.join(spec.allow)}",
+                )
         address = component.observe.address if component.observe else ""
         host = address.rpartition(":")[0]
         if host and not REFERENCE.search(address) and not allow.permits_host(host):
@@ -314,6 +325,3 @@ def _urls(spec: TargetSpec) -> Iterable[tuple[Loc, str]]:
     for index, population in enumerate(spec.populations):
         for edge, url in population.links.items():
             yield ("populations", index, "links", edge), url
-    for index, component in enumerate(spec.components):
-        if component.handle.url:
-            yield ("components", index, "handle", "url"), component.handle.url

@@ -6,12 +6,21 @@ import ipaddress
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails
 
-from stormgate.documents.shapes import Ours, Shape
+from stormgate.documents.problems import nearest
+from stormgate.documents.shapes import Ours, Shape, explain
 from stormgate.documents.values import PositiveMilliseconds, Share, wrong
+from stormgate.faults import backends
 
-BACKENDS = ("process", "toxiproxy", "command", "kubernetes", "aws", "group")
 PROVISIONERS = ("lab",)
 SHARE_TOLERANCE = 1e-6
 SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
@@ -58,29 +67,11 @@ class ObserveShape(Shape):
     path: str = Field(default="/healthz", pattern="^/")
 
 
-class HandleShape(Shape):
-    """What a backend needs to break a component and bring it back. Which keys: see the backend."""
-
-    pid_file: str | None = None
-    start: list[str] | None = None
-    url: str | None = None
-    proxy: str | None = None
-    apply: dict[str, list[str]] | None = None
-    undo: dict[str, list[str]] | None = None
-    observe: list[str] | None = None
-    context: str | None = None
-    namespace: str | None = None
-    selector: str | None = None
-    region: str | None = None
-    resource: str | None = None
-
-
-HANDLE_KEYS = {
-    "process": {"pidFile", "start"},
-    "toxiproxy": {"url", "proxy"},
-    "command": {"apply", "undo", "observe"},
-    "group": set[str](),
-}
+def _is_backend(value: str) -> str:
+    if value not in backends.writable():
+        fix = nearest(value, backends.writable(), what="there are")
+        raise wrong(f"no backend is called {value!r}", fix)
+    return value
 
 
 class ComponentShape(Shape):
@@ -88,27 +79,36 @@ class ComponentShape(Shape):
 
     name: str = Field(min_length=1, max_length=200)
     kind: str = Field(min_length=1)
-    backend: Literal["process", "toxiproxy", "command", "kubernetes", "aws", "group"]
+    backend: Annotated[str, AfterValidator(_is_backend)]
     region: str | None = None
-    handle: HandleShape = Field(default_factory=HandleShape)
+    handle: dict[str, Any] = Field(default_factory=dict, validate_default=True)
     parts: list[str] = Field(default_factory=list)
     observe: ObserveShape | None = None
     attributes: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("handle")
+    @classmethod
+    def _fits_backend(cls, handle: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        name = info.data.get("backend")
+        if name is None:  # an unknown backend has been noted
+            return {}
+        model = backends.get(name).handle
+        try:
+            return model.model_validate(handle).model_dump()
+        except ValidationError as error:
+            found = []
+            for one in error.errors(include_url=False):
+                loc, message, fix = explain(model, one)
+                found.append(InitErrorDetails(type=wrong(message, fix), loc=loc, input=None))
+            raise ValidationError.from_exception_data(f"handle of {name}", found) from None
+
     @model_validator(mode="after")
-    def _handle_fits_backend(self) -> Self:
-        given = set(self.handle.model_dump(by_alias=True, exclude_none=True))
-        needed = HANDLE_KEYS.get(self.backend)
-        if needed is not None and given != needed:
-            listed = ", ".join(sorted(needed)) or "nothing"
+    def _parts_fit_backend(self) -> Self:
+        if backends.get(self.backend).of_parts != bool(self.parts):
+            groups = [name for name in backends.writable() if backends.get(name).of_parts]
             raise wrong(
-                f"component {self.name!r}: backend {self.backend} needs handle keys {listed}",
-                "write exactly those keys",
-            )
-        if (self.backend == "group") != bool(self.parts):
-            raise wrong(
-                f"component {self.name!r}: parts belong to backend group, and a group has at "
-                "least one",
+                f"component {self.name!r}: parts belong to backend {' or '.join(groups)}, and a "
+                "component of it has at least one",
                 "list its parts",
             )
         return self

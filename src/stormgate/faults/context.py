@@ -19,10 +19,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from stormgate.evidence.folder import create_run_folder
 from stormgate.evidence.write import Timeline
+from stormgate.faults import backends
 from stormgate.faults.errors import NoTarget
 from stormgate.faults.ledger import Ledger
 from stormgate.model import Component, Plan, Target, from_json
@@ -146,7 +146,4 @@ def _hosts(component: Component) -> list[str]:
         if component.observe is not None
         else []
     )
-    url = component.handle.get("url")
-    if isinstance(url, str):
-        hosts.append(urlsplit(url).hostname or url)
-    return hosts
+    return [*hosts, *backends.get(component.backend).hosts(component.handle)]

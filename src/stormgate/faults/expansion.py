@@ -8,6 +8,9 @@ lead to it
           (blackhole: also those that lead away, for a host without a network neither hears nor
           speaks)
 surge     the load: more of it
+
+A mode that a component's own backend offers for it is done to the component itself; so a backend of
+your own may have modes of your own.
 """
 
 from __future__ import annotations
@@ -15,14 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from stormgate.faults import backends
 from stormgate.faults.errors import CannotBreak, EmptySelection
 from stormgate.model import Component, Target
 
-PROCESS_MODES = frozenset({"crash", "freeze", "stop"})
+# What is done to the links of a component whose own backend cannot do it.
 LINK_MODES = frozenset({"refuse", "blackhole", "slow", "bandwidth", "lossy"})
 SURGE = "surge"
-MODES = PROCESS_MODES | LINK_MODES | {SURGE}
-LINK, GROUP, LOAD = "link", "group", "load"
+LINK, LOAD = "link", "load"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +40,28 @@ def parts_of(target: Target, component: Component, mode: str) -> tuple[Part, ...
     """What to break, in which mode, so that `component` is broken by `mode`. Raises CannotBreak
     when nothing would be.
     """
-    if mode not in MODES:
-        raise CannotBreak(f"unknown mode {mode!r}; one of {', '.join(sorted(MODES))}")
+    backend, offered = backends.get(component.backend), backends.modes_of(component)
+    known = {*backends.known_modes(), *offered}
+    known |= {own for one in target.components for own in backends.modes_of(one)}
+    if mode not in known:
+        raise CannotBreak(f"unknown mode {mode!r}; one of {', '.join(sorted(known))}")
     if (mode == SURGE) != (component.kind == LOAD):
         raise CannotBreak(f"{component.name}: only the load surges, and it can do nothing else")
-    if component.kind == LOAD:
-        return (Part(component, mode),)
     if component.kind == LINK:
-        if mode in {"freeze", "stop"}:
+        wanted = "refuse" if mode == "crash" and mode not in offered else mode
+        if wanted not in offered:
+            also = {"crash"} if "refuse" in offered else set()
             raise CannotBreak(
-                f"{component.name}: a link cannot {mode}; one of crash, "
-                f"{', '.join(sorted(LINK_MODES))}"
+                f"{component.name}: a link cannot {mode}; one of "
+                f"{', '.join(sorted({*offered, *also}))}"
             )
-        return (Part(component, "refuse" if mode == "crash" else mode),)
-    if component.backend == "command":
+        return (Part(component, wanted),)
+    if mode in offered or backend.breaks_whole:
         return (Part(component, mode),)
-    if component.backend == GROUP:
+    if backend.of_parts:
         found = _group_parts(target, component, mode)
-    elif mode in PROCESS_MODES:
+    elif mode not in LINK_MODES:
+        # Nothing but the component itself could do it; whoever breaks it will say that it cannot.
         found = [Part(component, mode)]
     else:
         found = [
@@ -92,7 +99,7 @@ def members(target: Target, group: Component) -> tuple[Component, ...]:
             )
         found[name] = by_name[name]
         waiting += by_name[name].parts
-    return tuple(component for component in found.values() if component.backend != GROUP)
+    return tuple(one for one in found.values() if not backends.get(one.backend).of_parts)
 
 
 def end_region(target: Target, name: str | None) -> str | None:
@@ -170,7 +177,7 @@ def shape_sets(names: Sequence[str], shape: str) -> list[list[str]]:
 
 def _group_parts(target: Target, group: Component, mode: str) -> list[Part]:
     inside = members(target, group)
-    if mode in PROCESS_MODES:
+    if mode not in LINK_MODES:
         processes = [Part(component, mode) for component in inside if component.kind != LINK]
         cut = (
             [Part(component, "refuse") for component in inside if component.kind == LINK]

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from stormgate.faults import backends
 from stormgate.faults.backends import Request
 from stormgate.faults.context import Context
-from stormgate.faults.errors import CannotBreak, NotApplied, Stopped, Unproven
+from stormgate.faults.errors import NotApplied, Stopped, Unproven
 from stormgate.faults.expansion import Part, parts_of
 from stormgate.faults.ledger import Entry
 from stormgate.faults.proof import wait_for
@@ -102,16 +102,10 @@ def _plan(
         name, part = item
         identity = secrets.token_hex(4)
         backend = backends.get(part.component.backend)
-        if part.mode not in backend.modes:
-            offers = ", ".join(sorted(backend.modes))
-            raise CannotBreak(
-                f"{part.component.name}: backend {part.component.backend!r} cannot {part.mode} "
-                f"(it can {offers})"
-            )
         request = Request(
             part=part.component,
             mode=part.mode,
-            params=params,
+            params=backends.parameters(part.component, part.mode, params),
             token=identity,
             target=context.target,
         )

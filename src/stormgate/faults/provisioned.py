@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import time
 
-from stormgate.faults.backends.process import read_pid_file
-from stormgate.model import Target
+from stormgate.faults import backends
+from stormgate.model import Component, Target
 from stormgate.net.status import read_status
-from stormgate.system.processes import alive
-from stormgate.toxiproxy.client import Client
-from stormgate.toxiproxy.errors import ToxiproxyError
 
 WHY = "nothing left to undo: the lab of this run is gone with all its processes"
 # A lab's processes die with its daemon, by the kernel's hand or its own; this is how long that may
@@ -26,18 +23,10 @@ def is_gone(target: Target) -> bool:
     """
     if not ours(target) or read_status(target, _ASK_S).reached:
         return False
+    by_backend: dict[str, list[Component]] = {}
     for component in target.components:
-        identity = (
-            read_pid_file(str(component.handle["pid_file"]))
-            if "pid_file" in component.handle
-            else None
-        )
-        if identity is not None and alive(*identity):
-            return False
-    return not any(
-        _answers(url)
-        for url in {str(c.handle["url"]) for c in target.components if "url" in c.handle}
-    )
+        by_backend.setdefault(component.backend, []).append(component)
+    return all(backends.get(name).are_gone(parts) for name, parts in sorted(by_backend.items()))
 
 
 def is_gone_soon(target: Target) -> bool:
@@ -57,11 +46,3 @@ def is_gone_soon(target: Target) -> bool:
 def ours(target: Target) -> bool:
     """Whether Stormgate starts this target itself."""
     return target.provision is not None and "lab" in target.provision
-
-
-def _answers(url: str) -> bool:
-    try:
-        Client(url, _ASK_S).version()
-    except ToxiproxyError:
-        return False
-    return True

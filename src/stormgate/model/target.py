@@ -23,14 +23,9 @@ class Observe:
 class Component:
     """A thing in the target that can break, and what the backend needs to break it.
 
-    `kind`: region, edge, service, cache, database, link, steward, ... A region is a group: `parts`
-    names its components
-    (processes and links). `backend`: process, toxiproxy, command, kubernetes, aws or group.
-    `handle` belongs to the backend:
-    process   {pid_file, start: [argv]}: pid_file holds {"pid", "start_ticks"}; `start` brings it
-              back and returns when it runs
-    toxiproxy {url, proxy}
-    command   {apply: {mode: [argv]}, undo: {mode: [argv]}, observe: [argv]}
+    `kind`: region, edge, service, cache, database, link, steward, ... `backend` names a file in
+    faults/backends/, which declares what `handle` holds (under the names of its fields) and whether
+    its components break through `parts`, the names of other components.
     `attributes`: e.g. {"source": "eu-west/edge", "destination": "eu-west/service"} of a link,
     {"shard": "eu"} of a database.
     """

@@ -83,6 +83,17 @@ def test_the_plan_is_the_same_from_anywhere(
 
 
 GATE, TARGET, TRIAL = "slas/release.yaml", "targets/shop.yaml", "experiments/web-loss.yaml"
+HANDLE = """      backend: process
+      handle:
+        pidFile: /run/shop/web.pid.json # {"pid": 123, "start_ticks": 456}: field 22 of /proc/123/stat tells a reused pid apart
+        start: [systemctl, start, shop-web]
+"""
+TOXI = """      backend: toxiproxy
+      handle: {{url: "{}", proxy: web}}
+"""
+COMMAND = """      backend: command
+      handle: {apply: {crash: [a]}, undo: {}, observe: [o]}
+"""
 WRONG = [
     (GATE, "ratePerS: 100", "ratePerSec: 100", "unknown key 'ratePerSec' in spec.load; did you "
                                                "mean 'ratePerS'?"),
@@ -163,8 +174,23 @@ WRONG = [
                                                        "did you mean 'test'?"),
     (TARGET, "allow: [127.0.0.0/8]", "allow: [127.0.0.0/33]", "'127.0.0.0/33' is neither a "
                                                               "network nor a host name"),
-    (TARGET, "backend: process", "backend: command", "backend command needs handle keys apply, "
-                                                     "observe, undo"),
+    (TARGET, "backend: process", "backend: command", "spec.components[0].handle: 'apply' is "
+                                                     "missing; add 'apply'"),
+    (TARGET, "backend: process", "backend: kubernetes", "spec.components[0].backend: no backend "
+                                                        "is called 'kubernetes'; there are: "
+                                                        "command, group, process, toxiproxy"),
+    (TARGET, "backend: process", "backend: aws", "no backend is called 'aws'"),
+    (TARGET, "backend: process", "backend: load", "no backend is called 'load'"),
+    (TARGET, "backend: process", "backend: ../process", "no backend is called '../process'"),
+    (TARGET, "pidFile: /run", "pidfile: /run", "unknown key 'pidfile'; did you mean 'pidFile'?"),
+    (TARGET, "[systemctl, start, shop-web]", "[]", "handle.start: start: [] does not fit"),
+    (TARGET, "[systemctl, start, shop-web]", "[systemctl, 3]", "handle.start[1]: start[1]: 3 does"),
+    (TARGET, "backend: process", "backend: process\n      parts: [web]", "parts belong to backend "
+                                                                         "group"),
+    (TARGET, HANDLE, TOXI.format("http://10.0.0.1:8474"), "host '10.0.0.1' is not in allow"),
+    (TARGET, HANDLE, TOXI.format("http://me:pw@127.0.0.1:8474"), "a URL carries credentials"),
+    (TARGET, HANDLE, TOXI.format("http://127.0.0.1:99999"), "is not the address of a Toxiproxy"),
+    (TARGET, HANDLE, COMMAND, "apply has 'crash' and undo has not: it would stay broken"),
     (TARGET, "region: home\n", "region: hme\n", "component 'web' stands in unknown region "
                                                 "'hme'; did you mean 'home'?"),
     (TARGET, "protocol: http", "protocol: htp", "'htp' is unknown; did you mean 'http'?"),

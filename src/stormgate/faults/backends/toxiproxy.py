@@ -8,18 +8,23 @@ packets.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+from urllib.parse import urlsplit
 
-from stormgate.faults.backends import Observation, Params, Record, Request
+from pydantic import Field, field_validator, model_validator
+
+from stormgate.faults.backends import Backend, Observation, Params, Record, Request
+from stormgate.faults.declared import MOST_KB_PER_S, Handle, Milliseconds, Parameters, Whole
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.faults.proof import NARROW_MIN_MS, added_latency_ms, shows, silence_s
-from stormgate.model import Component, Observe, from_json, to_json
+from stormgate.model import Component, Observe, Target, from_json, to_json
 from stormgate.net.look import State, look, padding_sent
 from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.errors import ToxiproxyError
 
 _TIMEOUT_S = 2.0
+_ASK_S = 0.5
 _LOOK_S = 3.0
 _LOOKS = 3
 _PADDING = 60_000
@@ -28,13 +33,82 @@ _PADDING = 60_000
 _TRIES = 40
 
 
-class ToxiproxyBackend:
-    """`handle`: {url, proxy}. Toxics are named `stormgate_<token>_...`; only those are ever
-    removed.
-    """
+class ToxiproxyHandle(Handle):
+    """The server's API at `url`, and the name of its proxy that is this link."""
 
-    modes = frozenset({"refuse", "blackhole", "slow", "bandwidth", "lossy"})
-    undo_stage = 0
+    url: str
+    proxy: str = Field(min_length=1)
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            known = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+        except ValueError:  # a port that is none
+            known = False
+        if not known or "$" in url:
+            raise ValueError(f"{url!r} is not the address of a Toxiproxy server: http://host:port")
+        if parts.username or parts.password:
+            raise ValueError("a URL carries credentials, which would enter the evidence")
+        return url
+
+
+class Slow(Parameters):
+    """`latency_ms` more on every round trip, give or take `jitter_ms`."""
+
+    latency_ms: Milliseconds = Field(ge=1)
+    jitter_ms: Milliseconds = 0
+
+    @model_validator(mode="after")
+    def _can_be_seen(self) -> Self:
+        if self.jitter_ms >= self.latency_ms:
+            raise ValueError(
+                f"jitter_ms {self.jitter_ms} leaves nothing of latency_ms {self.latency_ms} "
+                "that could be proven"
+            )
+        return self
+
+
+class Bandwidth(Parameters):
+    """How much passes each way, KB/s."""
+
+    rate_kb_per_s: Whole = Field(ge=1, le=MOST_KB_PER_S)
+
+
+class Lossy(Parameters):
+    """The `share` of connections that is reset `after_ms`."""
+
+    share: float = Field(gt=0, le=1)
+    after_ms: Milliseconds = 0
+
+
+class ToxiproxyBackend(Backend):
+    """Toxics are named `stormgate_<token>_...`; only those are ever removed."""
+
+    handle = ToxiproxyHandle
+    modes: ClassVar[Mapping[str, type[Parameters]]] = {
+        "refuse": Parameters,
+        "blackhole": Parameters,
+        "slow": Slow,
+        "bandwidth": Bandwidth,
+        "lossy": Lossy,
+    }
+
+    def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
+        url = str(handle.get("url", ""))
+        return (urlsplit(url).hostname or url,) if url else ()
+
+    def observed_at(self, part: Component, target: Target) -> Observe | None:
+        """Through the link, in the protocol of what it leads to."""
+        try:
+            proxy = Client(str(part.handle["url"]), _TIMEOUT_S).get(str(part.handle["proxy"]))
+        except ToxiproxyError as error:
+            raise CannotBreak(f"{part.name}: {error}") from error
+        return _probe(part, target, proxy.listen)
+
+    def are_gone(self, parts: Sequence[Component]) -> bool:
+        return not any(_answers(url) for url in {str(part.handle.get("url")) for part in parts})
 
     def plan(self, request: Request) -> Record:
         part, mode = request.part, request.mode
@@ -46,7 +120,7 @@ class ToxiproxyBackend:
             raise CannotBreak(f"{part.name}: {error}") from error
         if not proxy.enabled:
             raise NotWhole(f"{part.name}: its proxy {name!r} is already disabled")
-        probe = _probe(request, proxy.listen)
+        probe = _probe(part, request.target, proxy.listen)
         params = dict(request.params)
         before_ms = self._before_ms(part, mode, params, probe)
         return {
@@ -56,7 +130,7 @@ class ToxiproxyBackend:
             "enabled": proxy.enabled,
             "toxics": toxics,
             "probe": to_json(probe),
-            "direct": _direct(request),
+            "direct": _direct(part, request.target),
             "params": params,
             "before_ms": before_ms,
         }
@@ -167,10 +241,7 @@ def wanted_toxics(mode: str, params: Params, prefix: str) -> list[dict[str, Any]
     if mode == "blackhole":
         return [_toxic(prefix, "timeout", stream, {"timeout": 0}) for stream in both]
     if mode == "slow":
-        latency, jitter = (
-            _number(params, "latency_ms", low=1),
-            _number(params, "jitter_ms", low=0, default=0),
-        )
+        latency, jitter = int(params["latency_ms"]), int(params["jitter_ms"])
         halves = {
             "upstream": (latency // 2, jitter // 2),
             "downstream": (latency - latency // 2, jitter - jitter // 2),
@@ -180,16 +251,11 @@ def wanted_toxics(mode: str, params: Params, prefix: str) -> list[dict[str, Any]
             for stream, half in halves.items()
         ]
     if mode == "bandwidth":
-        rate = _number(params, "rate_kb_per_s", low=1)
+        rate = int(params["rate_kb_per_s"])
         return [_toxic(prefix, "bandwidth", stream, {"rate": rate}) for stream in both]
     if mode == "lossy":
-        share = params.get("share")
-        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
-            raise CannotBreak(
-                f"lossy: `share` of connections must be above 0 and at most 1, not {share!r}"
-            )
-        after = _number(params, "after_ms", low=0, default=0)
-        return [_toxic(prefix, "reset_peer", "downstream", {"timeout": after}, float(share))]
+        share, after = float(params["share"]), int(params["after_ms"])
+        return [_toxic(prefix, "reset_peer", "downstream", {"timeout": after}, share)]
     raise CannotBreak(
         f"a link cannot be broken by {mode!r}; one of {', '.join(sorted(ToxiproxyBackend.modes))}"
     )
@@ -208,31 +274,25 @@ def _toxic(
     }
 
 
-def _number(params: Params, name: str, *, low: int, default: int | None = None) -> int:
-    value = params.get(name, default)
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, int | float)
-        or value < low
-        or value != int(value)
-    ):
-        raise CannotBreak(f"{name} must be a whole number of at least {low}, not {value!r}")
-    return int(value)
+def _answers(url: str) -> bool:
+    try:
+        Client(url, _ASK_S).version()
+    except ToxiproxyError:
+        return False
+    return True
 
 
-def _destination(request: Request) -> Component | None:
-    name = request.part.attributes.get("destination")
-    return next(
-        (component for component in request.target.components if component.name == name), None
-    )
+def _destination(part: Component, target: Target) -> Component | None:
+    name = part.attributes.get("destination")
+    return next((component for component in target.components if component.name == name), None)
 
 
-def _probe(request: Request, listen: str) -> Observe:
+def _probe(part: Component, target: Target, listen: str) -> Observe:
     """How to look through the link: in the protocol of what it leads to."""
     # A link's own `observe` is often a bare port; what it leads to answers, and only an answer
     # shows delay or silence.
-    destination = _destination(request)
-    candidates = [destination.observe if destination is not None else None, request.part.observe]
+    destination = _destination(part, target)
+    candidates = [destination.observe if destination is not None else None, part.observe]
     template = next(
         (each for each in candidates if each is not None and each.protocol != "tcp"), None
     )
@@ -241,8 +301,8 @@ def _probe(request: Request, listen: str) -> Observe:
     return Observe(protocol=template.protocol, address=listen, path=template.path)
 
 
-def _direct(request: Request) -> dict[str, Any] | None:
-    destination = _destination(request)
+def _direct(part: Component, target: Target) -> dict[str, Any] | None:
+    destination = _destination(part, target)
     return (
         to_json(destination.observe)
         if destination is not None and destination.observe is not None
