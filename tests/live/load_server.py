@@ -13,6 +13,7 @@ import random
 import ssl
 import sys
 import time
+import urllib.parse
 
 COUNTS = collections.Counter()
 RANDOM = random.Random(5)
@@ -51,9 +52,21 @@ ANSWERS = {
 }
 
 
-async def answer(path, writer):  # noqa: PLR0912 - one case per bad manner
+async def answer(path, writer, head):  # noqa: PLR0912 - one case per bad manner
     """True keeps the connection."""
-    match path:
+    where, _, query = path.partition("?")
+    match where:
+        case "/echo":
+            writer.write(message(head))
+        case "/to":  # /to?302=LOCATION
+            status, _, location = query.partition("=")
+            lines = (f"Location: {urllib.parse.unquote(location, 'latin-1')}",) * bool(location)
+            answered = message(b"moved", "X-Hop: 1", status=f"{status} Moved").split(b"\r\n", 1)
+            writer.write(
+                b"\r\n".join(
+                    [answered[0], *(line.encode("latin-1") for line in lines), answered[1]]
+                )
+            )
         case "/bytes":
             for number in message(b"slowly", "X-Region: slow"):
                 writer.write(bytes([number]))
@@ -113,7 +126,7 @@ async def serve(reader, writer):
             COUNTS[path] += 1
             if STALLS and STALLS[0] <= time.monotonic() - BEGUN < STALLS[1]:
                 await asyncio.sleep(BEGUN + STALLS[1] - time.monotonic())
-            if not await answer(path, writer):
+            if not await answer(path, writer, head):
                 break
             await writer.drain()
     writer.close()

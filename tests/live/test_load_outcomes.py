@@ -2,13 +2,18 @@
 
 import contextlib
 import socket
+import ssl
 import time
+import urllib.parse
 
 import gevent
 import pytest
 from tests.live.load_engine import Bench, counts, server
 
 from stormgate.load import Retry, get, post, request, think
+from stormgate.load.engine.elsewhere import Beyond
+from stormgate.load.record.reasons import Reasons
+from stormgate.net.allow import AllowList
 
 pytestmark = pytest.mark.live
 
@@ -214,6 +219,109 @@ def test_redirects_only_when_asked_and_never_to_another_host(url):
     assert ([r["status"] for r in followed], second.json()) == ([302, 200], {"id": 1})
     assert ([r["status"] for r in looping], third.status) == ([302] * 4, 302)
     assert ([r["status"] for r in away], fourth.status) == ([302], 302)
+
+
+def to(status, location=""):
+    return f"/to?{status}={urllib.parse.quote(location, safe='', encoding='latin-1')}"
+
+
+def test_a_redirect_takes_headers_along_and_is_judged_by_its_end(url):
+    def flow(session):
+        session.set_header("Authorization", "Bearer s")
+        options = {"redirects": 3, "headers": {"X-Tenant": "7"}}
+        for status in (301, 302, 303, 307, 308):
+            reply = yield post(to(status, "/echo"), name="hop", data=b"abc", **options)
+            lines = reply.body.split(b"\r\n")
+            assert lines[0].split()[0] == (b"POST" if status > 303 else b"GET")
+            assert {b"X-Tenant: 7", b"Authorization: Bearer s"} <= set(lines)
+            assert (b"Content-Length: 3" in lines) is (status > 303)
+        yield get(to(302, "/echo"), name="check", check=lambda r: b"/echo" in r.body, **options)
+        yield get(to(302, "/echo"), name="expect", expect=(200,), **options)
+        yield get(to(302, "/echo"), name="wrong", check=lambda r: r.body == b"no", **options)
+        yield get(to(302, "/nothing"), name="wrong", expect=(200,), **options)
+        return "whole"
+
+    with Bench(url) as bench:
+        rows, value = bench.play(flow)
+        assert bench.errors == []
+    assert value == "whole"
+    outcomes = [(row["status"], row["outcome"]) for row in rows]
+    assert outcomes[1:10:2] == [(200, "ok")] * 5
+    assert outcomes[10:] == [
+        *[(302, "ok"), (200, "ok")] * 2,
+        (302, "ok"),
+        (200, "wrong_body"),
+        (302, "ok"),
+        (404, "bad_status"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("location", "asked"),
+    [
+        ("/tar get", "/tar%20get"),
+        ("/zürich".encode().decode("latin-1"), "/z%C3%BCrich"),
+        ("/there#part", "/there"),
+    ],
+)
+def test_odd_locations_are_followed_as_browsers_do(url, location, asked):
+    before = counts(url).get(asked, 0)
+    with Bench(url) as bench:
+        rows, _ = bench.play(ask(to(302, location), redirects=3))
+    assert [row["status"] for row in rows] == [302, 404]
+    assert counts(url)[asked] == before + 1
+
+
+def test_a_redirect_that_leads_nowhere_is_the_final_answer_and_said(url):
+    said = []
+    with Bench(url) as bench:
+        bench.engine.reasons = Reasons(lambda *what: said.append(what))
+        for location in ("", "mailto:a@b.test", "http://192.0.2.1/", "/ok"):
+            status = 302 if location != "/ok" else 399
+            rows, reply = bench.play(
+                ask(to(status, location), name="r", redirects=3, expect=(200, 302))
+            )
+            assert [row["status"] for row in rows] == [status]
+            assert reply.status == status
+    assert [(kind, place) for kind, place, _ in said] == [("redirect", "r")] * 3
+    assert [
+        part for _, _, why in said for part in ("Location", "mailto", "192.0.2.1") if part in why
+    ]
+
+
+def test_another_origin_is_asked_without_credentials_and_only_if_it_may_be(url, tmp_path):
+    def beyond(bench, allow, named=None):
+        bench.engine.elsewhere = Beyond(
+            bench.engine, AllowList(allow), named, ssl.create_default_context
+        )
+
+    def flow(session):
+        session.set_header("Authorization", "Bearer s")
+        session.set_header("Cookie", "a=b")
+        headers = {"Proxy-Authorization": "x", "X-Tenant": "7"}
+        for host in (other, other.replace("127.0.0.1", "localhost")):
+            reply = yield get(to(307, f"{host}/echo"), redirects=2, headers=headers)
+            yield get("/ok")
+        return reply
+
+    with server(tmp_path) as other:
+        for allow, named in ((["127.0.0.0/8", "localhost"], None), (None, ["localhost"])):
+            with Bench(url) as bench:
+                beyond(bench, allow, named)
+                rows, reply = bench.play(flow)
+            assert [row["status"] for row in rows] == [307, 200, 200] * 2
+            lines = reply.body.split(b"\r\n")
+            assert b"X-Tenant: 7" in lines
+            assert b"Host: " + other.replace("127.0.0.1", "localhost")[7:].encode() in lines
+            assert not [line for line in lines if b"uthorization" in line or b"Cookie" in line]
+        asked = counts(other)["/echo"]
+        for allow, named in ((["10.0.0.0/8"], None), (None, ["other.test"])):
+            with Bench(url) as bench:
+                beyond(bench, allow, named)
+                rows, reply = bench.play(flow)
+            assert [row["status"] for row in rows] == [307, 200] * 2
+            assert reply.status == 307
+        assert counts(other)["/echo"] == asked
 
 
 def test_labels_come_from_response_headers(url):

@@ -86,6 +86,7 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
         "route:string outcome:string status:integer",
         "worker:string expected:string url:string",
     ),
+    Event.LOAD_REASON: _fields("kind:string place:string why:string", "worker:string"),
     Event.ABORT: _fields("", "why:string by:string"),
     Event.ERROR: _fields("", "why:string by:string"),
 }

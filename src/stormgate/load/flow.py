@@ -13,10 +13,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from stormgate.load.http.head import OF_THE_BODY, without
 from stormgate.model import Outcome
 
 if TYPE_CHECKING:
     from stormgate.load.engine.pool import Place, Pool
+    from stormgate.load.http.response import Headers
 
 DEFAULT_TIMEOUT_S = 10.0
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -70,6 +72,7 @@ class Request:
         "expect",
         "extra",
         "heads",
+        "is_bare",
         "is_head",
         "is_plain",
         "method",
@@ -99,6 +102,7 @@ class Request:
         redirects: int = 0,
         decode: bool = False,
     ) -> None:
+        path = path.partition("#")[0] if isinstance(path, str) else path  # a fragment is not sent
         if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
             raise ValueError(
                 "a request's path begins with '/' and is percent-encoded (the host is the "
@@ -121,6 +125,7 @@ class Request:
         self.redirects = redirects
         self.decode = decode
         self.is_head = method == "HEAD"
+        self.is_bare = False  # goes without credentials, whoever sends it
         self.body, content_type = _body(json, data)
         self.is_plain = not self.is_head and not self.body
         self.extra = _extra_headers(headers, self.body, content_type, method, decode)
@@ -129,11 +134,11 @@ class Request:
         self.heads: dict[Pool, bytes] = {}
         self.codes: dict[Place, int] = {}
 
-    def moved(self, path: str, *, keep_method: bool) -> Request:
-        """The same request for another path; as a GET without a body unless `keep_method`. Raises
-        ValueError for the path.
+    def moved(self, path: str, method: str, *, keep_credentials: bool) -> Request:
+        """The same request for another path, as a redirect makes it: a changed method loses the
+        body. Raises ValueError for the path.
         """
-        copy = Request(self.method if keep_method else "GET", path)
+        copy = Request(method, path)
         for slot in (
             "name",
             "op",
@@ -146,8 +151,14 @@ class Request:
             "decode",
         ):
             setattr(copy, slot, getattr(self, slot))
-        if keep_method:
-            copy.body, copy.extra, copy.is_plain = self.body, self.extra, self.is_plain
+        # Once dropped they stay dropped, should a later redirect lead back.
+        copy.is_bare = self.is_bare or not keep_credentials
+        copy.extra = self.extra
+        if method == self.method:
+            copy.body = self.body
+        else:
+            copy.extra = without(self.extra, OF_THE_BODY)
+        copy.is_plain = not (copy.is_head or copy.is_bare or copy.body)
         return copy
 
     def head_for(self, pool: Pool) -> bytes:
@@ -305,7 +316,7 @@ class Reply:
     ) -> None:
         self._request = request
         self._raw = raw
-        self._message: tuple[dict[str, str], bytes] | None = None
+        self._message: tuple[Headers, bytes] | None = None
         self.outcome = outcome
         self.status = status
         self.intended_ns = intended_ns
@@ -321,8 +332,8 @@ class Reply:
         return (self.done_ns - self.intended_ns) / 1e6
 
     @property
-    def headers(self) -> dict[str, str]:
-        """Response headers by lower-case name; repeated ones joined with ", "."""
+    def headers(self) -> Headers:
+        """Response headers; repeated ones joined with ", ", one by one by `get_all`."""
         return self._parsed()[0]
 
     @property
@@ -337,7 +348,7 @@ class Reply:
         """The body as JSON. Raises ValueError when it is not."""
         return json.loads(self.body)
 
-    def _parsed(self) -> tuple[dict[str, str], bytes]:
+    def _parsed(self) -> tuple[Headers, bytes]:
         if self._message is None:
             from stormgate.load.http.response import parse_message
 

@@ -27,6 +27,7 @@ class Event(enum.StrEnum):
     LOAD_LOST = "load.lost"  # {worker, why}
     LOAD_FLOW_ERROR = "load.flow_error"  # {worker, flow, traceback}: a user's flow raised
     LOAD_FAILURE = "load.failure"  # the first request that failed so, what it wanted and where
+    LOAD_REASON = "load.reason"  # {worker, kind, place, why}: why requests failed, once per place
     LOAD_END = "load.end"
     TARGET_UP = "target.up"
     TARGET_WHOLE = "target.whole"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 
@@ -21,6 +21,10 @@ class Origin:
         return (
             host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
         )
+
+    def at_root(self) -> Origin:
+        """The same origin without a prefix."""
+        return replace(self, prefix="")
 
 
 def parse_origin(url: str) -> Origin:

@@ -26,6 +26,7 @@ class Task:
         "hurt",
         "intended_ns",
         "is_login",
+        "leads_to",
         "number",
         "pool",
         "redirects",
@@ -49,5 +50,6 @@ class Task:
         self.stream = stream
         self.intended_ns = intended_ns
         self.redirects = 0
+        self.leads_to: tuple[Request, Pool] | None = None  # of an answer that is a redirect
         self.is_login = False
         self.hurt = False  # an answer it had was not ok: what it raises then is no broken workload

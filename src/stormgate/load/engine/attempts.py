@@ -12,11 +12,14 @@ from collections.abc import Callable, Mapping
 
 from stormgate.load.engine.attempt import Task
 from stormgate.load.engine.pool import Pool
-from stormgate.load.engine.redirect import redirected
+from stormgate.load.engine.redirect import Elsewhere, nowhere_else, redirected
 from stormgate.load.engine.transport import Wire
 from stormgate.load.flow import Reply
 from stormgate.load.http.connection import READY, Connection, Stamp, expect_head
+from stormgate.load.http.head import CREDENTIALS, without
+from stormgate.load.http.location import REDIRECTS
 from stormgate.load.record.failures import FirstFailures
+from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import CODE, Recorder
 from stormgate.model import Outcome
 
@@ -47,6 +50,8 @@ class Exchange(Wire):
     ) -> None:
         super().__init__(recorder, max_connections=max_connections, observe=observe)
         self.recorder = recorder
+        self.reasons = Reasons(None)
+        self.elsewhere: Elsewhere = nowhere_else
         self.now_ns = 0  # of this turn of the loop
         self.fresh_ns = 0  # a connection used since needs no second look
         self._epoch_s = int(time.time())
@@ -87,11 +92,13 @@ class Exchange(Wire):
 
     # --- sending
 
-    def submit(self, task: Task) -> None:
-        """Start the first attempt of `task.request`, whose intended start has come."""
+    def submit(self, task: Task, pool: Pool | None = None) -> None:
+        """Start the first attempt of `task.request`, whose intended start has come, by `pool` or
+        where its population's requests go now.
+        """
         self._next_request = task.number = self._next_request + 1
         task.attempt = 1
-        task.pool = pool = task.stream.place.current
+        task.pool = pool = pool or task.stream.place.current
         idle = pool.idle
         if idle:  # nearly always: `attempt`, in short
             connection = idle.pop()
@@ -120,7 +127,10 @@ class Exchange(Wire):
                 return
         task.sent_ns = -1
         task.started_ns = clock()
-        if pool.address is None:
+        if pool.resolving:
+            task.connection = None
+            pool.waiting.append(task)
+        elif pool.address is None:
             self.deferred.append((task, Outcome.DNS))
         elif self.open_allowance > 0 and len(self.connections) < self.max_connections:
             self.open(task)
@@ -135,6 +145,8 @@ class Exchange(Wire):
             request.heads.get(connection.pool) or request.head_for(connection.pool)
         ) + task.stream.session.block
         if not request.is_plain:
+            if request.is_bare:
+                payload = without(payload, CREDENTIALS)
             payload += request.body
             if request.is_head:
                 expect_head(connection)
@@ -176,12 +188,20 @@ class Exchange(Wire):
         else:
             done = clock()
         status = connection.status
-        if (200 <= status < 400) if request.expect is None else status in request.expect:
+        reply = Reply(request, _OK, status, raw, intended, done)
+        # What a flow wants of an answer, it wants of the final one.
+        hop = request.redirects and status in REDIRECTS and self._leads_on(connection, task, reply)
+        if hop or ((200 <= status < 400) if request.expect is None else status in request.expect):
             outcome, outcome_code = _OK, _OK_CODE
         else:
-            outcome, outcome_code = _BAD_STATUS, _BAD_STATUS_CODE
-        reply = Reply(request, outcome, status, raw, intended, done)
-        if request.check is not None and outcome is _OK and not _checked(request.check, reply):
+            reply.outcome = outcome = _BAD_STATUS
+            outcome_code = _BAD_STATUS_CODE
+        if (
+            request.check is not None
+            and outcome is _OK
+            and not hop
+            and not _checked(request.check, reply)
+        ):
             reply.outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
         if reply.outcome is not _OK:
             self.failures.note(task, reply)
@@ -214,6 +234,19 @@ class Exchange(Wire):
             self.after(task, reply)
         else:
             self._ended(task, reply)
+
+    def _leads_on(self, connection: Connection, task: Task, reply: Reply) -> bool:
+        """Whether a redirect is followed: then the answer is not the final one."""
+        request, place = task.request, task.stream.place
+        try:
+            if task.redirects >= request.redirects:
+                raise ValueError(f"beyond the {request.redirects} to follow")
+            task.leads_to = redirected(request, reply, connection.pool, place, self.elsewhere)
+        except ValueError as error:
+            why = f"a {reply.status} is the final answer: {error}"
+            self.reasons.say("redirect", request.name, why)
+            return False
+        return True
 
     def _series(self, task: Task) -> int:
         request, place = task.request, task.stream.place
@@ -261,17 +294,18 @@ class Exchange(Wire):
         ):
             task.attempt += 1
             place = task.stream.place
-            self.attempt(task, place.next_after(task.pool) if retry.next_edge else place.current)
+            again = retry.next_edge or not task.pool.is_edge
+            self.attempt(task, place.next_after(task.pool) if again else place.current)
             return
         counters.completed += 1
         if unsent and task.attempt == 1:  # once: what is left of `planned` counts as sent
             counters.not_sent += 1
-        if task.request.redirects > task.redirects and not self.stopping:
-            target = redirected(task.request, reply, task.pool)
-            if target is not None:
+        if task.leads_to is not None:
+            (request, pool), task.leads_to = task.leads_to, None
+            if not self.stopping:
                 task.redirects += 1
-                task.request, task.intended_ns = target, reply.done_ns
-                self.submit(task)
+                task.request, task.intended_ns = request, reply.done_ns
+                self.submit(task, pool)
                 return
         task.redirects = 0
         self.after(task, reply)

@@ -49,8 +49,8 @@ class Engine(Exchange):
     """Merges streams into one open-loop plan and carries it out.
 
     `max_late_ns`: an arrival that could not be started this long after its time is recorded as
-    `not_sent`. `on_flow_error` is called with a flow's name and traceback the first time that flow
-    raises at that place. `hub` is gevent's; the engine runs whenever it does.
+    `not_sent`. `on_flow_error` is called with a flow's name and traceback, once per place. `hub` is
+    gevent's; the engine runs whenever it does.
     """
 
     def __init__(
@@ -353,7 +353,7 @@ class Engine(Exchange):
             for pool in place.pools.values():
                 waiting = pool.waiting
                 while waiting and now - waiting[0].started_ns > waiting[0].request.timeout_ns:
-                    self.ended_without_reply(waiting.popleft(), Outcome.NOT_SENT)
+                    self.ended_without_reply(waiting.popleft(), pool.unserved)
 
     def stop_arrivals(self) -> None:
         """No new arrivals and no further steps of flows; what is late is recorded as not sent, what

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from stormgate.load.flow import header_block
-from stormgate.model import Population
+from stormgate.model import Outcome, Population
 from stormgate.net.origin import Origin, parse_origin
 
 if TYPE_CHECKING:
@@ -27,31 +27,61 @@ class Pool:
         "address",
         "edge",
         "headers",
+        "host",
         "idle",
+        "is_edge",
         "origin",
         "prefix",
         "proxy_source",
+        "resolving",
         "tls",
         "waiting",
         "wanted",
     )
 
-    def __init__(self, edge: str, origin: Origin, population: Population) -> None:
-        population_headers = population.headers
+    def __init__(
+        self,
+        edge: str,
+        origin: Origin,
+        population: Population,
+        *,
+        is_edge: bool = True,
+        is_own: bool = True,
+    ) -> None:
+        """`is_edge` False: reached by redirects only; `is_own` False: at another origin, which does
+        not go by the name (Host) of the population's site.
+        """
+        population_headers = {
+            name: value
+            for name, value in population.headers.items()
+            if is_own or name.lower() != "host"
+        }
+        self.is_edge = is_edge
         self.proxy_source = population.proxy_source
         self.edge = edge
         self.origin = origin
         self.prefix = origin.prefix
         given = {name.lower() for name in population_headers}
+        # The site's name to its users: a Location or a cookie speaks of it.
+        self.host = next(
+            (text for name, text in population_headers.items() if name.lower() == "host"),
+            origin.netloc,
+        )
         own = {} if "host" in given else {"Host": origin.netloc}
         if "user-agent" not in given:
             own["User-Agent"] = "stormgate"
         self.headers = header_block({**own, **population_headers})
         self.address: tuple[int, Any] | None = None
+        self.resolving = False  # its name is being looked up: what is to go there waits
         self.tls: Any = None
         self.idle: list[Connection] = []
         self.waiting: deque[Task] = deque()
         self.wanted = False  # whether new requests are steered here
+
+    @property
+    def unserved(self) -> Outcome:
+        """How a request ends that waited here in vain."""
+        return Outcome.DNS if self.resolving else Outcome.NOT_SENT
 
 
 class Place:
@@ -88,8 +118,21 @@ class Place:
         self.current.wanted = True
         return left if left is not self.current else None
 
+    def elsewhere(self, origin: Origin) -> Pool:
+        """The pool of an origin that is no edge, made when a redirect first leads there."""
+        name = f"{origin.scheme}://{origin.netloc}"
+        pool = self.pools.get(name)
+        if pool is None:
+            is_own = any(one.origin.at_root() == origin for one in self.pools.values())
+            pool = Pool(name, origin, self.model, is_edge=False, is_own=is_own)
+            self.pools[name] = pool
+            pool.wanted = True
+        return pool
+
     def next_after(self, pool: Pool) -> Pool:
-        """The next-nearest edge after `pool`, round to the first again."""
+        """The next-nearest edge after `pool`, round to the first again; `pool` if it is none."""
+        if not pool.is_edge:
+            return pool
         if pool.edge not in self.order:
             return self.current
         return self.pools[self.order[(self.order.index(pool.edge) + 1) % len(self.order)]]

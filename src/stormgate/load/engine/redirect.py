@@ -1,35 +1,54 @@
-"""Following a redirect, when a flow asked for it: to the same edge only, since where users go is
-steering's business.
-"""
+"""Following a redirect, when a flow asked for it, as a browser does."""
 
 from __future__ import annotations
 
-from urllib.parse import urljoin, urlsplit
+from collections.abc import Callable
 
-from stormgate.load.engine.pool import Pool
+from stormgate.load.engine.pool import Place, Pool
 from stormgate.load.flow import Reply, Request
+from stormgate.load.http.location import follow, method_after
+from stormgate.net.origin import Origin
 
-_KEEPS_METHOD = frozenset({307, 308})
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# The pool for an origin that is none of a population's edges. Raises ValueError when nothing may
+# be sent there.
+Elsewhere = Callable[[Place, Origin], Pool]
 
 
-def redirected(request: Request, reply: Reply, pool: Pool) -> Request | None:
-    """The request a redirect leads to; None when it is none, or leads to another host or out of the
-    edge's base path.
+def nowhere_else(_place: Place, origin: Origin) -> Pool:
+    raise ValueError(f"{origin.netloc} is not an edge of this population")
 
-    301, 302 and 303 become a GET without a body (HEAD stays HEAD), as browsers do (RFC 9110, 15.4).
+
+def redirected(
+    request: Request, reply: Reply, pool: Pool, place: Place, elsewhere: Elsewhere
+) -> tuple[Request, Pool]:
+    """The request a redirect leads to, and the pool it goes by: the one of the answer, another edge
+    of the population, or one of `elsewhere`.
+
+    Credentials stay with the origin they were meant for. Raises ValueError saying why the redirect
+    is the final answer.
     """
-    if reply.status not in _REDIRECTS:
-        return None
-    origin = pool.origin
-    base = f"{origin.scheme}://{origin.netloc}{pool.prefix}{request.path}"
-    parts = urlsplit(urljoin(base, reply.headers.get("location", "")))
-    if (parts.scheme, parts.netloc) != (origin.scheme, origin.netloc) or not parts.path.startswith(
-        pool.prefix
-    ):
-        return None
-    path = parts.path[len(pool.prefix) :] + (f"?{parts.query}" if parts.query else "")
-    try:
-        return request.moved(path, keep_method=reply.status in _KEEPS_METHOD or request.is_head)
-    except ValueError:
-        return None
+    locations = set(reply.headers.get_all("location"))
+    if len(locations) > 1:
+        raise ValueError("with several Locations")
+    own = pool.origin
+    base = f"{own.scheme}://{pool.host}{pool.prefix}{request.path}"
+    origin, path = follow(base, locations.pop() if locations else "")
+    seen = (origin.scheme, origin.netloc)
+    same = seen in ((own.scheme, own.netloc.lower()), (own.scheme, pool.host.lower()))
+    target = _pool_for(own if same else origin, path, pool, place, elsewhere)
+    if target.prefix:
+        path = path[len(target.prefix) :]
+    return request.moved(
+        path, method_after(reply.status, request.method), keep_credentials=same
+    ), target
+
+
+def _pool_for(origin: Origin, path: str, pool: Pool, place: Place, elsewhere: Elsewhere) -> Pool:
+    for one in (pool, *place.pools.values()):
+        if (one.origin.scheme, one.origin.host, one.origin.port) == (
+            origin.scheme,
+            origin.host,
+            origin.port,
+        ) and (not one.prefix or path.startswith(f"{one.prefix}/")):
+            return one
+    return elsewhere(place, origin.at_root())

@@ -4,25 +4,53 @@ from __future__ import annotations
 
 import contextlib
 import zlib
+from typing import Any
 
 import httptools
 
 
+class Headers(dict[str, str]):
+    """Headers by lower-case name, looked up in any case; the values of a repeated one joined with
+    ", ".
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._all: dict[str, list[str]] = {}
+
+    def add(self, name: str, value: str) -> None:
+        values = self._all.setdefault(name.lower(), [])
+        values.append(value)
+        super().__setitem__(name.lower(), ", ".join(values))
+
+    def get_all(self, name: str) -> list[str]:
+        """Each value of a header, in the order they came; none when it did not come."""
+        return list(self._all.get(name.lower(), ()))
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
+
+
 class _Collector:
     def __init__(self, is_head: bool) -> None:
-        self.headers: dict[str, str] = {}
+        self.headers = Headers()
         self.parts: list[bytes] = []
         self._is_head = is_head
 
     def on_message_begin(self) -> None:
         # An informational response (100, 103) comes before the real one in the same bytes: only the
         # last message counts.
-        self.headers = {}
+        self.headers = Headers()
         self.parts = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
-        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+        self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
 
     def on_body(self, data: bytes) -> None:
         if not self._is_head:
@@ -31,7 +59,7 @@ class _Collector:
 
 def parse_message(
     raw: bytes, *, decode: bool = False, is_head: bool = False
-) -> tuple[dict[str, str], bytes]:
+) -> tuple[Headers, bytes]:
     """Headers by lower-case name, and the body without chunk framing. What cannot be parsed is left
     out, never raised.
 

@@ -16,10 +16,12 @@ import gevent
 from locust.stats import RequestStats
 
 from stormgate.load.engine import steering
+from stormgate.load.engine.elsewhere import Beyond
 from stormgate.load.engine.engine import Engine
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.stream import Session, Stream, pick_flow
 from stormgate.load.locust.settings import Settings, SettingsError
+from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
 from stormgate.load.record.sink import Sink
 from stormgate.load.record.writer import Clock, Writer
@@ -84,6 +86,7 @@ class Worker:
         self._streams = 0
         self.places = settings.places()
         self._allow = settings.allow_list()
+        self._context: ssl.SSLContext | None = None
         self._resolve_all()
         self.recorder = Recorder(name, tuple(settings.observe))
         for population in settings.populations:
@@ -98,6 +101,9 @@ class Worker:
             on_flow_error=self._on_flow_error,
         )
         self.engine.failures.tell = self._on_failure
+        self.engine.reasons = Reasons(self._on_reason)
+        urls = None if settings.allow is not None else self._hosts()
+        self.engine.elsewhere = Beyond(self.engine, self._allow, urls, self._tls_context)
         # What is alive now stays alive: keeping it out of collections keeps their pauses out of the
         # send lag.
         gc.collect()
@@ -200,10 +206,21 @@ class Worker:
     def _on_failure(self, fields: dict[str, Any]) -> None:
         self._writer.event(Event.LOAD_FAILURE, **fields)
 
+    def _on_reason(self, kind: str, place: str, why: str) -> None:
+        logger.warning("%s at %s (said once per place): %s", kind, place, why)
+        self._writer.event(Event.LOAD_REASON, kind=kind, place=place, why=why)
+
     # --- where requests go
 
+    def _hosts(self) -> list[str]:
+        return [pool.origin.host for place in self.places.values() for pool in place.pools.values()]
+
+    def _tls_context(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return self._context
+
     def _resolve_all(self) -> None:
-        context: ssl.SSLContext | None = None
         for place in self.places.values():
             for pool in place.pools.values():
                 try:
@@ -212,8 +229,7 @@ class Worker:
                     # Not the end: its requests are recorded as `dns`, as a user would see it.
                     logger.warning("%s does not resolve: %s", pool.origin.host, error)
                 if pool.origin.scheme == "https":
-                    context = context or ssl.create_default_context()
-                    pool.tls = context
+                    pool.tls = self._tls_context()
 
     def _steering(self) -> list[gevent.Greenlet]:
         mode, url, interval_s = (
@@ -251,7 +267,7 @@ class Worker:
         while True:
             gevent.sleep(interval_s)
             for place in self.places.values():
-                for pool in place.pools.values():
+                for pool in list(place.pools.values()):
                     try:
                         changed = steering.resolve(pool, self._allow)
                     except NotAllowedError as error:

@@ -1,0 +1,28 @@
+"""Why requests failed, said once per place: an outcome's name alone does not tell which
+certificate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+OnReason = Callable[[str, str, str], None]
+_MOST = 500  # a reason that is new with every request must not fill the disk
+
+
+class Reasons:
+    """Passes a reason on the first time it stands at a place. `kind` is an outcome's name, or
+    `redirect` or `address` for what no outcome names.
+    """
+
+    def __init__(self, on_reason: OnReason | None) -> None:
+        self._on_reason = on_reason
+        self._said: set[tuple[str, str, str]] = set()
+
+    def say(self, kind: str, place: str, why: str) -> None:
+        key = (kind, place, why)
+        if key in self._said or len(self._said) >= _MOST:
+            return
+        self._said.add(key)
+        if self._on_reason is not None:
+            self._on_reason(kind, place, why)
