@@ -4,6 +4,7 @@ import stat
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -116,3 +117,16 @@ def test_a_command_that_dawdles_is_ended_when_the_run_is_stopped(script):
         inject(context, [component], "slow", {"latency_ms": 30})
     assert time.monotonic() - begun < 30
     assert open_entries(context.folder) == []
+
+
+def test_an_observer_gets_its_references_filled_in(script, tmp_path, monkeypatch):
+    monkeypatch.setenv("WHERE_THE_FLAG_IS", str(tmp_path / "flag"))
+    context, component = script(apply="apply", undo="undo", observe="observe")
+    observe = [component.handle["observe"][0], "${WHERE_THE_FLAG_IS}", "observe"]
+    component = replace(component, handle={**component.handle, "observe": observe})
+    inject(context, [component], "slow", {"latency_ms": 30})
+    undo_all(context)
+    assert open_entries(context.folder) == []
+    monkeypatch.delenv("WHERE_THE_FLAG_IS")
+    with pytest.raises(CannotBreak, match=r"`observe` refers to \$\{WHERE_THE_FLAG_IS\}"):
+        inject(context, [component], "slow", {"latency_ms": 30})

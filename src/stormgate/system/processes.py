@@ -152,6 +152,41 @@ def signal_if_same(pid: int, start_ticks: int, sig: signal.Signals) -> bool:
     return True
 
 
+def tree(pid: int, start_ticks: int) -> list[tuple[int, int]]:
+    """The process and its descendants, parents before children, each as (pid, start ticks)."""
+    if not alive(pid, start_ticks):
+        return []
+    found = [(pid, start_ticks)]
+    for parent, _ in found:
+        for child in _children(parent):
+            child_ticks = pid_start_ticks(child)
+            if child_ticks is not None and (child, child_ticks) not in found:
+                found.append((child, child_ticks))
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return [int(word) for task in tasks for word in (task / "children").read_text().split()]
+    except OSError:
+        return _children_by_scan(pid)
+
+
+def _children_by_scan(pid: int) -> list[int]:
+    """For kernels without /proc/<pid>/task/<tid>/children (CONFIG_PROC_CHILDREN)."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if len(fields) > 1 and int(fields[1]) == pid:
+                found.append(int(folder.name))
+    return found
+
+
 def _stat_fields(pid: int) -> list[str]:
     """Fields of /proc/<pid>/stat from the state (field 3) on; the name before may itself hold ')'
     and spaces.

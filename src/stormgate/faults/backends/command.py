@@ -2,18 +2,17 @@
 
 `handle`: {apply: {mode: [argv]}, undo: {mode: [argv]}, observe: [argv]}. The commands get
 STORMGATE_COMPONENT, STORMGATE_MODE, STORMGATE_TOKEN and STORMGATE_PARAM_<NAME> in their
-environment. `apply` and `undo` exit with 0 when done; `undo` must be safe to repeat. `observe`
-exits with 0 while the fault is in effect and 1 while it is not.
+environment, which is also where a secret belongs: a `${NAME}` in a command is filled in, and shown
+by `ps` to everyone. One that is late is ended with all it had started. `apply` and `undo` exit with
+0 when done; `undo` must be safe to repeat. `observe` exits with 0 while the fault is in effect and
+1 while it is not.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -24,6 +23,7 @@ from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFaile
 from stormgate.model import Component
 from stormgate.net.look import look
 from stormgate.net.references import resolved
+from stormgate.system.commands import Ended, run_command
 
 _APPLY_S = 30.0
 _OBSERVE_S = 5.0
@@ -85,37 +85,40 @@ class CommandBackend(Backend):
         return record
 
     def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
-        code, said = _run(
-            _argv(part, "apply", str(record["mode"])), record["environment"], _APPLY_S, stop
-        )
-        if code != 0:
-            raise NotApplied(f"{part.name}: apply ended with {code}: {said}")
+        argv = _argv(part, "apply", str(record["mode"]))
+        ended = run_command(argv, _APPLY_S, environment=record["environment"], stop=stop)
+        if ended.code != 0:
+            raise NotApplied(f"{part.name}: apply {_told(ended)}")
 
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
-        code, said = _run(
-            _argv(part, "undo", str(record["mode"])), record["environment"], max(timeout_s, 0.1)
-        )
-        if code != 0:
-            raise UndoFailed(f"{part.name}: undo ended with {code}: {said}")
+        argv = _argv(part, "undo", str(record["mode"]))
+        ended = run_command(argv, max(timeout_s, 0.1), environment=record["environment"])
+        if ended.code != 0:
+            raise UndoFailed(f"{part.name}: undo {_told(ended)}")
 
     def in_effect(self, part: Component, record: Record) -> Observation:
-        code, said = _run(
-            [str(word) for word in part.handle["observe"]], record["environment"], _OBSERVE_S
-        )
-        return Observation(code == 0, f"observe ended with {code}: {said}")
+        ended = _observed(part, record)
+        return Observation(ended.code == 0, f"observe {_told(ended)}")
 
     def is_whole(self, part: Component, record: Record) -> Observation:
-        code, said = _run(
-            [str(word) for word in part.handle["observe"]], record["environment"], _OBSERVE_S
-        )
-        if code != 1:
+        ended = _observed(part, record)
+        if ended.code != 1:
             # Only 1 says "not in effect"; anything else (killed, missing, 2) says nothing and is no
             # proof.
-            return Observation(False, f"observe ended with {code}: {said}")
+            return Observation(False, f"observe {_told(ended)}")
         if part.observe is None:
-            return Observation(True, f"observe ended with 1: {said}")
+            return Observation(True, f"observe {_told(ended)}")
         now = look(part.observe, _LOOK_S)
         return Observation(now.healthy, f"{part.observe.address} {now}")
+
+
+def _observed(part: Component, record: Record) -> Ended:
+    argv = _filled(part, "observe", part.handle["observe"])
+    return run_command(argv, _OBSERVE_S, environment=record["environment"])
+
+
+def _told(ended: Ended) -> str:
+    return ended.said if ended.code is None else f"ended with {ended.code}: {ended.said}"
 
 
 def _argv(part: Component, step: str, mode: str) -> list[str]:
@@ -123,50 +126,17 @@ def _argv(part: Component, step: str, mode: str) -> list[str]:
     if not isinstance(commands, Mapping) or not commands.get(mode):
         has = ", ".join(commands) if isinstance(commands, Mapping) and commands else "nothing"
         raise CannotBreak(f"{part.name}: its handle has no `{step}` for {mode} (it has {has})")
+    return _filled(part, step, commands[mode])
+
+
+def _filled(part: Component, step: str, words: Sequence[Any]) -> list[str]:
+    """A command's words with their `${NAME}` filled in."""
     try:
-        return [resolved(str(word), os.environ) for word in commands[mode]]
+        return [resolved(str(word), os.environ) for word in words]
     except KeyError as error:
         raise CannotBreak(
             f"{part.name}: `{step}` refers to ${{{error.args[0]}}}, which is not set"
         ) from None
-
-
-def _run(
-    argv: list[str],
-    environment: Mapping[str, str],
-    timeout_s: float,
-    stop: threading.Event | None = None,
-) -> tuple[int, str]:
-    """Exit code (-1: could not run, did not end in time, or was stopped) and the last line said."""
-    end = time.monotonic() + timeout_s
-    waiter = stop or threading.Event()
-    with tempfile.TemporaryFile() as output:
-        try:
-            process = subprocess.Popen(
-                argv,
-                env={**os.environ, **environment},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            return -1, f"`{argv[0]}` cannot be run: {error.strerror}"
-        try:
-            while process.poll() is None:
-                if time.monotonic() >= end or waiter.wait(0.005):
-                    return (
-                        -1,
-                        f"`{argv[0]}` "
-                        f"{'was stopped' if waiter.is_set() else f'did not end within {timeout_s:.0f} s'}",  # noqa: E501
-                    )
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        output.seek(0)
-        lines = output.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-    return process.returncode, lines[-1] if lines else "(no output)"
 
 
 BACKEND = CommandBackend()

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -26,7 +24,8 @@ from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFaile
 from stormgate.faults.proof import shows, silence_s
 from stormgate.model import Component
 from stormgate.net.look import look
-from stormgate.system.processes import alive, pid_start_ticks, signal_if_same
+from stormgate.system.commands import run_command
+from stormgate.system.processes import alive, signal_if_same, tree
 
 _LOOK_S = 1.0
 # Before a fault there is time: a slow answer on a busy machine is an answer.
@@ -86,7 +85,7 @@ class ProcessBackend(Backend):
             "mode": request.mode,
             "pid": identity[0],
             "start_ticks": identity[1],
-            "tree": [list(member) for member in _tree(*identity)],
+            "tree": [list(member) for member in tree(*identity)],
             "grace_s": float(request.params.get("grace_s", 5.0)),
             "before_ms": before_ms,
         }
@@ -111,7 +110,7 @@ class ProcessBackend(Backend):
 
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
         pid, ticks = int(record["pid"]), int(record["start_ticks"])
-        members = set(_recorded(record)) | set(_tree(pid, ticks))
+        members = set(_recorded(record)) | set(tree(pid, ticks))
         try:
             for member in members:
                 signal_if_same(*member, signal.SIGCONT)
@@ -180,31 +179,11 @@ def _identity(part: Component) -> tuple[int, int] | None:
 
 def _start(part: Component, timeout_s: float) -> None:
     argv = [str(word) for word in part.handle["start"]]
-    # A file, not a pipe: what `start` leaves running inherits it, and a pipe would then never end.
-    with tempfile.TemporaryFile() as output:
-        try:
-            code = subprocess.run(
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                timeout=max(timeout_s, 0.1),
-                check=False,
-            ).returncode
-        except subprocess.TimeoutExpired as error:
-            raise UndoFailed(
-                f"{part.name}: `{' '.join(argv)}` did not return within {timeout_s:.0f} s"
-            ) from error
-        except OSError as error:
-            raise UndoFailed(f"{part.name}: `{argv[0]}` cannot be run: {error.strerror}") from error
-        if code != 0:
-            output.seek(0)
-            said = output.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
-            raise UndoFailed(
-                f"{part.name}: `{' '.join(argv)}` ended with {code}: "
-                f"{said[-1] if said else 'no output'}"
-            )
+    ended = run_command(argv, max(timeout_s, 0.1))
+    if ended.code is None:
+        raise UndoFailed(f"{part.name}: {ended.said}")
+    if ended.code != 0:
+        raise UndoFailed(f"{part.name}: `{' '.join(argv)}` ended with {ended.code}: {ended.said}")
 
 
 def _stop_tree(pid: int, ticks: int) -> list[tuple[int, int]]:
@@ -213,7 +192,7 @@ def _stop_tree(pid: int, ticks: int) -> list[tuple[int, int]]:
     """
     stopped: list[tuple[int, int]] = []
     while True:
-        fresh = [member for member in _tree(pid, ticks) if member not in stopped]
+        fresh = [member for member in tree(pid, ticks) if member not in stopped]
         if not fresh:
             return stopped
         for member in fresh:
@@ -222,7 +201,7 @@ def _stop_tree(pid: int, ticks: int) -> list[tuple[int, int]]:
 
 
 def _end_politely(pid: int, ticks: int, grace_s: float, stop: threading.Event) -> None:
-    members = _tree(pid, ticks)
+    members = tree(pid, ticks)
     signal_if_same(pid, ticks, signal.SIGTERM)
     signal_if_same(pid, ticks, signal.SIGCONT)
     if not _all_gone([(pid, ticks)], grace_s, stop):
@@ -242,41 +221,6 @@ def _all_gone(members: list[tuple[int, int]], within_s: float, stop: threading.E
 def _recorded(record: Record) -> list[tuple[int, int]]:
     """The process and all that stood below it when the fault was planned."""
     return [(int(member[0]), int(member[1])) for member in record["tree"]]
-
-
-def _tree(pid: int, ticks: int) -> list[tuple[int, int]]:
-    """The process and its descendants, parents before children, each as (pid, start ticks)."""
-    if not alive(pid, ticks):
-        return []
-    found = [(pid, ticks)]
-    for parent, _ in found:
-        for child in _children(parent):
-            child_ticks = pid_start_ticks(child)
-            if child_ticks is not None and (child, child_ticks) not in found:
-                found.append((child, child_ticks))
-    return found
-
-
-def _children(pid: int) -> list[int]:
-    try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        return [int(word) for task in tasks for word in (task / "children").read_text().split()]
-    except OSError:
-        return _children_by_scan(pid)
-
-
-def _children_by_scan(pid: int) -> list[int]:
-    """For kernels without /proc/<pid>/task/<tid>/children (CONFIG_PROC_CHILDREN)."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if folder.name.isdigit():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if len(fields) > 1 and int(fields[1]) == pid:
-                found.append(int(folder.name))
-    return found
 
 
 def _state(pid: int, ticks: int) -> str | None:
