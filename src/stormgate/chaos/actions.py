@@ -29,7 +29,7 @@ from stormgate.faults.provisioned import WHY, is_gone
 from stormgate.faults.selection import Selector, select
 from stormgate.faults.undo import undo_all, undo_instances
 from stormgate.model import Component
-from stormgate.net.status import read_status, wait_whole
+from stormgate.net.status import PAUSE_S, Status, read_status, wait_whole
 
 Selection = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
 Rows = list[dict[str, Any]]
@@ -164,7 +164,9 @@ def rolling_restart(
         rows += inject(context, [chosen], "stop", {"grace_s": grace_s}, proof_s=proof_s)
         undo_instances(context, [str(rows[-1]["id"])])
         if context.target.status_url is not None:
-            status = wait_whole(context.target, whole_s, context.stopping)
+            status = wait_whole(
+                context.target, whole_s, pause=lambda _: context.stopping.wait(PAUSE_S)
+            )
             if not status.whole:
                 raise NotWhole(
                     f"not whole within {whole_s:g} s of restarting {chosen.name}: {status.why}"
@@ -211,12 +213,18 @@ def wait_until_whole(deadline_s: float = 60.0) -> str:
             f"target {context.target.name!r} has no status_url, so nobody can say whether it "
             "is whole"
         )
-    status = wait_whole(context.target, deadline_s, lost=lambda: is_gone(context.target))
+    status = wait_whole(context.target, deadline_s, pause=lambda seen: _lost(context, seen))
     if status.whole:
         return "whole"
     if not status.reached and is_gone(context.target):
         return WHY
     raise UndoFailed(f"not whole within {deadline_s:g} s: {status.why}")
+
+
+def _lost(context: Context, status: Status) -> bool:
+    """A target that does not answer because it ended with its provider will not be whole again."""
+    time.sleep(PAUSE_S)
+    return not status.reached and is_gone(context.target)
 
 
 def _break(selection: Selection, mode: str, proof_s: float, params: Mapping[str, Any]) -> Rows:

@@ -26,7 +26,7 @@ class NdjsonTail:
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 data = file.read()
-        except FileNotFoundError:
+        except OSError:  # none yet, or not ours to read
             return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)

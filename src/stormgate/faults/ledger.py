@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.evidence.read import read_ndjson, read_regular
+from stormgate.evidence.undo import intents, open_intents
 from stormgate.evidence.write import UNDO
 from stormgate.faults import pointers
 from stormgate.model import Component, Target, from_json, to_json
@@ -130,15 +131,7 @@ def fold(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     """The open entries of a ledger's rows, oldest first. A row that makes no sense closes
     nothing.
     """
-    entries: dict[str, Entry] = {}
-    closed: set[str] = set()
-    for row in rows:
-        step, name = row.get("step"), str(row.get("id"))
-        if step == "intent" and name not in entries:
-            entries[name] = _entry_from(row["entry"])
-        elif step in {"undone", "void"}:
-            closed.add(name)
-    return [entry for name, entry in entries.items() if name not in closed]
+    return [_entry_from(row["entry"]) for row in open_intents(rows).values()]
 
 
 def _rows(folder: Path) -> list[dict[str, Any]]:
@@ -154,7 +147,7 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
     rows, _ = read_ndjson(path)
-    intended = _intended(rows)
+    intended = set(intents(rows))
     lost = [str(row.get("id")) for row in rows if row.get("step") == "applied"]
     lost = [name for name in lost if name not in intended]
     if lost:
@@ -164,13 +157,9 @@ def _rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _intended(rows: Iterable[Mapping[str, Any]]) -> set[str]:
-    return {str(row.get("id")) for row in rows if row.get("step") == "intent"}
-
-
 def intended_in(folder: Path) -> set[str]:
     """The ids of all that this run ever meant to break. Raises ValueError."""
-    return _intended(_rows(folder))
+    return set(intents(_rows(folder)))
 
 
 def open_entries(folder: Path) -> list[Entry]:
@@ -179,7 +168,7 @@ def open_entries(folder: Path) -> list[Entry]:
     """
     try:
         rows = _rows(folder)
-        lost = pointers.intended(folder) - _intended(rows)
+        lost = pointers.intended(folder) - set(intents(rows))
         if lost:
             raise ValueError(
                 f"{folder / UNDO}: the rows of {len(lost)} faults that this run was about to "
@@ -193,7 +182,7 @@ def open_entries(folder: Path) -> list[Entry]:
 def ever_broken(folder: Path, fault: str) -> bool:
     """Whether this trial ever meant to break anything, undone or not."""
     rows = _rows(folder)
-    return any(row.get("step") == "intent" and row["entry"].get("fault") == fault for row in rows)
+    return any(row["entry"].get("fault") == fault for row in intents(rows).values())
 
 
 def ledger_target(folder: Path) -> Target | None:

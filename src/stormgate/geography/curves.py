@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from math import ceil, exp, exp2, fsum, isfinite, pow
+from math import ceil, exp, exp2, fsum, isfinite
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -249,28 +249,6 @@ def flash_crowd(
         if t_s < top_s:
             return base_per_s + above * (t_s - at_s) / rise_s
         return base_per_s + above * exp2(-max(0.0, t_s - end_s) / half_life_s)
-
-    return rate
-
-
-def launch_ramp(
-    start_per_s: float, end_per_s: float, *, duration_s: float, growth: str = "linear"
-) -> Rate:
-    """From one rate to another in `duration_s`, then held. `growth`: linear, or exponential (equal
-    factors in equal times).
-    """
-    _not_negative(start_per_s=start_per_s, end_per_s=end_per_s)
-    _positive(duration_s=duration_s)
-    if growth not in ("linear", "exponential"):
-        raise ValueError(f"growth must be linear or exponential, not {growth!r}")
-    if growth == "exponential":
-        _positive(start_per_s=start_per_s, end_per_s=end_per_s)
-
-    def rate(t_s: float) -> float:
-        done = min(max(t_s / duration_s, 0.0), 1.0)
-        if growth == "exponential":
-            return start_per_s * pow(end_per_s / start_per_s, done)
-        return start_per_s + (end_per_s - start_per_s) * done
 
     return rate
 

@@ -7,13 +7,10 @@ populations and regions of `stormgate.model` as well as the types of this module
 
 from __future__ import annotations
 
-from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import accumulate
 from math import floor, fsum, inf, isfinite
-from random import Random
 from typing import Generic, Protocol, TypeVar
 
 from stormgate.geography.distance import Located, check_position, great_circle_km, rtt_over_ms
@@ -219,21 +216,6 @@ def apportion(total: int, shares: Sequence[float]) -> list[int]:
 def rates_per_s(mix: Mix, rate_per_s: float) -> dict[str, float]:
     """Each origin's part of a rate, requests per second, by its name."""
     return {o.name: rate_per_s * o.share for o in mix.origins}
-
-
-class Sampler(Generic[S]):
-    """Draws origins (or populations) by their shares from a seeded source of randomness."""
-
-    def __init__(self, shared: Sequence[S], random: Random) -> None:
-        self._shared = tuple(shared)
-        self._random = random
-        self._upper = list(accumulate(s.share for s in shared))
-
-    def draw(self) -> S:
-        """One of them, with probability equal to its share."""
-        # random() is under 1 by more than the product can round up, so the end of the last interval
-        # is never reached.
-        return self._shared[bisect(self._upper, self._random.random() * self._upper[-1])]
 
 
 def populations(mix: Mix, edges_each: int = 3) -> tuple[Population, ...]:

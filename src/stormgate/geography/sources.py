@@ -1,5 +1,4 @@
-"""What a request says about where it comes from: a client address, a country, a PROXY protocol
-line.
+"""What a request says about where it comes from: a client address, a PROXY protocol line.
 
 Addresses come only from ranges that belong to nobody (RFC 5737 for IPv4, RFC 3849 for IPv6), so a
 log, a ban list or a location lookup that sees one can never hit a person. The same user of the same
@@ -10,6 +9,7 @@ from __future__ import annotations
 
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
 
 # RFC 5737 section 3: TEST-NET-1, TEST-NET-2 and TEST-NET-3.
 IPV4_NETWORKS = (
@@ -51,39 +51,22 @@ def ipv6_address(seed: int, population: str, user: int) -> str:
     )
 
 
-def source_headers(
-    seed: int,
-    population: str,
-    user: int,
-    *,
-    country: str = "",
-    country_header: str = "X-Country",
-    ipv6: bool = False,
-) -> dict[str, str]:
-    """X-Forwarded-For, and the country in the header the edge under trial reads (CF-IPCountry,
-    CloudFront-Viewer-Country).
+def proxy_line(source: str, own: tuple[Any, ...], peer: tuple[Any, ...]) -> bytes:
+    """The line a load balancer sends ahead of a connection to say who is behind it (PROXY protocol
+    1, haproxy.org, section 2.1): `source` as the client's address; ports and destination are those
+    of the connection (its two socket addresses).
+
+    The protocol wants one family for both addresses: an IPv4 one beside an IPv6 one is written as
+    mapped (RFC 4291, 2.5.5.2).
     """
-    address = ipv6_address if ipv6 else ipv4_address
-    headers = {"X-Forwarded-For": address(seed, population, user)}
-    if country:
-        headers[country_header] = country
-    return headers
-
-
-def proxy_line(source: str, source_port: int, destination: str, destination_port: int) -> bytes:
-    """The PROXY protocol version 1 line a connection begins with (HAProxy, "The PROXY protocol",
-    section 2.1).
-
-    Raises ValueError where the two addresses are not of one family, or a port is not in 0..65535.
-    """
-    one, other = ip_address(source), ip_address(destination)
-    if one.version != other.version:
-        raise ValueError(
-            f"source {source} and destination {destination} must both be IPv4 or both IPv6"
-        )
-    for port in (source_port, destination_port):
-        if not 0 <= port <= 65535:
-            raise ValueError(f"port {port} is outside 0..65535")
-    return f"PROXY TCP{one.version} {one} {other} {source_port} {destination_port}\r\n".encode(
-        "ascii"
+    client, server = (
+        ip_address(source),
+        ip_address(str(peer[0]).partition("%")[0]),
     )
+    if client.version == server.version:
+        return f"PROXY TCP{client.version} {client} {server} {own[1]} {peer[1]}\r\n".encode("ascii")
+    both = [
+        f"::ffff:{address}" if address.version == 4 else str(address)
+        for address in (client, server)
+    ]
+    return f"PROXY TCP6 {both[0]} {both[1]} {own[1]} {peer[1]}\r\n".encode("ascii")

@@ -1,14 +1,15 @@
-"""A small HTTP/1.1 server on llhttp, for the lab's processes.
+"""A small HTTP/1.1 server on llhttp, for the lab's processes and the embedded Toxiproxy's API.
 
-Each request of a user passes two of these. aiohttp's server takes three times the CPU for one, and
-most of a second to import; the lab shares two cores with the load generator that measures it, so
-that time would be seen in the results.
+In the lab each request of a user passes two of these. aiohttp's server takes three times the CPU
+for one, and most of a second to import; the lab shares two cores with the load generator that
+measures it, so that time would be seen in the results.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import traceback
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -43,34 +44,46 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """An answer in JSON."""
+    """An answer; `content_type` empty: none is said."""
 
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
 
     def encode(self, *, keep: bool, head: bool = False) -> bytes:
         """As it goes over the wire."""
-        lines = [
-            f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}\r\ncontent-type: "
-            "application/json\r\n"
-        ]
+        lines = [f"HTTP/1.1 {self.status} {_PHRASES.get(self.status, 'Unknown')}\r\n"]
+        if self.content_type:
+            lines.append(f"Content-Type: {self.content_type}\r\n")
         lines += [f"{name}: {value}\r\n" for name, value in self.headers.items()]
-        lines.append(
-            f"content-length: {len(self.body)}\r\n\r\n"
-            if keep
-            else f"content-length: {len(self.body)}\r\nconnection: close\r\n\r\n"
-        )
+        if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6
+            lines.append(f"Content-Length: {len(self.body)}\r\n")
+        lines.append("\r\n" if keep else "Connection: close\r\n\r\n")
         return "".join(lines).encode("latin-1") + (b"" if head else self.body)
 
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+def not_understood(status: int) -> Response:
+    """The answer to what is no request, or too long a one."""
+    return Response(status, b'{"error": "not understood"}')
+
+
+@dataclass(slots=True)
+class _Service:
+    """What all connections of a server share."""
+
+    handler: Handler
+    refusal: Callable[[int], Response]
+    body_max_bytes: int
+    connections: set[_Connection] = field(default_factory=set)
+
+
 class _Connection(asyncio.Protocol):
-    def __init__(self, handler: Handler, connections: set[_Connection]) -> None:
-        self._handler = handler
-        self._connections = connections
+    def __init__(self, service: _Service) -> None:
+        self._service = service
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[Request, bool]] = deque()
@@ -83,13 +96,13 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101
         self._transport = transport
-        self._connections.add(self)
+        self._service.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         # What was begun is finished: a client that hangs up has not taken its write back.
         self._transport = None
         self._waiting.clear()
-        self._connections.discard(self)
+        self._service.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -105,15 +118,18 @@ class _Connection(asyncio.Protocol):
         self._target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        lowered = name.decode("latin-1").lower()
+        self._headers[lowered] = value.decode("latin-1")
+        if lowered == "expect" and value.lower() == b"100-continue" and self._transport is not None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
-        if self._body_bytes <= _MAX_BODY_BYTES:
+        if self._body_bytes <= self._service.body_max_bytes:
             self._body.append(body)
 
     def on_message_complete(self) -> None:
-        if self._body_bytes > _MAX_BODY_BYTES:
+        if self._body_bytes > self._service.body_max_bytes:
             # Only now: an answer while the client still sends would reach it as a reset.
             self._refuse(413)
             return
@@ -129,7 +145,7 @@ class _Connection(asyncio.Protocol):
         while self._waiting:
             request, keep = self._waiting.popleft()
             try:
-                response = await self._handler(request)
+                response = await self._service.handler(request)
             except Exception:
                 traceback.print_exc()
                 response = Response(500, b'{"error": "internal"}')
@@ -143,9 +159,7 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, status: int) -> None:
         if self._transport is not None:
-            self._transport.write(
-                Response(status, b'{"error": "not understood"}').encode(keep=False)
-            )
+            self._transport.write(self._service.refusal(status).encode(keep=False))
             self._transport.close()
             self._transport = None
 
@@ -155,17 +169,28 @@ class _Connection(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def serving(handler: Handler, host: str, port: int) -> AsyncIterator[None]:
-    """Serve while the context lasts; connections that are open at its end are cut. Raises OSError
-    when the port is taken.
+async def serving(
+    handler: Handler,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    *,
+    sock: socket.socket | None = None,
+    refusal: Callable[[int], Response] = not_understood,
+    body_max_bytes: int = _MAX_BODY_BYTES,
+) -> AsyncIterator[None]:
+    """Serve at an address, or on a listening socket, while the context lasts; connections that are
+    open at its end are cut. Raises OSError when the port is taken.
     """
-    connections: set[_Connection] = set()
-    server = await asyncio.get_running_loop().create_server(
-        lambda: _Connection(handler, connections), host, port, backlog=1024
+    service = _Service(handler, refusal, body_max_bytes)
+    loop = asyncio.get_running_loop()
+    server = (
+        await loop.create_server(lambda: _Connection(service), host, port, backlog=1024)
+        if sock is None
+        else await loop.create_server(lambda: _Connection(service), sock=sock, backlog=1024)
     )
     try:
         yield
     finally:
         server.close()
-        for connection in list(connections):
+        for connection in list(service.connections):
             connection.abort()

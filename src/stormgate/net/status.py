@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from stormgate.net.fetch import fetch
 from stormgate.net.references import resolved
 
 _TIMEOUT_S = 2.0
+PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +54,34 @@ def read_status(target: Target, timeout_s: float = _TIMEOUT_S) -> Status:
 
 
 def wait_whole(
-    target: Target,
-    deadline_s: float,
-    stop: threading.Event | None = None,
-    lost: Callable[[], bool] = lambda: False,
+    target: Target, deadline_s: float, *, pause: Callable[[Status], bool] | None = None
 ) -> Status:
-    """Wait until the target says it is whole; the last status when it did not in time, when `stop`
-    was set, or when it does not answer and is `lost` for good."""
+    """Wait until the target says it is whole; the last status when it did not within `deadline_s`
+    seconds. `pause(status)` is called between two looks, must take a moment, and ends the waiting
+    by True.
+    """
     end = time.monotonic() + deadline_s
-    waiter = stop or threading.Event()
     while True:
         status = read_status(target)
-        if (
-            status.whole
-            or time.monotonic() >= end
-            or waiter.wait(0.1)
-            or (not status.reached and lost())
-        ):
+        if status.whole or time.monotonic() >= end or (pause or _a_moment)(status):
             return status
+
+
+def why_not_whole(target: Target, deadline_s: float, tick: Callable[[], object]) -> str | None:
+    """Wait until the target is whole, ticking meanwhile. None when it says so, or has no status
+    document; else why it still is not at the deadline.
+    """
+    if target.status_url is None:
+        return None
+
+    def pause(_: Status) -> bool:
+        tick()
+        return False
+
+    status = wait_whole(target, deadline_s, pause=pause)
+    return None if status.whole else status.why or "it does not say why"
+
+
+def _a_moment(_: Status) -> bool:
+    time.sleep(PAUSE_S)
+    return False

@@ -24,9 +24,9 @@ from stormgate.evidence.live import LiveSamples, NdjsonTail
 from stormgate.evidence.write import TIMELINE, Timeline
 from stormgate.judge.baseline import with_baselines
 from stormgate.model import Event, Fault, Judgement, Plan
+from stormgate.net.status import why_not_whole
 from stormgate.supervise import children, conclude, early
 from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
-from stormgate.supervise.whole import wait_whole
 from stormgate.system.processes import spawn, stop
 
 TICK_S = 0.25
@@ -219,7 +219,7 @@ class Supervisor:
         self._chaos = None
         self._fault_began_ns = None
         self._undo_leftovers()
-        why = wait_whole(self._plan.target, WHOLE_S, tick=self._tick)
+        why = why_not_whole(self._plan.target, WHOLE_S, self._tick)
         self._timeline.write(Event.TARGET_WHOLE, whole=why is None, why=why)
         self._screen.event(
             "the target is whole again" if why is None else f"the target is not whole: {why}"
@@ -364,7 +364,7 @@ class Supervisor:
             return
         # Everything may be undone and the target broken all the same (a link server that died):
         # that is for a person to see.
-        if (why := wait_whole(self._plan.target, WHOLE_AT_END_S, tick=self._tick)) is not None:
+        if (why := why_not_whole(self._plan.target, WHOLE_AT_END_S, self._tick)) is not None:
             self._timeline.write(Event.FAULT_UNDO_FAILED, why=f"the target is not whole: {why}")
 
     def _undo_leftovers(self) -> None:

@@ -19,7 +19,6 @@ from stormgate.geography.curves import (
     day_rate,
     flash_crowd,
     hour_of_week,
-    launch_ramp,
     local_rates,
     planned_requests,
     steps,
@@ -170,24 +169,6 @@ def test_flash_crowd(t_s: float, rate: float) -> None:
     assert crowd(t_s) == pytest.approx(rate)
 
 
-@pytest.mark.parametrize(
-    ("growth", "t_s", "rate"),
-    [
-        ("linear", -1, 10),
-        ("linear", 0, 10),
-        ("linear", 50, 505),
-        ("linear", 100, 1000),
-        ("linear", 500, 1000),
-        ("exponential", 0, 10),
-        ("exponential", 50, 100),
-        ("exponential", 100, 1000),
-        ("exponential", 500, 1000),
-    ],
-)
-def test_launch_ramp(growth: str, t_s: float, rate: float) -> None:
-    assert launch_ramp(10, 1000, duration_s=100, growth=growth)(t_s) == pytest.approx(rate)
-
-
 @pytest.mark.parametrize(("t_s", "rate"), [(-1, 5), (0, 5), (9.99, 5), (10, 7), (20, 9), (1e6, 9)])
 def test_steps(t_s: float, rate: float) -> None:
     assert steps([5, 7, 9], step_s=10)(t_s) == rate
@@ -201,8 +182,8 @@ def test_streams_never_fall_short(rate: float, each: float, count: int) -> None:
     assert streams(rate, each) == count
 
 
-def test_planned_requests_of_a_ramp() -> None:
-    assert planned_requests(launch_ramp(0, 100, duration_s=10), 10) == pytest.approx(500)
+def test_planned_requests_are_what_lies_under_the_curve() -> None:
+    assert planned_requests(lambda t_s: 10 * t_s, 10) == pytest.approx(500)
     assert planned_requests(constant(7), 2.5) == pytest.approx(17.5)
 
 
@@ -220,8 +201,6 @@ def test_planned_requests_of_a_ramp() -> None:
         (lambda: constant(float("nan")), "rate_per_s"),
         (lambda: steps([], step_s=1), "at least one"),
         (lambda: steps([1], step_s=0), "step_s"),
-        (lambda: launch_ramp(0, 1, duration_s=1, growth="exponential"), "start_per_s"),
-        (lambda: launch_ramp(0, 1, duration_s=1, growth="wild"), "growth"),
         (lambda: flash_crowd(10, 9, at_s=0, rise_s=1, hold_s=0, half_life_s=1), "peak"),
         (lambda: day_rate(DAY, 1, start_hour_of_week=0, speed=0), "speed"),
     ],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from fractions import Fraction
 from itertools import pairwise
 from random import Random
@@ -17,7 +16,6 @@ from stormgate.geography.mix import (
     Mix,
     MixError,
     Origin,
-    Sampler,
     apportion,
     checked,
     nearest,
@@ -162,31 +160,6 @@ def test_a_quantile_is_not_missed_by_a_rounding_error() -> None:
 def test_rates_follow_shares() -> None:
     mix = Mix("m", (origin("a", 0.25), origin("b", 0.75)))
     assert rates_per_s(mix, 400.0) == {"a": 100.0, "b": 300.0}
-
-
-def test_sampling_is_seeded_and_follows_the_shares() -> None:
-    mix = Mix("m", (origin("a", 0.1), origin("b", 0.2), origin("c", 0.7)))
-
-    def drawn(seed: int) -> list[str]:
-        sampler = Sampler(mix.origins, Random(seed))
-        return [sampler.draw().name for _ in range(10_000)]
-
-    assert drawn(7) == drawn(7) != drawn(8)
-    counted = Counter(drawn(7))
-    for one in mix.origins:
-        # Six standard deviations of a binomial count.
-        assert abs(counted[one.name] - 10_000 * one.share) < 6 * math.sqrt(
-            10_000 * one.share * (1 - one.share)
-        )
-
-
-def test_the_last_one_is_drawn_at_the_very_end_of_the_interval() -> None:
-    class Brink(Random):
-        def random(self) -> float:
-            return 1.0 - 2**-53
-
-    for share in (0.5, 0.1, 1 / 3, 0.7, 1e-9, 0.999999):
-        assert Sampler((origin("a", 0.5), origin("b", share)), Brink()).draw().name == "b"
 
 
 def test_populations_of_a_target_know_their_edges_in_order() -> None:

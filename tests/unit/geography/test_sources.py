@@ -16,7 +16,6 @@ from stormgate.geography.sources import (
     ipv4_address,
     ipv6_address,
     proxy_line,
-    source_headers,
 )
 
 
@@ -53,24 +52,36 @@ def test_another_process_sends_the_same_addresses() -> None:
     assert ipv6_address(7, "x", 4) != out[1]
 
 
-def test_headers() -> None:
-    headers = source_headers(1, "accra", 2, country="GH", country_header="CF-IPCountry")
-    assert headers == {"X-Forwarded-For": ipv4_address(1, "accra", 2), "CF-IPCountry": "GH"}
-    assert source_headers(1, "accra", 2, ipv6=True) == {
-        "X-Forwarded-For": ipv6_address(1, "accra", 2)
-    }
-
-
-def test_proxy_protocol_line() -> None:
-    assert (
-        proxy_line("192.0.2.1", 56324, "192.0.2.9", 443)
-        == b"PROXY TCP4 192.0.2.1 192.0.2.9 56324 443\r\n"
-    )
-    assert (
-        proxy_line("2001:db8::1", 1, "2001:db8::2", 2)
-        == b"PROXY TCP6 2001:db8::1 2001:db8::2 1 2\r\n"
-    )
-    with pytest.raises(ValueError, match="must both be IPv4 or both IPv6"):
-        proxy_line("192.0.2.1", 1, "2001:db8::1", 2)
-    with pytest.raises(ValueError, match="port 65536"):
-        proxy_line("192.0.2.1", 65536, "192.0.2.9", 443)
+@pytest.mark.parametrize(
+    ("source", "own", "peer", "line"),
+    [
+        (
+            "192.0.2.7",
+            ("127.0.0.1", 4000),
+            ("127.0.0.1", 80),
+            b"PROXY TCP4 192.0.2.7 127.0.0.1 4000 80\r\n",
+        ),
+        (
+            "2001:db8::7",
+            ("::1", 4000, 0, 0),
+            ("::1", 80, 0, 0),
+            b"PROXY TCP6 2001:db8::7 ::1 4000 80\r\n",
+        ),
+        (
+            "192.0.2.7",
+            ("fe80::2%eth0", 1, 0, 2),
+            ("fe80::1%eth0", 80, 0, 2),
+            b"PROXY TCP6 ::ffff:192.0.2.7 fe80::1 1 80\r\n",
+        ),
+        (
+            "2001:db8::7",
+            ("127.0.0.1", 1),
+            ("127.0.0.1", 80),
+            b"PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 1 80\r\n",
+        ),
+    ],
+)
+def test_a_proxy_line_says_who_is_behind_the_connection(
+    source: str, own: tuple[object, ...], peer: tuple[object, ...], line: bytes
+) -> None:
+    assert proxy_line(source, own, peer) == line

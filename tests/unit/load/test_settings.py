@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from stormgate.load.http.proxy_line import proxy_line
 from stormgate.load.locust.settings import (
     Settings,
     SettingsError,
@@ -89,36 +88,3 @@ def test_nowhere_to_send_to_is_refused(tmp_path):
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(SettingsError, match="not a plan"):
         settings_from_plan(tmp_path / "plan.json")
-
-
-@pytest.mark.parametrize(
-    ("source", "own", "peer", "line"),
-    [
-        (
-            "192.0.2.7",
-            ("127.0.0.1", 4000),
-            ("127.0.0.1", 80),
-            b"PROXY TCP4 192.0.2.7 127.0.0.1 4000 80\r\n",
-        ),
-        (
-            "2001:db8::7",
-            ("::1", 4000, 0, 0),
-            ("::1", 80, 0, 0),
-            b"PROXY TCP6 2001:db8::7 ::1 4000 80\r\n",
-        ),
-        (
-            "192.0.2.7",
-            ("fe80::2%eth0", 1, 0, 2),
-            ("fe80::1%eth0", 80, 0, 2),
-            b"PROXY TCP6 ::ffff:192.0.2.7 fe80::1 1 80\r\n",
-        ),
-        (
-            "2001:db8::7",
-            ("127.0.0.1", 1),
-            ("127.0.0.1", 80),
-            b"PROXY TCP6 2001:db8::7 ::ffff:127.0.0.1 1 80\r\n",
-        ),
-    ],
-)
-def test_a_proxy_line_says_who_is_behind_the_connection(source, own, peer, line):
-    assert proxy_line(source, own, peer) == line

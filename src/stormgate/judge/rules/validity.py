@@ -14,6 +14,7 @@ from typing import Any
 
 from stormgate.evidence.laws import generator_problem, number
 from stormgate.evidence.timeline import FaultWindow, Window, Windows
+from stormgate.evidence.undo import intents, open_intents
 from stormgate.judge.context import RunLike
 from stormgate.judge.rules.generator import Health
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
@@ -137,12 +138,8 @@ def check_undo(run: RunLike, faults: Sequence[FaultWindow]) -> Finding:
         if r.get("event") == Event.FAULT_UNDO_FAILED and str(r.get("fault")) not in known
     ]
     problems += [f"undo failed: {r.get('why') or r.get('component')}" for r in stray]
-    problems += [f"undo.ndjson: {name} is still open" for name in open_undos(run.undo)]
-    if (
-        not problems
-        and any(f.requested_ns is not None for f in faults)
-        and not any(r.get("step") == "intent" for r in run.undo)
-    ):
+    problems += [f"undo.ndjson: {name} is still open" for name in open_intents(run.undo)]
+    if not problems and any(f.requested_ns is not None for f in faults) and not intents(run.undo):
         return finding(
             "undo",
             [
@@ -156,13 +153,6 @@ def check_undo(run: RunLike, faults: Sequence[FaultWindow]) -> Finding:
         Verdict.DIRTY,
         ok=f"{len(faults)} faults taken back" if faults else "nothing was broken",
     )
-
-
-def open_undos(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Entries of the undo ledger with an intent but neither undone nor void."""
-    closed = {str(r.get("id")) for r in rows if r.get("step") in ("undone", "void")}
-    intents = [str(r.get("id")) for r in rows if r.get("step") == "intent"]
-    return sorted({name for name in intents if name not in closed})
 
 
 def check_faults(faults: Sequence[FaultWindow]) -> Finding:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import httptools
 
-from stormgate.load.http.proxy_line import proxy_line
+from stormgate.geography.sources import proxy_line
 
 if TYPE_CHECKING:
     from stormgate.load.engine.attempt import Task

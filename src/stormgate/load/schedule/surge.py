@@ -13,7 +13,6 @@ everyone.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from typing import Any
 
 import gevent
 
+from stormgate.evidence.live import NdjsonTail
 from stormgate.evidence.write import SURGE
 
 EVERYONE = ""
@@ -32,33 +32,23 @@ class Orders:
     """The orders of one file, read as it grows."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._read = 0
+        self._rows = NdjsonTail(path)
         self._open: dict[str, tuple[str, float, int]] = {}
 
     def standing(self, now_ns: int) -> dict[str, float]:
         """What stands now. Surges of the same population multiply; a row that is torn or makes no
         sense is left out.
         """
-        try:
-            with self._path.open("rb") as file:
-                file.seek(self._read)
-                data = file.read()
-        except OSError:  # none yet
-            data = b""
-        whole = data[: data.rfind(b"\n") + 1]
-        self._read += len(whole)
-        for line in whole.splitlines():
-            self._take(line)
+        for row in self._rows.poll():
+            self._take(row)
         self._open = {name: order for name, order in self._open.items() if now_ns < order[2]}
         factors: dict[str, float] = {}
         for population, factor, _ in self._open.values():
             factors[population] = factors.get(population, 1.0) * factor
         return factors
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, row: Mapping[str, Any]) -> None:
         try:
-            row: dict[str, Any] = json.loads(line)
             if row.get("end"):
                 self._open.pop(str(row["id"]), None)
             elif float(row["factor"]) > 0:

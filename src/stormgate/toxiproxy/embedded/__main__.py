@@ -13,10 +13,10 @@ import resource
 import signal
 import sys
 
-from stormgate.toxiproxy.embedded import address
+from stormgate.net import httpserver
+from stormgate.toxiproxy.embedded import address, http
 from stormgate.toxiproxy.embedded.api import Api
 from stormgate.toxiproxy.embedded.collection import Collection
-from stormgate.toxiproxy.embedded.http import HttpConnection
 from stormgate.toxiproxy.server import EMBEDDED_VERSION
 
 # The real server's names for LOG_LEVEL.
@@ -34,10 +34,11 @@ async def serve(args: argparse.Namespace) -> None:
         loop.add_signal_handler(sig, stopped.set)
     api = Api(Collection(args.seed), EMBEDDED_VERSION, metrics=args.proxy_metrics)
     sock, listening = address.listen(address.join(args.host, args.port))
-    server = await loop.create_server(lambda: HttpConnection(api), sock=sock)
-    print(f"toxiproxy API (embedded, {EMBEDDED_VERSION}) on http://{listening}", flush=True)
-    await stopped.wait()
-    server.close()
+    async with httpserver.serving(
+        http.handler(api), sock=sock, refusal=http.refusal, body_max_bytes=http.BODY_MAX_BYTES
+    ):
+        print(f"toxiproxy API (embedded, {EMBEDDED_VERSION}) on http://{listening}", flush=True)
+        await stopped.wait()
 
 
 def main() -> int:
