@@ -282,3 +282,44 @@ finally:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Commands" in done.stdout
     assert set(done.stderr.split()) & heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("home", "attribute"), [("judge/kinds", "kind"), ("faults/backends", "backend")]
+)
+def test_nobody_compares_with_the_name_of_a_plugin(home: str, attribute: str) -> None:
+    """What others ask of a kind or a backend it declares: `x.kind == "failover"` anywhere else is
+    something a new one could not say.
+    """
+    named = {
+        node.args[0].value if attribute == "kind" else path.stem
+        for path in (SRC / home).glob("*.py")
+        if path.stem != "__init__"
+        for node in ast.walk(tree_of(path))
+        if attribute == "backend"
+        or (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") == "Kind"
+            and isinstance(node.args[0], ast.Constant)
+        )
+    }
+    assert len(named) >= 4
+    broken = [
+        f"{where(path, node.lineno)}: {ast.unparse(node)}"
+        for path in MODULES
+        if part_of(dotted(path)) != "lab" and home not in str(path)
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Compare)
+        and any(
+            isinstance(side, ast.Attribute) and side.attr == attribute
+            for side in (node.left, *node.comparators)
+        )
+        and named
+        & {
+            inner.value
+            for side in (node.left, *node.comparators)
+            for inner in ast.walk(side)
+            if isinstance(inner, ast.Constant)
+        }
+    ]
+    assert broken == []

@@ -102,21 +102,23 @@ def check_holds(
     stand: Mapping[str, tuple[Stand, tuple[str, int]]],
     problems: Problems,
 ) -> None:
-    """Note each fault that cannot outlast a failover objective over it: whoever is served again
-    may owe it to the undo alone. `stand`: by fault, its shortest stand and the file and line where
-    it is written.
+    """Note each fault that cannot outlast the outage an objective over it allows: whoever is
+    served again may owe it to the undo alone. `stand`: by fault, its shortest stand and the file
+    and line where it is written.
     """
     from stormgate.judge.planning import cell_shares
+    from stormgate.judge.registry import kinds
 
     for objective in plan.objectives:
-        if objective.kind != "failover":
+        spec, kind = objective.spec, kinds()[objective.kind]
+        allowed_s = kind.allowed_outage_s(kind.spec_model.model_validate(spec))
+        if allowed_s <= 0:
             continue
-        spec = objective.spec
         cells = cell_shares(plan, tuple(spec.get("by") or ()), spec.get("where") or {})
         rate_per_s = min(cells.shares, default=0.0) * plan.load.rate_per_s
         # The last good request before and the first after an outage: one gap at either end.
         resolution_s = 2.0 / rate_per_s if rate_per_s > 0 else 0.0
-        needed_s = float(spec["lte_s"]) + resolution_s
+        needed_s = allowed_s + resolution_s
         for fault in plan.faults:
             if spec.get("fault") not in (None, fault.name) or fault.name not in stand:
                 continue
@@ -126,7 +128,7 @@ def check_holds(
             problems.add(
                 *place,
                 f"fault {fault.name!r} stands for {shortest.seconds:g} s at most, and "
-                f"{objective.name!r} allows {spec['lte_s']:g} s: who is served again may owe it "
+                f"{objective.name!r} allows {allowed_s:g} s: who is served again may owe it "
                 "to the undo alone",
                 f"hold it for at least {math.ceil(needed_s * 10) / 10:g} s (the limit, and "
                 f"{resolution_s:.2g} s between requests of the smallest cell)",

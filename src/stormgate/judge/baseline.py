@@ -10,23 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stormgate.judge.registry import kinds
 from stormgate.model import Judgement, Plan, Verdict, from_json
-
-KIND = "nonInferiority"
 
 
 def with_baselines(plan: Plan, reports: Path) -> Plan:
-    """The plan (not sealed) with the baseline of each nonInferiority objective filled in from the
-    run folders under `reports`.
+    """The plan (not sealed) with the baseline of each objective that is held against an earlier run
+    filled in from the run folders under `reports`.
 
     A run counts if it passed, or if only the want of a baseline kept it from passing. Folders that
     cannot be read are passed over.
     """
-    if not any(o.kind == KIND for o in plan.objectives):
+    if not any(_compares(o.kind) for o in plan.objectives):
         return plan
     objectives = []
     for objective in plan.objectives:
-        if objective.kind == KIND:
+        if _compares(objective.kind):
             spec = {k: v for k, v in objective.spec.items() if k != "baseline"}
             objectives.append(
                 replace(
@@ -53,12 +52,14 @@ def _latest(gate: str, name: str, spec: Mapping[str, Any], reports: Path) -> dic
             continue
         if judgement.gate != gate or not _passed(judgement):
             continue
-        asked = next((o for o in plan.objectives if o.name == name and o.kind == KIND), None)
+        asked = next((o for o in plan.objectives if o.name == name and _compares(o.kind)), None)
         if asked is None or {
             k: v for k, v in asked.spec.items() if k not in ("baseline", "margin")
         } != {k: v for k, v in spec.items() if k != "margin"}:
             continue  # another quantile, phase or selection: not the same measurement
-        finding = next((f for f in judgement.objectives if f.name == name and f.kind == KIND), None)
+        finding = next(
+            (f for f in judgement.objectives if f.name == name and _compares(f.kind)), None
+        )
         estimate = finding.detail.get("estimate") if finding is not None else None
         if isinstance(estimate, Mapping):
             return {"run": folder.name, **estimate}
@@ -66,14 +67,19 @@ def _latest(gate: str, name: str, spec: Mapping[str, Any], reports: Path) -> dic
 
 
 def _passed(judgement: Judgement) -> bool:
-    """PASS, but for nonInferiority objectives that had no baseline."""
+    """PASS, but for objectives that had no baseline to be held against."""
     rest = [
         f.verdict
         for f in (*judgement.objectives, *judgement.validity)
-        if not (f.kind == KIND and f.value is None)
+        if not (_compares(f.kind) and f.value is None)
     ]
-    mine = [f.verdict for f in judgement.objectives if f.kind == KIND]
+    mine = [f.verdict for f in judgement.objectives if _compares(f.kind)]
     good = all(v is Verdict.PASS for v in rest) and all(
         v in (Verdict.PASS, Verdict.INCONCLUSIVE) for v in mine
     )
     return good and bool(judgement.objectives)
+
+
+def _compares(name: str) -> bool:
+    kind = kinds().get(name)
+    return kind is not None and kind.against_baseline

@@ -4,16 +4,11 @@ judgements in, rows out.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.registry import kinds
 from stormgate.model import Finding, Judgement, Verdict
-
-# Kinds whose value is a share of requests, counted as `bad` of `samples` in their detail.
-_SHARES = frozenset({"availability", "share"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,49 +113,7 @@ def _bounds(a: Finding, b: Finding, alpha: float) -> tuple[float | None, float |
 
 def _interval(finding: Finding, alpha: float) -> tuple[float, float] | None:
     """What one run says its value could truly be."""
-    detail = finding.detail
-    if finding.verdict in (Verdict.ERROR, Verdict.ABORTED) or finding.value is None:
+    kind = kinds().get(finding.kind)
+    if finding.verdict in (Verdict.ERROR, Verdict.ABORTED) or finding.value is None or kind is None:
         return None
-    if finding.kind in _SHARES and finding.samples:
-        return _share_interval(finding, detail, alpha)
-    if finding.kind == "failover" and detail.get("d_hi_s") is not None:
-        return float(detail["d_lo_s"]), float(detail["d_hi_s"])
-    if finding.kind == "ratio" and "ratio_low" in detail:
-        return float(detail["ratio_low"]), float(detail["ratio_high"])
-    if finding.kind == "nonInferiority" and "ratio_low" in detail:
-        return float(detail["ratio_low"]), float(detail["ratio_high"])
-    cell = next(
-        (
-            c
-            for c in finding.cells
-            if c.value == finding.value and c.detail.get("lower_ms") is not None
-        ),
-        None,
-    )
-    if finding.kind == "latency" and cell is not None and cell.detail.get("upper_ms") is not None:
-        return float(cell.detail["lower_ms"]), float(cell.detail["upper_ms"])
-    return None
-
-
-def _share_interval(
-    finding: Finding, detail: Mapping[str, Any], alpha: float
-) -> tuple[float, float]:
-    cell = next((c for c in finding.cells if c.value == finding.value), None)
-    bad = (
-        float(cell.detail.get("bad", detail.get("bad", 0)))
-        if cell is not None
-        else float(detail.get("bad", 0))
-    )
-    samples = cell.samples if cell is not None else finding.samples
-    deff = max(1.0, float(cell.detail.get("design_effect", 1.0)) if cell is not None else 1.0)
-    k, n = bad / deff, samples / deff
-    low, high = (
-        float(statistics.lower_bound(k, n, alpha)),
-        float(statistics.upper_bound(k, n, alpha)),
-    )
-    # `bad` is the share that misses; a finding's value may be that share or the rest of it.
-    if finding.value is not None and math.isclose(
-        finding.value, bad / max(samples, 1), rel_tol=1e-9, abs_tol=1e-12
-    ):
-        return low, high
-    return 1.0 - high, 1.0 - low
+    return kind.interval(finding, alpha)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from stormgate.evidence.samples import UNKNOWN, Block
 from stormgate.evidence.timeline import SECOND_NS, Windows
 from stormgate.judge.context import rows_in
+from stormgate.judge.registry import kinds
 from stormgate.model import Event, Failure, Plan
 
 Array = NDArray[Any]
@@ -143,8 +144,9 @@ def late_ms(plan: Plan) -> float | None:
     """The shortest time within which an availability objective of the plan wants its answers, ms;
     None where none says.
     """
-    limits = [o.spec.get("within_ms") for o in plan.objectives if o.kind == "availability"]
-    return min((float(v) for v in limits if v is not None), default=None)
+    known = kinds()
+    limits = [known[o.kind].good_within_ms(o.spec) for o in plan.objectives if o.kind in known]
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _distinct(columns: Sequence[Array]) -> tuple[Array, Array]:

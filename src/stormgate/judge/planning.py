@@ -11,7 +11,7 @@ from typing import Any
 
 from stormgate.evidence.timeline import phase_names
 from stormgate.judge.canary import Proof, prove
-from stormgate.judge.registry import Need, kinds
+from stormgate.judge.registry import Kind, Need, kinds
 from stormgate.judge.statistics import bounds as statistics
 from stormgate.judge.synthetic import FAULT_S
 from stormgate.model import Objective, Plan
@@ -155,21 +155,15 @@ def _objective(
     expected = [share * watched_s * plan.load.rate_per_s for share in cells.shares]
     smallest = math.floor(min(expected, default=0.0))
     sends_per_s = min(cells.shares, default=0.0) * plan.load.rate_per_s
-    failover = objective.kind == "failover"
-    resolution = 2.0 / sends_per_s if failover and sends_per_s > 0 else None
+    resolution = 2.0 / sends_per_s if kind.outage and sends_per_s > 0 else None
     contradictions = [
         *_sizes(need, smallest, spec),
-        *_course(objective, spec, plan, names, lengths),
+        *_course(kind, spec, plan, names, lengths),
         *_gaps(plan, spec, sends_per_s, len(cells.shares), lengths, names),
         *_proof(proof),
     ]
     notes = [need.note] if need.note else []
-    if objective.kind == "budgetSpend" and _outage_s(plan) > spec.lte * spec.budget_s:
-        share = _outage_s(plan) / spec.budget_s
-        notes.append(
-            f"a failover of {_outage_s(plan):g} s, which another objective allows, would spend "
-            f"{share:.2%} of the budget"
-        )
+    notes += kind.notes(spec, plan, {name: lengths.get(name, 0.0) for name in names})
     if cells.unknown:
         notes.append(
             f"how requests fall into {', '.join(cells.unknown)} is not known before: cells may "
@@ -185,7 +179,7 @@ def _objective(
         chances=_chances(plan, spec, need, expected),
         resolution_s=resolution,
         widest_outage_s=watched_s - float(getattr(spec, "sustained_s", 0.0))
-        if failover and watched_s
+        if kind.outage and watched_s
         else None,
         shown_violation=proof.violation.value,
         shown_nothing=proof.empty.value,
@@ -258,63 +252,15 @@ def _sizes(need: Need, smallest: int, spec: Any) -> list[str]:
 
 
 def _course(
-    objective: Objective, spec: Any, plan: Plan, names: Sequence[str], lengths: Mapping[str, float]
-) -> list[str]:
+    kind: Kind, spec: Any, plan: Plan, names: Sequence[str], lengths: Mapping[str, float]
+) -> Sequence[str]:
     """What the objectives say of each other, and of the phases they are judged in."""
     absent = [name for name in names if name not in lengths or lengths[name] <= 0]
     if absent or not names:
         return [
             f"phase {', '.join(absent) or 'of any fault'} does not exist: it stays INCONCLUSIVE"
         ]
-    outage_s = _outage_s(plan)
-    if objective.kind == "availability":
-        window = sum(lengths[name] for name in names)
-        struck = [name for name in names if name.startswith("fault[")]
-        budget = (1.0 - spec.target) * window
-        if struck and outage_s > budget:
-            needed_h = outage_s / (1.0 - spec.target) / 3600.0 if spec.target < 1 else math.inf
-            return [
-                f"{spec.target:.6g} inside a {window:.0f} s window with a {outage_s:g} s "
-                "outage cannot pass (it forgives "
-                f"{budget:.3f} s, and would need {needed_h:.1f} h): judge steady phases, or "
-                "use budgetSpend"
-            ]
-    if objective.kind == "projectedAvailability":
-        return _projection(spec, plan)
-    if objective.kind == "failback" and any(f.recovery_s <= spec.settle_s for f in plan.faults):
-        return [f"recovery is over before the {spec.settle_s:g} s after which users must be home"]
-    return []
-
-
-def _outage_s(plan: Plan) -> float:
-    """The longest outage that some objective of the plan allows."""
-    return max(
-        (float(o.spec.get("lte_s", 0.0)) for o in plan.objectives if o.kind == "failover"),
-        default=0.0,
-    )
-
-
-def _projection(spec: Any, plan: Plan) -> list[str]:
-    undeclared = [f.name for f in plan.faults if f.rate_per_window is None]
-    if undeclared:
-        return [
-            f"fault {', '.join(undeclared)} declares no ratePerWindow: how often it happens is "
-            "not known"
-        ]
-    experiments = sorted({f.experiment for f in plan.faults})
-    alpha = (1.0 - plan.confidence) / (1 + len(experiments))
-    margin = 0.0
-    for experiment in experiments:
-        trials = [f for f in plan.faults if f.experiment == experiment]
-        rate = max(f.rate_per_window or 0.0 for f in trials)
-        margin += rate * statistics.hoeffding_margin(spec.cap_s, len(trials), alpha)
-    budget = (1.0 - spec.target) * spec.window_s
-    if margin > budget:
-        return [
-            f"cannot pass: with so few trials the doubt about the faults alone is {margin:.1f} "
-            f"s, the budget {budget:.1f} s"
-        ]
-    return []
+    return kind.contradictions(spec, plan, {name: lengths[name] for name in names})
 
 
 def _gaps(

@@ -107,13 +107,37 @@ class Canary:
     from_fault: bool = False
 
 
+def _no_seconds(_: Any) -> float:
+    return 0.0
+
+
+def _no_number(_: Mapping[str, Any]) -> float | None:
+    return None
+
+
+def _no_interval(_: Finding, __: float) -> tuple[float, float] | None:
+    return None
+
+
+def _nothing(_: Any, __: Plan, ___: Mapping[str, float]) -> Sequence[str]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Kind:
-    """One kind of objective. `canaries` are violations that must not stay green; `sample_need`
-    serves `stormgate plan`.
+    """One kind of objective, and all that others ask of one: nobody else knows a kind by its name.
 
+    `canaries` are violations that must not stay green; `sample_need` serves `stormgate plan`.
     `timing` says that the finding depends on when the generator sent and received, so a saturated
     generator makes it INCONCLUSIVE; `latency` that it also needs an open loop.
+
+    `over_faults`: it is judged on every fault and recovery, whatever phases its spec names.
+    `outage`: value and bound are the least and the most seconds of one outage; `allowed_outage_s`
+    of a spec is the longest it lets pass. `against_baseline`: an earlier run is filled into its
+    spec. `contradictions` and `notes` (of a spec, the plan and the seconds of each of the
+    objective's phases) are what cannot work, or is worth knowing, before a run. `interval` of a
+    finding at alpha is what one run says the value could truly be. `good_within_ms` and
+    `drawn_limit_ms` of a spec (as the plan holds it) serve the charts of a report.
     """
 
     name: str
@@ -123,6 +147,15 @@ class Kind:
     sample_need: Callable[[Any, Plan], Need]
     timing: bool = True
     latency: bool = False
+    over_faults: bool = False
+    outage: bool = False
+    against_baseline: bool = False
+    allowed_outage_s: Callable[[Any], float] = _no_seconds
+    contradictions: Callable[[Any, Plan, Mapping[str, float]], Sequence[str]] = _nothing
+    notes: Callable[[Any, Plan, Mapping[str, float]], Sequence[str]] = _nothing
+    interval: Callable[[Finding, float], tuple[float, float] | None] = _no_interval
+    good_within_ms: Callable[[Mapping[str, Any]], float | None] = _no_number
+    drawn_limit_ms: Callable[[Mapping[str, Any]], float | None] = _no_number
 
     @property
     def spec(self) -> type[Spec]:
@@ -145,3 +178,17 @@ def kinds() -> dict[str, Kind]:
             raise ValueError(f"judge/kinds/{module.name}.py: kind {kind.name!r} exists already")
         found[kind.name] = kind
     return found
+
+
+def allowed_outage_s(plan: Plan) -> float:
+    """The longest outage that some objective of the plan lets pass, s; 0 where none speaks of
+    one.
+    """
+    found = kinds()
+    return max(
+        (
+            found[o.kind].allowed_outage_s(found[o.kind].spec_model.model_validate(o.spec))
+            for o in plan.objectives
+        ),
+        default=0.0,
+    )

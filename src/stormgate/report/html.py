@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from stormgate.judge.registry import kinds
 from stormgate.model import Cell, Finding, Judgement, Plan, Verdict, to_json
 from stormgate.report.charts import interval
 from stormgate.report.html_parts import chip, table
@@ -195,7 +196,8 @@ def _cells(judgement: Judgement) -> Markup:
 
 def _cells_of(finding: Finding) -> Markup:
     """The cells of one objective: open where they decide against the release."""
-    timed = finding.kind == "failover"
+    kind = kinds().get(finding.kind)
+    timed = kind is not None and kind.outage
     cells = worst_first(sorted(finding.cells, key=_slowest) if timed else finding.cells)
     bad = finding.verdict is not Verdict.PASS and any(c.verdict is not Verdict.PASS for c in cells)
     shown = cells[:MAX_CELLS]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from stormgate.judge.registry import kinds
 from stormgate.model import Event, Plan
 from stormgate.report.charts import Limit, Span, Timeline, multiple, timeline
 from stormgate.report.html_parts import table
@@ -58,8 +59,10 @@ def good_within_ms(plan: Plan | None) -> float | None:
     objective, if it names one.
     """
     for objective in plan.objectives if plan is not None else ():
-        if objective.kind == "availability" and objective.spec.get("within_ms") is not None:
-            return float(objective.spec["within_ms"])
+        kind = kinds().get(objective.kind)
+        within_ms = kind.good_within_ms(objective.spec) if kind is not None else None
+        if within_ms is not None:
+            return within_ms
     return None
 
 
@@ -135,13 +138,10 @@ def latency_limits(plan: Plan | None) -> list[Limit]:
     """The limits that latency objectives hold, to be drawn across their pane."""
     limits = []
     for objective in plan.objectives if plan is not None else ():
-        if objective.kind == "latency" and isinstance(objective.spec.get("lte_ms"), int | float):
-            limits.append(
-                Limit(
-                    f"{one_line(objective.name)} {amount(objective.spec['lte_ms'], 'ms')}",
-                    float(objective.spec["lte_ms"]),
-                )
-            )
+        kind = kinds().get(objective.kind)
+        limit_ms = kind.drawn_limit_ms(objective.spec) if kind is not None else None
+        if limit_ms is not None:
+            limits.append(Limit(f"{one_line(objective.name)} {amount(limit_ms, 'ms')}", limit_ms))
     return limits
 
 

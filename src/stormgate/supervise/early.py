@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from stormgate.evidence.timeline import phase_names
+from stormgate.judge.registry import kinds
 from stormgate.model import Judgement, Objective, Plan, Verdict
 
 
@@ -41,7 +42,7 @@ def phases_of(objective: Objective, plan: Plan) -> set[str]:
         for fault in plan.faults
         for name in (f"fault[{fault.name}]", f"recovery[{fault.name}]")
     }
-    if objective.kind in {"failover", "failback", "budgetSpend"}:
+    if kinds()[objective.kind].over_faults:
         return faults
     selectors = [*objective.spec.get("phases", ()), *objective.spec.get("versus", ())]
     if not selectors:

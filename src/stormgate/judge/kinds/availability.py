@@ -4,12 +4,14 @@ within `within_ms` if given.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.intervals import of_share
+from stormgate.judge.registry import Canary, Kind, Need, Result, Task, allowed_outage_s
 from stormgate.judge.spec import Positive, Samples, Share
 from stormgate.judge.statistics.bounds import requests_needed
 from stormgate.judge.statistics.proportion import (
@@ -129,4 +131,32 @@ def _need(spec: Spec, plan: Plan) -> Need:
     return Need(max(spec.min_samples, needed), allowed)
 
 
-KIND = Kind("availability", Spec, Availability, _canaries, _need)
+def _contradictions(spec: Spec, plan: Plan, lengths: Mapping[str, float]) -> Sequence[str]:
+    """An outage that another objective allows may be more than this one forgives."""
+    window, outage_s = sum(lengths.values()), allowed_outage_s(plan)
+    struck = any(name.startswith("fault[") for name in lengths)
+    budget = (1.0 - spec.target) * window
+    if not struck or outage_s <= budget:
+        return []
+    needed_h = outage_s / (1.0 - spec.target) / 3600.0 if spec.target < 1 else math.inf
+    return [
+        f"{spec.target:.6g} inside a {window:.0f} s window with a {outage_s:g} s outage cannot "
+        f"pass (it forgives {budget:.3f} s, and would need {needed_h:.1f} h): judge steady "
+        "phases, or use budgetSpend"
+    ]
+
+
+def _within(spec: Mapping[str, Any]) -> float | None:
+    return None if spec.get("within_ms") is None else float(spec["within_ms"])
+
+
+KIND = Kind(
+    "availability",
+    Spec,
+    Availability,
+    _canaries,
+    _need,
+    contradictions=_contradictions,
+    interval=of_share,
+    good_within_ms=_within,
+)

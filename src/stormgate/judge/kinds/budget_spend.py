@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, Kind, Need, Result, Task, allowed_outage_s
 from stormgate.judge.spec import Positive, Share, Spec, Where
 from stormgate.judge.statistics.bounds import holm, tail_p
 from stormgate.judge.statistics.proportion import shown
@@ -130,4 +130,16 @@ def _need(spec: BudgetSpendSpec, plan: Plan) -> Need:
     )
 
 
-KIND = Kind("budgetSpend", BudgetSpendSpec, BudgetSpend, _canaries, _need)
+def _notes(spec: BudgetSpendSpec, plan: Plan, lengths: Mapping[str, float]) -> Sequence[str]:
+    outage_s = allowed_outage_s(plan)
+    if outage_s <= spec.lte * spec.budget_s:
+        return []
+    return [
+        f"a failover of {outage_s:g} s, which another objective allows, would spend "
+        f"{outage_s / spec.budget_s:.2%} of the budget"
+    ]
+
+
+KIND = Kind(
+    "budgetSpend", BudgetSpendSpec, BudgetSpend, _canaries, _need, over_faults=True, notes=_notes
+)

@@ -4,7 +4,7 @@ shards, same share of errors.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -255,4 +255,18 @@ def _need(spec: FailbackSpec, plan: Plan) -> Need:
     )
 
 
-KIND = Kind("failback", FailbackSpec, Failback, _canaries, _need)
+def _contradictions(spec: FailbackSpec, plan: Plan, lengths: Mapping[str, float]) -> Sequence[str]:
+    if all(fault.recovery_s > spec.settle_s for fault in plan.faults):
+        return []
+    return [f"recovery is over before the {spec.settle_s:g} s after which users must be home"]
+
+
+KIND = Kind(
+    "failback",
+    FailbackSpec,
+    Failback,
+    _canaries,
+    _need,
+    over_faults=True,
+    contradictions=_contradictions,
+)

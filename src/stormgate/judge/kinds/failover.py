@@ -15,6 +15,7 @@ from stormgate.evidence.samples import UNKNOWN
 from stormgate.evidence.timeline import SECOND_NS, FaultWindow
 from stormgate.judge.cells import where_mask
 from stormgate.judge.failover import CellTrace, Series, traces
+from stormgate.judge.intervals import of_detail
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
 from stormgate.judge.stages import Stages
@@ -328,4 +329,19 @@ def _need(spec: FailoverSpec, plan: Plan) -> Need:
     )
 
 
-KIND = Kind("failover", FailoverSpec, Failover, _canaries, _need, timing=False)
+def _allowed_outage_s(spec: FailoverSpec) -> float:
+    return spec.lte_s
+
+
+KIND = Kind(
+    "failover",
+    FailoverSpec,
+    Failover,
+    _canaries,
+    _need,
+    timing=False,
+    over_faults=True,
+    outage=True,
+    allowed_outage_s=_allowed_outage_s,
+    interval=of_detail("d_lo_s", "d_hi_s"),
+)

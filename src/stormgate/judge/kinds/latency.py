@@ -5,11 +5,12 @@ users (cells by their share).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from stormgate.judge.intervals import of_cell
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Positive, Samples, Share
 from stormgate.judge.statistics.bounds import (
@@ -252,4 +253,18 @@ def _need(spec: Spec, plan: Plan) -> Need:
     return Need(max(spec.min_samples, requests_needed(allowed, alpha)), allowed)
 
 
-KIND = Kind("latency", Spec, Latency, _canaries, _need, latency=True)
+def _drawn(spec: Mapping[str, Any]) -> float | None:
+    limit = spec.get("lte_ms")
+    return float(limit) if isinstance(limit, int | float) else None
+
+
+KIND = Kind(
+    "latency",
+    Spec,
+    Latency,
+    _canaries,
+    _need,
+    latency=True,
+    interval=of_cell("lower_ms", "upper_ms"),
+    drawn_limit_ms=_drawn,
+)

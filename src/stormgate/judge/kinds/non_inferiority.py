@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stormgate.judge.comparison import PhaseLatency, compared
+from stormgate.judge.intervals import of_detail
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Spec, Where
 from stormgate.judge.statistics.jackknife import Estimate
@@ -118,4 +119,13 @@ def _need(spec: NonInferioritySpec, plan: Plan) -> Need:
     return Need(spec.min_samples, None, "over at least 3 s, and a baseline")
 
 
-KIND = Kind("nonInferiority", NonInferioritySpec, NonInferiority, _canaries, _need, latency=True)
+KIND = Kind(
+    "nonInferiority",
+    NonInferioritySpec,
+    NonInferiority,
+    _canaries,
+    _need,
+    latency=True,
+    against_baseline=True,
+    interval=of_detail("ratio_low", "ratio_high"),
+)

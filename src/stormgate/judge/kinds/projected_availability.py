@@ -4,7 +4,7 @@ availability still reaches `target`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -159,4 +159,34 @@ def _need(spec: ProjectedSpec, plan: Plan) -> Need:
     )
 
 
-KIND = Kind("projectedAvailability", ProjectedSpec, Projected, _canaries, _need)
+def _contradictions(spec: ProjectedSpec, plan: Plan, lengths: Mapping[str, float]) -> Sequence[str]:
+    undeclared = [f.name for f in plan.faults if f.rate_per_window is None]
+    if undeclared:
+        return [
+            f"fault {', '.join(undeclared)} declares no ratePerWindow: how often it happens is "
+            "not known"
+        ]
+    experiments = sorted({f.experiment for f in plan.faults})
+    alpha = (1.0 - plan.confidence) / (1 + len(experiments))
+    margin = 0.0
+    for experiment in experiments:
+        trials = [f for f in plan.faults if f.experiment == experiment]
+        rate = max(f.rate_per_window or 0.0 for f in trials)
+        margin += rate * hoeffding_margin(spec.cap_s, len(trials), alpha)
+    budget = (1.0 - spec.target) * spec.window_s
+    if margin > budget:
+        return [
+            f"cannot pass: with so few trials the doubt about the faults alone is {margin:.1f} "
+            f"s, the budget {budget:.1f} s"
+        ]
+    return []
+
+
+KIND = Kind(
+    "projectedAvailability",
+    ProjectedSpec,
+    Projected,
+    _canaries,
+    _need,
+    contradictions=_contradictions,
+)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from stormgate.judge.comparison import PhaseLatency, compared
+from stormgate.judge.intervals import of_detail
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Positive, Spec, Where
 from stormgate.model import Plan, Verdict
@@ -90,4 +91,12 @@ def _need(spec: RatioSpec, plan: Plan) -> Need:
     return Need(spec.min_samples, None, "in each of the two, over at least 3 s")
 
 
-KIND = Kind("ratio", RatioSpec, Ratio, _canaries, _need, latency=True)
+KIND = Kind(
+    "ratio",
+    RatioSpec,
+    Ratio,
+    _canaries,
+    _need,
+    latency=True,
+    interval=of_detail("ratio_low", "ratio_high"),
+)

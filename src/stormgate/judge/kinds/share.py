@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import Field, model_validator
 
+from stormgate.judge.intervals import of_share
 from stormgate.judge.registry import Canary, Kind, Need, Result, Task
 from stormgate.judge.spec import Names, Samples, Share
 from stormgate.judge.statistics.bounds import requests_needed
@@ -132,4 +133,4 @@ def _need(spec: ShareSpec, plan: Plan) -> Need:
     return Need(max(spec.min_samples, requests_needed(allowed, 1.0 - plan.confidence)), allowed)
 
 
-KIND = Kind("share", ShareSpec, LabelShare, _canaries, _need)
+KIND = Kind("share", ShareSpec, LabelShare, _canaries, _need, interval=of_share)
