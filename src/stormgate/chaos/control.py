@@ -18,10 +18,12 @@ from chaoslib.exceptions import InterruptExecution
 from chaoslib.hypothesis import within_tolerance
 from chaoslib.run import RunEventHandler
 
+from stormgate.chaos.held import hold
 from stormgate.chaos.session import Session, write_journal
 from stormgate.faults.context import current
 from stormgate.faults.errors import ChaosError
 from stormgate.model import Event
+from stormgate.net.guard import acting
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -61,6 +63,7 @@ def configure_control(event_registry: Any = None) -> None:
     except (ChaosError, OSError) as error:
         _refusal = str(error)
         return
+    hold(_session.context)
     handler = Handler(_session)
     if event_registry is not None:
         event_registry.register(handler)
@@ -76,6 +79,11 @@ def before_experiment_control(context: dict[str, Any]) -> None:
         _session.context.timeline.write(
             Event.CHAOS_BEGIN, fault=_session.context.fault, experiment=str(context.get("title"))
         )
+
+
+def before_activity_control(context: dict[str, Any]) -> None:
+    """Whatever this thread sends from here on is this activity's doing."""
+    acting(str(context.get("name") or context.get("ref") or "without a name"))
 
 
 def after_activity_control(

@@ -25,6 +25,7 @@ from chaoslib.loader import load_experiment
 from chaoslib.types import Strategy
 
 from stormgate.chaos import control
+from stormgate.chaos.held import hold, refused
 from stormgate.chaos.session import SIGNALS, Session, write_journal
 from stormgate.faults.context import Context, current
 from stormgate.faults.errors import ChaosError
@@ -50,6 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     except (ChaosError, OSError) as error:
         print(f"stormgate.chaos.run: {error}", file=sys.stderr)
         return Verdict.ERROR.exit_code
+    hold(context)
     code = run(context, arguments.experiment, arguments.configuration)
     for each in SIGNALS:
         # The interpreter would set ours back to deadly ones while it winds up, and the exit code
@@ -87,7 +89,8 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
         return Verdict.DIRTY.exit_code
     if session.journal[OURS]["stopped"]:
         return Verdict.ABORTED.exit_code
-    return Verdict.ERROR.exit_code if "error" in session.journal else 0
+    failed = "error" in session.journal or refused()
+    return Verdict.ERROR.exit_code if failed else 0
 
 
 def _run_chaoslib(

@@ -38,7 +38,8 @@ def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -
     """
     import json
 
-    from stormgate.documents import DocumentErrors, load_gate
+    from stormgate.documents import DocumentErrors, load_gate, suite_root
+    from stormgate.documents.unheld import unheld
     from stormgate.judge.planning import assess
     from stormgate.model import EXIT_USAGE, to_json
 
@@ -47,14 +48,20 @@ def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -
     except DocumentErrors as errors:
         raise click.ClickException(str(errors)) from None
     assessment = assess(plan, fault_s)
+    free = unheld(plan, suite_root(gate))
     if as_json:
         click.echo(
-            json.dumps({"assessment": assessment.to_json(), "plan": to_json(plan)}, indent=1)
+            json.dumps(
+                {"assessment": assessment.to_json(), "unheld": free, "plan": to_json(plan)},
+                indent=1,
+            )
         )
     else:
         from rich.console import Console
 
         Console().print(render(plan, assessment))
+        for line in free:
+            click.echo(f"not held to allow, for it runs by itself: {line}")
     if assessment.green:
         return EXIT_USAGE
     return 0 if assessment.decidable else Verdict.INCONCLUSIVE.exit_code

@@ -87,6 +87,10 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
         "worker:string expected:string url:string",
     ),
     Event.LOAD_REASON: _fields("kind:string place:string why:string", "worker:string"),
+    Event.NET_REFUSED: _fields(
+        "by:string who:string where:string count:integer",
+        "fault:string worker:string pid:integer",
+    ),
     Event.ABORT: _fields("", "why:string by:string"),
     Event.ERROR: _fields("", "why:string by:string"),
 }

@@ -81,6 +81,15 @@ def reading_problem(row: Mapping[str, Any]) -> str | None:
     if not isinstance(row.get("probe"), str):
         return "probe is no word"
     return None
+def refusal_problem(row: Mapping[str, Any]) -> str | None:
+    """Which law of a `net.refused` row this one breaks, or None."""
+    if row.get("by") not in ("load", "chaos"):
+        return f"by is {row.get('by')!r}, not load or chaos"
+    for key in ("who", "where"):
+        if not isinstance(row.get(key), str) or not row[key].strip():
+            return f"{key} is {row.get(key)!r}, not a word"
+    count = row.get("count")
+    return None if type(count) is int and count >= 1 else f"count is {count!r}, not 1 or more"
 
 
 @dataclass

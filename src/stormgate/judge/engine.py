@@ -20,6 +20,7 @@ from stormgate.judge.failures import Failures, late_ms
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.generator import Health, health_of
+from stormgate.judge.rules.network import check_network
 from stormgate.judge.rules.visits import Visits
 from stormgate.judge.rules.workload import check_workload
 from stormgate.model import Event, Finding, Judgement, Objective, Plan, Verdict
@@ -214,4 +215,5 @@ def _validity(
     ]
     if not health.closed_loop:
         checks.append(v.check_load(plan, measured, arrivals))
-    return checks
+    network = check_network(run.timeline)
+    return [network, *checks] if network is not None else checks

@@ -29,6 +29,7 @@ class Event(enum.StrEnum):
     LOAD_FAILURE = "load.failure"  # the first request that failed so, what it wanted and where
     LOAD_REASON = "load.reason"  # {worker, kind, place, why}: why requests failed, once per place
     LOAD_END = "load.end"
+    NET_REFUSED = "net.refused"  # {by, who, where, count}: it meant to send outside `allow`
     TARGET_UP = "target.up"
     TARGET_WHOLE = "target.whole"
     ABORT = "abort"  # {why, by}: a guard or a person

@@ -32,14 +32,21 @@ class AllowList:
 
     def permits(self, host: str, address: str) -> bool:
         """Whether `address` (to which `host` resolved) may be contacted."""
-        return self._all or _folded(host) in self._names or self._holds(address)
+        return self.lists(host) or self._holds(address)
+
+    def lists(self, host: str) -> bool:
+        """Whether the host's very name is listed, wherever it leads."""
+        return self._all or _folded(host) in self._names
+
+    def __str__(self) -> str:
+        return "everyone" if self._all else self._told or "nobody"
 
     def permits_host(self, host: str) -> bool:
         """Whether a host may be contacted as far as can be told without resolving it: its very name
         is listed, or it is an address in a listed network.
         """
         host = host.strip("[]")
-        if self._all or _folded(host) in self._names:
+        if self.lists(host):
             return True
         if _folded(host) == "localhost":
             return any(self._holds(address) for address in _LOOPBACK)
@@ -68,6 +75,8 @@ class AllowList:
             ip = ipaddress.ip_address(address.partition("%")[0])
         except ValueError:
             return False
+        # ::ffff:a.b.c.d is sent to a.b.c.d, so a rule for IPv6 says nothing of it.
+        ip = getattr(ip, "ipv4_mapped", None) or ip
         return any(ip in network for network in self._networks if network.version == ip.version)
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from stormgate.evidence.write import UNDO
 from stormgate.model import Fault, Plan, Target
+from stormgate.net.guard import without_proxies
 
 _PINNED = (
     "stormgate",
@@ -60,12 +61,12 @@ def versions() -> dict[str, str]:
 
 
 def environment(folder: Path, root: Path) -> dict[str, str]:
-    """The environment of load and chaos: ours, plus where evidence and plan are, plus the content
-    folders as modules.
+    """The environment of load and chaos: ours without proxies, plus where evidence and plan are,
+    plus the content folders as modules.
     """
     paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
-        **os.environ,
+        **without_proxies(os.environ),
         "STORMGATE_EVIDENCE": str(folder),
         "STORMGATE_PLAN": str(folder / "plan.json"),
         "PYTHONPATH": os.pathsep.join(paths),

@@ -230,6 +230,8 @@ class Supervisor:
 
     def _stop_if_certain(self) -> None:
         """With `stop: certain`, judge what is whole by now, and end a run that can only FAIL."""
+        if self._watcher.refused is not None:
+            raise Stopped(None, self._watcher.refused)
         if self._plan.stop != "certain":
             return
         self._wait(SETTLE_S)
@@ -255,6 +257,7 @@ class Supervisor:
         rolled_back = False
         for row in self._tail.poll():
             event = row.get("event")
+            self._watcher.note(row)
             rolled_back = rolled_back or event == Event.CHAOS_ROLLBACK
             if event == Event.FAULT_REQUESTED and self._fault_began_ns is None:
                 self._fault_began_ns = int(row["at_ns"])

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stormgate.model import Guard, Outcome
+from stormgate.model import Event, Guard, Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,6 +69,15 @@ class Watcher:
         self._latencies: deque[tuple[int, float]] = deque(maxlen=20_000)
         self.samples = 0
         self.good = 0
+        self.refused: str | None = None
+
+    def note(self, row: Mapping[str, Any]) -> None:
+        """Take in one row of the timeline. `refused`: why the run cannot pass any more, for it
+        meant to send outside `allow`.
+        """
+        if row.get("event") == Event.NET_REFUSED and self.refused is None:
+            where, who = row.get("where"), row.get("who")
+            self.refused = f"{who} asked for {where}, which the target does not allow: refused"
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Take in one block (columns as docs/evidence.md)."""

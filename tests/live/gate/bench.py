@@ -44,7 +44,7 @@ kind: ReleaseGate
 metadata: {{name: short}}
 spec:
   target: ../targets/{target}
-  load: {{locustfile: ../loadtests/chenu.py, ratePerS: 200, users: 200, workers: {workers}}}
+  load: {{locustfile: ../loadtests/chenu.py, ratePerS: {rate}, users: {users}, workers: {workers}}}
   seed: 7
   confidence: 95%
   sloRefs: [answers]
@@ -94,6 +94,8 @@ class Suite:
         target: str = "lab.yaml",
         max_fault: str = "60s",
         workers: int = 1,
+        users: int = 200,
+        rate: int = 200,
     ) -> None:
         """`fault` "" is a gate without any. Unless said otherwise failover is judged when there is
         one.
@@ -103,6 +105,8 @@ class Suite:
             faults=fault or "[]",
             failover=(FAILOVER if fault else "") if failover is None else failover,
             workers=workers,
+            users=users,
+            rate=rate,
             target=target,
             max_fault=max_fault,
         )

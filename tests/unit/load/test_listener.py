@@ -9,6 +9,7 @@ import pytest
 # notice; nor must the locust processes that they start be told not to.
 os.environ["LOCUST_SKIP_MONKEY_PATCH"] = "1"
 from stormgate.load.locust.closed_loop import outcome_of
+from stormgate.net.guard import PacketRefusedError
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
 
@@ -38,6 +39,7 @@ class ReadTimeout(Exception):  # noqa: N818 - requests calls it so
         (None, 500, "bad_status"),
         (RuntimeError("503 Server Error"), 503, "bad_status"),
         (ConnectionRefusedError(111, "Connection refused"), 0, "refused"),
+        (wrapped(PacketRefusedError("10.0.0.1:80 is not in the allow list")), 0, "not_sent"),
         (wrapped(ConnectionRefusedError(111, "Connection refused")), 0, "refused"),
         (ConnectionResetError(104, "x"), 0, "reset"),
         (BrokenPipeError(32, "x"), 0, "reset"),

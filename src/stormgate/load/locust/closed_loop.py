@@ -19,6 +19,8 @@ from stormgate.model import Outcome
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _BLOCK_S = 0.25
 _BY_NAME: tuple[tuple[str, Outcome], ...] = (
+    # Our own gate at the socket: nothing left, and the target has nothing to answer for.
+    ("packetrefused", Outcome.NOT_SENT),
     ("connecttimeout", Outcome.CONNECT_TIMEOUT),
     ("connectiontimeout", Outcome.CONNECT_TIMEOUT),
     ("timeout", Outcome.FIRST_BYTE_TIMEOUT),

@@ -30,6 +30,7 @@ from stormgate.load.locust.settings import (
 )
 from stormgate.load.locust.warm import warm_up
 from stormgate.load.locust.worker import Worker
+from stormgate.load.record import refusals
 from stormgate.load.record.relay import MessageSink, Receiver
 from stormgate.load.record.sink import FolderSink, NoSink, Sink, free_worker_name
 from stormgate.load.record.writer import Clock
@@ -234,6 +235,7 @@ def _on_test_stopping(environment: Any, **_: Any) -> None:
 def install() -> None:
     """Add Stormgate's listeners to Locust's global events, once."""
     warm_up()
+    refusals.begin()
     events.init_command_line_parser.add_listener(_options)
     events.init.add_listener(_on_init)
     events.test_start.add_listener(_on_test_start)

@@ -11,6 +11,7 @@ from typing import Any
 from locust.stats import RequestStats
 
 from stormgate.load.locust import stats as stats_bridge
+from stormgate.load.record import refusals
 from stormgate.load.record.generator import Truth
 from stormgate.load.record.recorder import BlockStream, Recorder
 from stormgate.load.record.sink import Sink
@@ -92,6 +93,7 @@ class Writer:
                 "clock_offset_ns": self._clock.offset_ns,
                 "clock_error_ms": self._clock.error_ns / 1e6,
             }
+        refusals.hand_over(self._sink, self._clock.now(), final=final)
         self._sink.generator(row)
 
     def event(self, name: str, **fields: Any) -> None:

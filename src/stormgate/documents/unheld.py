@@ -1,0 +1,51 @@
+"""What a gate will start that the gate at the socket cannot hold to `allow`: programs of other
+people, which open sockets of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stormgate.documents.problems import Problems
+from stormgate.documents.yamlfile import read_documents
+from stormgate.model import Component, Plan
+
+
+def unheld(plan: Plan, root: Path) -> list[str]:
+    """Each such program in a line, in the order of the plan."""
+    lines = [
+        f"component {component.name}: {', '.join(programs)}"
+        for component in plan.target.components
+        if (programs := _programs(component))
+    ]
+    for experiment in dict.fromkeys(fault.experiment for fault in plan.faults):
+        for document in read_documents(root / experiment, Problems()):
+            lines += [
+                f"{experiment}: process provider of {name!r}: {path}"
+                for name, path in _processes(document.data)
+            ]
+    return lines
+
+
+def _programs(component: Component) -> list[str]:
+    """The distinct programs of a component's handle, as the target writes them."""
+    handle = component.handle
+    argvs: list[Any] = [handle.get("start"), handle.get("observe")]
+    for modes in (handle.get("apply"), handle.get("undo")):
+        argvs += modes.values() if isinstance(modes, dict) else []
+    return list(dict.fromkeys(str(argv[0]) for argv in argvs if argv))
+
+
+def _processes(data: Any) -> Iterator[tuple[str, str]]:
+    """(name, path) of every activity or control whose provider is a process, however deep."""
+    if isinstance(data, dict):
+        provider = data.get("provider")
+        if isinstance(provider, dict) and provider.get("type") == "process":
+            yield str(data.get("name")), str(provider.get("path"))
+        for value in data.values():
+            yield from _processes(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from _processes(value)
