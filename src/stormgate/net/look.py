@@ -14,12 +14,15 @@ import time
 from dataclasses import dataclass
 
 from stormgate.model import Observe
+from stormgate.net.allow import AllowList
+from stormgate.net.deadline import Deadline, connect
 
 # SSLRequest of the PostgreSQL protocol (length 8, code 80877103): answered with one byte before any
 # authentication.
 _SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 # PostgreSQL refuses a longer startup packet (MAX_STARTUP_PACKET_LENGTH 10000), aiohttp a header
 # line over 8190 bytes.
+_EVERYONE = AllowList(None)
 _PADDING_MAX = {"http": 8000, "postgres": 9000, "redis": 60_000, "tcp": 0}
 
 
@@ -56,10 +59,16 @@ class Sight:
 
 
 def look(
-    observe: Observe, timeout_s: float = 1.0, *, address: str | None = None, padding: int = 0
+    observe: Observe,
+    timeout_s: float = 1.0,
+    *,
+    address: str | None = None,
+    padding: int = 0,
+    allow: AllowList = _EVERYONE,
 ) -> Sight:
-    """One exchange with `observe.address`, or with `address` instead (a link that leads there).
-    Never raises OSError.
+    """One exchange with `observe.address`, or with `address` instead (a link that leads there), all
+    of it within `timeout_s`. Never raises OSError. What `allow` does not permit is UNREACHABLE, and
+    nothing was sent; under a guard (net/guard.py) what that does not permit, too.
 
     `padding` asks for that many more bytes in the request (as far as the protocol allows), to see a
     narrow link.
@@ -68,7 +77,7 @@ def look(
     deadline = begun + timeout_s
     detail = ""
     try:
-        with _connect(address or observe.address, deadline) as connection:
+        with _connect(address or observe.address, allow, timeout_s) as connection:
             detail = _exchange(
                 connection, observe, deadline, min(padding, _PADDING_MAX.get(observe.protocol, 0))
             )
@@ -90,11 +99,9 @@ def padding_sent(observe: Observe, padding: int) -> int:
     return min(padding, _PADDING_MAX.get(observe.protocol, 0))
 
 
-def _connect(address: str, deadline: float) -> socket.socket:
+def _connect(address: str, allow: AllowList, timeout_s: float) -> socket.socket:
     host, _, port = address.rpartition(":")
-    connection = socket.create_connection((host.strip("[]"), int(port)), _left(deadline))
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return connection
+    return connect(host.strip("[]"), int(port), allow, Deadline(timeout_s))
 
 
 def _left(deadline: float) -> float:
@@ -126,7 +133,7 @@ def _http(connection: socket.socket, observe: Observe, deadline: float, padding:
     if padding:
         lines.append("X-Padding: " + "x" * padding)
     _send(connection, ("\r\n".join(lines) + "\r\n\r\n").encode(), deadline)
-    status_line = _read_line(connection, deadline)
+    status_line, _ = _read_line(connection, deadline)
     parts = status_line.split(b" ", 2)
     if not parts[0].startswith(b"HTTP/") or len(parts) < 2 or not parts[1].isdigit():
         raise ConnectionError(f"not HTTP: {status_line[:40]!r}")
@@ -142,7 +149,11 @@ def _redis(connection: socket.socket, deadline: float, padding: int) -> str:
         else b"*1\r\n$4\r\nPING\r\n"
     )
     _send(connection, request, deadline)
-    line = _read_line(connection, deadline)
+    line, rest = _read_line(connection, deadline)
+    if payload and line == b"$%d" % len(payload):
+        # It sends back what it was sent, and no more is waited for, whatever it says.
+        _read_exactly(connection, max(0, len(payload) + 2 - len(rest)), deadline)
+        return "+PONG"
     if line[:1] not in {b"+", b"-"}:
         raise ConnectionError(f"not Redis: {line[:40]!r}")
     unwell = line.startswith((b"-LOADING", b"-MASTERDOWN", b"-MISCONF"))
@@ -178,17 +189,15 @@ def _send(connection: socket.socket, data: bytes, deadline: float) -> None:
     connection.sendall(data)
 
 
-def _read_line(connection: socket.socket, deadline: float) -> bytes:
+def _read_line(connection: socket.socket, deadline: float) -> tuple[bytes, bytes]:
+    """The first line, and what came after it already."""
     data = b""
     while b"\r\n" not in data:
         data += _receive(connection, 4096, deadline)
         if len(data) > 65536:
             raise ConnectionError("an endless first line")
     line, _, rest = data.partition(b"\r\n")
-    if line.startswith(b"$"):
-        _read_exactly(connection, max(0, int(line[1:]) + 2 - len(rest)), deadline)
-        return b"+PONG"
-    return line
+    return line, rest
 
 
 def _read_exactly(connection: socket.socket, count: int, deadline: float) -> bytes:

@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import quote
 
+from stormgate.net.allow import AllowList
 from stormgate.toxiproxy.errors import (
     NotApplied,
     ProxyNotFound,
@@ -27,7 +28,7 @@ from stormgate.toxiproxy.errors import (
     ToxiproxyError,
     UnexpectedAnswer,
 )
-from stormgate.toxiproxy.transport import Transport, rejection
+from stormgate.toxiproxy.transport import EVERYONE, Transport, rejection
 from stormgate.toxiproxy.types import (
     Proxy,
     ProxySpec,
@@ -55,11 +56,11 @@ class Client:
     to repeat.
     """
 
-    def __init__(self, url: str, timeout_s: float = 5.0) -> None:
+    def __init__(self, url: str, timeout_s: float = 5.0, allow: AllowList = EVERYONE) -> None:
         """`timeout_s` bounds each HTTP exchange; a method makes two to three (write, read back)."""
         self.url = url
         self.timeout_s = timeout_s
-        self._transport = Transport(url, timeout_s)
+        self._transport = Transport(url, timeout_s, allow)
 
     def version(self) -> str:
         """The server's version, as it says."""

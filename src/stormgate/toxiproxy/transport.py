@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import time
 from typing import Any
 from urllib.parse import urlsplit
 
+from stormgate.net.allow import AllowList, NotAllowedError
+from stormgate.net.fetch import NoHttpError, exchange
 from stormgate.toxiproxy.errors import (
     AlreadyExists,
     InvalidRequest,
@@ -22,7 +22,9 @@ from stormgate.toxiproxy.errors import (
 )
 
 USER_AGENT = "stormgate"
-_BODY_MAX = 64 * 1024 * 1024
+# A thousand proxies with ten toxics each are 3 MB.
+_ANSWER_MAX_BYTES = 8 << 20
+EVERYONE = AllowList(None)
 
 
 class Transport:
@@ -30,7 +32,7 @@ class Transport:
     stale to trip over.
     """
 
-    def __init__(self, url: str, timeout_s: float) -> None:
+    def __init__(self, url: str, timeout_s: float, allow: AllowList = EVERYONE) -> None:
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -40,14 +42,16 @@ class Transport:
             raise InvalidRequest(f"Toxiproxy URL {url!r} must look like http://127.0.0.1:8474")
         if timeout_s <= 0:
             raise InvalidRequest(f"timeout_s must be above 0, not {timeout_s}")
-        self._host, self._port, self._timeout_s = parts.hostname, port or 8474, timeout_s
+        host = parts.hostname
+        self._host, self._port = f"[{host}]" if ":" in host else host, port or 8474
+        self._timeout_s, self._allow = timeout_s, allow
 
     def call(
         self, method: str, path: str, body: object = None, *, keep: tuple[int, ...] = ()
     ) -> Any:
         """The decoded JSON answer, None for 204. Statuses in `keep` are returned like a success.
 
-        Raises the errors of `stormgate.toxiproxy.errors`; waits at most about `timeout_s`.
+        Raises the errors of `stormgate.toxiproxy.errors`; waits at most `timeout_s`, for all of it.
         """
         what = f"{method} {path}"
         status, kind, raw = self._exchange(method, path, body, what)
@@ -59,40 +63,29 @@ class Transport:
 
     def _exchange(self, method: str, path: str, body: object, what: str) -> tuple[int, str, bytes]:
         payload = None if body is None else json.dumps(body).encode()
-        headers = {
-            "User-Agent": USER_AGENT,
-            "Content-Type": "application/json",
-            "Connection": "close",
-        }
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
-        end = time.monotonic() + self._timeout_s
+        headers = {"User-Agent": USER_AGENT, "Content-Type": "application/json"}
+        url = f"http://{self._host}:{self._port}{path}"
         try:
-            connection.request(method, path, payload, headers)
-            response = connection.getresponse()
-            raw = b""
-            # A server that drips bytes must not outlast the bound either; each read is limited, and
-            # so is their sum.
-            while chunk := response.read1(65536):
-                raw += chunk
-                if time.monotonic() > end or len(raw) > _BODY_MAX:
-                    raise ServerWedged(f"{what}: answer not complete after {self._timeout_s} s")
-            return response.status, response.headers.get("Content-Type", ""), raw
+            answer = exchange(
+                method,
+                url,
+                self._allow,
+                self._timeout_s,
+                body=payload,
+                headers=headers,
+                limit=_ANSWER_MAX_BYTES,
+            )
+        except NotAllowedError as error:
+            raise InvalidRequest(f"{what}: {error}") from error
         except TimeoutError as error:
-            raise ServerWedged(f"{what}: no answer within {self._timeout_s} s") from error
-        except (
-            http.client.RemoteDisconnected,
-            http.client.IncompleteRead,
-            ConnectionError,
-        ) as error:
+            raise ServerWedged(f"{what}: {error}") from error
+        except (NoHttpError, ValueError) as error:
+            raise UnexpectedAnswer(f"{what}: {self._host}:{self._port}: {error}") from error
+        except OSError as error:
             raise ServerUnreachable(
                 f"{what}: {self._host}:{self._port}: {error or type(error).__name__}"
             ) from error
-        except http.client.HTTPException as error:
-            raise UnexpectedAnswer(f"{what}: not HTTP: {error!r:.200}") from error
-        except OSError as error:
-            raise ServerUnreachable(f"{what}: {self._host}:{self._port}: {error}") from error
-        finally:
-            connection.close()
+        return answer.status, answer.headers.get("Content-Type", ""), answer.body
 
 
 def rejection(status: int, raw: bytes, what: str) -> ToxiproxyError:
