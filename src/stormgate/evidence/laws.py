@@ -81,6 +81,8 @@ def reading_problem(row: Mapping[str, Any]) -> str | None:
     if not isinstance(row.get("probe"), str):
         return "probe is no word"
     return None
+
+
 def refusal_problem(row: Mapping[str, Any]) -> str | None:
     """Which law of a `net.refused` row this one breaks, or None."""
     if row.get("by") not in ("load", "chaos"):
