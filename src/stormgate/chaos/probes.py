@@ -24,7 +24,7 @@ from stormgate.faults.ledger import open_entries
 from stormgate.faults.proof import wait_for
 from stormgate.model import Component, Observe, Population, Target
 from stormgate.net.allow import AllowList
-from stormgate.net.fetch import fetch
+from stormgate.net.fetch import exchange, fetch
 from stormgate.net.look import look
 from stormgate.net.references import resolved
 from stormgate.net.status import read_status
@@ -206,16 +206,24 @@ def _observe(component: Component) -> Observe:
 def _all_answered(target: Target, populations: Sequence[Population]) -> Observation:
     orders = _orders(target, populations)
     paths = {each.name: each.observe.path for each in target.components if each.observe is not None}
+    allow = AllowList(target.allow)
 
     def ask(population: Population) -> str:
         edge = next((name for name in orders[population.name] if name in population.links), None)
         if edge is None:
             return f"{population.name}: no edge"
-        address = population.links[edge].partition("://")[2].partition("/")[0]
-        sight = look(
-            Observe(protocol="http", address=address, path=paths.get(edge, "/healthz")), _LOOK_S
-        )
-        return "" if sight.healthy else f"{population.name} -> {edge}: {sight}"
+        try:
+            link = resolved(population.links[edge], os.environ)
+            headers = {
+                name: resolved(value, os.environ) for name, value in population.headers.items()
+            }
+            url = link.rstrip("/") + paths.get(edge, "/healthz")
+            answer = exchange("GET", url, allow, _LOOK_S, headers=headers, head_only=True)
+        except KeyError as error:
+            return f"{population.name} -> {edge}: ${{{error.args[0]}}} is not set"
+        except (OSError, ValueError) as error:
+            return f"{population.name} -> {edge}: {error or type(error).__name__}"
+        return "" if answer.status < 500 else f"{population.name} -> {edge}: HTTP {answer.status}"
 
     problems = [problem for problem in in_parallel(ask, populations) if problem]
     return Observation(not problems, "; ".join(problems) or "all are answered")
@@ -233,6 +241,12 @@ def _orders(target: Target, populations: Sequence[Population]) -> dict[str, Sequ
     try:
         url = resolved(target.steering.url, os.environ)
         table = json.loads(fetch(url, AllowList(target.allow), _LOOK_S))["populations"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        orders = {name: table.get(name) for name in written}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return written
-    return {name: table.get(name) or order for name, order in written.items()}
+    return {
+        name: [edge for edge in told if isinstance(edge, str)]
+        if isinstance(told := orders[name], list) and told
+        else order
+        for name, order in written.items()
+    }

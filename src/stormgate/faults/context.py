@@ -27,6 +27,7 @@ from stormgate.faults.errors import NoTarget
 from stormgate.faults.ledger import Ledger
 from stormgate.model import Component, Plan, Target, from_json
 from stormgate.net.allow import AllowList
+from stormgate.net.references import resolved
 
 T = TypeVar("T")
 
@@ -141,9 +142,13 @@ def _read(kind: type[T], path: Path, variable: str) -> T:
 
 
 def _hosts(component: Component) -> list[str]:
-    hosts = (
-        [component.observe.address.rpartition(":")[0].strip("[]")]
-        if component.observe is not None
-        else []
-    )
+    hosts = []
+    if component.observe is not None:
+        try:
+            address = resolved(component.observe.address, os.environ)
+        except KeyError as error:
+            raise NoTarget(
+                f"{component.name} is observed at ${{{error.args[0]}}}, which is not set"
+            ) from None
+        hosts = [address.rpartition(":")[0].strip("[]")]
     return [*hosts, *backends.get(component.backend).hosts(component.handle)]

@@ -18,6 +18,8 @@ from stormgate.faults.provisioned import WHY, is_gone, is_gone_soon
 from stormgate.faults.state import Fate
 from stormgate.faults.undo import undo_all, void_entries
 from stormgate.model import Event
+from stormgate.net.allow import AllowList
+from stormgate.net.guard import holding
 from stormgate.net.status import wait_whole
 
 
@@ -103,16 +105,18 @@ def restore(
         context = make_context(target, folder, fault=entries[-1].fault, seed=0)
     except (ChaosError, OSError) as error:
         return replace(report, failed=(str(error),), why="the ledger cannot be replayed")
-    try:
-        if is_gone_soon(target):
-            void_entries(context, entries)
-            return replace(report, void=True, why=WHY)
-        undone = undo_all(context, deadline_s=max(end - time.monotonic(), 1.0))
-    except UndoFailed as error:
-        return replace(report, failed=tuple(str(error).split("; ")), why=str(error))
-    forget_moved(intended)
-    left_s = whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
-    return _report_whole(context, replace(report, undone=tuple(undone)), left_s)
+    # Also where a ledger's own record names another address than its target does.
+    with holding(AllowList(target.allow)):
+        try:
+            if is_gone_soon(target):
+                void_entries(context, entries)
+                return replace(report, void=True, why=WHY)
+            undone = undo_all(context, deadline_s=max(end - time.monotonic(), 1.0))
+        except UndoFailed as error:
+            return replace(report, failed=tuple(str(error).split("; ")), why=str(error))
+        forget_moved(intended)
+        left_s = whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
+        return _report_whole(context, replace(report, undone=tuple(undone)), left_s)
 
 
 def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:

@@ -51,8 +51,10 @@ def exchange(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     limit: int = LIMIT_BYTES,
+    head_only: bool = False,
 ) -> Answer:
-    """Whatever an HTTP server answers, up to `limit` bytes in all. Raises as `fetch`: TimeoutError
+    """Whatever an HTTP server answers, up to `limit` bytes in all; with `head_only` without its
+    body, of whatever length that is. Raises as `fetch`: TimeoutError
     for the deadline, NoHttpError for what is not HTTP, ssl.SSLError, ConnectionError.
     """
     parts = urlsplit(url)
@@ -74,6 +76,8 @@ def exchange(
             )
             with closing(response):
                 response.begin()
+                if head_only:
+                    return Answer(response.status, response.headers, b"")
                 # Never all of it: a length of terabytes would be made room for at once.
                 content = response.read(limit)
                 if response.length or (content and response.read(1)):

@@ -191,6 +191,22 @@ def install(guard: Guard) -> None:
     _hook_once()
 
 
+@contextlib.contextmanager
+def holding(allow: AllowList) -> Iterator[None]:
+    """While the context lasts, whatever this process sends is held to `allow`; one that is held
+    already stays as it is. What is refused fails where it was asked, and is told nowhere else.
+    """
+    global _guard  # noqa: PLW0603
+    before = _guard
+    if before is None:
+        _guard = Guard(allow, lambda _: None)
+        _hook_once()
+    try:
+        yield
+    finally:
+        _guard = before
+
+
 def without_proxies(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment whose proxies no client takes: they would carry everything past `allow`. And
     whose resolver is the system's: gevent's others open sockets of their own.

@@ -8,6 +8,7 @@ fault was made.
 from __future__ import annotations
 
 import enum
+import os
 import select
 import socket
 import time
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from stormgate.model import Observe
 from stormgate.net.allow import AllowList
 from stormgate.net.deadline import Deadline, connect
+from stormgate.net.references import resolved
 
 # SSLRequest of the PostgreSQL protocol (length 8, code 80877103): answered with one byte before any
 # authentication.
@@ -77,7 +79,8 @@ def look(
     deadline = begun + timeout_s
     detail = ""
     try:
-        with _connect(address or observe.address, allow, timeout_s) as connection:
+        there = resolved(address or observe.address, os.environ)
+        with _connect(there, allow, timeout_s) as connection:
             detail = _exchange(
                 connection, observe, deadline, min(padding, _PADDING_MAX.get(observe.protocol, 0))
             )
@@ -90,6 +93,8 @@ def look(
         state, detail = State.RESET, type(error).__name__
     except (OSError, ValueError) as error:
         state, detail = State.UNREACHABLE, str(error)
+    except KeyError as error:
+        state, detail = State.UNREACHABLE, f"it refers to ${{{error.args[0]}}}, which is not set"
     end = time.monotonic_ns()
     return Sight(state, (end / 1e9 - begun) * 1000, end, detail)
 

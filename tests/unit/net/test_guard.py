@@ -16,8 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from stormgate.model import Observe
 from stormgate.net.allow import AllowList
-from stormgate.net.guard import Guard, PacketRefusedError, Refusal, without_proxies
+from stormgate.net.guard import Guard, PacketRefusedError, Refusal, holding, without_proxies
+from stormgate.net.look import State, look
 
 FRAME = """
 import json, os, sys
@@ -227,3 +229,24 @@ def test_an_environment_without_proxies() -> None:
         "NO_PROXY": "*",
         "no_proxy": "*",
     }
+
+
+def test_while_it_is_held_and_no_longer() -> None:
+    with socket.create_server(("127.0.0.2", 0)) as there:
+        observe = Observe(protocol="tcp", address=f"127.0.0.2:{there.getsockname()[1]}")
+        with holding(AllowList(["127.0.0.1/32"])):
+            sight = look(observe)
+            with holding(AllowList(["127.0.0.0/8"])):
+                inner = look(observe)
+        assert sight.state is inner.state is State.UNREACHABLE
+        assert "nothing was sent" in sight.detail
+        assert select.select([there], [], [], 0.1)[0] == []
+        assert look(observe).state is State.ANSWERS
+
+
+def test_an_address_is_looked_at_after_it_is_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    observe = Observe(protocol="tcp", address="${WHERE}")
+    assert look(observe).detail == "it refers to ${WHERE}, which is not set"
+    monkeypatch.setenv("WHERE", "127.0.0.2:9")
+    sight = look(observe, allow=AllowList(["127.0.0.1/32"]))
+    assert "127.0.0.2 (127.0.0.2) is not in the target's allow list" in sight.detail

@@ -12,12 +12,10 @@ from gevent import socket as gsocket
 
 from stormgate.load.engine.pool import Place, Pool
 from stormgate.load.engine.table import parse_table, steer
-from stormgate.load.http.response import parse_message
 from stormgate.net.allow import AllowList
-from stormgate.net.origin import Origin, parse_origin
+from stormgate.net.fetch import fetch
 
 _TIMEOUT_S = 1.0
-_MAX_TABLE_BYTES = 4_000_000
 
 
 def resolve(pool: Pool, allow: AllowList) -> bool:
@@ -35,29 +33,6 @@ def resolve(pool: Pool, allow: AllowList) -> bool:
     return True
 
 
-def fetch(origin: Origin, path: str, allow: AllowList) -> bytes:
-    """The body of one GET, cooperatively. Raises OSError or ValueError when there is none."""
-    with gevent.Timeout(_TIMEOUT_S, OSError(f"no answer within {_TIMEOUT_S} s")):
-        answers = gsocket.getaddrinfo(origin.host, origin.port, type=gsocket.SOCK_STREAM)
-        family, address = allow.choose(origin.host, answers)[0]
-        with gsocket.socket(family, gsocket.SOCK_STREAM) as sock:
-            sock.connect(address)
-            head = (
-                f"GET {origin.prefix or ''}{path or '/'} HTTP/1.1\r\nHost: "
-                f"{origin.netloc}\r\nConnection: close\r\n\r\n"
-            )
-            sock.sendall(head.encode("ascii"))
-            raw = bytearray()
-            while chunk := sock.recv(65_536):
-                raw += chunk
-                if len(raw) > _MAX_TABLE_BYTES:
-                    raise ValueError("the steering table is too large")
-    status = raw.split(b" ", 2)[1:2]
-    if status != [b"200"]:
-        raise ValueError(f"the steering table's URL answered {bytes(raw[:40])!r}")
-    return parse_message(bytes(raw))[1]
-
-
 def follow_table(
     url: str,
     interval_s: float,
@@ -71,16 +46,12 @@ def follow_table(
     An unreadable table changes nothing, as with a resolver that does not answer; each new reason is
     reported once.
     """
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    origin = parse_origin(f"{parts.scheme}://{parts.netloc}")
-    path = parts.path + (f"?{parts.query}" if parts.query else "")
     reported = ""
     while True:
         try:
-            version, orders = parse_table(fetch(origin, path, allow))
-        except (OSError, ValueError) as error:
+            # Cooperative as Locust's own clients are: its sockets are gevent's.
+            version, orders = parse_table(fetch(url, allow, _TIMEOUT_S))
+        except (OSError, ValueError, RecursionError) as error:
             if str(error) != reported:
                 reported = str(error)
                 on_error(reported)
