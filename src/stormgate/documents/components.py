@@ -35,6 +35,7 @@ class Components:
     """
 
     def __init__(self, target: Target) -> None:
+        self.target = target
         self.regions = [region.name for region in target.regions]
         self.known = list(target.components)
         options = (target.provision or {}).get("lab")
@@ -71,6 +72,8 @@ class Components:
         found = Selection()
         if value is None:
             found.later = True
+        elif value in ([], ""):
+            found.problems.append((f"{value!r} selects nothing", "name what is to be broken"))
         elif argument in ("region", "regions", "sets"):
             for region in _flat(value):
                 if region in self.regions:

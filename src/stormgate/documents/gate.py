@@ -71,7 +71,7 @@ class _Reading:
             return None
         spec = shape.spec
         trial = read_target(self._file(spec.target, gate, "target"), self.problems)
-        self._file(spec.load.locustfile, gate, "load", "locustfile")
+        self._locustfile(spec.load.locustfile, gate)
         touched = self._faults(spec, gate, trial)
         around = Surroundings(
             kinds=kinds(),
@@ -91,6 +91,12 @@ class _Reading:
         plan = self._assemble(shape, trial, objectives, waivers)
         stand = {name: one.stand for name, one in touched.items() if one.stand is not None}
         check_holds(plan, stand, self.problems)
+        for name, one in touched.items():
+            for seconds, place in one.held:
+                if seconds > plan.guard.max_fault_s:
+                    message = f"fault {name!r} is held for {seconds:g} s"
+                    fix = f"abort.maxFaultDuration ends it after {plan.guard.max_fault_s:g} s"
+                    self.problems.add(*place, message, fix)
         return plan
 
     def _gate_among(self, documents: list[Document]) -> Document | None:
@@ -139,6 +145,19 @@ class _Reading:
             self.problems.add(gate.file, gate.line("spec", *loc), f"there is no file {name!r}", fix)
         return path
 
+    def _locustfile(self, name: str, gate: Document) -> None:
+        """It is there, and it is Python."""
+        path = self._file(name, gate, "load", "locustfile")
+        try:
+            compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        except SyntaxError as error:
+            message = f"not Python: {error.msg}"
+            self.problems.add(label(path), error.lineno or 1, message, "mend the locustfile")
+        except (ValueError, RecursionError, MemoryError) as error:
+            self.problems.add(label(path), 1, f"not Python: {error}", "mend the locustfile")
+        except OSError:
+            pass  # that it is not there, or cannot be read, is said where its name is written
+
     def _relative(self, path: Path) -> str:
         return Path(os.path.relpath(path.resolve(), self.root)).as_posix()
 
@@ -153,7 +172,7 @@ class _Reading:
             path = self._file(spec["target"], gate, "target")
             trial = read_target(path, self.problems) if path.is_file() else None
         if isinstance(spec.get("load"), dict) and isinstance(spec["load"].get("locustfile"), str):
-            self._file(spec["load"]["locustfile"], gate, "load", "locustfile")
+            self._locustfile(spec["load"]["locustfile"], gate)
         faults = _mappings(spec.get("faults"))
         for index, fault in faults:
             if isinstance(fault.get("experiment"), str):

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from stormgate import model
 from stormgate.documents.problems import Problems, nearest
@@ -222,11 +222,13 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
     _check_allow(spec.allow, document, problems)
     allow = AllowList(spec.allow)
     for loc, url in _urls(spec):
-        parts = urlsplit(url)
         line = document.line("spec", *loc)
         if REFERENCE.search(url):
             continue
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
+        parts = _address(url)
+        if parts is None or re.search(r"[\s\x00-\x1f\x7f]", url):
+            problems.add(document.file, line, f"{url!r} is not an address", "ports are 1 to 65535")
+        elif parts.scheme not in {"http", "https"} or not parts.hostname:
             problems.add(
                 document.file,
                 line,
@@ -245,6 +247,11 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
                 f"allow now: {', '.join(spec.allow)}",
             )
     _check_observed(spec, allow, document, problems)
+    _check_users(spec, document, problems)
+
+
+def _check_users(spec: TargetSpec, document: Document, problems: Problems) -> None:
+    """That every population reaches its edges, and that its headers hold no secret."""
     for index, population in enumerate(spec.populations):
         at: Loc = ("spec", "populations", index)
         if spec.provision is None:
@@ -271,6 +278,15 @@ def _check_reach(spec: TargetSpec, document: Document, problems: Problems) -> No
                     f"header {header!r} holds a secret that would enter the evidence",
                     "write it as ${ENV} and set that variable",
                 )
+
+
+def _address(url: str) -> SplitResult | None:
+    """A URL in its parts; None where it has none, or a port that cannot be."""
+    try:
+        parts = urlsplit(url)
+        return None if parts.port == 0 else parts
+    except ValueError:
+        return None
 
 
 def _check_observed(

@@ -18,7 +18,7 @@ from pydantic_core import InitErrorDetails
 
 from stormgate.documents.problems import nearest
 from stormgate.documents.shapes import Ours, Shape, explain
-from stormgate.documents.values import PositiveMilliseconds, Share, wrong
+from stormgate.documents.values import PositiveMilliseconds, Share, show, wrong
 from stormgate.faults import backends
 
 PROVISIONERS = ("lab",)
@@ -44,6 +44,31 @@ def _ip_address(value: str) -> str:
     return str(ipaddress.ip_address(value))
 
 
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", value):
+        raise wrong(f"{show(value)} is not the name of a header", "use letters, digits and dashes")
+    return value
+
+
+def _header_value(value: str) -> str:
+    if not re.fullmatch(r"[\t -~\x80-\xff]*", value):
+        fix = "a header is one line of Latin-1 text"
+        raise wrong(f"{show(value)} cannot be sent as a header", fix)
+    return value
+
+
+def _port(value: str) -> str:
+    """An address whose port exists."""
+    port = value.rpartition(":")[2]
+    if port.isdigit() and not 1 <= int(port) <= 65535:
+        raise wrong(f"{value!r} has no port that exists", "ports are 1 to 65535")
+    return value
+
+
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+HeaderValue = Annotated[str, AfterValidator(_header_value)]
+
+
 class PopulationShape(Place):
     """Users in one place: their share of the traffic, and how they reach each edge, nearest
     first.
@@ -52,7 +77,7 @@ class PopulationShape(Place):
     share: Share
     edges: list[str] = Field(default_factory=list)
     links: dict[str, str] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
     proxy_source: Annotated[str, AfterValidator(_ip_address)] | None = None
 
@@ -61,10 +86,10 @@ class ObserveShape(Shape):
     """How a component is looked at from outside, not through what breaks it."""
 
     protocol: Literal["http", "redis", "postgres", "tcp"]
-    address: str = Field(
+    address: Annotated[str, AfterValidator(_port)] = Field(
         pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):[0-9]{1,5}$|^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
     )
-    path: str = Field(default="/healthz", pattern="^/")
+    path: str = Field(default="/healthz", pattern=r"^/[!-~]*$")
 
 
 def _is_backend(value: str) -> str:

@@ -83,6 +83,24 @@ def test_the_plan_is_the_same_from_anywhere(
 
 
 GATE, TARGET, TRIAL = "slas/release.yaml", "targets/shop.yaml", "experiments/web-loss.yaml"
+KILL = 'func: kill, arguments: {component: "${component}"}'
+LINK = """      observe: {protocol: http, address: "127.0.0.1:8080", path: /healthz}
+"""
+WITH_LINK = (
+    LINK
+    + """    - name: link
+      kind: link
+      backend: toxiproxy
+      handle: {url: "http://127.0.0.1:8474", proxy: web}
+      attributes: {source: population/everyone, destination: web}
+"""
+)
+
+
+def asked(call: str) -> str:
+    return call.replace("(", ", arguments: {").replace(")", "}")
+
+
 HANDLE = """      backend: process
       handle:
         pidFile: /run/shop/web.pid.json # {"pid": 123, "start_ticks": 456}: field 22 of /proc/123/stat tells a reused pid apart
@@ -211,7 +229,60 @@ WRONG = [
     (TRIAL, "title: Users are served", "titel: Users are served", "unknown key 'titel' in the "
                                                                   "experiment; did you mean "
                                                                   "'title'?"),
+    (TRIAL, KILL, asked("func: kill(component: [])"), "kill: [] selects nothing; name what"),
+    (TRIAL, KILL, asked("func: kill(component: {})"), "kill: a selection has"),
+    (TRIAL, KILL, asked("func: break_component(component: web, mode: bogus)"), "break_component: unknown mode 'bogus'; one of"),
+    (TRIAL, KILL, asked("func: break_component(component: web, mode: crash, hard: 1)"), "no parameter 'hard' (it takes nothing)"),
+    (TRIAL, KILL, asked("func: slow(component: web, latency_ms: 5)"), "web: nothing to break by slow"),
+    (TRIAL, KILL, asked("func: kill(component: web, proof_s: -1)"), "kill: proof_s -1; write a number of seconds from 0.01 to 3600"),
+    (TRIAL, KILL, asked("func: kill(component: web, proof_s: .nan)"), "kill: proof_s nan; write"),
+    (TRIAL, KILL, asked("func: partition(shape: square)"), "unknown partition shape 'square'"),
+    (TRIAL, KILL, asked("func: partition(sets: [[home], [home]])"), "parts nothing; write two or"),
+    (TRIAL, KILL, asked("func: partition(mode: blackhole)"), "a partition needs either sets or a"),
+    (TRIAL, KILL, asked("func: load_surge(factor: 0.5)"), "factor must be greater than 1, not 0.5"),
+    (TRIAL, KILL, asked("func: load_surge(factor: 3, population: nobody)"), "unknown population"),
+    (TRIAL, KILL, asked("func: rolling_restart(component: web, grace_s: -1)"), "grace_s must be"),
+    (TRIAL, "hold_s: 10", "hold_s: abc", "hold for 'abc'; write a number of seconds from 0 to"),
+    (TRIAL, "hold_s: 10", "hold_s: -1", "hold for -1; write a number of seconds from 0 to 86400"),
+    (TRIAL, "hold_s: 10", "hold_s: 1e9", "hold for 1000000000.0; write a number of seconds"),
+    (TRIAL, "hold_s: 10", "hold_s: 61", "fault 'web-loss' is held for 61 s; abort.maxFaultDuration ends it after 60 s"),
+    (GATE, "recovery: 10s", "recovery: 10s\n      configuration: {hold_s: -1}", "hold for -1; write"),
+    (TRIAL, "func: undo}", "func: hold, arguments: {seconds: 1}}", "the rollbacks undo nothing of what the method breaks"),
+    (TRIAL, "title: Users are served", "---\ntitle: another\n---\ntitle: Users are served", "a second document in an experiment's file"),
+    (TARGET, "http://127.0.0.1:8080", "http://127.0.0.1:99999", "'http://127.0.0.1:99999' is not an address; ports are 1 to 65535"),
+    (TARGET, "http://127.0.0.1:8080", "http://127.0.0.1:0", "'http://127.0.0.1:0' is not an"),
+    (TARGET, 'http://127.0.0.1:8080"', 'http://127.0.0.1:8080/a\\r\\nX: 1"', "is not an address"),
+    (TARGET, 'address: "127.0.0.1:8080"', 'address: "127.0.0.1:99999"', "has no port that exists"),
+    (TARGET, 'address: "127.0.0.1:8080"', 'address: "10.0.0.2:8080"', "is observed at '10.0.0.2', which is not in allow"),
+    (TARGET, "path: /healthz", 'path: "/h\\r\\nX: 1"', "observe.path"),
+    (TARGET, "edges: [home]", 'edges: [home]\n      headers: {X-A: "a\\r\\nX-B: b"}', "cannot be sent as a header; a header is one line"),
+    (TARGET, "edges: [home]", 'edges: [home]\n      headers: {"X A": b}', "is not the name of a header"),
+    ("loadtests/users.py", "from stormgate.load", "form stormgate.load", "not Python: invalid syntax; mend the locustfile"),
 ]  # fmt: skip
+MODES = [
+    ("slow(component: link, latency_ms: -5)", "latency_ms must be greater than or equal to 1, not -5; slow takes latency_ms, jitter_ms"),
+    ("slow(component: web, latency_ms: -5)", "latency_ms must be greater"),
+    ("slow(component: link, latency_ms: 10, jitter_ms: 10)", "leaves nothing of latency_ms 10"),
+    ("slow(component: link, latency_ms: '${component}')", "latency_ms must be a valid integer"),
+    ("lossy(component: link, share: 2.0)", "share must be less than or equal to 1, not 2.0"),
+    ("lossy(component: link, share: 50%)", "share must be a valid number, not '50%'"),
+    ("bandwidth(component: link, rate_kb_per_s: 0)", "rate_kb_per_s must be greater"),
+    ("break_component(component: link, mode: slow)", "it needs 'latency_ms'"),
+    ("freeze(component: link)", "link: a link cannot freeze; one of bandwidth, blackhole, crash"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "expected"), MODES, ids=[call for call, _ in MODES])
+def test_modes_and_parameters_are_held_to_the_backend_before_anything_runs(
+    suite: Path, call: str, expected: str
+) -> None:
+    change(suite, TARGET, LINK, WITH_LINK)
+    line = change(suite, TRIAL, KILL, asked(f"func: {call}"))
+    found = errors(suite)
+    assert [error.startswith(f"{TRIAL}:") for error in found] == [True], found
+    assert expected in found[0]
+    where = 7 if "${component}" in call else line
+    assert abs(int(found[0].split(":")[1]) - where) <= 1
 
 
 @pytest.mark.parametrize(

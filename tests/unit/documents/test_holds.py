@@ -63,7 +63,7 @@ def test_a_fault_that_cannot_outlast_the_limit_is_refused_at_its_line(suite: Pat
     line = change(suite, EXPERIMENT, "hold_s: 10", "hold_s: 4.9")
     (problem,) = errors(suite)
     hold = (suite / EXPERIMENT).read_text().splitlines()
-    assert "func: hold" in hold[int(problem.split(":")[1]) - 1]
+    assert "hold_s: 4.9" in hold[int(problem.split(":")[1]) - 1]
     assert "stands for 4.9 s at most" in problem
     assert "undo alone" in problem
     assert line

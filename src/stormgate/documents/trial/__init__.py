@@ -1,0 +1,1 @@
+"""One experiment held against what it calls, what it breaks, and what Chaos Toolkit takes."""
