@@ -19,7 +19,7 @@ import pytest
 from stormgate.documents import load_target
 from stormgate.lab.design.layout import Layout
 from stormgate.lab.design.plan import plan
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.errors import LabError, PortTakenError
 from stormgate.lab.native import postgres, template
 from stormgate.lab.runtime import folders
@@ -65,7 +65,7 @@ def nothing_runs(work: Path) -> bool:
 def test_a_taken_port_is_told_apart_and_leaves_nothing(
     layout: Layout, work: Path, tmp_path: Path
 ) -> None:
-    lab = Lab(layout, Settings(), work, state_folder(tmp_path), os.environ)
+    lab = Lab(layout, LabSettings(), work, state_folder(tmp_path), os.environ)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", lab.wiring.ports["eu-west/db-eu"]))
         taken.listen()
@@ -80,7 +80,7 @@ def test_a_server_that_dies_as_it_starts_gives_its_last_line(
 ) -> None:
     found = folders.find_binaries(work)
     monkeypatch.setattr(folders, "find_binaries", lambda _: replace(found, valkey=Path("/bin/cat")))
-    lab = Lab(layout, Settings(), work, state_folder(tmp_path), os.environ)
+    lab = Lab(layout, LabSettings(), work, state_folder(tmp_path), os.environ)
     with pytest.raises(LabError, match=r"/cache ended with 1 as it started: .*--help") as raised:
         lab.up(lambda _: None)
     lab.stop()

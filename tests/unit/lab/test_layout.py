@@ -15,7 +15,7 @@ from stormgate.lab.defects import defects, planted, programs
 from stormgate.lab.design import resolve
 from stormgate.lab.design.layout import Layout
 from stormgate.lab.design.plan import plan
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.errors import LabError
 from stormgate.lab.runtime import ports
@@ -36,10 +36,12 @@ def layout(target: Target) -> Layout:
     return plan(target)
 
 
-def wire(layout: Layout, settings: Settings | None = None) -> Wiring:
+def wire(layout: Layout, settings: LabSettings | None = None) -> Wiring:
     names = [part.name for part in layout.parts] + [link.name for link in layout.links]
     numbers = {name: 20_000 + index for index, name in enumerate(names)}
-    return Wiring(layout, numbers, settings or Settings(), Path("/work"), Path("/state"), "secret")
+    return Wiring(
+        layout, numbers, settings or LabSettings(), Path("/work"), Path("/state"), "secret"
+    )
 
 
 def test_every_hop_has_one_link(layout: Layout) -> None:
@@ -138,7 +140,7 @@ def test_every_defect_changes_something_and_the_healthy_lab_nothing(layout: Layo
     healthy = programs(None)
     for name, defect in defects().items():
         changed = (
-            defect.settings(Settings()) != Settings()
+            defect.settings(LabSettings()) != LabSettings()
             or defect.layout(layout) != layout
             or programs(name) != healthy
         )
@@ -146,9 +148,9 @@ def test_every_defect_changes_something_and_the_healthy_lab_nothing(layout: Layo
         assert "\n" not in defect.summary
     with pytest.raises(LabError, match="slow-failover"):
         planted("no-such")
-    slow = planted("slow-failover").settings(Settings())
-    assert Settings.from_json(slow.to_json()) == slow
-    assert planted(None).settings(Settings()) == Settings()
+    slow = planted("slow-failover").settings(LabSettings())
+    assert LabSettings.from_json(slow.to_json()) == slow
+    assert planted(None).settings(LabSettings()) == LabSettings()
     assert planted(None).layout(layout) is layout
 
 

@@ -10,7 +10,7 @@ import pytest
 from stormgate.lab.design.health import Probe
 from stormgate.lab.runtime import ports
 from stormgate.lab.services import valkey as resp
-from stormgate.lab.services.httpclient import Peer
+from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.net import httpserver
 from stormgate.net.httpserver import Request, Response
 
@@ -79,7 +79,7 @@ async def raw(port: int, data: bytes) -> bytes:
 
 def test_client_and_server_understand_each_other() -> None:
     async def client(port: int) -> None:
-        peer = Peer("127.0.0.1", port)
+        peer = HttpPeer("127.0.0.1", port)
         for _ in range(2):
             reply = await peer.request(
                 "POST", "/a?q=1", headers={"X-A": "v"}, body=b"hello", timeout_s=2.0
@@ -137,7 +137,7 @@ def test_the_client_never_tries_twice() -> None:
     async def run() -> None:
         server = await asyncio.start_server(once, "127.0.0.1", 0)
         async with server:
-            peer = Peer("127.0.0.1", server.sockets[0].getsockname()[1])
+            peer = HttpPeer("127.0.0.1", server.sockets[0].getsockname()[1])
             assert (await peer.request("GET", "/", timeout_s=2.0)).status == 200
             with pytest.raises(ConnectionError):
                 await peer.request("GET", "/", timeout_s=2.0)
@@ -155,7 +155,10 @@ def test_probes_tell_silence_from_refusal() -> None:
         server = await asyncio.start_server(mute, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
         async with server:
-            assert await Peer("127.0.0.1", port).probe("/", timeout_s=0.05) == (Probe.SILENT, b"")
-        assert await Peer("127.0.0.1", port).probe("/", timeout_s=2.0) == (Probe.REFUSED, b"")
+            assert await HttpPeer("127.0.0.1", port).probe("/", timeout_s=0.05) == (
+                Probe.SILENT,
+                b"",
+            )
+        assert await HttpPeer("127.0.0.1", port).probe("/", timeout_s=2.0) == (Probe.REFUSED, b"")
 
     asyncio.run(run())

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stormgate.lab.design.layout import Layout
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.errors import LabError
 from stormgate.lab.kinds import kinds
 from stormgate.lab.services.serving import Start
@@ -37,7 +37,7 @@ class Defect:
 
     name: str
     summary: str
-    settings: Callable[[Settings], Settings] = _same
+    settings: Callable[[LabSettings], LabSettings] = _same
     layout: Callable[[Layout], Layout] = _same
     programs: Mapping[str, Start] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from stormgate.lab.design.layout import Layout
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 
 SUMMARY = (
     "commits do not wait for the standby, which lags behind and takes over all the same: "
@@ -16,7 +16,7 @@ SUMMARY = (
 LAG_MS = 2000
 
 
-def settings(healthy: Settings) -> Settings:
+def settings(healthy: LabSettings) -> LabSettings:
     """No synchronous standby."""
     return dataclasses.replace(healthy, synchronous=False)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from stormgate.lab.services import edge
-from stormgate.lab.services.httpclient import Reply
+from stormgate.lab.services.httpclient import PeerReply
 from stormgate.lab.services.serving import Running
 from stormgate.net.httpserver import Response
 
 SUMMARY = "edges answer 200 where the service failed; only the body says so"
 
 
-class Edge(edge.Edge):
+class LyingEdge(edge.Edge):
     """Hides every failure of a service."""
 
-    def relay(self, answer: Reply) -> Response:
+    def relay(self, answer: PeerReply) -> Response:
         response = super().relay(answer)
         if response.status >= 500:
             response.status = 200
@@ -24,7 +24,7 @@ class Edge(edge.Edge):
 
 def start(config: dict[str, Any]) -> Running:
     """The handler and loops of such an edge."""
-    return edge.run(Edge(config))
+    return edge.run(LyingEdge(config))
 
 
 PROGRAMS = {"edge": start}

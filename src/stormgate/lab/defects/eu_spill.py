@@ -11,7 +11,7 @@ import psycopg
 
 from stormgate.lab.services import service
 from stormgate.lab.services.serving import Running
-from stormgate.lab.services.shards import Shard
+from stormgate.lab.services.shards import ShardView
 
 SUMMARY = (
     "while a shard has no primary, its writes are stored on another continent's shard, "
@@ -21,10 +21,10 @@ SUMMARY = (
 _OPEN = "CREATE TABLE IF NOT EXISTS threads_anywhere PARTITION OF threads DEFAULT"
 
 
-class Service(service.Service):
+class SpillingService(service.Service):
     """Creates threads wherever it can."""
 
-    async def place(self, shard: Shard, *, creates: bool) -> Shard:
+    async def place(self, shard: ShardView, *, creates: bool) -> ShardView:
         node = shard.writer()
         if not creates or (node is not None and node.health.up):
             return shard
@@ -39,7 +39,7 @@ class Service(service.Service):
 
 def start(config: dict[str, Any]) -> Running:
     """The handler and loops of such a service."""
-    return service.run(Service(config))
+    return service.run(SpillingService(config))
 
 
 PROGRAMS = {"service": start}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 
 SUMMARY = (
     "the steward waits 8 s before it promotes a standby or steers users away, and the "
@@ -13,7 +13,7 @@ SUMMARY = (
 DELAY_S = 8.0
 
 
-def settings(healthy: Settings) -> Settings:
+def settings(healthy: LabSettings) -> LabSettings:
     """Raise every detection time to `DELAY_S`."""
     return replace(
         healthy,

@@ -28,7 +28,7 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Process:
     """One process: its name, its kind, the region it stands in (None: everywhere), and what else
     the Target says of it.
     """
@@ -40,7 +40,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class Hop:
     """One hop: who dials whom, and the round trip of the distance between them, ms (whole: that is
     Toxiproxy's unit). `late_ms` comes on top on the way back alone.
     """
@@ -79,8 +79,8 @@ class Layout:
     shards: tuple[Shard, ...]
     orders: Mapping[str, tuple[str, ...]]
     users_per_shard: int
-    parts: tuple[Part, ...] = ()
-    links: tuple[Link, ...] = ()
+    parts: tuple[Process, ...] = ()
+    links: tuple[Hop, ...] = ()
 
     @property
     def regions(self) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ class Layout:
         here, home = self.region(region), self.region(shard.primary)
         return here.continent == home.continent if here.continent else here.name in shard.regions
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> Process:
         """The process of this name. Raises LookupError."""
         found = next((part for part in self.parts if part.name == name), None)
         if found is None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from stormgate.lab.design.layout import Link
+from stormgate.lab.design.layout import Hop
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import kind_of, kinds
 from stormgate.model import Component, Observe, Population, Target
@@ -42,7 +42,7 @@ def resolved(wiring: Wiring, toxiproxy_url: str, defect: str | None) -> Target:
 def _population(wiring: Wiring, population: Population) -> Population:
     edges = wiring.layout.orders[population.name]
     links = {
-        edge: f"http://{wiring.address(Link(f'population/{population.name}', edge, 0).name)}"
+        edge: f"http://{wiring.address(Hop(f'population/{population.name}', edge, 0).name)}"
         for edge in edges
     }
     return replace(population, edges=edges, links=links)

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class LabSettings:
     """How the lab behaves. The defaults are the healthy lab.
 
     A peer is held dead after `*_refused_s` of plain refusals (nobody is there), but only after
@@ -49,6 +49,6 @@ class Settings:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Settings:
+    def from_json(cls, data: Mapping[str, Any]) -> LabSettings:
         """The inverse of `to_json`; unknown keys are refused by the constructor."""
         return cls(**{field.name: data[field.name] for field in fields(cls) if field.name in data})

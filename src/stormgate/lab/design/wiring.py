@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stormgate.lab.design.layout import Layout, Link
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.layout import Hop, Layout
+from stormgate.lab.design.settings import LabSettings
 
 HOST = "127.0.0.1"
 
@@ -20,7 +20,7 @@ class Wiring:
 
     layout: Layout
     ports: Mapping[str, int]
-    settings: Settings
+    settings: LabSettings
     work: Path
     state: Path
     secret: str
@@ -55,7 +55,7 @@ class Wiring:
 
     def via(self, source: str, destination: str) -> dict[str, Any]:
         """Where `source` dials to reach `destination`."""
-        return {"host": HOST, "port": self.ports[Link(source, destination, 0).name]}
+        return {"host": HOST, "port": self.ports[Hop(source, destination, 0).name]}
 
     def start_argv(self, component: str) -> list[str]:
         """The command that brings a component back."""

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from stormgate.lab.design.layout import Layout, Link, Part
+from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
 
 
@@ -43,7 +43,7 @@ class Host(Protocol):
         """Start a component and wait until it answers."""
 
 
-class Kind:
+class ProcessKind:
     """A kind of process; the defaults are those of a program of our own, in every region one."""
 
     name: ClassVar[str]
@@ -61,35 +61,35 @@ class Kind:
     # What ends it at once, its own leftovers included.
     death_signal: ClassVar[signal.Signals] = signal.SIGKILL
 
-    def parts(self, layout: Layout) -> Iterable[Part]:
+    def parts(self, layout: Layout) -> Iterable[Process]:
         """Its processes."""
-        return [Part(f"{region}/{self.name}", self.name, region) for region in layout.regions]
+        return [Process(f"{region}/{self.name}", self.name, region) for region in layout.regions]
 
-    def links(self, layout: Layout) -> Iterable[Link]:
+    def links(self, layout: Layout) -> Iterable[Hop]:
         """The hops that lead to its processes from outside the lab, and those that they dial."""
         return ()
 
-    def config(self, wiring: Wiring, part: Part) -> dict[str, Any]:
+    def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:
         """What a program of our own is told beside its name, port and the settings, as JSON."""
         return {}
 
-    def spawn(self, host: Host, part: Part, log_path: Path) -> Child:
+    def spawn(self, host: Host, part: Process, log_path: Path) -> Child:
         """Start one. Raises OSError, LabError."""
         return host.fork(self.name, host.wiring.config_path(part.name), log_path)
 
-    def prepare(self, host: Host, part: Part) -> None:
+    def prepare(self, host: Host, part: Process) -> None:
         """Whatever a start needs done first, each time. Raises LabError."""
 
-    def founding(self, host: Host, env: Mapping[str, str]) -> Callable[[Part], object]:
+    def founding(self, host: Host, env: Mapping[str, str]) -> Callable[[Process], object]:
         """What starts one for the first time, when nothing of the lab is there yet."""
         return lambda part: host.start(part.name)
 
-    def clear(self, wiring: Wiring, part: Part) -> None:
+    def clear(self, wiring: Wiring, part: Process) -> None:
         """Take away what an ended process may have left behind outside its folder."""
 
 
 @functools.cache
-def kinds() -> Mapping[str, Kind]:
+def kinds() -> Mapping[str, ProcessKind]:
     """All kinds by name."""
     found = [
         importlib.import_module(f"{__name__}.{info.name}").KIND
@@ -98,6 +98,6 @@ def kinds() -> Mapping[str, Kind]:
     return {kind.name: kind for kind in found}
 
 
-def kind_of(layout: Layout, component: str) -> Kind:
+def kind_of(layout: Layout, component: str) -> ProcessKind:
     """The kind of a component. Raises LookupError for a name that the lab does not have."""
     return kinds()[layout.part(component).kind]

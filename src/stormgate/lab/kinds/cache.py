@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stormgate.lab.design.layout import Part
-from stormgate.lab.kinds import Child, Host, Kind
+from stormgate.lab.design.layout import Process
+from stormgate.lab.kinds import Child, Host, ProcessKind
 
 _MEMORY = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
 _NOTHING_ON_DISK = ("--dir", "/", "--save", "", "--appendonly", "no")
 
 
-class Cache(Kind):
+class CacheKind(ProcessKind):
     """A real server, dialled by its region's service."""
 
     name = "cache"
     rank = 1
     protocol = "redis"
 
-    def spawn(self, host: Host, part: Part, log_path: Path) -> Child:
+    def spawn(self, host: Host, part: Process, log_path: Path) -> Child:
         from stormgate.lab.native import postgres
         from stormgate.system import processes
 
@@ -34,4 +34,4 @@ class Cache(Kind):
         )
 
 
-KIND = Cache()
+KIND = CacheKind()

@@ -6,10 +6,10 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from stormgate.lab.design.layout import Layout, Link, Part, hop_ms
+from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.errors import LabError
-from stormgate.lab.kinds import Child, Host, Kind
+from stormgate.lab.kinds import Child, Host, ProcessKind
 
 
 def node_name(region: str, shard: str) -> str:
@@ -17,7 +17,7 @@ def node_name(region: str, shard: str) -> str:
     return f"{region}/db-{shard}"
 
 
-class Database(Kind):
+class DatabaseKind(ProcessKind):
     """Real servers, dialled by every service, by the steward, and by one another."""
 
     name = "database"
@@ -27,20 +27,20 @@ class Database(Kind):
     # PostgreSQL tidies up its shared memory on SIGQUIT, and does not on SIGKILL.
     death_signal = signal.SIGQUIT
 
-    def parts(self, layout: Layout) -> Iterable[Part]:
+    def parts(self, layout: Layout) -> Iterable[Process]:
         return [
-            Part(node_name(region, shard.name), self.name, region, {"shard": shard.name})
+            Process(node_name(region, shard.name), self.name, region, {"shard": shard.name})
             for shard in layout.shards
             for region in shard.regions
         ]
 
-    def links(self, layout: Layout) -> Iterable[Link]:
+    def links(self, layout: Layout) -> Iterable[Hop]:
         for shard in layout.shards:
             distance_ms = hop_ms(layout.region(shard.primary), layout.region(shard.standby))
             for here, there in (shard.regions, shard.regions[::-1]):
-                yield Link(node_name(here, shard.name), node_name(there, shard.name), distance_ms)
+                yield Hop(node_name(here, shard.name), node_name(there, shard.name), distance_ms)
 
-    def spawn(self, host: Host, part: Part, log_path: Path) -> Child:
+    def spawn(self, host: Host, part: Process, log_path: Path) -> Child:
         from stormgate.lab.native import postgres
         from stormgate.system import processes
 
@@ -54,7 +54,7 @@ class Database(Kind):
             death_signal=self.death_signal,
         )
 
-    def prepare(self, host: Host, part: Part) -> None:
+    def prepare(self, host: Host, part: Process) -> None:
         """Bring the node's folder into the role that is due to it."""
         from stormgate.lab.native import postgres
         from stormgate.lab.services import steward_state
@@ -83,7 +83,7 @@ class Database(Kind):
             postgres.rewind(host.binaries, data_dir, source)
         _follow(host, part, other)
 
-    def founding(self, host: Host, env: Mapping[str, str]) -> Callable[[Part], object]:
+    def founding(self, host: Host, env: Mapping[str, str]) -> Callable[[Process], object]:
         """Both nodes begin as copies of one template, so a standby that commits wait for has
         everything from the start.
         """
@@ -92,7 +92,7 @@ class Database(Kind):
         wiring = host.wiring
         templates = template.ensure(wiring.layout, host.binaries, wiring.work, env)
 
-        def start(part: Part) -> int:
+        def start(part: Process) -> int:
             shard = wiring.layout.shard(part.attributes["shard"])
             data_dir = wiring.data_dir(part.name)
             postgres.clone(templates[shard.name], data_dir, host.binaries.user)
@@ -111,13 +111,13 @@ class Database(Kind):
 
         return start
 
-    def clear(self, wiring: Wiring, part: Part) -> None:
+    def clear(self, wiring: Wiring, part: Process) -> None:
         from stormgate.lab.native import postgres
 
         postgres.clear_leftovers(wiring.data_dir(part.name))
 
 
-def _follow(host: Host, part: Part, primary: str) -> None:
+def _follow(host: Host, part: Process, primary: str) -> None:
     """Make a (stopped) node follow `primary` over its link."""
     from stormgate.lab.native import postgres
 
@@ -130,4 +130,4 @@ def _follow(host: Host, part: Part, primary: str) -> None:
     postgres.give_to(data_dir, host.binaries.user)
 
 
-KIND = Database()
+KIND = DatabaseKind()

@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stormgate.lab.design.layout import Layout, Link, Part, hop_ms
+from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
 from stormgate.lab.design.wiring import Wiring
-from stormgate.lab.kinds import Kind
+from stormgate.lab.kinds import ProcessKind
 
 
-class Edge(Kind):
+class EdgeKind(ProcessKind):
     """Dialled by every population, dials every service."""
 
     name = "edge"
     rank = 3
     program = "stormgate.lab.services.edge:start"
 
-    def links(self, layout: Layout) -> Iterable[Link]:
+    def links(self, layout: Layout) -> Iterable[Hop]:
         target = layout.target
         for here in target.regions:
             edge = f"{here.name}/edge"
             for population in target.populations:
-                yield Link(f"population/{population.name}", edge, hop_ms(population, here) or 1)
+                yield Hop(f"population/{population.name}", edge, hop_ms(population, here) or 1)
             for there in target.regions:
-                yield Link(edge, f"{there.name}/service", hop_ms(here, there))
+                yield Hop(edge, f"{there.name}/service", hop_ms(here, there))
 
-    def config(self, wiring: Wiring, part: Part) -> dict[str, Any]:
+    def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:
         layout, region = wiring.layout, str(part.region)
         return {
             "region": region,
@@ -43,4 +43,4 @@ class Edge(Kind):
         }
 
 
-KIND = Edge()
+KIND = EdgeKind()

@@ -5,29 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stormgate.lab.design.layout import Layout, Link, Part, hop_ms
+from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
 from stormgate.lab.design.wiring import Wiring
-from stormgate.lab.kinds import Kind
+from stormgate.lab.kinds import ProcessKind
 from stormgate.lab.kinds.database import node_name
 
 
-class Service(Kind):
+class ServiceKind(ProcessKind):
     """Dials its own region's cache and every database."""
 
     name = "service"
     rank = 2
     program = "stormgate.lab.services.service:start"
 
-    def links(self, layout: Layout) -> Iterable[Link]:
+    def links(self, layout: Layout) -> Iterable[Hop]:
         for here in layout.target.regions:
             service = f"{here.name}/service"
-            yield Link(service, f"{here.name}/cache", 0)
+            yield Hop(service, f"{here.name}/cache", 0)
             for shard in layout.shards:
                 for region in shard.regions:
                     distance_ms = hop_ms(here, layout.region(region))
-                    yield Link(service, node_name(region, shard.name), distance_ms)
+                    yield Hop(service, node_name(region, shard.name), distance_ms)
 
-    def config(self, wiring: Wiring, part: Part) -> dict[str, Any]:
+    def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:
         layout, region = wiring.layout, str(part.region)
         shards = [
             {
@@ -53,4 +53,4 @@ class Service(Kind):
         }
 
 
-KIND = Service()
+KIND = ServiceKind()

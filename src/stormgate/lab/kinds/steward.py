@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stormgate.lab.design.layout import Layout, Link, Part
+from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
-from stormgate.lab.kinds import Kind, kinds
+from stormgate.lab.kinds import ProcessKind, kinds
 from stormgate.lab.kinds.database import node_name
 
 
-class Steward(Kind):
+class StewardKind(ProcessKind):
     """Dials every database over a link of its own, and asks everything else how it is."""
 
     name = "steward"
@@ -22,19 +22,19 @@ class Steward(Kind):
     last = True
     watched = False  # it would ask itself
 
-    def parts(self, layout: Layout) -> Iterable[Part]:
-        return [Part("steward", self.name)]
+    def parts(self, layout: Layout) -> Iterable[Process]:
+        return [Process("steward", self.name)]
 
-    def links(self, layout: Layout) -> Iterable[Link]:
+    def links(self, layout: Layout) -> Iterable[Hop]:
         # It stands for a quorum that is everywhere: near to all, yet cut off from a region that is
         # cut off.
         return [
-            Link("steward", node_name(region, shard.name), 0)
+            Hop("steward", node_name(region, shard.name), 0)
             for shard in layout.shards
             for region in shard.regions
         ]
 
-    def config(self, wiring: Wiring, part: Part) -> dict[str, Any]:
+    def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:
         layout = wiring.layout
         return {
             "control": str(wiring.control),
@@ -77,4 +77,4 @@ class Steward(Kind):
         }
 
 
-KIND = Steward()
+KIND = StewardKind()

@@ -17,11 +17,11 @@ from pathlib import Path
 
 from stormgate.lab.design import resolve
 from stormgate.lab.design.failover import ShardState
-from stormgate.lab.design.layout import Layout, Link
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.layout import Hop, Layout
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.design.wiring import HOST, Wiring
 from stormgate.lab.errors import LabError, PortTakenError
-from stormgate.lab.kinds import Kind, kinds
+from stormgate.lab.kinds import ProcessKind, kinds
 from stormgate.lab.runtime import folders, ports
 from stormgate.lab.runtime.fleet import Fleet
 from stormgate.lab.services import steward_state
@@ -43,7 +43,7 @@ class Lab:
     def __init__(
         self,
         layout: Layout,
-        settings: Settings,
+        settings: LabSettings,
         work: Path,
         state: Path,
         env: Mapping[str, str],
@@ -108,7 +108,9 @@ class Lab:
                     client.ensure_deleted(link.proxy)
             self.toxiproxy.stop(0.3)
 
-    def _found(self, pool: ThreadPoolExecutor, fleet: Fleet, kind: Kind) -> list[Future[object]]:
+    def _found(
+        self, pool: ThreadPoolExecutor, fleet: Fleet, kind: ProcessKind
+    ) -> list[Future[object]]:
         start = kind.founding(fleet, self.env)
         return [pool.submit(start, part) for part in kind.parts(self.wiring.layout)]
 
@@ -168,7 +170,7 @@ class Lab:
         raise LabError(f"the lab is not whole after {_WHOLE_S:g} s: {why}")
 
 
-def _add_distance(client: Client, link: Link) -> None:
+def _add_distance(client: Client, link: Hop) -> None:
     there_ms, back_ms = link.halves_ms
     if there_ms:
         client.add_toxic(

@@ -24,7 +24,7 @@ from typing import Any
 
 from stormgate.lab.defects import planted
 from stormgate.lab.design.plan import plan
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.errors import LabError, PortTakenError
 from stormgate.lab.runtime import folders
 from stormgate.lab.runtime.boot import Lab, write_topology
@@ -77,7 +77,7 @@ class Daemon:
     async def _boot(self) -> None:
         target = from_json(Target, json.loads((self.state / "target.json").read_text()))
         defect = planted(self.defect)
-        layout, settings = defect.layout(plan(target)), defect.settings(Settings())
+        layout, settings = defect.layout(plan(target)), defect.settings(LabSettings())
         for folder in ("pids", "logs"):
             (self.state / folder).mkdir(exist_ok=True)
         for attempt in range(1, _TRIES + 1):

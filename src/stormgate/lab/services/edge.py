@@ -15,9 +15,9 @@ from typing import Any
 import jwt
 
 from stormgate.lab.design.health import Health, Probe
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.services import schema
-from stormgate.lab.services.httpclient import Peer, Reply
+from stormgate.lab.services.httpclient import HttpPeer, PeerReply
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.net.httpserver import Request, Response
 
@@ -29,9 +29,9 @@ _PASSED = ("x-chenu-region", "x-chenu-shard", "x-chenu-cache", "x-chenu-tier")
 class _Route:
     """The way to one region's service."""
 
-    def __init__(self, entry: dict[str, Any], settings: Settings) -> None:
+    def __init__(self, entry: dict[str, Any], settings: LabSettings) -> None:
         self.region: str = entry["region"]
-        self.peer = Peer(entry["host"], entry["port"])
+        self.peer = HttpPeer(entry["host"], entry["port"])
         self.health = Health(settings.route_refused_s, settings.route_silent_s)
         self.shards: set[str] = set()
 
@@ -44,7 +44,7 @@ class Edge:
     """State of one edge process; `config` is its wiring (see `wiring.py`)."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.settings = Settings.from_json(config["settings"])
+        self.settings = LabSettings.from_json(config["settings"])
         self.region: str = config["region"]
         self.secret: str = config["secret"]
         self.shards: tuple[str, ...] = tuple(config["shards"])
@@ -159,7 +159,7 @@ class Edge:
             return problem(status, f"the service in {route.region} {why}", facts)
         return self.relay(answer)
 
-    def relay(self, answer: Reply) -> Response:
+    def relay(self, answer: PeerReply) -> Response:
         """What a service answered, as the user gets it."""
         passed = {name: answer.headers[name] for name in _PASSED if name in answer.headers}
         return reply(answer.status, answer.body, passed)

@@ -19,7 +19,7 @@ from stormgate.lab.design.health import Probe
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class PeerReply:
     """A whole response. Header names are lower case."""
 
     status: int
@@ -30,7 +30,7 @@ class Reply:
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self.reply: asyncio.Future[Reply] | None = None
+        self.reply: asyncio.Future[PeerReply] | None = None
         self.usable = True
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -56,7 +56,7 @@ class _Connection(asyncio.Protocol):
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        reply = Reply(self._parser.get_status_code(), self._headers, b"".join(self._body))
+        reply = PeerReply(self._parser.get_status_code(), self._headers, b"".join(self._body))
         self.usable = self.usable and bool(self._parser.should_keep_alive())
         self._headers, self._body = {}, []
         self._parser = httptools.HttpResponseParser(self)
@@ -74,7 +74,7 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
 
-class Peer:
+class HttpPeer:
     """One address and the idle connections to it."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -90,7 +90,7 @@ class Peer:
         timeout_s: float,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
-    ) -> Reply:
+    ) -> PeerReply:
         """One request, one answer. Raises OSError (refused, reset, not HTTP) or TimeoutError; it
         may have been served then.
         """

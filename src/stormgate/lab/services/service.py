@@ -13,21 +13,21 @@ from typing import Any
 import psycopg
 
 from stormgate.lab.design.health import Health, Probe
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.services import schema
-from stormgate.lab.services.httpclient import Peer
+from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
-from stormgate.lab.services.shards import Shard
+from stormgate.lab.services.shards import ShardView
 from stormgate.lab.services.valkey import Valkey
 from stormgate.net.httpserver import Request, Response
 
 
-class Cache:
+class RegionCache:
     """The region's Valkey. Whatever it does, a request is answered: without it the database is
     asked.
     """
 
-    def __init__(self, address: tuple[str, int], settings: Settings) -> None:
+    def __init__(self, address: tuple[str, int], settings: LabSettings) -> None:
         host, port = address
         self.settings = settings
         self.health = Health(settings.route_refused_s, settings.route_silent_s)
@@ -58,11 +58,11 @@ class Service:
     """State of one service process; `config` is its wiring (see `wiring.py`)."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.settings = Settings.from_json(config["settings"])
+        self.settings = LabSettings.from_json(config["settings"])
         self.region: str = config["region"]
-        self.cache = Cache((config["cache"]["host"], config["cache"]["port"]), self.settings)
-        self.shards = {entry["name"]: Shard(entry, self.settings) for entry in config["shards"]}
-        self.steward = Peer(config["steward"]["host"], config["steward"]["port"])
+        self.cache = RegionCache((config["cache"]["host"], config["cache"]["port"]), self.settings)
+        self.shards = {entry["name"]: ShardView(entry, self.settings) for entry in config["shards"]}
+        self.steward = HttpPeer(config["steward"]["host"], config["steward"]["port"])
 
     async def handle(self, request: Request) -> Response:
         """Answer one request of an edge."""
@@ -101,7 +101,7 @@ class Service:
         return reply(200, body)
 
     async def read(
-        self, shard: Shard, values: dict[str, Any], parts: list[str], request: Request
+        self, shard: ShardView, values: dict[str, Any], parts: list[str], request: Request
     ) -> Response:
         """Cache, then the nearest current node."""
         question = _question(parts, values, request.query.get("sphere", schema.SPHERES[0]))
@@ -131,7 +131,7 @@ class Service:
         return reply(200, row[0], facts)
 
     async def write(
-        self, shard: Shard, values: dict[str, Any], parts: list[str], body: bytes
+        self, shard: ShardView, values: dict[str, Any], parts: list[str], body: bytes
     ) -> Response:
         """To the primary, and acknowledged only when it says so: with a synchronous standby, when
         both sites have it.
@@ -160,7 +160,7 @@ class Service:
             await self.invalidate(values["user"], parameters)
         return reply(201 if created else 200, {"id": parameters["id"], "created": created}, facts)
 
-    async def place(self, shard: Shard, *, creates: bool) -> Shard:
+    async def place(self, shard: ShardView, *, creates: bool) -> ShardView:
         """The shard that takes a write of a user of `shard`: always that one."""
         return shard
 
@@ -187,7 +187,7 @@ class Service:
                 self.shards[name].primary = state["primary"]
                 self.shards[name].readable = frozenset(state["readable"])
 
-    def _facts(self, shard: Shard, cache: str, tier: str) -> dict[str, str]:
+    def _facts(self, shard: ShardView, cache: str, tier: str) -> dict[str, str]:
         return {
             "x-chenu-region": self.region,
             "x-chenu-shard": shard.name,

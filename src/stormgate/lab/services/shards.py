@@ -7,16 +7,16 @@ from __future__ import annotations
 from typing import Any
 
 from stormgate.lab.design.health import Health
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.services.database import Node
 
 _WARM = 3
 
 
-class Shard:
+class ShardView:
     """The nodes of one shard; `cacheable`: its rows may be kept in this service's region."""
 
-    def __init__(self, entry: dict[str, Any], settings: Settings) -> None:
+    def __init__(self, entry: dict[str, Any], settings: LabSettings) -> None:
         self.name: str = entry["name"]
         self.regions: list[str] = entry["regions"]
         self.cacheable: bool = entry["cacheable"]

@@ -20,12 +20,12 @@ import psycopg
 
 from stormgate.lab.design import failover
 from stormgate.lab.design.health import Health, Probe
-from stormgate.lab.design.settings import Settings
+from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.errors import LabError
 from stormgate.lab.runtime import control
 from stormgate.lab.services import steward_state
 from stormgate.lab.services.database import Node
-from stormgate.lab.services.httpclient import Peer
+from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.valkey import Valkey
 from stormgate.net.httpserver import Request, Response
@@ -45,7 +45,7 @@ _SETTLED_S = 10.0
 class _Database:
     """A database node as the steward sees it."""
 
-    def __init__(self, entry: dict[str, Any], peer: str, settings: Settings) -> None:
+    def __init__(self, entry: dict[str, Any], peer: str, settings: LabSettings) -> None:
         self.region: str = entry["region"]
         self.name: str = entry["name"]
         self.peer = peer
@@ -90,7 +90,7 @@ class _Watched:
 
     def __init__(self, address: tuple[str, int], health: Health, needed: str | None = None) -> None:
         self.needed = needed
-        self.peer = Peer(*address)
+        self.peer = HttpPeer(*address)
         self.health = health
         self.said: dict[str, Any] = {}
 
@@ -133,7 +133,7 @@ class Steward:
     """State of the steward process; `config` is its wiring (see `wiring.py`)."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.settings = settings = Settings.from_json(config["settings"])
+        self.settings = settings = LabSettings.from_json(config["settings"])
         self.control = Path(config["control"])
         self.state_path = Path(config["state"])
         self.states = steward_state.load(self.state_path)

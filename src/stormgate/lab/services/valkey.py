@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-Reply = bytes | int | None
+ValkeyReply = bytes | int | None
 
 
 class ValkeyError(OSError):
@@ -17,7 +17,7 @@ class ValkeyError(OSError):
 class _Connection(asyncio.Protocol):
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
-        self.waiting: deque[asyncio.Future[Reply]] = deque()
+        self.waiting: deque[asyncio.Future[ValkeyReply]] = deque()
         self.lost = False
         self._buffer = b""
 
@@ -51,7 +51,7 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
 
-def parse(data: bytes) -> tuple[Reply | ValkeyError, int] | None:
+def parse(data: bytes) -> tuple[ValkeyReply | ValkeyError, int] | None:
     """The first reply (RESP2: simple string, error, integer, bulk string) and its length; None
     while it is not whole.
     """
@@ -95,13 +95,13 @@ class Valkey:
         self._connection: _Connection | None = None
         self._connecting = asyncio.Lock()
 
-    async def call(self, *command: str | bytes | int) -> Reply:
+    async def call(self, *command: str | bytes | int) -> ValkeyReply:
         """The reply to one command."""
         async with asyncio.timeout(self._timeout_s):
             connection = self._connection
             if connection is None or connection.lost:
                 connection = await self._connect()
-            future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+            future: asyncio.Future[ValkeyReply] = asyncio.get_running_loop().create_future()
             connection.waiting.append(future)
             assert connection.transport is not None  # noqa: S101
             connection.transport.write(encode(command))
