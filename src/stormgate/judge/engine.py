@@ -198,6 +198,8 @@ def _validity(
     arrivals: dict[str, int],
     timed: Sequence[Window],
 ) -> list[Finding]:
+    # Files are read when first asked for: what is wrong with one counts, whoever asks last.
+    _ = (run.undo, run.journals, run.readings)
     problems = [*run.problems, *stream.problems, *stream.laws.problems()]
     problems += v.unrecorded(run.generator, stream.laws.acted)
     phases = {p.name: p for p in run.phases()}

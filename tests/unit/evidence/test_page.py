@@ -16,6 +16,8 @@ from tests.unit.evidence.page import PAGE, Row, healthy, tables
 
 import stormgate
 from stormgate.evidence.formats import EVENTS, ROWS, Field, schemas
+from stormgate.evidence.laws import UNDO_SCHEMA
+from stormgate.faults.ledger import SCHEMA
 from stormgate.judge.registry import kinds
 from stormgate.model import (
     Event,
@@ -180,6 +182,26 @@ def test_the_schemas_accept_a_healthy_folder_and_refuse_what_lacks_a_field() -> 
         gate="g", verdict=Verdict.PASS, exit_code=0, plan_digest="", objectives=()
     ))  # fmt: skip
     assert jsonschema.Draft202012Validator(known["verdict"]).is_valid(judgement)
+
+
+@pytest.mark.parametrize(
+    ("row", "why"),
+    [
+        ({"step": "target", "schema": "stormgate.undo/2", "target": {}}, "stormgate.undo/2"),
+        ({"step": "mended", "id": "u1"}, "step 'mended' is not one of"),
+        ({"step": "undone", "id": None}, "a row of step undone has no id"),
+    ],
+)
+def test_a_row_of_the_ledger_that_is_not_known_is_named(
+    tmp_path: Path, row: dict[str, Any], why: str
+) -> None:
+    outside = healthy()
+    outside.undo.insert(0, row)
+    judgement = stormgate.judge_folder(outside.write(tmp_path / "run"))
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "undo.ndjson: row 1: " in judgement.why
+    assert why in judgement.why
+    assert UNDO_SCHEMA == SCHEMA
 
 
 def test_a_kind_or_field_that_is_not_known_is_inconclusive_by_name(tmp_path: Path) -> None:
