@@ -19,6 +19,7 @@ from stormgate.model import Outcome
 Array = NDArray[Any]
 
 _LATEST_NS = (1 << 63) - 1
+OPS = frozenset({"read", "write"})
 OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 # Numbers that every row of the generator has, and those it has unless nothing was sent.
 COUNTS = ("planned", "sent", "not_sent", "rows")
@@ -112,8 +113,9 @@ class RowLaws:
 
     def check(self, worker: str, columns: Mapping[str, Array]) -> None:
         """`columns`: intended_ns, done_ns, sent_ns and was_sent (a mask), request, attempt,
-        not_sent, known (outcomes that are words of the format), ghost (answered but never
-        sent), all of one block.
+        not_sent, known and known_op (outcomes and operations that are words of the format),
+        nobody and nowhere (population or route null), ghost (answered but never sent), all of
+        one block.
         """
         intended, done, sent = columns["intended_ns"], columns["done_ns"], columns["sent_ns"]
         was_sent = columns["was_sent"]
@@ -121,6 +123,9 @@ class RowLaws:
         self._note(worker, "sent_ns is before intended_ns", was_sent & (sent < intended))
         self._note(worker, "done_ns is before sent_ns", was_sent & (done < sent))
         self._note(worker, "outcome is not one of the format", ~columns["known"])
+        self._note(worker, "op is neither read nor write", ~columns["known_op"])
+        self._note(worker, "population is null", columns["nobody"])
+        self._note(worker, "route is null", columns["nowhere"])
         self._note(worker, "outcome says answered, sent_ns says never sent", columns["ghost"])
         self._note(worker, "attempt is 0", columns["attempt"] == 0)
         if self.begin_ns is not None:

@@ -9,6 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from stormgate.evidence.read import read_json
 from stormgate.system.files import write_atomically
 
 MANIFEST = "manifest.json"
@@ -50,11 +51,11 @@ def check_manifest(folder: Path) -> list[str]:
     problem.
     """
     try:
-        listed = json.loads((folder / MANIFEST).read_bytes())["files"]
+        listed = read_json(folder / MANIFEST)["files"]
         expected = {name: entry["sha256"] for name, entry in listed.items()}
     except FileNotFoundError:
         return [f"{MANIFEST}: missing (the run did not end by itself)"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [f"{MANIFEST}: not a manifest"]
     found = {str(path.relative_to(folder)): path for path in evidence_files(folder)}
     problems = [

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,13 @@ if TYPE_CHECKING:
 # The end-of-stream marker an Arrow IPC stream closes with: a file without it was cut, perhaps
 # between two whole blocks.
 END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+# What is read of a folder of somebody else's. A worker writes about 300 bytes a second: this is
+# more than a day of four.
+MOST_BYTES = 128 << 20
+MOST_DOCUMENT_BYTES = 64 << 20
+MOST_VALUES = 12_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +60,12 @@ def read_ndjson(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     problems: list[str] = []
     try:
         data = read_regular(path)
+        _bounded(data)
     except FileNotFoundError:
         return rows, problems
-    except OSError as error:
-        return rows, [f"{path.name}: cannot be read ({error.strerror or error})"]
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else None
+        return rows, [f"{path.name}: cannot be read ({why or error})"]
     lines = data.split(b"\n")
     if lines[-1]:
         problems.append(f"{path.name}:{len(lines)}: the last row is torn")
@@ -71,15 +81,46 @@ def read_ndjson(path: Path) -> tuple[list[dict[str, Any]], list[str]]:
     return rows, problems
 
 
-def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file. Raises OSError for anything else: a pipe or a device would be
-    waited for, or never end.
+def read_regular(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """The bytes of a regular file. Raises OSError for anything else (a pipe or a device would be
+    waited for, or never end) and for one of more than `most_bytes`, unread.
     """
     if not path.is_file():
         if path.exists() or path.is_symlink():
             raise OSError(f"{path.name} is no regular file")
         raise FileNotFoundError(path)
-    return path.read_bytes()
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        # One byte more than allowed: a file may grow, or say less than it holds.
+        data = file.read(min(size, most_bytes) + 1) if size <= most_bytes else b""
+    if size > most_bytes or len(data) > most_bytes:
+        raise OSError(f"{max(size, len(data)):,} bytes, no more than {most_bytes:,} are read")
+    return data
+
+
+def read_json(path: Path, most_bytes: int = MOST_DOCUMENT_BYTES) -> dict[str, Any]:
+    """The JSON object in a file of somebody else's. Raises OSError as `read_regular`, ValueError
+    for anything that is no JSON object, however deep it is nested.
+    """
+    data = read_regular(path, most_bytes)
+    try:
+        _bounded(data)
+        found = json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"no JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise ValueError("no JSON object")
+    return found
+
+
+def _bounded(data: bytes) -> None:
+    """Raises ValueError for JSON whose values are so many that they would fill the memory: every
+    one but the first follows one of these signs.
+    """
+    if sum(data.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
+        raise ValueError(f"more than {MOST_VALUES:,} values")
 
 
 def phases_of(timeline: list[dict[str, Any]]) -> list[Phase]:
@@ -116,9 +157,7 @@ class Run:
         """
         path = self.folder / "plan.json"
         try:
-            data = json.loads(read_regular(path))
-            if not isinstance(data, dict):
-                raise ValueError("no JSON object")
+            data = read_json(path)
             if data.get("schema") != PLAN_SCHEMA:
                 raise ValueError(
                     f"its schema is {str(data.get('schema'))[:60]!r}, this version reads "
@@ -156,14 +195,10 @@ class Run:
         found: dict[str, dict[str, Any]] = {}
         for path in sorted((self.folder / "journals").glob("*.json")):
             try:
-                journal = json.loads(read_regular(path))
-            except (OSError, ValueError, RecursionError):
-                self._problem(f"journals/{path.name}: not JSON")
-                continue
-            if isinstance(journal, dict):
-                found[path.stem] = journal
-            else:
-                self._problem(f"journals/{path.name}: not a journal")
+                found[path.stem] = read_json(path)
+            except (OSError, ValueError) as error:
+                why = error.strerror if isinstance(error, OSError) else None
+                self._problem(f"journals/{path.name}: cannot be read ({why or error})")
         return found
 
     def phases(self) -> list[Phase]:
@@ -200,6 +235,10 @@ class Run:
                     blocks += 1
                     rows += batch.num_rows
                     yield worker, batch
+                beyond = _beyond_the_end(source)
+                if beyond > 0:
+                    problem = f"samples/{path.name}: {beyond:,} bytes after the end of the stream"
+                    self._problem(problem)
         except (pa.ArrowException, OSError, EOFError) as error:
             problem = (
                 f"samples/{path.name}: torn after {blocks} whole blocks "
@@ -268,6 +307,16 @@ class Run:
     def _problem(self, text: str) -> None:
         if text not in self.problems:
             self.problems.append(text)
+
+
+def _beyond_the_end(source: Any) -> int:
+    """How many bytes follow the end-of-stream marker that was just read; 0 where none was."""
+    end = source.tell()
+    if end < len(END_OF_STREAM):
+        return 0
+    source.seek(end - len(END_OF_STREAM))
+    is_marked = source.read(len(END_OF_STREAM)) == END_OF_STREAM
+    return int(source.size()) - end if is_marked else 0
 
 
 def _ends_cleanly(path: Path) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.evidence.laws import OUTCOMES, RowLaws
+from stormgate.evidence.laws import OPS, OUTCOMES, RowLaws
 from stormgate.evidence.schema import SAMPLES_SCHEMA
 
 Array = NDArray[Any]
@@ -183,6 +183,9 @@ class Decoder:
             "request": block.request,
             "attempt": block.attempt,
             "known": outcomes.known(OUTCOMES)[block.codes["outcome"]],
+            "known_op": self.columns["op"].known(OPS)[block.codes["op"]],
+            "nobody": block.codes["population"] == 0,
+            "nowhere": block.codes["route"] == 0,
         }
 
 

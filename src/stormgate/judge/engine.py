@@ -13,13 +13,13 @@ from pydantic import ValidationError
 
 from stormgate.evidence.laws import RowLaws
 from stormgate.evidence.samples import Block, Requests
-from stormgate.evidence.timeline import FaultWindow, Window, Windows, fault_windows, select
+from stormgate.evidence.timeline import Window, Windows, fault_windows, select
 from stormgate.judge.context import Context, RunLike, rows_in
 from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.failures import Failures, late_ms
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
-from stormgate.judge.rules.generator import Health, health_of
+from stormgate.judge.rules.generator import health_of
 from stormgate.judge.rules.network import check_network
 from stormgate.judge.rules.visits import Visits
 from stormgate.judge.rules.workload import check_workload
@@ -67,19 +67,20 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
         if kind is not None and kind.timing
         for w in _windows_of(accumulator, context)
     ]
-    checks = _validity(run, against, faults, health, measured, stream, arrivals, timed)
+    failed = any(f.verdict is Verdict.FAIL for f in findings)
+    checks = _validity(run, context, measured, stream, arrivals, timed, failed=failed)
     if not health.closed_loop:
         allowed = against.validity.max_flow_errors
         unvisited = visits.problems(against)
         checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
     judgement = conclude(against, findings, checks)
-    failed = {
+    decisive = {
         window.name
         for f, (_, accumulator) in zip(judgement.objectives, seats, strict=True)
         if f.verdict is Verdict.FAIL
         for window in _windows_of(accumulator, context)
     }
-    told = failures.told(run.timeline, _span(run)[0] or begin, failed)
+    told = failures.told(run.timeline, _span(run)[0] or begin, decisive)
     return replace(judgement, failures=told)
 
 
@@ -190,14 +191,15 @@ def _windows_of(accumulator: Accumulator, context: Context) -> Sequence[Window]:
 
 def _validity(
     run: RunLike,
-    plan: Plan,
-    faults: Sequence[FaultWindow],
-    health: Health,
+    context: Context,
     measured: Windows,
     stream: Requests,
     arrivals: dict[str, int],
     timed: Sequence[Window],
+    *,
+    failed: bool,
 ) -> list[Finding]:
+    plan, faults, health = context.plan, context.faults, context.health
     # Files are read when first asked for: what is wrong with one counts, whoever asks last.
     _ = (run.undo, run.journals, run.readings)
     problems = [*run.problems, *stream.problems, *stream.laws.problems()]
@@ -206,7 +208,7 @@ def _validity(
     cut = [f"phase {p.name} never ended" for p in phases.values() if p.end_ns is None]
     checks = [
         v.check_plan(run),
-        v.check_course(run, plan),
+        v.check_course(run, plan, faults, failed=failed),
         v.check_undo(run, faults),
         v.check_faults(faults),
         v.check_journals(run, plan),

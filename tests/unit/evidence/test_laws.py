@@ -100,6 +100,9 @@ def test_later_attempts_are_told_apart() -> None:
         "ghost": np.zeros(3, bool),
         "not_sent": np.zeros(3, bool),
         "known": np.ones(3, bool),
+        "known_op": np.ones(3, bool),
+        "nobody": np.zeros(3, bool),
+        "nowhere": np.zeros(3, bool),
         "request": np.array([4, 4, 4], np.uint64),
         "attempt": np.array([1, 2, 3], np.uint8),
     }

@@ -4,7 +4,6 @@ objectives.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.evidence.laws import generator_problem, number
+from stormgate.evidence.read import read_json
 from stormgate.evidence.timeline import FaultWindow, Window, Windows
 from stormgate.evidence.undo import intents, open_intents
 from stormgate.judge.context import RunLike
 from stormgate.judge.rules.generator import Health
+from stormgate.judge.rules.phases import TICK_S, absent_phases, misplaced_phases
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
-
-# How much shorter than planned a phase may be: the supervisor looks at the clock this often.
-TICK_S = 0.5
 
 _JUDGED = (
     "plan.json",
@@ -71,9 +69,12 @@ def check_plan(run: RunLike) -> Finding:
     return finding("plan", [], ok=f"digest {plan.digest[:12]}")
 
 
-def check_course(run: RunLike, plan: Plan) -> Finding:
+def check_course(
+    run: RunLike, plan: Plan, faults: Sequence[FaultWindow] = (), *, failed: bool = True
+) -> Finding:
     """The run went to its end by itself: no abort, no error of the harness, no sudden death, no
-    phase shorter than planned without a word.
+    phase shorter than planned without a word, none elsewhere than planned. `failed`: some
+    objective did, which is what a run that ended early says.
     """
     aborts = [
         str(r.get("why") or "no reason given")
@@ -100,6 +101,10 @@ def check_course(run: RunLike, plan: Plan) -> Finding:
     problems += [f"{event} of {phase} {n} times" for (event, phase), n in marks.items() if n > 1]
     if Event.RUN_CERTAIN not in events:
         problems += short_phases(run, plan)
+        problems += absent_phases(run.phases(), plan)
+    elif not failed:
+        problems.append("ended early, certain to FAIL, and nothing failed")
+    problems += misplaced_phases(run.phases(), faults, plan)
     return finding("course", problems, ok="ran to its end")
 
 
@@ -139,20 +144,39 @@ def check_undo(run: RunLike, faults: Sequence[FaultWindow]) -> Finding:
     ]
     problems += [f"undo failed: {r.get('why') or r.get('component')}" for r in stray]
     problems += [f"undo.ndjson: {name} is still open" for name in open_intents(run.undo)]
-    if not problems and any(f.requested_ns is not None for f in faults) and not intents(run.undo):
-        return finding(
-            "undo",
-            [
-                "undo.ndjson holds no intent, but a fault was requested: what was broken "
-                "cannot be verified"
-            ],
-        )
+    if not problems and (unknown := unintended(run)):
+        return finding("undo", unknown)
     return finding(
         "undo",
         problems,
         Verdict.DIRTY,
         ok=f"{len(faults)} faults taken back" if faults else "nothing was broken",
     )
+
+
+def unintended(run: RunLike) -> list[str]:
+    """What was broken or undone without an intent in the ledger: whether it was all taken back
+    cannot be verified.
+    """
+    asked = {
+        (str(r.get("fault")), str(r.get("id")))
+        for r in run.timeline
+        if r.get("event") == Event.FAULT_REQUESTED
+    }
+    meant = set(intents(run.undo))
+    if asked and not meant:
+        return [
+            "undo.ndjson holds no intent, but a fault was requested: what was broken cannot be "
+            "verified"
+        ]
+    others = {str(r.get("id")) for r in run.undo if r.get("step") not in ("intent", "target")}
+    found = [f"undo.ndjson: {name} has no intent" for name in sorted(others - meant)]
+    # Each thing that was broken has at least one entry of its own.
+    if len(meant) < len(asked):
+        found.append(
+            f"undo.ndjson holds {len(meant)} intents, but {len(asked)} faults were requested"
+        )
+    return found
 
 
 def check_faults(faults: Sequence[FaultWindow]) -> Finding:
@@ -184,13 +208,18 @@ def check_journals(run: RunLike, plan: Plan) -> Finding:
     """Chaos Toolkit's journals are there and clean, each activity looked at; its status and exit
     code are never evidence.
     """
+    from stormgate.judge.journal import Problem as JournalProblem
     from stormgate.judge.journal import problems as journal_problems
 
-    found = [
-        (f.name, problem)
-        for f in plan.faults
-        for problem in journal_problems(run.journals.get(f.name))
-    ]
+    journals, found = run.journals, []
+    for f in plan.faults:
+        file = f"journals/{f.name}.json"
+        unread = [p for p in run.problems if p.startswith(f"{file}:")]
+        if unread and f.name not in journals:
+            # There is one, and it says nothing: that is no failure of the harness.
+            found.append((f.name, JournalProblem(Verdict.INCONCLUSIVE, unread[0])))
+        else:
+            found += [(f.name, problem) for problem in journal_problems(journals.get(f.name))]
     severity = worst([problem.severity for _, problem in found])
     told = [
         f"{name}: {problem.why}"
@@ -274,14 +303,14 @@ def check_samples(run: RunLike, rows: Mapping[str, int], broken: Sequence[str]) 
     finals: set[str] = set()
     for row in run.generator:
         worker = str(row.get("worker"))
-        if worker not in last or int(row.get("rows") or 0) >= int(last[worker].get("rows") or 0):
+        if worker not in last or _rows_told(row) >= _rows_told(last[worker]):
             last[worker] = row
         if row.get("final"):
             finals.add(worker)
     for worker in sorted(last):
         if worker not in finals:
             problems.append(f"generator lost: {worker} never wrote its final row")
-        wrote, read = int(last[worker].get("rows") or 0), rows.get(worker, 0)
+        wrote, read = _rows_told(last[worker]), rows.get(worker, 0)
         if wrote != read:
             problems.append(f"samples of {worker}: {read:,} rows read, {wrote:,} written")
     problems += [
@@ -296,6 +325,14 @@ def check_samples(run: RunLike, rows: Mapping[str, int], broken: Sequence[str]) 
     )
 
 
+def _rows_told(row: Mapping[str, Any]) -> int:
+    """How many rows a worker says it wrote; 0 where it says no number, which is named elsewhere."""
+    try:
+        return int(number(row, "rows"))
+    except ValueError:
+        return 0
+
+
 def sealed_problems(folder: Path | None) -> list[str]:
     """Evidence that manifest.json lists and that is gone or has shrunk since; none without a
     manifest, which is written last.
@@ -305,7 +342,7 @@ def sealed_problems(folder: Path | None) -> list[str]:
     if folder is None or not (folder / "manifest.json").exists():
         return []
     try:
-        listed = json.loads((folder / "manifest.json").read_bytes())["files"]
+        listed = read_json(folder / "manifest.json")["files"]
         expected = {
             str(name): int(entry["bytes"])
             for name, entry in listed.items()
