@@ -27,6 +27,7 @@ from chaoslib.types import Strategy
 from stormgate.chaos import control
 from stormgate.chaos.held import hold, refused
 from stormgate.chaos.session import SIGNALS, Session, write_journal
+from stormgate.chaos.validate import with_given
 from stormgate.faults.context import Context, current
 from stormgate.faults.errors import ChaosError
 from stormgate.judge.journal import OURS
@@ -107,6 +108,7 @@ def _run_chaoslib(
     load_global_controls(settings)
     experiment = load_experiment(experiment_path, settings)
     _without_our_control(experiment)
+    experiment = with_given(experiment, configuration)
     ensure_experiment_is_valid(experiment)
     for name in _ignored_timeouts(experiment):
         logger.warning(

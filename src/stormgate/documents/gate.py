@@ -27,7 +27,9 @@ from stormgate.documents.openslo import Slo, read_slos
 from stormgate.documents.problems import Problems, label, nearest, suite_root
 from stormgate.documents.production import check_safety
 from stormgate.documents.shapes import API_VERSION, fit
+from stormgate.documents.signatures import check_syntax
 from stormgate.documents.target import read_target
+from stormgate.documents.trial.native import check_native
 from stormgate.documents.yamlfile import Document, Loc, read_documents
 
 GATE_KINDS = ("ReleaseGate",)
@@ -148,15 +150,7 @@ class _Reading:
     def _locustfile(self, name: str, gate: Document) -> None:
         """It is there, and it is Python."""
         path = self._file(name, gate, "load", "locustfile")
-        try:
-            compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-        except SyntaxError as error:
-            message = f"not Python: {error.msg}"
-            self.problems.add(label(path), error.lineno or 1, message, "mend the locustfile")
-        except (ValueError, RecursionError, MemoryError) as error:
-            self.problems.add(label(path), 1, f"not Python: {error}", "mend the locustfile")
-        except OSError:
-            pass  # that it is not there, or cannot be read, is said where its name is written
+        check_syntax(path, self.problems)
 
     def _relative(self, path: Path) -> str:
         return Path(os.path.relpath(path.resolve(), self.root)).as_posix()
@@ -207,6 +201,7 @@ class _Reading:
         self, spec: GateSpec, gate: Document, trial: model.Target | None
     ) -> dict[str, Touched]:
         touched: dict[str, Touched] = {}
+        experiments: list[tuple[Path, Given]] = []
         for index, fault in enumerate(spec.faults):
             loc: Loc = ("faults", index)
             if fault.name in touched:
@@ -220,7 +215,9 @@ class _Reading:
             touched[fault.name] = Touched()
             if path.is_file():
                 given = _given(fault.configuration, index, gate)
+                experiments.append((path, given))
                 touched[fault.name] = check_experiment(path, given, self.root, trial, self.problems)
+        check_native(experiments, self.root, self.problems)
         return touched
 
     def _objectives(

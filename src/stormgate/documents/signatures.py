@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+from stormgate.documents.problems import Problems, label
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:
@@ -121,3 +123,16 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Signature:
         required=tuple(a for a in required if a not in INJECTED),
         open_ended=spec.kwarg is not None,
     )
+
+
+def check_syntax(path: Path, problems: Problems) -> None:
+    """Note where a file is no Python."""
+    try:
+        compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+    except SyntaxError as error:
+        message = f"not Python: {error.msg}"
+        problems.add(label(path), error.lineno or 1, message, "mend the file")
+    except (ValueError, RecursionError, MemoryError) as error:
+        problems.add(label(path), 1, f"not Python: {error}", "mend the file")
+    except OSError:
+        pass  # that it is not there, or cannot be read, is said where its name is written

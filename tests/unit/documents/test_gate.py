@@ -257,7 +257,7 @@ WRONG = [
     (TARGET, "path: /healthz", 'path: "/h\\r\\nX: 1"', "observe.path"),
     (TARGET, "edges: [home]", 'edges: [home]\n      headers: {X-A: "a\\r\\nX-B: b"}', "cannot be sent as a header; a header is one line"),
     (TARGET, "edges: [home]", 'edges: [home]\n      headers: {"X A": b}', "is not the name of a header"),
-    ("loadtests/users.py", "from stormgate.load", "form stormgate.load", "not Python: invalid syntax; mend the locustfile"),
+    ("loadtests/users.py", "from stormgate.load", "form stormgate.load", "not Python: invalid syntax; mend the file"),
 ]  # fmt: skip
 MODES = [
     ("slow(component: link, latency_ms: -5)", "latency_ms must be greater than or equal to 1, not -5; slow takes latency_ms, jitter_ms"),
