@@ -46,6 +46,9 @@ ANSWERS = {
     "/surplus": message(b"one") + b"and more than was announced",
     "/503": message(b"down", status="503 Service Unavailable"),
     "/gzip": message(gzip.compress(b'{"zipped": true}'), "Content-Encoding: gzip"),
+    "/gzipcut": message(gzip.compress(b"hello")[:-4], "Content-Encoding: gzip"),
+    "/folded": message(b"folded", "X-Region: eu,", "  west", "\t1"),
+    "/cookies": message(b"set", "Set-Cookie: sid=1; Path=/", "set-cookie: seen=yes; HttpOnly"),
     "/moved": message(b"", "Location: /ok", status="302 Found"),
     "/loop": message(b"", "Location: /loop", status="302 Found"),
     "/away": message(b"", "Location: http://192.0.2.1/", status="302 Found"),
@@ -67,8 +70,9 @@ async def answer(path, writer, head):  # noqa: PLR0912 - one case per bad manner
                     [answered[0], *(line.encode("latin-1") for line in lines), answered[1]]
                 )
             )
-        case "/bytes":
-            for number in message(b"slowly", "X-Region: slow"):
+        case "/bytes" | "/foldedbytes":
+            region = "X-Region: slow" if path == "/bytes" else "X-Region: slo\r\n w"
+            for number in message(b"slowly", region):
                 writer.write(bytes([number]))
                 await writer.drain()
         case "/early":

@@ -12,6 +12,7 @@ from tests.live.load_engine import Bench, counts, server
 
 from stormgate.load import Retry, get, post, request, think
 from stormgate.load.engine.elsewhere import Beyond
+from stormgate.load.http.addresses import Addresses
 from stormgate.load.record.reasons import Reasons
 from stormgate.net.allow import AllowList
 
@@ -40,6 +41,8 @@ def ask(path, **options):
         ("/chunked", "ok", 200, b"wikipedia"),
         ("/continue", "ok", 200, b"done"),
         ("/huge", "ok", 200, b"x"),
+        ("/folded", "ok", 200, b"folded"),
+        ("/foldedbytes", "ok", 200, b"slowly"),
         ("/old", "ok", 200, b"until the end"),
         ("/503", "bad_status", 503, b"down"),
         ("/nothing", "bad_status", 404, b"no such path"),
@@ -322,6 +325,111 @@ def test_another_origin_is_asked_without_credentials_and_only_if_it_may_be(url, 
             assert [row["status"] for row in rows] == [307, 200] * 2
             assert reply.status == 307
         assert counts(other)["/echo"] == asked
+
+
+@pytest.fixture
+def dead():
+    """A loopback address and a port at which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+def silent_at(stack, host, port):
+    """A listener at another loopback address that never finishes a handshake, as a host that is
+    gone.
+    """
+    listener = stack.enter_context(socket.socket())
+    listener.bind((host, port))
+    listener.listen(0)
+    fillers = [stack.enter_context(socket.socket()) for _ in range(8)]
+    for filler in fillers:
+        filler.setblocking(False)
+        filler.connect_ex((host, port))
+
+
+def at(bench, *hosts):
+    port = bench.place.current.origin.port
+    bench.place.current.addresses = Addresses(
+        (socket.AF_INET6, (host, port, 0, 0)) if ":" in host else (socket.AF_INET, (host, port))
+        for host in hosts
+    )
+    said = []
+    bench.engine.reasons = Reasons(lambda *what: said.append(what))
+    return said
+
+
+def closing(count):
+    def flow(_session):
+        for _ in range(count):
+            reply = yield get("/close", connect_timeout_s=3)
+        return reply
+
+    return flow
+
+
+def test_a_refused_address_is_passed_over_and_said(url):
+    for order in (("::1", "127.0.0.1"), ("127.0.0.1", "::1"), ("127.0.0.2", "::1", "127.0.0.1")):
+        with Bench(url) as bench:
+            said = at(bench, *order)
+            rows, _ = bench.play(closing(6))
+        assert [(row["outcome"], row["attempt"]) for row in rows] == [("ok", 1)] * 6
+        assert {(kind, place) for kind, place, _ in said} == {("address", "127.0.0.1")}
+        assert [why.split("; ")[1] for _, _, why in said] == ["the next one is tried"] * (
+            len(order) - 1
+        )
+
+
+def test_a_silent_address_is_passed_over_within_the_deadline_and_all_are_used(url):
+    with contextlib.ExitStack() as stack:
+        bench = stack.enter_context(Bench(url))
+        silent_at(stack, "127.0.0.2", bench.place.current.origin.port)
+        said = at(bench, "127.0.0.2", "127.0.0.1")
+        rows, _ = bench.play(closing(4))
+        assert [row["outcome"] for row in rows] == ["ok"] * 4
+        assert ["did not answer within 250 ms" in why for _, _, why in said] == [True]
+        assert not bench.engine.in_flight
+        bench.wait(lambda: not bench.engine.connections)  # nobody is left behind
+
+
+def test_when_no_address_answers_the_outcome_is_the_targets(url, dead):
+    with Bench(f"http://127.0.0.1:{dead}") as bench:
+        at(bench, "127.0.0.2", "127.0.0.3", "::1")
+        rows, _ = bench.play(closing(3))
+        assert [row["outcome"] for row in rows] == ["refused"] * 3
+    with contextlib.ExitStack() as stack:
+        bench = stack.enter_context(Bench(url))
+        port = bench.place.current.origin.port
+        for host in ("127.0.0.2", "127.0.0.3"):
+            silent_at(stack, host, port)
+        at(bench, "127.0.0.2", "127.0.0.3")
+        rows, _ = bench.play(ask("/ok", connect_timeout_s=0.5))
+        assert [row["outcome"] for row in rows] == ["connect_timeout"]
+        assert not bench.engine.connections
+
+
+def test_a_body_that_does_not_decode_is_wrong_and_said(url):
+    with Bench(url) as bench:
+        said = at(bench, "127.0.0.1")
+        rows, reply = bench.play(ask("/gzipcut", decode=True))
+        small, _ = bench.play(ask("/gzip", decode=True, max_decoded_bytes=3))
+        unread, _ = bench.play(ask("/gzipcut"))
+        bench.play(ask("/garbage"))
+    assert [row["outcome"] for row in rows + small + unread] == ["wrong_body", "wrong_body", "ok"]
+    assert "cut short" in reply.error
+    assert [(kind, place) for kind, place, _ in said] == [
+        ("wrong_body", "/gzipcut"),
+        ("wrong_body", "/gzip"),
+        ("malformed", "/garbage"),
+    ]
+
+
+def test_folded_lines_are_labels_too_and_the_connection_goes_on(url):
+    with Bench(url, observe={"served_by": "x-region"}) as bench:
+        rows = bench.play(ask("/folded"))[0] + bench.play(ask("/foldedbytes"))[0]
+        rows += bench.play(ask("/labels"))[0] + bench.play(ask("/folded"))[0]
+        assert bench.engine.counters.new_connections == 1
+    assert [row["served_by"] for row in rows] == ["eu, west 1", "slo w", "eu-west", "eu, west 1"]
 
 
 def test_labels_come_from_response_headers(url):

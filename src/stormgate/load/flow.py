@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stormgate.load.http.head import OF_THE_BODY, without
+from stormgate.load.http.content import MOST_BYTES, ContentError, decoded
+from stormgate.load.http.head import OF_THE_BODY, body_of, extra_headers, without
 from stormgate.model import Outcome
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT_S = 10.0
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 _NS = 1_000_000_000
-_CRLF = b"\r\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class Request:
         "is_bare",
         "is_head",
         "is_plain",
+        "looks_inside",
+        "max_decoded_bytes",
         "method",
         "name",
         "op",
@@ -101,6 +103,7 @@ class Request:
         retry: Retry | None = None,
         redirects: int = 0,
         decode: bool = False,
+        max_decoded_bytes: int = MOST_BYTES,
     ) -> None:
         path = path.partition("#")[0] if isinstance(path, str) else path  # a fragment is not sent
         if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
@@ -109,6 +112,8 @@ class Request:
                 f"edge's), not {path!r}"
             )
         _fitting(name, timeout_s, connect_timeout_s, headers, data, expect, check, retry, redirects)
+        if type(max_decoded_bytes) is not int or max_decoded_bytes < 0:
+            raise TypeError(f"max_decoded_bytes= takes a whole number, not {max_decoded_bytes!r}")
         if json is not None and data is not None:
             raise ValueError("a request has a json= body or a data= body, not both")
         self.method = method
@@ -124,11 +129,13 @@ class Request:
         self.retry = retry
         self.redirects = redirects
         self.decode = decode
+        self.max_decoded_bytes = max_decoded_bytes
+        self.looks_inside = decode or check is not None
         self.is_head = method == "HEAD"
         self.is_bare = False  # goes without credentials, whoever sends it
-        self.body, content_type = _body(json, data)
+        self.body, content_type = body_of(json, data)
         self.is_plain = not self.is_head and not self.body
-        self.extra = _extra_headers(headers, self.body, content_type, method, decode)
+        self.extra = extra_headers(headers, self.body, content_type, method, decode)
         # Per pool: the request line and headers, ready to send. Per population: the code of its row
         # in the recorder.
         self.heads: dict[Pool, bytes] = {}
@@ -149,6 +156,8 @@ class Request:
             "retry",
             "redirects",
             "decode",
+            "max_decoded_bytes",
+            "looks_inside",
         ):
             setattr(copy, slot, getattr(self, slot))
         # Once dropped they stay dropped, should a later redirect lead back.
@@ -220,45 +229,6 @@ def _fitting(  # noqa: PLR0913, PLR0917 - one per option of a request
         raise TypeError(f"redirects= takes how many to follow, a whole number, not {redirects!r}")
 
 
-def _body(json_value: Any, data: bytes | str | None) -> tuple[bytes, str | None]:
-    if json_value is not None:
-        return json.dumps(json_value, separators=(",", ":")).encode(), "application/json"
-    if data is None:
-        return b"", None
-    return (data.encode() if isinstance(data, str) else data), "application/octet-stream"
-
-
-def header_block(headers: Mapping[str, str]) -> bytes:
-    """Headers as bytes, each line ended. Raises ValueError for a name or value that would break out
-    of its line.
-    """
-    lines = []
-    for name, value in headers.items():
-        line = f"{name}: {value}"
-        if "\r" in line or "\n" in line or not name or ":" in name:
-            raise ValueError(f"header {name!r} has a line break or no name")
-        lines.append(line.encode("latin-1") + _CRLF)
-    return b"".join(lines)
-
-
-def _extra_headers(
-    headers: Mapping[str, str] | None,
-    body: bytes,
-    content_type: str | None,
-    method: str,
-    decode: bool,
-) -> bytes:
-    own = dict(headers or {})
-    given = {name.lower() for name in own}
-    if content_type is not None and "content-type" not in given:
-        own["Content-Type"] = content_type
-    if body or method in ("POST", "PUT", "PATCH"):
-        own["Content-Length"] = str(len(body))
-    if decode and "accept-encoding" not in given:
-        own["Accept-Encoding"] = "gzip, br"
-    return header_block(own)
-
-
 @functools.lru_cache(maxsize=16_384)
 def _cached(method: str, path: str, **options: Any) -> Request:
     return Request(method, path, **options)
@@ -272,7 +242,9 @@ def request(method: str, path: str, **options: Any) -> Request:
     shorter one for the connection alone. headers, json, data: the usual. op: "read" or "write"
     (default by method). expect: the statuses that are right (default 200-399). check: called with
     the reply; False makes the outcome `wrong_body`. retry: a `Retry`. redirects: how many to
-    follow, each its own sample (default 0). decode: ask for gzip or br and undo it in `reply.body`.
+    follow, each its own sample (default 0). decode: ask for gzip or br and undo it in `reply.body`;
+    a body that does not decode, or to more than `max_decoded_bytes` (default 32 MiB), is a
+    `wrong_body`.
     Raises ValueError for a path without '/', two bodies, or a header with a line break.
     """
     try:
@@ -300,10 +272,19 @@ head = functools.partial(request, "HEAD")
 
 class Reply:
     """How a request ended. `status` is 0 when no answer came; headers and body are parsed when
-    first asked for.
+    first asked for. `error` says why a body is wrong, "" when it is not.
     """
 
-    __slots__ = ("_message", "_raw", "_request", "done_ns", "intended_ns", "outcome", "status")
+    __slots__ = (
+        "_message",
+        "_raw",
+        "_request",
+        "done_ns",
+        "error",
+        "intended_ns",
+        "outcome",
+        "status",
+    )
 
     def __init__(
         self,
@@ -318,6 +299,7 @@ class Reply:
         self._raw = raw
         self._message: tuple[Headers, bytes] | None = None
         self.outcome = outcome
+        self.error = ""
         self.status = status
         self.intended_ns = intended_ns
         self.done_ns = done_ns
@@ -340,6 +322,21 @@ class Reply:
     def body(self) -> bytes:
         return self._parsed()[1]
 
+    def fits(self) -> bool:
+        """Whether the body can be decoded and the request's check accepts it; else `error` says
+        why not.
+        """
+        request = self._request
+        if request.decode:
+            self._parsed()
+        if not self.error and request.check is not None:
+            try:
+                if not request.check(self):
+                    self.error = "its check said no"
+            except Exception as error:  # a body the check cannot read is a wrong body
+                self.error = f"its check raised {type(error).__name__}: {error}"[:300]
+        return not self.error
+
     @property
     def text(self) -> str:
         return self.body.decode("utf-8", "replace")
@@ -353,7 +350,13 @@ class Reply:
             from stormgate.load.http.response import parse_message
 
             raw = self._raw if isinstance(self._raw, bytes) else b"".join(self._raw)
-            self._message = parse_message(
-                raw, decode=self._request.decode, is_head=self._request.is_head
-            )
+            request = self._request
+            headers, body = parse_message(raw, is_head=request.is_head)
+            if request.decode and body:
+                try:
+                    encodings = headers.get("content-encoding", "")
+                    body = decoded(body, encodings, request.max_decoded_bytes)
+                except ContentError as error:
+                    self.error = str(error)
+            self._message = headers, body
         return self._message

@@ -11,7 +11,8 @@ from stormgate.load import get, post, request, think
 from stormgate.load.engine.pool import Place
 from stormgate.load.engine.stream import Session
 from stormgate.load.engine.table import parse_table, steer
-from stormgate.load.flow import Reply, header_block
+from stormgate.load.flow import Reply
+from stormgate.load.http.head import header_block
 from stormgate.load.http.response import ends_at_close, parse_message
 from stormgate.model import Outcome, Population
 from stormgate.net.allow import AllowList

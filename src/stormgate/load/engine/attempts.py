@@ -8,7 +8,7 @@ import select
 import ssl
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from stormgate.load.engine.attempt import Task
 from stormgate.load.engine.pool import Pool
@@ -19,7 +19,6 @@ from stormgate.load.http.connection import READY, Connection, Stamp, expect_head
 from stormgate.load.http.head import CREDENTIALS, without
 from stormgate.load.http.location import REDIRECTS
 from stormgate.load.record.failures import FirstFailures
-from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import CODE, Recorder
 from stormgate.model import Outcome
 
@@ -35,13 +34,6 @@ _WRITE = select.POLLOUT
 clock = time.monotonic_ns
 
 
-def _checked(check: Callable[[Reply], bool], reply: Reply) -> bool:
-    try:
-        return bool(check(reply))
-    except Exception:  # a body the check cannot read is a wrong body
-        return False
-
-
 class Exchange(Wire):
     """Requests over connections. A subclass decides what follows a reply (`after`)."""
 
@@ -50,9 +42,7 @@ class Exchange(Wire):
     ) -> None:
         super().__init__(recorder, max_connections=max_connections, observe=observe)
         self.recorder = recorder
-        self.reasons = Reasons(None)
         self.elsewhere: Elsewhere = nowhere_else
-        self.now_ns = 0  # of this turn of the loop
         self.fresh_ns = 0  # a connection used since needs no second look
         self._epoch_s = int(time.time())
         self._epoch_ns = self._latest_ns = 0
@@ -130,7 +120,8 @@ class Exchange(Wire):
         if pool.resolving:
             task.connection = None
             pool.waiting.append(task)
-        elif pool.address is None:
+        elif not pool.addresses:
+            self.reasons.say(Outcome.DNS, pool.origin.host, pool.trouble)
             self.deferred.append((task, Outcome.DNS))
         elif self.open_allowance > 0 and len(self.connections) < self.max_connections:
             self.open(task)
@@ -196,13 +187,9 @@ class Exchange(Wire):
         else:
             reply.outcome = outcome = _BAD_STATUS
             outcome_code = _BAD_STATUS_CODE
-        if (
-            request.check is not None
-            and outcome is _OK
-            and not hop
-            and not _checked(request.check, reply)
-        ):
+        if request.looks_inside and outcome is _OK and not hop and not reply.fits():
             reply.outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
+            self.reasons.say(Outcome.WRONG_BODY, request.name, reply.error)
         if reply.outcome is not _OK:
             self.failures.note(task, reply)
         code = request.codes.get(task.stream.place)
@@ -216,8 +203,7 @@ class Exchange(Wire):
         else:
             self._record(self._pack(*row, *labels))
             connection.labels = [0] * self._observed
-        connection.task = None
-        connection.complete = 0
+        connection.task, connection.complete = None, 0
         if connection.keep and not connection.pending and not connection.ended:
             connection.idle_ns = self.now_ns
             pool = connection.pool

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from stormgate.load.flow import header_block
+from stormgate.load.http.addresses import Addresses
+from stormgate.load.http.head import header_block
 from stormgate.model import Outcome, Population
 from stormgate.net.origin import Origin, parse_origin
 
@@ -24,7 +25,7 @@ class Pool:
     """
 
     __slots__ = (
-        "address",
+        "addresses",
         "edge",
         "headers",
         "host",
@@ -35,6 +36,7 @@ class Pool:
         "proxy_source",
         "resolving",
         "tls",
+        "trouble",
         "waiting",
         "wanted",
     )
@@ -71,7 +73,8 @@ class Pool:
         if "user-agent" not in given:
             own["User-Agent"] = "stormgate"
         self.headers = header_block({**own, **population_headers})
-        self.address: tuple[int, Any] | None = None
+        self.addresses = Addresses()
+        self.trouble = "its name was not looked up"  # why there are no addresses
         self.resolving = False  # its name is being looked up: what is to go there waits
         self.tls: Any = None
         self.idle: list[Connection] = []

@@ -12,24 +12,29 @@ from gevent import socket as gsocket
 
 from stormgate.load.engine.pool import Place, Pool
 from stormgate.load.engine.table import parse_table, steer
-from stormgate.net.allow import AllowList
+from stormgate.load.http.addresses import Addresses
+from stormgate.net.allow import AllowList, NotAllowedError
 from stormgate.net.fetch import fetch
 
 _TIMEOUT_S = 1.0
 
 
 def resolve(pool: Pool, allow: AllowList) -> bool:
-    """Look the pool's host up without blocking the hub; whether its address changed.
+    """Look the pool's host up without blocking the hub; whether its addresses changed.
 
     Raises OSError (socket.gaierror) when it does not resolve and NotAllowedError when it leads
     outside the allow list.
     """
     host, port = pool.origin.host, pool.origin.port
-    answers = gsocket.getaddrinfo(host, port, type=gsocket.SOCK_STREAM)
-    found = allow.choose(host, answers)[0]
-    if pool.address == found:
+    try:
+        answers = gsocket.getaddrinfo(host, port, type=gsocket.SOCK_STREAM)
+        found = Addresses(allow.choose(host, answers))
+    except (OSError, NotAllowedError) as error:
+        pool.trouble = str(error)
+        raise
+    if pool.addresses == found:
         return False
-    pool.address = found
+    pool.addresses = found
     return True
 
 

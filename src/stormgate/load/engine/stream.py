@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stormgate.load.engine.attempt import Flow
-from stormgate.load.flow import header_block
+from stormgate.load.http.head import header_block
 
 if TYPE_CHECKING:
     from stormgate.load.engine.pool import Place

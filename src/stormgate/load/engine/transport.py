@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import select
 import ssl
 from collections import deque
@@ -12,20 +11,23 @@ import httptools
 from gevent import monkey
 
 from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.dial import Dialer
 from stormgate.load.engine.labels import connection_classes
 from stormgate.load.engine.pool import Pool
 from stormgate.load.http.connection import (
     CLOSED,
     CONNECTING,
     HANDSHAKE,
-    OWN_LIMITS,
     READY,
     STAMP_SPACE,
     Connection,
     Stamp,
+    refold,
+    tls_trouble,
 )
 from stormgate.load.http.response import ends_at_close
 from stormgate.load.record.counters import Counters
+from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
 from stormgate.model import Outcome
 
@@ -54,7 +56,11 @@ class Wire:
         self.deferred: deque[tuple[Task, Outcome]] = deque()
         self._lag = self.counters.lags.append
         self._observed = len(recorder.observed)
-        self._plain, self._tls = connection_classes(recorder, observe)
+        self.reasons = Reasons(None)
+        self.now_ns = 0  # of this turn of the loop
+        self.dialer = Dialer(
+            self, *connection_classes(recorder, observe), observed=len(recorder.observed)
+        )
 
     def attempt(self, task: Task, pool: Pool) -> None:
         """Start an attempt of a task's request."""
@@ -75,25 +81,7 @@ class Wire:
     def open(self, task: Task) -> None:
         self._lag(task.started_ns - task.intended_ns if task.attempt == 1 else 0)
         self.open_allowance -= 1
-        try:
-            connection = (self._plain if task.pool.tls is None else self._tls)(task.pool, self.tick)
-        except OSError:
-            self.deferred.append((task, Outcome.NOT_SENT))
-            return
-        if self._observed:
-            connection.labels = [0] * self._observed
-        connection.task = task
-        task.connection = connection
-        code = connection.connect()
-        if code in (0, errno.EINPROGRESS):
-            self.counters.new_connections += 1
-            self.connections[connection.fd] = connection
-            self.epoll.register(connection.fd, _READ | _WRITE)
-        else:
-            connection.close()
-            self.deferred.append(
-                (task, Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED)
-            )
+        self.dialer.open(task)
 
     # --- what the sockets say
 
@@ -114,9 +102,9 @@ class Wire:
     def _on_connected(self, connection: Connection) -> None:
         code = connection.connect_error()
         if code:
-            outcome = Outcome.NOT_SENT if code in OWN_LIMITS else Outcome.REFUSED
-            self.failed(connection, Outcome.CONNECT_TIMEOUT if code == errno.ETIMEDOUT else outcome)
+            self.dialer.refused(connection, code)
             return
+        self.dialer.connected(connection)
         if connection.pool.proxy_source is not None and not connection.announce(
             connection.pool.proxy_source
         ):
@@ -129,7 +117,8 @@ class Wire:
     def _on_handshake(self, connection: Connection) -> None:
         try:
             done = connection.handshake()
-        except (ssl.SSLError, ssl.CertificateError):
+        except (ssl.SSLError, ssl.CertificateError) as error:
+            self.reasons.say(Outcome.TLS, connection.pool.origin.netloc, tls_trouble(error))
             self.failed(connection, Outcome.TLS)
             return
         except OSError:
@@ -175,13 +164,18 @@ class Wire:
             return
         try:
             connection.feed(data)
-        except _PARSER_ERRORS:
-            self.failed(connection, Outcome.MALFORMED)
-            return
+        except _PARSER_ERRORS as error:
+            if not refold(connection, data, is_head=task.request.is_head):
+                self._malformed(connection, task, str(error))
+                return
         if connection.complete == 1 and connection.chunks is None:
             self.answered(connection, task, data, stamp)
         else:
             self._in_parts(connection, task, data, stamp)
+
+    def _malformed(self, connection: Connection, task: Task, why: str) -> None:
+        self.reasons.say(Outcome.MALFORMED, task.request.name, why)
+        self.failed(connection, Outcome.MALFORMED)
 
     def _in_parts(self, connection: Connection, task: Task, data: bytes, stamp: Stamp) -> None:
         """What came is not just one whole response."""
@@ -190,7 +184,7 @@ class Wire:
             connection.chunks = chunks = []
         chunks.append(data)
         if connection.complete > 1:
-            self.failed(connection, Outcome.MALFORMED)
+            self._malformed(connection, task, "more than one answer to one request")
         elif connection.complete:
             connection.chunks = None
             self.answered(connection, task, b"".join(chunks), stamp)
@@ -217,6 +211,7 @@ class Wire:
         any more.
         """
         task = connection.task
+        self.dialer.let_go(connection)
         connection.task = None
         self.drop(connection)
         if task is not None:
@@ -262,6 +257,8 @@ class Wire:
             if connection.state != READY:
                 if now - task.started_ns > task.request.connect_timeout_ns:
                     self.failed(connection, Outcome.CONNECT_TIMEOUT)
+                elif connection.race is not None:
+                    self.dialer.hurry(connection, now)
             elif now - since > task.request.timeout_ns:
                 self.failed(
                     connection,

@@ -15,15 +15,18 @@ from typing import TYPE_CHECKING, Any
 import httptools
 
 from stormgate.geography.sources import proxy_line
+from stormgate.load.http.folded import has_fold, is_whole, unfolded
 
 if TYPE_CHECKING:
     from stormgate.load.engine.attempt import Task
     from stormgate.load.engine.pool import Pool
+    from stormgate.load.http.addresses import Address, Race
 
 CONNECTING, HANDSHAKE, READY, CLOSED = range(4)
-# Errors of connect() that are this machine's own limits, not the target's answer.
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+# Errors of socket() and connect() that are this machine's own limits, not the target's answer.
 OWN_LIMITS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.ENOMEM}
+    {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOBUFS, errno.ENOMEM, *OUT_OF_FILES}
 )
 
 # The kernel stamps what it receives (socket(7), SO_TIMESTAMPNS): then a busy generator cannot make
@@ -57,6 +60,7 @@ class Connection:
         "parser",
         "pending",
         "pool",
+        "race",
         "recv",
         "send",
         "sock",
@@ -66,14 +70,13 @@ class Connection:
         "tick",
     )
 
-    def __init__(self, pool: Pool, tick: int) -> None:
-        """Raises OSError when no socket can be had."""
-        if pool.address is None:
-            raise OSError(f"{pool.origin.host} has no address")
-        self.address = pool.address[1]
+    def __init__(self, pool: Pool, tick: int, address: Address) -> None:
+        """To one of the pool's addresses. Raises OSError when no socket can be had."""
+        family, self.address = address
         self.pool = pool
         self.tick = tick
         self.task: Task | None = None
+        self.race: Race | None = None  # while others are tried beside this one
         self.state = CONNECTING
         self.pending = b""
         self.chunks: list[bytes] | None = None
@@ -83,7 +86,6 @@ class Connection:
         self.keep = True
         self.ended = False  # the peer has said that nothing more will come
         self.idle_ns = 0
-        family = pool.address[0]
         self.sock: Any = _socket.socket(
             family, _socket.SOCK_STREAM | _socket.SOCK_NONBLOCK | _socket.SOCK_CLOEXEC
         )
@@ -163,6 +165,39 @@ def expect_head(connection: Connection) -> None:
     connection.feed = connection.parser.feed_data
 
 
+def refold(connection: Connection, data: bytes, *, is_head: bool) -> bool:
+    """Whether the response that the parser gave up at `data` may be one with folded header lines
+    (RFC 9112, 5.2), which it does not know: then it has been fed again, unfolded.
+    """
+    raw = b"".join(connection.chunks or ()) + data
+    if connection.complete or not has_fold(raw):
+        return False
+    if is_head:
+        expect_head(connection)
+    else:
+        connection.reset_parser()
+    feed, held = connection.feed, bytearray()
+
+    def feed_whole(data: bytes) -> None:
+        held.extend(data)
+        if is_whole(held):
+            connection.feed = feed
+            feed(unfolded(bytes(held)))
+
+    connection.feed = feed_whole
+    try:
+        feed_whole(raw)
+    except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+        return False
+    return True
+
+
+def tls_trouble(error: ssl.SSLError | ssl.CertificateError) -> str:
+    """Why TLS was not agreed on, in OpenSSL's words, without its line numbers."""
+    said = str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
+    return said.replace("_", " ").lower() if said.isupper() else said
+
+
 class TlsConnection(Connection):
     """A connection under TLS, by memory buffers: the ssl module's sockets would be gevent's, which
     block a greenlet.
@@ -170,8 +205,8 @@ class TlsConnection(Connection):
 
     __slots__ = ("_incoming", "_outgoing", "_tls")
 
-    def __init__(self, pool: Pool, tick: int) -> None:
-        super().__init__(pool, tick)
+    def __init__(self, pool: Pool, tick: int, address: Address) -> None:
+        super().__init__(pool, tick, address)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = pool.tls.wrap_bio(

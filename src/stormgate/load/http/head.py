@@ -1,8 +1,12 @@
-"""Lines of a request's head that must not go everywhere."""
+"""Lines of a request's head: making them, and leaving out those that must not go everywhere."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
+from typing import Any
+
+_CRLF = b"\r\n"
 
 # What a browser keeps to the origin it was meant for (WHATWG Fetch, HTTP-redirect fetch, 13).
 CREDENTIALS = frozenset({b"authorization", b"cookie", b"proxy-authorization"})
@@ -25,3 +29,44 @@ def without(block: bytes, names: Collection[bytes]) -> bytes:
         for line in block.splitlines(keepends=True)
         if line.partition(b":")[0].lower() not in names
     )
+
+
+def body_of(json_value: Any, data: bytes | str | None) -> tuple[bytes, str | None]:
+    """A request's body and its content type."""
+    if json_value is not None:
+        return json.dumps(json_value, separators=(",", ":")).encode(), "application/json"
+    if data is None:
+        return b"", None
+    return (data.encode() if isinstance(data, str) else data), "application/octet-stream"
+
+
+def header_block(headers: Mapping[str, str]) -> bytes:
+    """Headers as bytes, each line ended. Raises ValueError for a name or value that would break out
+    of its line.
+    """
+    lines = []
+    for name, value in headers.items():
+        line = f"{name}: {value}"
+        if "\r" in line or "\n" in line or not name or ":" in name:
+            raise ValueError(f"header {name!r} has a line break or no name")
+        lines.append(line.encode("latin-1") + _CRLF)
+    return b"".join(lines)
+
+
+def extra_headers(
+    headers: Mapping[str, str] | None,
+    body: bytes,
+    content_type: str | None,
+    method: str,
+    decode: bool,
+) -> bytes:
+    """The header lines of one request: its own, and those its body and options imply."""
+    own = dict(headers or {})
+    given = {name.lower() for name in own}
+    if content_type is not None and "content-type" not in given:
+        own["Content-Type"] = content_type
+    if body or method in ("POST", "PUT", "PATCH"):
+        own["Content-Length"] = str(len(body))
+    if decode and "accept-encoding" not in given:
+        own["Accept-Encoding"] = "gzip, br"
+    return header_block(own)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import zlib
 from typing import Any
 
 import httptools
+
+from stormgate.load.http.folded import unfolded
 
 
 class Headers(dict[str, str]):
@@ -57,37 +57,18 @@ class _Collector:
             self.parts.append(data)
 
 
-def parse_message(
-    raw: bytes, *, decode: bool = False, is_head: bool = False
-) -> tuple[Headers, bytes]:
-    """Headers by lower-case name, and the body without chunk framing. What cannot be parsed is left
-    out, never raised.
-
-    `decode` undoes a gzip, deflate or br content encoding; a body that does not decode is returned
-    as it came.
+def parse_message(raw: bytes, *, is_head: bool = False) -> tuple[Headers, bytes]:
+    """Headers, and the body without chunk framing. What cannot be parsed is left out, never
+    raised.
     """
     collector = _Collector(is_head)
-    parser = httptools.HttpResponseParser(collector)
-    with contextlib.suppress(httptools.HttpParserError):
-        parser.feed_data(raw)
-    body = b"".join(collector.parts)
-    if decode and body:
-        body = _decoded(body, collector.headers.get("content-encoding", "identity").strip().lower())
-    return collector.headers, body
-
-
-def _decoded(body: bytes, encoding: str) -> bytes:
     try:
-        if encoding in ("gzip", "x-gzip", "deflate"):
-            return zlib.decompress(body, wbits=47 if encoding != "deflate" else 15)
-        if encoding == "br":
-            import brotli
-
-            plain: bytes = brotli.decompress(body)
-            return plain
-    except Exception:  # zlib.error and brotli.error share no base
-        return body
-    return body
+        httptools.HttpResponseParser(collector).feed_data(raw)
+    except httptools.HttpParserError:
+        whole = unfolded(raw)
+        if whole != raw:
+            return parse_message(whole, is_head=is_head)
+    return collector.headers, b"".join(collector.parts)
 
 
 def ends_at_close(raw: bytes) -> bool:

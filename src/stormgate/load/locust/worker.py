@@ -20,6 +20,7 @@ from stormgate.load.engine.elsewhere import Beyond
 from stormgate.load.engine.engine import Engine
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.stream import Session, Stream, pick_flow
+from stormgate.load.http.addresses import Addresses
 from stormgate.load.locust.settings import Settings, SettingsError
 from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
@@ -271,14 +272,14 @@ class Worker:
                     try:
                         changed = steering.resolve(pool, self._allow)
                     except NotAllowedError as error:
-                        pool.address = None
+                        pool.addresses = Addresses()
                         self._on_steering_error(str(error))
                     except OSError:
                         continue
                     else:
                         if changed:
                             self._on_steered(
-                                None, {place.name: f"{pool.edge} {pool.address}"}, [pool]
+                                None, {place.name: f"{pool.edge} {pool.addresses}"}, [pool]
                             )
 
     # --- the end
