@@ -17,6 +17,7 @@ from tests.live.chaos_fixture import ROOT, wait_until, world
 from tests.live.chaos_world import answers
 
 from stormgate.commands.restore import restore_command
+from stormgate.faults import trust
 from stormgate.faults.ledger import open_entries
 from stormgate.faults.restore import open_ledgers, restore
 from stormgate.judge.journal import problems
@@ -353,6 +354,16 @@ def test_when_the_parent_is_killed_the_faults_are_undone(here):
 # -- restoring
 
 
+def resealed(ledger, old, new):
+    """The ledger with other words, as this user would have written it."""
+    before, lines = "", []
+    for line in ledger.read_text().replace(old, new).splitlines():
+        row = trust.sealed(json.loads(line), before)
+        before = row[trust.MAC]
+        lines.append(json.dumps(row, separators=(",", ":")) + "\n")
+    ledger.write_text("".join(lines))
+
+
 def killed(world):
     (world.folder / "timeline.ndjson").unlink(missing_ok=True)
     process = world.chaos(write(world, [KILL, SLOW, HOLD]))
@@ -407,7 +418,7 @@ def test_a_restore_that_cannot_is_dirty_and_says_what_and_why(here):
     killed(here)
     ledger = here.folder / "undo.ndjson"
     right = ledger.read_text()
-    ledger.write_text(right.replace('"start",', '"stutter",'))
+    resealed(ledger, '"start",', '"stutter",')
     done = CliRunner().invoke(
         restore_command, [str(here.folder), "--deadline", "1"], standalone_mode=False
     )

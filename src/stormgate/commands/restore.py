@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stormgate.model import Verdict
+
+if TYPE_CHECKING:
+    from stormgate.faults.restore import OpenLedger, RestoreReport
+    from stormgate.model import Target
 
 
 @click.command("restore")
@@ -18,24 +23,58 @@ from stormgate.model import Verdict
     show_default=True,
     help="Seconds to undo, verify and wait until the target is whole.",
 )
-@click.option("--force", is_flag=True, help="Also when the run is still alive.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Also when the run is still alive; with --resolved also what cannot be seen to be whole.",
+)
 @click.option(
     "--forget",
     is_flag=True,
     help="Give up a ledger whose run folder is lost. Look at the target yourself first.",
 )
-def restore_command(folder: Path | None, deadline_s: float, force: bool, forget: bool) -> int:
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Play a ledger that this user did not write on this machine. Read first what it runs.",
+)
+@click.option(
+    "--target",
+    "target_file",
+    type=click.Path(path_type=Path),
+    help="Undo with the commands and addresses that this target document has today.",
+)
+@click.option(
+    "--resolved",
+    metavar="REASON",
+    help="Undo nothing: close what you mended by hand, once it is seen to be whole.",
+)
+def restore_command(
+    folder: Path | None,
+    deadline_s: float,
+    force: bool,
+    forget: bool,
+    trust: bool,
+    target_file: Path | None,
+    resolved: str | None,
+) -> int:
     """Undo every fault that a killed run left behind.
 
-    FOLDER is one run folder; without it, every run of this machine whose faults are not all undone.
-    Exits 0 when everything is undone and seen to be, 6 (DIRTY) when something is not.
+    FOLDER is one run folder; without it, every run of this user on this machine whose faults are
+    not all undone. Exits 0 when everything is undone and seen to be, 6 (DIRTY) when something is
+    not or nobody can tell. docs/runbook-dirty.md says what to do then.
     """
-    from stormgate.faults.restore import OpenLedger, open_ledgers, restore
+    from stormgate.faults.restore import OpenLedger, open_ledgers
 
+    if resolved is not None and not resolved.strip():
+        raise click.UsageError("--resolved: say what you did, for whoever reads the run")
+    if (trust or resolved) and folder is None:
+        raise click.UsageError("--trust and --resolved are for one run: name its FOLDER")
+    present = _load_target(target_file) if target_file is not None else None
     try:
-        found = open_ledgers()
+        found = open_ledgers(None if present is None or folder else present.name)
     except OSError as error:
-        click.echo(f"whether anything is still broken is not known: {error}", err=True)
+        _say(f"whether anything is still broken is not known: {error}", err=True)
         return Verdict.DIRTY.exit_code
     if folder is not None:
         known = [each for each in found if each.folder == folder.resolve()]
@@ -44,34 +83,75 @@ def restore_command(folder: Path | None, deadline_s: float, force: bool, forget:
         if not known and not _is_run(folder):
             return Verdict.DIRTY.exit_code
         found = known or [OpenLedger("", folder, ())]
-    dirty = False
+    clean = True
     for each in found:
-        if each.lost and forget and each.pointer is not None:
-            each.pointer.forget()
-            click.echo(f"{each.target}: forgotten ({each.lost})")
-        elif each.lost:
-            dirty = True
-            click.echo(
-                f"{each.target}: {each.lost}. Look at the target, then: stormgate restore --forget",
-                err=True,
-            )
+        if each.lost:
+            clean = _lost(each, forget, resolved) and clean
         elif each.owner is not None and not force:
-            dirty = True
-            click.echo(
+            clean = False
+            _say(
                 f"{each.folder}: its run is alive ({each.owner}); stop that, or use --force",
                 err=True,
             )
         else:
-            report = restore(each.folder, deadline_s)
-            for item in report.undone:
-                click.echo(f"undone: {item}")
-            for problem in report.problems:
-                click.echo(f"NOT undone: {problem}", err=True)
-            dirty = dirty or not report.clean
-            click.echo(f"{each.folder}: {'clean' if report.clean else 'DIRTY'}: {report.why}")
+            clean = _one(each.folder, deadline_s, trust, present, resolved, force) and clean
     if not found:
-        dirty = not _say_where_it_looked()
-    return Verdict.DIRTY.exit_code if dirty else 0
+        clean = _say_where_it_looked()
+    return 0 if clean else Verdict.DIRTY.exit_code
+
+
+def _one(
+    folder: Path,
+    deadline_s: float,
+    trust: bool,
+    present: Target | None,
+    resolved: str | None,
+    force: bool,
+) -> bool:
+    """Restore one run, or close it; whether it is clean afterwards."""
+    from stormgate.faults.admit import review
+    from stormgate.faults.resolve import resolve
+    from stormgate.faults.restore import restore
+
+    try:
+        looked = review(folder)
+        if looked.doubt is not None:
+            for line in looked.commands:
+                _say(f"would run or contact: {line}", err=True)
+    except (OSError, ValueError):
+        pass  # restoring says why
+    if resolved is not None:
+        return _tell(
+            resolve(folder, resolved.strip(), trust=trust, present=present, unseen=force), "closed"
+        )
+    return _tell(restore(folder, deadline_s, trust=trust, present=present), "undone")
+
+
+def _tell(report: RestoreReport, word: str) -> bool:
+    for item in report.undone:
+        _say(f"{word}: {item}")
+    for problem in report.problems:
+        _say(f"NOT {word}: {problem}", err=True)
+    _say(f"{report.folder}: {'clean' if report.clean else 'DIRTY'}: {report.why}")
+    return report.clean
+
+
+def _lost(each: OpenLedger, forget: bool, resolved: str | None) -> bool:
+    if (forget or resolved is not None) and each.pointer is not None:
+        each.pointer.forget()
+        _say(f"{each.target}: forgotten ({each.lost}){f': {resolved}' if resolved else ''}")
+        return True
+    _say(f"{each.target}: {each.lost}. Look at the target, then: stormgate restore --forget", True)
+    return False
+
+
+def _load_target(path: Path) -> Target:
+    from stormgate.documents import DocumentErrors, load_target
+
+    try:
+        return load_target(path)
+    except DocumentErrors as errors:
+        raise click.ClickException(str(errors)) from None
 
 
 def _is_run(folder: Path) -> bool:
@@ -80,7 +160,7 @@ def _is_run(folder: Path) -> bool:
     marks = (UNDO, TIMELINE, "plan.json")
     if any((folder / name).exists() for name in marks):
         return True
-    click.echo(
+    _say(
         f"{folder}: no run was written here (no {UNDO}, {TIMELINE} or plan.json): whether "
         "anything is still broken is not known",
         err=True,
@@ -96,12 +176,12 @@ def _say_where_it_looked() -> bool:
     here = state_path()
     known = here.is_dir()
     if known:
-        click.echo(
+        _say(
             "nothing to restore: no run of this user on this machine has left a fault open "
             f"(looked in {here / 'open'})"
         )
     else:
-        click.echo(
+        _say(
             f"{here}: no run was ever recorded there, so whether anything is still broken is not "
             "known. Was the run another user's, or under another XDG_STATE_HOME or HOME?",
             err=True,
@@ -114,5 +194,12 @@ def _say_where_it_looked() -> bool:
         if count:
             told = f"{count} runs are" if count > 0 else "perhaps runs are"
             again = f"XDG_STATE_HOME={other.parent} stormgate restore"
-            click.echo(f"{told} recorded in {other}, which was not looked at: {again}", err=True)
+            _say(f"{told} recorded in {other}, which was not looked at: {again}", err=True)
     return known
+
+
+def _say(text: str, err: bool = False) -> None:
+    """What a ledger holds is somebody's text: nothing in it may steer the terminal."""
+    from stormgate.report.words import one_line
+
+    click.echo(one_line(text), err=err)

@@ -47,7 +47,8 @@ GENERATOR = _fields(
 READING = _fields("at_ns:integer probe:string value:number", "error:string|null")
 UNDO = _fields(
     "step:string id:string",
-    "schema:string target:object entry:object utc:string saw:string why:string",
+    "schema:string target:object entry:object utc:string saw:string why:string by:string "
+    "mac:string",
 )
 JOURNAL = _fields(
     "experiment:object status:string run:array",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.evidence.read import read_json
+from stormgate.evidence.write import RESTORED
 from stormgate.system.files import write_atomically
 
 MANIFEST = "manifest.json"
@@ -30,6 +31,7 @@ def evidence_files(folder: Path) -> list[Path]:
         for path in folder.rglob("*")
         if path.is_file()
         and path.name != MANIFEST
+        and path.relative_to(folder).parts[0] != RESTORED
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 

@@ -19,6 +19,8 @@ GENERATOR = "generator.ndjson"
 READINGS = "readings.ndjson"
 UNDO = "undo.ndjson"
 SURGE = "surge.ndjson"
+# What `stormgate restore` does after a run was sealed: its ledger and timeline go on in here.
+RESTORED = "restored"
 
 
 class Journal:

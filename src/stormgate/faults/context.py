@@ -24,7 +24,7 @@ from stormgate.evidence.folder import create_run_folder
 from stormgate.evidence.write import Timeline
 from stormgate.faults import backends
 from stormgate.faults.errors import NoTarget
-from stormgate.faults.ledger import Ledger
+from stormgate.faults.ledger import Ledger, going_on
 from stormgate.model import Component, Plan, Target, from_json
 from stormgate.net.allow import AllowList
 from stormgate.net.references import resolved
@@ -63,7 +63,9 @@ def make_context(target: Target, folder: Path, *, fault: str, seed: int) -> Cont
     described.
     """
     refuse_strangers(target)
-    return Context(target, folder.resolve(), fault, seed, Ledger(folder, target), Timeline(folder))
+    place = going_on(folder)
+    place.mkdir(exist_ok=True)
+    return Context(target, folder.resolve(), fault, seed, Ledger(folder, target), Timeline(place))
 
 
 @functools.cache
@@ -112,7 +114,7 @@ def refuse_strangers(target: Target) -> None:
         {
             host
             for component in target.components
-            for host in _hosts(component)
+            for host in hosts(component)
             if not allow.permits_host(host)
         }
     )
@@ -141,8 +143,11 @@ def _read(kind: type[T], path: Path, variable: str) -> T:
         ) from error
 
 
-def _hosts(component: Component) -> list[str]:
-    hosts = []
+def hosts(component: Component) -> list[str]:
+    """Whom looking at a component, and breaking it, may contact. Raises NoTarget for a reference
+    that is not set.
+    """
+    found = []
     if component.observe is not None:
         try:
             address = resolved(component.observe.address, os.environ)
@@ -150,5 +155,5 @@ def _hosts(component: Component) -> list[str]:
             raise NoTarget(
                 f"{component.name} is observed at ${{{error.args[0]}}}, which is not set"
             ) from None
-        hosts = [address.rpartition(":")[0].strip("[]")]
-    return [*hosts, *backends.get(component.backend).hosts(component.handle)]
+        found = [address.rpartition(":")[0].strip("[]")]
+    return [*found, *backends.get(component.backend).hosts(component.handle)]

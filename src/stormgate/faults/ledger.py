@@ -15,6 +15,7 @@ in this machine's state folder (stormgate.faults.pointers).
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import threading
@@ -24,10 +25,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from stormgate.evidence.manifest import MANIFEST
 from stormgate.evidence.read import read_ndjson, read_regular
 from stormgate.evidence.undo import intents, open_intents
-from stormgate.evidence.write import UNDO
-from stormgate.faults import pointers
+from stormgate.evidence.write import RESTORED, UNDO
+from stormgate.faults import pointers, trust
 from stormgate.model import Component, Target, from_json, to_json
 from stormgate.system.files import sync_folder
 
@@ -62,7 +64,7 @@ class Ledger:
     def __init__(self, folder: Path, target: Target) -> None:
         self.folder = folder.resolve()
         self.target = target
-        self._path = self.folder / UNDO
+        self._path = going_on(self.folder) / UNDO
         self._lock = threading.Lock()
 
     def intend(self, entries: Sequence[Entry]) -> None:
@@ -74,6 +76,7 @@ class Ledger:
         pointers.register(self.target.name, self.folder)
         rows: list[Mapping[str, Any]] = []
         if not self._path.exists():
+            pointers.remember(self.target)
             rows.append({"step": "target", "schema": SCHEMA, "target": to_json(self.target)})
         rows += [
             {"step": "intent", "id": entry.id, "utc": _utc(), "entry": _entry_json(entry)}
@@ -85,8 +88,8 @@ class Ledger:
     def applied(self, entries: Iterable[Entry]) -> None:
         self._append([{"step": "applied", "id": entry.id, "utc": _utc()} for entry in entries])
 
-    def undone(self, entry: Entry, saw: str) -> None:
-        self._append([{"step": "undone", "id": entry.id, "utc": _utc(), "saw": saw}])
+    def undone(self, entry: Entry, saw: str, **more: str) -> None:
+        self._append([{"step": "undone", "id": entry.id, "utc": _utc(), "saw": saw, **more}])
 
     def void(self, entries: Iterable[Entry], why: str) -> None:
         self._append(
@@ -95,36 +98,42 @@ class Ledger:
 
     def close_if_empty(self) -> None:
         """Forget the pointer when nothing is open any more."""
-        if not open_entries(self.folder):
+        if not open_entries(self.folder) and doubt(self.folder) is None:
             pointers.unregister(self.target.name, self.folder)
 
     def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if not rows:
             return
-        lines = [json.dumps(row, separators=(",", ":"), ensure_ascii=False) for row in rows]
-        data = ("\n".join(lines) + "\n").encode()
         with self._lock:
             fresh = not self._path.exists()
             descriptor = os.open(
                 self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644
             )
             try:
-                size = os.fstat(descriptor).st_size
-                if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                    data = (
-                        b"\n" + data
-                    )  # a writer died inside its row: ours must not be glued to it
-                written = os.write(descriptor, data)
-                if written != len(data):
-                    raise OSError(
-                        f"{self._path}: only {written} of {len(data)} bytes were written (disk "
-                        "full?)"
-                    )
+                # Each row's digest follows the last one's, whichever process wrote that.
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                self._write(descriptor, rows)
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             if fresh:
                 sync_folder(self.folder)
+
+    def _write(self, descriptor: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        before, lines = trust.last_mac(_read(self.folder)), []
+        for row in rows:
+            whole = trust.sealed(row, before)
+            before = str(whole[trust.MAC])
+            lines.append(json.dumps(whole, separators=(",", ":"), ensure_ascii=False) + "\n")
+        data = "".join(lines).encode()
+        size = os.fstat(descriptor).st_size
+        if size and os.pread(descriptor, 1, size - 1) != b"\n":
+            data = b"\n" + data  # a writer died inside its row: ours must not be glued to it
+        written = os.write(descriptor, data)
+        if written != len(data):
+            raise OSError(
+                f"{self._path}: only {written} of {len(data)} bytes were written (disk full?)"
+            )
 
 
 def fold(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
@@ -134,19 +143,39 @@ def fold(rows: Iterable[Mapping[str, Any]]) -> list[Entry]:
     return [_entry_from(row["entry"]) for row in open_intents(rows).values()]
 
 
+def going_on(folder: Path) -> Path:
+    """Where the ledger and the timeline of a run are written now: a sealed folder is not changed
+    any more, and what is done afterwards stands in a folder of its own in it.
+    """
+    return folder / RESTORED if (folder / MANIFEST).exists() else folder
+
+
+def _read(folder: Path) -> list[dict[str, Any]]:
+    """The rows of a ledger and of what was done after its run was sealed. Raises ValueError for
+    files that cannot be read.
+    """
+    rows: list[dict[str, Any]] = []
+    for path in (folder / UNDO, folder / RESTORED / UNDO):
+        try:
+            read_regular(path)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
+        found, problems = read_ndjson(path)
+        if not found and any("cannot be read" in problem for problem in problems):
+            raise ValueError(f"{path}: {problems[0]}")
+        rows += found
+    return rows
+
+
 def _rows(folder: Path) -> list[dict[str, Any]]:
     """A ledger's rows; none where there is no ledger. Raises ValueError when it cannot be read or
     lacks an intent: what is not known to be undone is not undone. A torn row is no harm by itself:
     a fault is injected only after its intent was written whole.
     """
     path = folder / UNDO
-    try:
-        read_regular(path)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}") from error
-    rows, _ = read_ndjson(path)
+    rows = _read(folder)
     intended = set(intents(rows))
     lost = [str(row.get("id")) for row in rows if row.get("step") == "applied"]
     lost = [name for name in lost if name not in intended]
@@ -177,6 +206,13 @@ def open_entries(folder: Path) -> list[Entry]:
         return fold(rows)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder / UNDO}: not an undo ledger ({error})") from error
+
+
+def doubt(folder: Path) -> str | None:
+    """Why this folder's ledger is not this user's own, from this machine; None when it is, or when
+    there is none. Raises ValueError when it cannot be read.
+    """
+    return trust.doubt(rows) if (rows := _rows(folder)) else None
 
 
 def ever_broken(folder: Path, fault: str) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.faults.state import Fate, Owner, slug, state_dir, state_path
+from stormgate.model import Target
 from stormgate.system.files import read_json, sync_folder, write_durably
 
 
@@ -45,6 +46,7 @@ def register(target_name: str, folder: Path, intended: Sequence[str] = ()) -> No
     """Remember on this machine that this process is about to break this target for this run, and
     by which entries. Durable before this returns. Raises OSError: then nothing may be broken.
     """
+    state_dir()
     path = _path(target_name, folder)
     before = _read(path)
     named = list(dict.fromkeys([*before.intended, *intended]))
@@ -58,6 +60,25 @@ def register(target_name: str, folder: Path, intended: Sequence[str] = ()) -> No
         "owner": Owner.this().to_dict(),
     }
     write_durably(path, data)
+
+
+def remember(target: Target) -> None:
+    """Whom this machine may contact for a target, by its own documents: what a ledger that comes
+    from elsewhere says of that is only its word. Raises OSError.
+    """
+    path = state_dir() / "targets" / f"{slug(target.name)}.json"
+    data = {"target": target.name, "allow": list(target.allow)}
+    if read_json(path) != data:
+        write_durably(path, data)
+
+
+def remembered_allow(target_name: str) -> tuple[str, ...] | None:
+    """The `allow` of the last run of this user against this target; None when there was none."""
+    data = read_json(state_path() / "targets" / f"{slug(target_name)}.json")
+    allow = (data or {}).get("allow")
+    if not isinstance(allow, list) or not all(isinstance(entry, str) for entry in allow):
+        return None
+    return tuple(allow)
 
 
 def unregister(target_name: str, folder: Path) -> None:
@@ -102,7 +123,7 @@ def forget_moved(ids: Iterable[str]) -> None:
 
 
 def _path(target_name: str, folder: Path) -> Path:
-    return state_dir() / "open" / slug(target_name) / f"{slug(str(folder.resolve()))}.json"
+    return state_path() / "open" / slug(target_name) / f"{slug(str(folder.resolve()))}.json"
 
 
 def _read(path: Path) -> Pointer:

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from stormgate.evidence.read import read_ndjson
 from stormgate.evidence.write import TIMELINE, UNDO
+from stormgate.faults import ledger
+from stormgate.faults.admit import admitted
 from stormgate.faults.context import Context, make_context
 from stormgate.faults.errors import ChaosError, UndoFailed
-from stormgate.faults.ledger import intended_in, ledger_target, open_entries
+from stormgate.faults.ledger import Entry, intended_in, ledger_target, open_entries
 from stormgate.faults.pointers import Pointer, forget_moved, pointers, unregister
 from stormgate.faults.provisioned import WHY, is_gone, is_gone_soon
 from stormgate.faults.state import Fate
-from stormgate.faults.undo import undo_all, void_entries
-from stormgate.model import Event
+from stormgate.faults.undo import undo_entries, void_entries
+from stormgate.model import Event, Target
 from stormgate.net.allow import AllowList
 from stormgate.net.guard import holding
 from stormgate.net.status import wait_whole
@@ -56,7 +58,8 @@ class RestoreReport:
 class OpenLedger:
     """A run on this machine whose faults are not all undone.
 
-    `lost`: its ledger is gone or unreadable, and why. `owner`: the process that broke them, unless
+    `lost`: its ledger is gone or unreadable, and why. `doubt`: nothing is open by a ledger that is
+    not what this user wrote. `owner`: the process that broke them, unless
     it is known to be dead; it may yet undo them. `pointer`: what this machine remembers of it.
     """
 
@@ -64,23 +67,64 @@ class OpenLedger:
     folder: Path
     open: tuple[str, ...]
     lost: str = ""
+    doubt: str = ""
     owner: str | None = None
     pointer: Pointer | None = None
 
 
 def restore(
-    folder: Path, deadline_s: float = 30.0, *, whole_s: float | None = None
+    folder: Path,
+    deadline_s: float = 30.0,
+    *,
+    whole_s: float | None = None,
+    trust: bool = False,
+    present: Target | None = None,
 ) -> RestoreReport:
     """Undo everything the run in `folder` left broken, verify it, and wait until the target is
     whole (`whole_s`, else the rest).
 
-    Never raises for what it finds: the report says it. Idempotent. A folder without open entries is
-    clean at once.
+    `trust`: play a ledger that is not this user's own, too. `present`: undo with the commands and
+    addresses that the target's document has today. Never raises for what it finds: the report says
+    it. Idempotent. A folder without open entries is clean at once.
     """
     end = time.monotonic() + deadline_s
+    opened = look_into(folder, trust=trust, present=present)
+    if isinstance(opened, RestoreReport):
+        return opened
+    report = RestoreReport(folder=folder, target=opened.context.target.name)
+    context, entries = opened.context, opened.entries
+    # Also where a ledger's own record names another address than its target does.
+    with holding(AllowList(context.target.allow)):
+        try:
+            if is_gone_soon(context.target):
+                void_entries(context, entries)
+                return replace(report, void=True, why=WHY)
+            undone = undo_entries(context, entries, max(end - time.monotonic(), 1.0))
+        except UndoFailed as error:
+            return replace(report, failed=tuple(str(error).split("; ")), why=str(error))
+        except (OSError, ValueError) as error:
+            return replace(report, failed=(f"{folder}: {error}",), why="the ledger cannot be kept")
+        forget(folder, context.target.name)
+        left_s = whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
+        return report_whole(context, replace(report, undone=tuple(undone)), left_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A ledger with open entries that may be played."""
+
+    context: Context
+    entries: list[Entry]
+
+
+def look_into(folder: Path, *, trust: bool, present: Target | None) -> Opened | RestoreReport:
+    """The open entries of a run, as they may be played; or the report, when there are none or they
+    may not.
+    """
     report = RestoreReport(folder=folder)
     try:
         entries, target, intended = open_entries(folder), ledger_target(folder), intended_in(folder)
+        doubt = None if trust else ledger.doubt(folder)
     except (OSError, ValueError) as error:
         return replace(
             report,
@@ -93,30 +137,34 @@ def restore(
             failed=(f"{TIMELINE} names faults that {UNDO} does not know: {', '.join(lost)}",),
             why="the ledger is incomplete",
         )
+    if doubt is not None:
+        # Also one with nothing open: that is what it says, and it is not ours.
+        told = f"{folder / UNDO}: {doubt}; look at what it would run, then: --trust"
+        return replace(report, failed=(told,), why="the ledger is not known to be this user's own")
     if not entries or target is None:
         if target is not None:
-            unregister(target.name, folder)
-            forget_moved(intended)
+            forget(folder, target.name)
             report = replace(report, target=target.name)
         told = f"{len(intended)} in {UNDO}, all closed" if intended else f"no fault in {UNDO}"
         return replace(report, why=f"nothing was open ({told})")
-    report = replace(report, target=target.name)
     try:
+        own = ledger.doubt(folder) is None
+        entries, target = admitted(entries, target, own=own, present=present)
         context = make_context(target, folder, fault=entries[-1].fault, seed=0)
-    except (ChaosError, OSError) as error:
-        return replace(report, failed=(str(error),), why="the ledger cannot be replayed")
-    # Also where a ledger's own record names another address than its target does.
-    with holding(AllowList(target.allow)):
-        try:
-            if is_gone_soon(target):
-                void_entries(context, entries)
-                return replace(report, void=True, why=WHY)
-            undone = undo_all(context, deadline_s=max(end - time.monotonic(), 1.0))
-        except UndoFailed as error:
-            return replace(report, failed=tuple(str(error).split("; ")), why=str(error))
-        forget_moved(intended)
-        left_s = whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
-        return _report_whole(context, replace(report, undone=tuple(undone)), left_s)
+    except (ChaosError, OSError, ValueError) as error:
+        return replace(
+            report,
+            target=target.name,
+            failed=(str(error),),
+            why="the ledger cannot be replayed",
+        )
+    return Opened(context, entries)
+
+
+def forget(folder: Path, target_name: str) -> None:
+    """Forget the pointer of a run of which nothing is open, wherever its folder lay before."""
+    unregister(target_name, folder)
+    forget_moved(intended_in(folder))
 
 
 def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
@@ -136,6 +184,7 @@ def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
         owner = str(pointer.owner) if pointer.fate is not Fate.DEAD else None
         try:
             entries = open_entries(folder)
+            doubt = ledger.doubt(folder)
         except (OSError, ValueError) as error:
             gone = f"the run folder {folder} is gone, and with it what it had broken"
             why = str(error) if folder.is_dir() else gone
@@ -144,6 +193,9 @@ def open_ledgers(target_name: str | None = None) -> list[OpenLedger]:
         if entries:
             broken = tuple(f"{entry.part.name} ({entry.mode})" for entry in entries)
             found.append(OpenLedger(name, folder, broken, owner=owner, pointer=pointer))
+        elif doubt is not None:
+            told = f"{folder / UNDO} says that nothing is open, and {doubt}"
+            found.append(OpenLedger(name, folder, (), doubt=told, owner=owner, pointer=pointer))
         elif owner is None:
             pointer.forget()
     return found
@@ -164,7 +216,8 @@ def _lost_faults(folder: Path, intended: set[str]) -> list[str]:
     ]
 
 
-def _report_whole(context: Context, report: RestoreReport, deadline_s: float) -> RestoreReport:
+def report_whole(context: Context, report: RestoreReport, deadline_s: float) -> RestoreReport:
+    """The report with what the target says of itself within `deadline_s`."""
     target = context.target
     if target.status_url is None:
         return replace(report, why="the target has no status_url")

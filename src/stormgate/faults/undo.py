@@ -35,14 +35,12 @@ def undo_entries(
     UndoFailed listing all that could not be undone or seen to be; they stay in the ledger.
     Idempotent, and safe beside another undo of the same entries.
     """
-    wanted = {entry.id for entry in entries}
     done: list[str] = []
     failed: list[str] = []
     end = time.monotonic() + deadline_s
     with context.lock:
-        pending = _newest_first(
-            entry for entry in open_entries(context.folder) if entry.id in wanted
-        )
+        still = {entry.id for entry in open_entries(context.folder)}
+        pending = _newest_first(entry for entry in entries if entry.id in still)
         while pending:
             results = {
                 result.entry.id: result
@@ -113,6 +111,14 @@ def void_entries(context: Context, entries: Sequence[Entry]) -> None:
             first = next(entry for entry in entries if entry.instance == instance)
             _tell(context, Event.FAULT_CLEARED, first, void=True, why=WHY)
         context.ledger.close_if_empty()
+
+
+def tell_cleared(
+    context: Context, entries: Sequence[Entry], saws: Mapping[str, str], **more: str
+) -> None:
+    """Say in the timeline that one fault is over; `saws`: what was seen, by the id of the entry."""
+    proof = [{"component": entry.part.name, "saw": saws[entry.id]} for entry in entries]
+    _tell(context, Event.FAULT_CLEARED, entries[0], proof=proof, **more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,135 @@
+"""No dead end: what a person mended is closed with who said so and why, once it is seen whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.unit.faults.ledger_world import World, orphan, restoring
+
+from stormgate.evidence.manifest import check_manifest, write_manifest
+from stormgate.faults import pointers, resolve
+from stormgate.faults.ledger import open_entries
+from stormgate.faults.restore import restore
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(resolve, "_LOOK_S", 0.3)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """The undo of its ledger does not undo."""
+    made = World(tmp_path)
+    made.ledger.intend([made.entry(part=made.component(undo="observe"))])
+    orphan()
+    return made
+
+
+def rows(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_mended_by_hand_it_is_closed_with_who_and_why(world: World, sealed: bool) -> None:
+    if sealed:
+        write_manifest(world.folder)
+    assert restoring(world.folder, "--deadline", "0.5")[0] == 6
+    world.flag.unlink()
+    code, said = restoring(world.folder, "--resolved", "restarted the db by hand")
+    assert code == 0, said
+    assert "restarted the db by hand" in said
+    assert open_entries(world.folder) == []
+    assert pointers.pointers() == []
+    place = world.folder / "restored" if sealed else world.folder
+    closing = rows(place / "undo.ndjson")[-1]
+    assert (closing["step"], closing["id"]) == ("undone", "1")
+    assert closing["why"] == "restarted the db by hand"
+    assert "@" in str(closing["by"])
+    told = rows(place / "timeline.ndjson")[-1]
+    assert (told["event"], told["id"]) == ("fault.cleared", "1")
+    assert (told["by"], told["why"]) == (closing["by"], closing["why"])
+    assert "undo" not in world.calls
+    if sealed:
+        assert check_manifest(world.folder) == []
+        assert not (world.folder / "timeline.ndjson").exists()
+    assert restoring(world.folder)[0] == 0
+
+
+def test_what_is_not_seen_to_be_whole_is_not_closed_unless_forced(world: World) -> None:
+    report = resolve.resolve(world.folder, "I think it is fine")
+    assert not report.clean
+    assert "not seen to be whole" in report.problems[0]
+    assert len(open_entries(world.folder)) == 1
+    assert resolve.resolve(world.folder, "db was scrapped", unseen=True).clean
+    closing = rows(world.path)[-1]
+    assert "not seen to be whole" in str(closing["saw"])
+    assert closing["why"] == "db was scrapped"
+
+
+def test_the_targets_present_commands_undo_it(world: World) -> None:
+    assert not restore(world.folder, 0.5).clean
+    mended = replace(world.target, components=(world.component(undo="undo"),))
+    report = restore(world.folder, 10, present=mended)
+    assert report.clean, report
+    assert not world.flag.exists()
+    assert open_entries(world.folder) == []
+
+
+def test_a_component_that_the_target_no_longer_has_is_named(world: World) -> None:
+    report = restore(world.folder, 1, present=replace(world.target, components=()))
+    assert report.problems == ("target 't' has no component 'db' any more",)
+
+
+def test_the_target_option_reads_a_document(world: World, tmp_path: Path) -> None:
+    import yaml
+
+    part = world.component(undo="undo")
+    document = {
+        "apiVersion": "stormgate.dev/v1",
+        "kind": "Target",
+        "metadata": {"name": "t"},
+        "spec": {
+            "environment": "laboratory",
+            "allow": ["127.0.0.1/32"],
+            "regions": [{"name": "r", "latitude": 0, "longitude": 0}],
+            "populations": [
+                {
+                    "name": "p",
+                    "share": 1.0,
+                    "latitude": 0,
+                    "longitude": 0,
+                    "edges": ["e"],
+                    "links": {"e": "http://127.0.0.1:9"},
+                }
+            ],
+            "components": [
+                {"name": "db", "kind": "database", "backend": "command", "handle": part.handle},
+                {
+                    "name": "e",
+                    "kind": "edge",
+                    "backend": "command",
+                    "handle": part.handle,
+                    "region": "r",
+                },
+            ],
+        },
+    }
+    file = tmp_path / "target.yaml"
+    file.write_text(yaml.safe_dump(document))
+    code, said = restoring(world.folder, "--target", file, "--deadline", "10")
+    assert code == 0, said
+    assert "undo" in world.calls
+
+
+@pytest.mark.parametrize("arguments", [["--resolved", " "], ["--resolved", "x"], ["--trust"]])
+def test_what_needs_a_folder_or_a_reason_says_so(world: World, arguments: list[str]) -> None:
+    import click
+
+    with pytest.raises((click.UsageError, AssertionError), match=r"name its FOLDER|say what"):
+        restoring(*arguments)
