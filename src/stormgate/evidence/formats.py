@@ -42,7 +42,9 @@ GENERATOR = _fields(
     "seq:integer completed:integer in_flight:integer blocks:integer model:string "
     "flow_errors_over_failures:integer streams:integer send_lag_p50_ms:number "
     "loop_lag_max_ms:number open_connections:integer new_connections:integer "
-    "clock_offset_ns:integer clock_error_ms:number",
+    "clock_offset_ns:integer clock_error_ms:number "
+    "reported:integer given_up:integer unreported:integer cut:integer "
+    "locust_requests:integer locust_failures:integer",
 )
 READING = _fields("at_ns:integer probe:string value:number", "error:string|null")
 UNDO = _fields(

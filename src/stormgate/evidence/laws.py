@@ -100,12 +100,14 @@ class RowLaws:
     """Holds every block of samples against the laws of a row, worker by worker.
 
     `problems` names the first row of each worker that breaks a law, and how many do. `acted` counts
-    each worker's rows that it acted on: whose outcome is not `not_sent`.
+    each worker's rows that it acted on: whose outcome is not `not_sent`; `failed` all that
+    are not ok.
     """
 
     begin_ns: int | None = None
     end_ns: int | None = None
     acted: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, int] = field(default_factory=dict)
     _broken: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _firsts: dict[str, list[Array]] = field(default_factory=dict)
     _later: dict[str, list[Array]] = field(default_factory=dict)
@@ -113,7 +115,7 @@ class RowLaws:
 
     def check(self, worker: str, columns: Mapping[str, Array]) -> None:
         """`columns`: intended_ns, done_ns, sent_ns and was_sent (a mask), request, attempt,
-        not_sent, known and known_op (outcomes and operations that are words of the format),
+        not_sent, ok, known and known_op (outcomes and operations that are words of the format),
         nobody and nowhere (population or route null), ghost (answered but never sent), all of
         one block.
         """
@@ -135,6 +137,8 @@ class RowLaws:
         first = columns["attempt"] == 1
         acted = int(np.count_nonzero(~columns["not_sent"]))
         self.acted[worker] = self.acted.get(worker, 0) + acted
+        failed = int(np.count_nonzero(~columns["ok"]))
+        self.failed[worker] = self.failed.get(worker, 0) + failed
         if first.all():
             self._firsts.setdefault(worker, []).append(columns["request"])
         else:

@@ -180,6 +180,7 @@ class Decoder:
             "was_sent": was_sent,
             "ghost": answered & ~was_sent,
             "not_sent": block.not_sent,
+            "ok": block.ok,
             "request": block.request,
             "attempt": block.attempt,
             "known": outcomes.known(OUTCOMES)[block.codes["outcome"]],

@@ -19,6 +19,7 @@ from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.failures import Failures, late_ms
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
+from stormgate.judge.rules.closed import unreconciled
 from stormgate.judge.rules.generator import health_of
 from stormgate.judge.rules.network import check_network
 from stormgate.judge.rules.visits import Visits
@@ -69,10 +70,9 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     ]
     failed = any(f.verdict is Verdict.FAIL for f in findings)
     checks = _validity(run, context, measured, stream, arrivals, timed, failed=failed)
-    if not health.closed_loop:
-        allowed = against.validity.max_flow_errors
-        unvisited = visits.problems(against)
-        checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
+    allowed = against.validity.max_flow_errors
+    unvisited = [] if health.closed_loop else visits.problems(against)
+    checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
     judgement = conclude(against, findings, checks)
     decisive = {
         window.name
@@ -204,6 +204,7 @@ def _validity(
     _ = (run.undo, run.journals, run.readings)
     problems = [*run.problems, *stream.problems, *stream.laws.problems()]
     problems += v.unrecorded(run.generator, stream.laws.acted)
+    problems += unreconciled(run.generator, stream.rows, stream.laws.failed)
     phases = {p.name: p for p in run.phases()}
     cut = [f"phase {p.name} never ended" for p in phases.values() if p.end_ns is None]
     checks = [

@@ -246,13 +246,12 @@ def check_generator(health: Health, windows: Sequence[Window], timed: Sequence[W
 
 def unrecorded(generator: Sequence[Mapping[str, Any]], acted: Mapping[str, int]) -> list[str]:
     """Requests that a worker says it sent, planned or gave up and that its rows do not account for,
-    to the last one. Closed-loop workers plan nothing; their own totals are held elsewhere.
+    to the last one.
     """
     problems = []
     by_worker: dict[str, list[Mapping[str, Any]]] = {}
     for row in generator:
-        if row.get("model") != "closed":
-            by_worker.setdefault(str(row.get("worker")), []).append(row)
+        by_worker.setdefault(str(row.get("worker")), []).append(row)
     for worker, mine in sorted(by_worker.items()):
         lawless = [problem for row in mine if (problem := generator_problem(row)) is not None]
         if lawless:

@@ -8,11 +8,13 @@ import contextlib
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gevent
+from locust.rpc import Message
 from locust.runners import MasterRunner
 
 from stormgate.evidence.write import Timeline
@@ -38,7 +40,7 @@ class Conductor:
     the end.
     """
 
-    def __init__(self, environment: Any, folder: Path | None, *, open_loop: bool = True) -> None:
+    def __init__(self, environment: Any, folder: Path | None) -> None:
         self._environment = environment
         self._runner = environment.runner
         self._timeline: Timeline | None = None
@@ -50,12 +52,12 @@ class Conductor:
         self._lost: set[str] = set()
         self._ended: dict[str, Mapping[str, Any]] = {}
         self._streams: dict[str, int] = {}
+        self._spawned: int | None = None
         self._ready_users = 0
         self._running = False
         self.surge: Factors = {}  # what stands of the orders for more load
         environment.events.test_start.add_listener(self._on_start)
-        if not open_loop:
-            environment.events.spawning_complete.add_listener(self._on_spawned)
+        environment.events.spawning_complete.add_listener(self._on_spawned)
         environment.events.test_stop.add_listener(self._on_stop)
 
     def lead(self) -> None:
@@ -93,23 +95,33 @@ class Conductor:
         self._running = True
         self._ended = {}
         self._streams = {}
+        self._spawned = None
         self._ready_users = 0
         self.write(Event.LOAD_STEP, users=self._runner.target_user_count)
 
     def _on_spawned(self, user_count: int, **_: Any) -> None:
-        self.write(
-            Event.LOAD_READY, users=user_count, workers=max(1, len(self._workers) - len(self._lost))
-        )
+        self._spawned = user_count
+        self._tell_ready()
 
     def streams(self, client: str, count: int) -> None:
-        """A worker says how many streams have begun (logged in). The load is ready when they are as
-        many as Locust aims for.
-        """
+        """A worker says how many streams have begun (logged in)."""
         self._streams[client] = count
-        users = self._runner.target_user_count
-        if self._running and users != self._ready_users and sum(self._streams.values()) == users:
+        self._tell_ready()
+
+    def _tell_ready(self) -> None:
+        """The load is ready when Locust has made all its users and those that are streams have
+        begun. Users of their own pace begin when they are made.
+        """
+        users, begun = self._spawned, sum(self._streams.values())
+        wanted = sum(
+            self._runner.target_user_classes_count.get(cls.__name__, 0)
+            for cls in self._environment.user_classes
+            if getattr(cls, "is_stream", False)
+        )
+        if self._running and users is not None and users != self._ready_users and begun == wanted:
             self._ready_users = users
-            self.write(Event.LOAD_READY, users=users, workers=len(self._streams))
+            workers = len(self._streams) or max(1, len(self._workers) - len(self._lost))
+            self.write(Event.LOAD_READY, users=users, workers=workers)
 
     def _on_stop(self, **_: Any) -> None:
         if self._running:
@@ -141,9 +153,9 @@ class Conductor:
 
     def _lose(self, client: str, why: str) -> None:
         self._lost.add(client)
-        name = self._workers[client]["name"]
-        logger.error("load worker %s is lost: %s", name, why)
-        self.write(Event.LOAD_LOST, worker=name, why=why)
+        for name in self._workers[client]["names"]:
+            logger.error("load worker %s is lost: %s", name, why)
+            self.write(Event.LOAD_LOST, worker=name, why=why)
 
     def _on_stopping(self, **_: Any) -> None:
         """Wait for each worker's word: Locust's own quit waits half a second for final reports,
@@ -155,14 +167,15 @@ class Conductor:
                 Exception
             ):  # a worker that cannot be reached is found missing below
                 self._runner.send_message(FINISH, None, client)
-        deadline = time.monotonic() + BARRIER_S
+        barrier_s = BARRIER_S + (self._environment.stop_timeout or 0.0)
+        deadline = time.monotonic() + barrier_s
         while time.monotonic() < deadline and any(
             c not in self._ended and c not in self._lost for c in waited_for
         ):
             gevent.sleep(0.02)
         for client in waited_for:
             if client not in self._ended and client not in self._lost:
-                self._lose(client, f"no final report within {BARRIER_S:g} s")
+                self._lose(client, f"no final report within {barrier_s:g} s")
 
 
 class Follower:
@@ -171,26 +184,32 @@ class Follower:
     def __init__(
         self, environment: Any, finish: Callable[[], None], surge: Callable[[Factors], None]
     ) -> None:
+        self._environment = environment
         self._runner = environment.runner
         self._finish = finish
         self._runner.register_message(SURGE, lambda msg, **_: surge(msg.data))
         self._runner.register_message(FINISH, self._on_finish, concurrent=True)
-        self.tests = 0
+        self.names: Counter[str] = Counter()  # how often each has written
         self.by_message = False
         self.meter = ClockMeter(self._runner)
         gevent.spawn(self.meter.begin)
 
-    def hello(self, name: str) -> None:
-        """Tell the master who this is; call when the worker's name is known."""
+    def hello(self, names: list[str]) -> None:
+        """Tell the master who this is; call when the names of what it writes are known."""
         self._runner.send_message(
-            HELLO, {"name": name, "pid": os.getpid(), "host": os.uname().nodename}
+            HELLO, {"names": names, "pid": os.getpid(), "host": os.uname().nodename}
         )
 
     def streams(self, count: int) -> None:
         self._runner.send_message(STREAMS, {"streams": count})
 
     def _on_finish(self, **_: Any) -> None:
+        users = {"user_classes_count": self._runner.user_classes_count}
+        users["user_count"] = self._runner.user_count
         self._finish()
-        # before FINISHED, so that the master's statistics are whole when the barrier opens
-        self._runner._send_stats()
+        # before FINISHED, so that the master's statistics are whole when the barrier opens. Users
+        # of their own pace have ended by now; Locust's reports name those there were.
+        data: dict[str, Any] = {}
+        self._environment.events.report_to_master.fire(client_id=self._runner.client_id, data=data)
+        self._runner.client.send(Message("stats", data | users, self._runner.client_id))
         self._runner.send_message(FINISHED, {})

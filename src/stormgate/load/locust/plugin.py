@@ -22,6 +22,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from stormgate.load.locust.closed_loop import ClosedWorker
 from stormgate.load.locust.coordinator import Conductor, Follower
+from stormgate.load.locust.places import Places
 from stormgate.load.locust.settings import (
     Settings,
     SettingsError,
@@ -44,7 +45,8 @@ PLAN = "STORMGATE_PLAN"
 _SHARED = "stormgate_shared"  # an option of the master's that Locust hands to its workers
 _conductors: weakref.WeakKeyDictionary[Any, Conductor] = weakref.WeakKeyDictionary()
 _followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
-_workers: weakref.WeakKeyDictionary[Any, Worker | ClosedWorker] = weakref.WeakKeyDictionary()
+_workers: weakref.WeakKeyDictionary[Any, Worker] = weakref.WeakKeyDictionary()
+_closed: weakref.WeakKeyDictionary[Any, ClosedWorker] = weakref.WeakKeyDictionary()
 
 
 def _options(parser: Any, **_: Any) -> None:
@@ -86,37 +88,64 @@ def settings_of(environment: Any) -> Settings:
     return settings_from_host(host, getattr(environment.parsed_options, "seed", 0) or 0)
 
 
-def worker_of(environment: Any) -> Worker | ClosedWorker:
-    """The worker of a running test; made on first use."""
+def worker_of(environment: Any) -> Worker:
+    """The worker of a running test's streams; made on first use."""
     worker = _workers.get(environment)
     if worker is None:
         worker = _workers[environment] = _make_worker(environment)
     return worker
 
 
-def _make_worker(environment: Any) -> Worker | ClosedWorker:
-    runner, options = environment.runner, environment.parsed_options
-    distributed = isinstance(runner, WorkerRunner)
-    index = max(0, runner.worker_index) if distributed else 0
-    sink, name, clock = _sink(environment, f"worker-{index}")
-    if not uses_streams(environment):
-        return ClosedWorker(environment, sink, name=name, clock=clock)
-    settings = settings_of(environment)
-    count = (
-        settings.workers
+def _index(environment: Any) -> int:
+    runner = environment.runner
+    return max(0, runner.worker_index) if isinstance(runner, WorkerRunner) else 0
+
+
+def _count(environment: Any, settings: Settings | None) -> int:
+    """How many workers share the load."""
+    options = environment.parsed_options
+    if not isinstance(environment.runner, WorkerRunner):
+        return 1
+    return (
+        (settings.workers if settings is not None else None)
         or getattr(options, "processes", None)
         or getattr(options, "expect_workers", None)
         or 1
     )
+
+
+def _make_worker(environment: Any) -> Worker:
+    index = _index(environment)
+    settings = settings_of(environment)
+    sink, name, clock = _sink(environment, f"worker-{index}")
     return Worker(
         settings,
         sink,
         environment.stats,
         name=name,
         index=index,
-        count=count if distributed else 1,
+        count=_count(environment, settings),
         clock=clock,
         on_streams=_stream_teller(environment),
+    )
+
+
+def _make_closed(environment: Any) -> ClosedWorker:
+    """The worker of users that pace themselves; beside streams it writes under a name of its
+    own.
+    """
+    index = _index(environment)
+    plan = os.environ.get(PLAN)
+    settings = settings_from_plan(Path(plan)) if plan else None
+    beside = "-closed" if uses_streams(environment) else ""
+    sink, name, clock = _sink(environment, f"worker-{index}{beside}")
+    populations = settings.populations if settings is not None else ()
+    return ClosedWorker(
+        environment,
+        sink,
+        name=name,
+        clock=clock,
+        places=Places(populations, index=index, count=_count(environment, settings)),
     )
 
 
@@ -127,8 +156,9 @@ def _sink(environment: Any, base: str) -> tuple[Sink, str, Clock]:
     if follower is not None and getattr(options, _SHARED, None) is not None:
         shared = folder is not None and (folder / getattr(options, _SHARED)).exists()
         if not shared or follower.by_message:
-            follower.tests += 1
-            name = base if follower.tests == 1 else f"{base}-{follower.tests}"
+            follower.names[base] += 1
+            tests = follower.names[base]
+            name = base if tests == 1 else f"{base}-{tests}"
             return (
                 MessageSink(environment.runner, name),
                 name,
@@ -153,6 +183,11 @@ def uses_streams(environment: Any) -> bool:
     return any(getattr(cls, "is_stream", False) for cls in environment.user_classes)
 
 
+def has_own_pace(environment: Any) -> bool:
+    """Whether any of the users paces itself, as Locust's own do."""
+    return not all(getattr(cls, "is_stream", False) for cls in environment.user_classes)
+
+
 def _on_init(environment: Any, runner: Any, **_: Any) -> None:
     # Locust sets its --run-time by the event loop's idea of now, which is as old as its start:
     # seconds of imports ago.
@@ -162,7 +197,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
             die_with_parent(death_signal=signal.SIGTERM)
         follower = _followers[environment] = Follower(
             environment,
-            lambda: _on_test_stopping(environment),
+            lambda: _end_all(environment),
             functools.partial(_on_surge, environment),
         )
         # Read now: the master's options replace the worker's own when a test starts.
@@ -171,9 +206,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
         )
         return
     folder = evidence_folder(environment)
-    conductor = _conductors[environment] = Conductor(
-        environment, folder, open_loop=uses_streams(environment)
-    )
+    conductor = _conductors[environment] = Conductor(environment, folder)
     if folder is not None:
         conductor.pass_on_surges(folder, functools.partial(_on_surge, environment))
     if isinstance(runner, MasterRunner):
@@ -202,7 +235,10 @@ def _on_test_start(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, MasterRunner):
         return
     try:
-        worker = worker_of(environment)
+        names = [worker_of(environment).name] if uses_streams(environment) else []
+        if has_own_pace(environment):
+            closed = _closed[environment] = _make_closed(environment)
+            names.append(closed.name)
     except Exception as error:
         # A listener's exception would only be logged by Locust, and each user would then fail on
         # its own.
@@ -210,7 +246,7 @@ def _on_test_start(environment: Any, **_: Any) -> None:
         print(f"stormgate: {error}", file=sys.stderr)
         os._exit(2)
     if environment in _followers:
-        _followers[environment].hello(worker.name)
+        _followers[environment].hello(names)
     elif environment in _conductors:
         _on_surge(
             environment, _conductors[environment].surge
@@ -219,9 +255,8 @@ def _on_test_start(environment: Any, **_: Any) -> None:
 
 def _on_surge(environment: Any, factors: Factors) -> None:
     worker = _workers.get(environment)
-    if (
-        isinstance(worker, Worker) and factors != worker.surging
-    ):  # users that pace themselves cannot be made to come more often
+    # Users that pace themselves cannot be made to come more often.
+    if worker is not None and factors != worker.surging:
         worker.surge(factors)
 
 
@@ -229,6 +264,32 @@ def _on_test_stopping(environment: Any, **_: Any) -> None:
     worker = _workers.pop(environment, None)
     if worker is not None:
         worker.finish()
+    closed = _closed.get(environment)
+    if closed is not None:
+        closed.settle()
+
+
+def _on_test_stop(environment: Any, **_: Any) -> None:
+    """Locust has ended its users: only now nothing more comes of those that pace themselves."""
+    closed = _closed.pop(environment, None)
+    if closed is not None:
+        closed.finish()
+
+
+def _end_all(environment: Any) -> None:
+    """A worker's end on the master's word, before Locust's own: it ends its users itself."""
+    _on_test_stopping(environment)
+    if environment in _closed:
+        runner = environment.runner
+        runner.stop_users(runner.user_classes_count)
+        _on_test_stop(environment)
+
+
+def _on_quit(**_: Any) -> None:
+    """A listener of the user's that raised may have kept the end of the test from us."""
+    for environment in [*_workers, *_closed]:
+        _on_test_stopping(environment)
+        _on_test_stop(environment)
 
 
 @functools.cache
@@ -240,3 +301,5 @@ def install() -> None:
     events.init.add_listener(_on_init)
     events.test_start.add_listener(_on_test_start)
     events.test_stopping.add_listener(_on_test_stopping)
+    events.test_stop.add_listener(_on_test_stop)
+    events.quit.add_listener(_on_quit)

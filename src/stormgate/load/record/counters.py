@@ -52,3 +52,42 @@ class Counters:
         self.lags.clear()  # the engine holds this list's append
         self.loop_lag_ns = 0
         return lags, loop_lag
+
+
+class ClosedCounters:
+    """What is known of the requests of users that pace themselves, cumulative.
+
+    reported: told by Locust's `request` event; given_up: raised by the client, or under way for
+    longer than the grace when its user was ended; unreported: asked, and never told how it went;
+    cut: under way when its user was ended; not_sent: those with a row that never left. locust_*:
+    what Locust itself counted meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.reported = 0
+        self.given_up = 0
+        self.unreported = 0
+        self.cut = 0
+        self.not_sent = 0
+        self.flow_errors = 0
+        self.flow_errors_over_failures = 0
+        self.locust_requests = 0
+        self.locust_failures = 0
+
+    @property
+    def recorded(self) -> int:
+        """Requests that have a row."""
+        return self.reported + self.given_up
+
+    def totals(self) -> dict[str, int]:
+        """The cumulative counts a row of generator truth has the increase of. What was never told
+        was sent, and has no row: the judge sees the difference.
+        """
+        planned = self.recorded + self.unreported
+        return {
+            "planned": planned,
+            "sent": planned - self.not_sent,
+            "completed": self.recorded,
+            "new_connections": 0,
+            **vars(self),
+        }

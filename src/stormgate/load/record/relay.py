@@ -9,6 +9,7 @@ then missing too.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -89,14 +90,19 @@ class MessageSink:
         self._runner = runner
         self._worker = worker
         self._outbox = Outbox(self._post)
-        runner.custom_messages.pop(CONFIRMED, None)  # of an earlier test in the same worker
-        runner.register_message(
-            CONFIRMED, lambda msg, **_: self._outbox.confirmed(msg.data["number"])
-        )
+        # One process may write as several workers, and in several tests: each hears of its own.
+        before = runner.custom_messages.pop(CONFIRMED, None)
+        self._runner.register_message(CONFIRMED, functools.partial(self._on_confirmed, before))
         self._resender = gevent.spawn(self._resend)
 
     def _post(self, number: int, message: dict[str, Any]) -> None:
         self._runner.send_message(EVIDENCE, {"worker": self._worker, "number": number, **message})
+
+    def _on_confirmed(self, before: Any, msg: Any, **kwargs: Any) -> None:
+        if msg.data["worker"] == self._worker:
+            self._outbox.confirmed(msg.data["number"])
+        elif before is not None:
+            before[0](msg=msg, **kwargs)
 
     def _resend(self) -> None:
         while True:
@@ -140,7 +146,8 @@ class Receiver:
         inbox, sink = self._sinks[worker]
         if inbox.take(data["number"]):
             self._use(sink, data)
-        self._runner.send_message(CONFIRMED, {"number": inbox.last}, msg.node_id)
+        confirmed = {"worker": worker, "number": inbox.last}
+        self._runner.send_message(CONFIRMED, confirmed, msg.node_id)
 
     @staticmethod
     def _use(sink: FolderSink, data: Mapping[str, Any]) -> None:
