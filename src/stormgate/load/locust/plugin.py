@@ -18,6 +18,7 @@ from typing import Any
 
 import gevent
 from locust import events
+from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerRunner
 
 from stormgate.load.locust.closed_loop import ClosedWorker
@@ -46,6 +47,7 @@ _SHARED = "stormgate_shared"  # an option of the master's that Locust hands to i
 _conductors: weakref.WeakKeyDictionary[Any, Conductor] = weakref.WeakKeyDictionary()
 _followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
 _workers: weakref.WeakKeyDictionary[Any, Worker] = weakref.WeakKeyDictionary()
+_ending: weakref.WeakSet[Any] = weakref.WeakSet()
 _closed: weakref.WeakKeyDictionary[Any, ClosedWorker] = weakref.WeakKeyDictionary()
 
 
@@ -88,10 +90,10 @@ def settings_of(environment: Any) -> Settings:
     return settings_from_host(host, getattr(environment.parsed_options, "seed", 0) or 0)
 
 
-def worker_of(environment: Any) -> Worker:
-    """The worker of a running test's streams; made on first use."""
+def worker_of(environment: Any) -> Worker | None:
+    """The worker of a running test's streams, made on first use; None when the test is ending."""
     worker = _workers.get(environment)
-    if worker is None:
+    if worker is None and environment not in _ending:
         worker = _workers[environment] = _make_worker(environment)
     return worker
 
@@ -118,7 +120,7 @@ def _make_worker(environment: Any) -> Worker:
     index = _index(environment)
     settings = settings_of(environment)
     sink, name, clock = _sink(environment, f"worker-{index}")
-    return Worker(
+    worker = Worker(
         settings,
         sink,
         environment.stats,
@@ -128,6 +130,8 @@ def _make_worker(environment: Any) -> Worker:
         clock=clock,
         on_streams=_stream_teller(environment),
     )
+    worker.on_flow_error = functools.partial(_tell_locust, environment)
+    return worker
 
 
 def _make_closed(environment: Any) -> ClosedWorker:
@@ -170,6 +174,19 @@ def _sink(environment: Any, base: str) -> tuple[Sink, str, Clock]:
     return FolderSink(folder, name), name, Clock()
 
 
+def _tell_locust(environment: Any, flow: str, text: str) -> None:
+    """A flow that raised is among Locust's own exceptions, so that its exit code and its page say
+    so (`--exit-code-on-error` is Locust's to apply).
+    """
+    runner = environment.runner
+    message = f"{flow}: {text.strip().splitlines()[-1]}"
+    if isinstance(runner, WorkerRunner):
+        data = {"msg": message, "traceback": text}
+        runner.client.send(Message("exception", data, runner.client_id))
+    else:
+        runner.log_exception("local", message, text)
+
+
 def _stream_teller(environment: Any) -> Callable[[int], None]:
     if environment in _followers:
         return _followers[environment].streams
@@ -205,6 +222,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
             getattr(environment.parsed_options, "evidence_by_message", False)
         )
         return
+    _start_at_once(environment)
     folder = evidence_folder(environment)
     conductor = _conductors[environment] = Conductor(environment, folder)
     if folder is not None:
@@ -214,6 +232,13 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
         if folder is not None:
             Receiver(runner, folder)
             _mark_shared(environment, folder)
+
+
+def _start_at_once(environment: Any) -> None:
+    """Streams are a rate, not people to be let in one a second (Locust's way without -r)."""
+    options = environment.parsed_options
+    if uses_streams(environment) and getattr(options, "spawn_rate", None) is None:
+        options.spawn_rate = getattr(options, "num_users", None) or 1
 
 
 def _mark_shared(environment: Any, folder: Path) -> None:
@@ -234,8 +259,12 @@ def _mark_shared(environment: Any, folder: Path) -> None:
 def _on_test_start(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, MasterRunner):
         return
+    _ending.discard(environment)
     try:
-        names = [worker_of(environment).name] if uses_streams(environment) else []
+        names = []
+        if uses_streams(environment):
+            worker = _workers[environment] = _make_worker(environment)
+            names.append(worker.name)
         if has_own_pace(environment):
             closed = _closed[environment] = _make_closed(environment)
             names.append(closed.name)
@@ -261,6 +290,7 @@ def _on_surge(environment: Any, factors: Factors) -> None:
 
 
 def _on_test_stopping(environment: Any, **_: Any) -> None:
+    _ending.add(environment)
     worker = _workers.pop(environment, None)
     if worker is not None:
         worker.finish()

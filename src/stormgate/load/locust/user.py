@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from gevent.event import Event
-from locust import User
+from locust import SequentialTaskSet, TaskSet, User
 
 from stormgate.load.engine.attempt import Flow
 from stormgate.load.engine.stream import Session
@@ -34,6 +34,7 @@ class GeoUser(User):  # type: ignore[misc]
         # generator tasks of its own.
         own = [task for task in cls.tasks if getattr(task, "__name__", "") != "flow"]
         cls.tasks = own or ([cls.flow] if cls.flow is not GeoUser.flow else [])
+        refuse_task_sets(cls)
 
     def flow(self, session: Session) -> Flow:
         """What one arriving user does; a generator."""
@@ -51,7 +52,10 @@ class GeoUser(User):  # type: ignore[misc]
 
     def run(self) -> None:
         """Locust's greenlet of this user: it only holds the stream open until Locust kills it."""
-        worker: Any = worker_of(self.environment)
+        worker = worker_of(self.environment)
+        if worker is None:  # the test ended while Locust was still making users
+            Event().wait()
+            return
         self.on_start()
         stream = worker.join(self)
         try:
@@ -59,6 +63,27 @@ class GeoUser(User):  # type: ignore[misc]
         finally:
             worker.leave(self, stream)
             self.on_stop()
+
+
+def refuse_task_sets(cls: type) -> None:
+    """Raises TypeError for a user class with a TaskSet among its tasks: a TaskSet is a loop that
+    waits for its answers, and a stream of arrivals waits for nobody.
+    """
+    for task in getattr(cls, "tasks", ()):
+        if isinstance(task, type) and issubclass(task, TaskSet):
+            in_order = issubclass(task, SequentialTaskSet)
+            kind = "SequentialTaskSet" if in_order else "TaskSet"
+            instead = (
+                "write its steps one after the other into `def flow(self, session)`: "
+                "`reply = yield get(...)`, `yield think(1)`, `yield post(...)`"
+                if in_order
+                else f"make its tasks generator methods of {cls.__name__}: "
+                "`@task(3)` over `def name(self, session): yield get(...)`"
+            )
+            raise TypeError(
+                f"{cls.__name__}: {kind} {task.__qualname__} cannot run in a GeoUser, whose users "
+                f"arrive and do not loop; {instead}"
+            )
 
 
 install()

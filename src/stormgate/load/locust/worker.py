@@ -84,6 +84,8 @@ class Worker:
         self._finished = False
         self.surging: Factors = {}
         self._on_streams = on_streams
+        # Told the flow and the traceback of each place where one raises.
+        self.on_flow_error: Callable[[str, str], None] = lambda _flow, _text: None
         self._streams = 0
         self.places = settings.places()
         self._allow = settings.allow_list()
@@ -203,6 +205,7 @@ class Worker:
     def _on_flow_error(self, flow: str, text: str, over_failure: bool) -> None:
         logger.error("flow of %s raised (reported once per place):\n%s", flow, text)
         self._writer.event(FLOW_ERROR, flow=flow, traceback=text, over_failure=over_failure)
+        self.on_flow_error(flow, text)
 
     def _on_failure(self, fields: dict[str, Any]) -> None:
         self._writer.event(Event.LOAD_FAILURE, **fields)
