@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -35,6 +36,7 @@ from stormgate.evidence.read import Run
 from stormgate.model import Steering
 from stormgate.system.processes import spawn
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.live
 
 TASKS = """
@@ -421,6 +423,35 @@ def test_a_host_outside_the_allow_list_is_refused_before_a_packet_leaves(tmp_pat
             )
         with pytest.raises(TimeoutError):
             listener.accept()
+
+
+def test_too_few_open_files_are_named_before_anything_is_sent(tmp_path):
+    def under_64(command):
+        return subprocess.run(
+            ["sh", "-c", f"ulimit -n 64; exec {command}"],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    (tmp_path / "few.py").write_text(FILE)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        listener.settimeout(0.1)
+        host = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        load = under_64(
+            f"{sys.executable} -m locust -f {tmp_path}/few.py -H {host} --headless -u 1 -t 5s"
+        )
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    document = ROOT / "slas" / "chenu-release.yaml"
+    gate = under_64(f"{sys.executable} -m stormgate.cli gate {document} --reports {tmp_path}/r")
+    for ended in (load, gate):
+        assert ended.returncode == 2
+        assert "64 files at once (ulimit -n)" in ended.stderr
+    assert not (tmp_path / "r").exists()
 
 
 def test_the_web_ui_starts_stops_and_starts_again(tmp_path):

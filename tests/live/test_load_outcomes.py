@@ -432,6 +432,55 @@ def test_folded_lines_are_labels_too_and_the_connection_goes_on(url):
     assert [row["served_by"] for row in rows] == ["eu, west 1", "slo w", "eu-west", "eu, west 1"]
 
 
+def cookies_of(reply):
+    return [line[8:] for line in reply.body.split(b"\r\n") if line.startswith(b"Cookie: ")]
+
+
+def test_a_session_has_a_jar_as_a_browser_has(url):
+    def flow(session):
+        first = yield get("/cookies")
+        assert first.headers.get_all("Set-Cookie") == ["sid=1; Path=/", "seen=yes; HttpOnly"]
+        assert cookies_of((yield get("/echo"))) == [b"sid=1; seen=yes"]
+        assert cookies_of((yield post("/echo", data=b"x"))) == [b"sid=1; seen=yes"]
+        assert cookies_of((yield get(to(302, "/echo"), redirects=1))) == [b"sid=1; seen=yes"]
+        assert cookies_of((yield get("/echo", cookies=False))) == []
+        session.cookies.clear()
+        assert cookies_of((yield get("/echo"))) == []
+        yield get("/cookies", cookies=False)
+        assert cookies_of((yield get("/echo"))) == []
+        yield get("/cookies")
+        return session
+
+    def stranger(session):
+        session.keeps_cookies = False
+        assert cookies_of((yield get("/echo"))) == []
+        yield get("/cookies")
+        assert cookies_of((yield get("/echo"))) == []
+        return session
+
+    with Bench(url) as bench:
+        _, session = bench.play(flow)
+        _, other = bench.play(stranger)
+        assert bench.errors == []
+    assert (session.cookies.get("sid"), other.cookies.get("sid")) == ("1", None)
+
+
+def test_credentials_of_the_url_go_along_and_not_elsewhere(url, tmp_path):
+    def flow(_session):
+        here = yield get("/echo")
+        there = yield get(to(302, f"{other}/echo"), redirects=1)
+        return here, there
+
+    with server(tmp_path) as other, Bench(url.replace("//", "//us:pw@")) as bench:
+        bench.engine.elsewhere = Beyond(
+            bench.engine, AllowList(None), ["127.0.0.1"], ssl.create_default_context
+        )
+        _, (here, there) = bench.play(flow)
+    assert b"Authorization: Basic dXM6cHc=" in here.body
+    assert there.status == 200
+    assert b"uthorization" not in there.body
+
+
 def test_labels_come_from_response_headers(url):
     with Bench(
         url, observe={"served_by": "x-region", "shard": "X-Shard", "cost": "x-cost"}

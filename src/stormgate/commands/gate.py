@@ -9,6 +9,8 @@ import click
 
 from stormgate.commands.common import load_plan, refuse
 
+_FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
+
 
 @click.command(short_help="Put a target on trial and say whether the release may ship.")
 @click.argument("gate", type=click.Path(path_type=Path))
@@ -47,6 +49,7 @@ def command(
     from stormgate.net.references import unset_references
     from stormgate.report.console import RunScreen
     from stormgate.supervise.supervisor import Options, Supervisor
+    from stormgate.system.limits import open_files, too_few_open_files
 
     plan = load_plan(gate, allow_production=allow_production)
     if unset := unset_references(plan.target, os.environ):
@@ -58,6 +61,8 @@ def command(
         plan = replace(plan, seed=seed)
     if lab_defect is not None:
         _check_defect(lab_defect)
+    if trouble := too_few_open_files(open_files(), _FEWEST_FILES, "a gate"):
+        refuse(trouble, "ulimit -n 65536")
     root = suite_root(gate)
     held = None
     try:

@@ -68,6 +68,7 @@ class Request:
         "check",
         "codes",
         "connect_timeout_ns",
+        "cookies",
         "decode",
         "expect",
         "extra",
@@ -104,6 +105,7 @@ class Request:
         redirects: int = 0,
         decode: bool = False,
         max_decoded_bytes: int = MOST_BYTES,
+        cookies: bool = True,
     ) -> None:
         path = path.partition("#")[0] if isinstance(path, str) else path  # a fragment is not sent
         if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
@@ -130,6 +132,7 @@ class Request:
         self.redirects = redirects
         self.decode = decode
         self.max_decoded_bytes = max_decoded_bytes
+        self.cookies = cookies
         self.looks_inside = decode or check is not None
         self.is_head = method == "HEAD"
         self.is_bare = False  # goes without credentials, whoever sends it
@@ -158,6 +161,7 @@ class Request:
             "decode",
             "max_decoded_bytes",
             "looks_inside",
+            "cookies",
         ):
             setattr(copy, slot, getattr(self, slot))
         # Once dropped they stay dropped, should a later redirect lead back.
@@ -244,7 +248,7 @@ def request(method: str, path: str, **options: Any) -> Request:
     the reply; False makes the outcome `wrong_body`. retry: a `Retry`. redirects: how many to
     follow, each its own sample (default 0). decode: ask for gzip or br and undo it in `reply.body`;
     a body that does not decode, or to more than `max_decoded_bytes` (default 32 MiB), is a
-    `wrong_body`.
+    `wrong_body`. cookies: False neither sends nor keeps any.
     Raises ValueError for a path without '/', two bodies, or a header with a line break.
     """
     try:

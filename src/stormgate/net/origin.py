@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from urllib.parse import urlsplit
+import base64
+import re
+from dataclasses import dataclass, field, replace
+from urllib.parse import SplitResult, unquote_to_bytes, urlsplit
+
+_USER = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A base URL taken apart."""
+    """A base URL taken apart. `authorization` is what a name and password in it make the value of
+    that header; it is never shown.
+    """
 
     scheme: str
     host: str
     port: int
     prefix: str
+    authorization: str = field(default="", repr=False, compare=False)
 
     @property
     def netloc(self) -> str:
@@ -28,9 +35,29 @@ class Origin:
 
 
 def parse_origin(url: str) -> Origin:
-    """Raises ValueError naming the URL when it is not http(s)://host[:port][/prefix]."""
-    parts = urlsplit(url)
+    """Raises ValueError naming the URL, without a name and password, when it is not
+    http(s)://[user:password@]host[:port][/prefix].
+    """
+    shown = without_user(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ValueError(f"{shown!r} is not a base URL: {without_user(str(error))}") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError(f"{url!r} is not a base URL of the form http(s)://host[:port]")
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return Origin(parts.scheme, parts.hostname, port, parts.path.rstrip("/"))
+        raise ValueError(f"{shown!r} is not a base URL of the form http(s)://host[:port]")
+    port = port or (443 if parts.scheme == "https" else 80)
+    return Origin(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), _authorization(parts))
+
+
+def without_user(text: str) -> str:
+    """A text with URLs, less the names and passwords in them."""
+    return _USER.sub("//", text)
+
+
+def _authorization(parts: SplitResult) -> str:
+    """RFC 7617, with percent-encoding undone."""
+    if parts.username is None and parts.password is None:
+        return ""
+    user, password = (unquote_to_bytes(part or "") for part in (parts.username, parts.password))
+    return "Basic " + base64.b64encode(user + b":" + password).decode("ascii")

@@ -16,7 +16,7 @@ from stormgate.load.engine.redirect import Elsewhere, nowhere_else, redirected
 from stormgate.load.engine.transport import Wire
 from stormgate.load.flow import Reply
 from stormgate.load.http.connection import READY, Connection, Stamp, expect_head
-from stormgate.load.http.head import CREDENTIALS, without
+from stormgate.load.http.cookies import SETS_COOKIE
 from stormgate.load.http.location import REDIRECTS
 from stormgate.load.record.failures import FirstFailures
 from stormgate.load.record.recorder import CODE, Recorder
@@ -26,6 +26,7 @@ IDLE_CHECK_NS = 1_000_000_000
 _BRACKET_NS = 5_000  # two clocks read further apart than this were read with a pause in between
 # a stamp may be younger than the turn of the loop that reads it, by as much as a turn takes
 _AHEAD_NS = 20_000_000
+_sets_cookie = SETS_COOKIE.search
 _timespec = struct.Struct("qq").unpack
 _OK, _BAD_STATUS, _NOT_SENT = Outcome.OK, Outcome.BAD_STATUS, Outcome.NOT_SENT
 _OK_CODE, _BAD_STATUS_CODE = CODE[_OK], CODE[_BAD_STATUS]
@@ -131,13 +132,11 @@ class Exchange(Wire):
 
     def transmit(self, connection: Connection, task: Task) -> None:
         """Write the request on a ready connection that has none."""
-        request = task.request
-        payload = (
-            request.heads.get(connection.pool) or request.head_for(connection.pool)
-        ) + task.stream.session.block
+        request, pool, session = task.request, connection.pool, task.stream.session
+        payload = (request.heads.get(pool) or request.head_for(pool)) + session.block
+        if session.has_cookies or pool.basic or request.is_bare:
+            payload = session.dress(payload, pool, request)
         if not request.is_plain:
-            if request.is_bare:
-                payload = without(payload, CREDENTIALS)
             payload += request.body
             if request.is_head:
                 expect_head(connection)
@@ -157,7 +156,7 @@ class Exchange(Wire):
             self.drop(connection)
             # Not a byte left, so this is no retry: the peer had closed the connection while it was
             # idle.
-            self.attempt(task, connection.pool)
+            self.attempt(task, pool)
             return
         if sent != len(payload):
             connection.pending = payload[sent:]
@@ -168,7 +167,7 @@ class Exchange(Wire):
 
     # One function, as this runs for every response and a call costs as much as several of its
     # lines.
-    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912
+    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912, PLR0915
         """Record a whole response, keep or close its connection, and go on."""
         request, intended, sent = task.request, task.intended_ns, task.sent_ns
         if stamp:
@@ -180,6 +179,9 @@ class Exchange(Wire):
             done = clock()
         status = connection.status
         reply = Reply(request, _OK, status, raw, intended, done)
+        head_size = raw.find(b"\r\n\r\n")
+        if _sets_cookie(raw, 0, head_size if head_size >= 0 else len(raw)):
+            self._keep_cookies(task, connection.pool, reply)
         # What a flow wants of an answer, it wants of the final one.
         hop = request.redirects and status in REDIRECTS and self._leads_on(connection, task, reply)
         if hop or ((200 <= status < 400) if request.expect is None else status in request.expect):
@@ -195,9 +197,18 @@ class Exchange(Wire):
         code = request.codes.get(task.stream.place)
         if code is None:
             code = self._series(task)
-        size = len(raw) - raw.find(b"\r\n\r\n") - 4
         labels = connection.labels
-        row = (intended, sent, done, task.number, code, size, status, task.attempt, outcome_code)
+        row = (
+            intended,
+            sent,
+            done,
+            task.number,
+            code,
+            len(raw) - head_size - 4,
+            status,
+            task.attempt,
+            outcome_code,
+        )
         if labels is None:
             self._record(self._pack(*row))
         else:
@@ -220,6 +231,11 @@ class Exchange(Wire):
             self.after(task, reply)
         else:
             self._ended(task, reply)
+
+    def _keep_cookies(self, task: Task, pool: Pool, reply: Reply) -> None:
+        if task.stream.session.keeps_cookies and task.request.cookies:
+            values = reply.headers.get_all("set-cookie")
+            task.stream.session.keep_cookies(values, pool, task.request)
 
     def _leads_on(self, connection: Connection, task: Task, reply: Reply) -> bool:
         """Whether a redirect is followed: then the answer is not the final one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from stormgate.load.http.addresses import Addresses
 from stormgate.load.http.head import header_block
@@ -26,6 +27,8 @@ class Pool:
 
     __slots__ = (
         "addresses",
+        "basic",
+        "cookie_host",
         "edge",
         "headers",
         "host",
@@ -69,6 +72,11 @@ class Pool:
             (text for name, text in population_headers.items() if name.lower() == "host"),
             origin.netloc,
         )
+        self.cookie_host = (urlsplit(f"//{self.host}").hostname or origin.host).rstrip(".")
+        value = origin.authorization
+        self.basic = header_block({"Authorization": value}) if value else b""
+        if "authorization" in given:
+            self.basic = b""  # the population brings its own
         own = {} if "host" in given else {"Host": origin.netloc}
         if "user-agent" not in given:
             own["User-Agent"] = "stormgate"

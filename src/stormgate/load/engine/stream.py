@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import random
+import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from stormgate.load.engine.attempt import Flow
-from stormgate.load.http.head import header_block
+from stormgate.load.http.cookies import Jar
+from stormgate.load.http.head import dressed, header_block
 
 if TYPE_CHECKING:
-    from stormgate.load.engine.pool import Place
+    from stormgate.load.engine.pool import Place, Pool
+    from stormgate.load.flow import Request
     from stormgate.model import Population
 
 
@@ -23,13 +26,19 @@ class Session:
     with the run.
     """
 
-    def __init__(self, population: Population, stream: int, seed: int) -> None:
+    def __init__(
+        self, population: Population, stream: int, seed: int, *, cookies: bool = True
+    ) -> None:
+        """`cookies`: whether the session keeps and sends cookies, as a browser does."""
         self.population = population
         self.stream = stream
         self.random = random.Random(seed)  # noqa: S311 - data picking, not secrets
         self._headers: dict[str, str] = {}
         # Ends a request's head, so that sending is one concatenation.
         self.block = b"\r\n"
+        self.cookies = Jar()
+        self.keeps_cookies = cookies
+        self.has_cookies = False  # so that who has none pays nothing
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -44,6 +53,29 @@ class Session:
             headers[name] = value
         self.block = header_block(headers) + b"\r\n"
         self._headers = headers
+
+    def keep_cookies(self, values: list[str], pool: Pool, request: Request) -> None:
+        """What the Set-Cookie headers of an answer to `request` say."""
+        self.cookies.keep(
+            values,
+            host=pool.cookie_host,
+            path=pool.prefix + request.path.partition("?")[0],
+            secure=pool.tls is not None,
+            now_s=time.time(),
+        )
+        self.has_cookies = bool(self.cookies)
+
+    def dress(self, head: bytes, pool: Pool, request: Request) -> bytes:
+        """A request's head with this session's cookies and the pool's credentials."""
+        cookies = ""
+        if self.has_cookies and request.cookies:
+            cookies = self.cookies.header(
+                host=pool.cookie_host,
+                path=pool.prefix + request.path.partition("?")[0],
+                secure=pool.tls is not None,
+                now_s=time.time(),
+            )
+        return dressed(head, bare=request.is_bare, basic=pool.basic, cookies=cookies)
 
 
 class Stream:

@@ -70,3 +70,18 @@ def extra_headers(
     if decode and "accept-encoding" not in given:
         own["Accept-Encoding"] = "gzip, br"
     return header_block(own)
+
+
+def dressed(head: bytes, *, bare: bool, basic: bytes, cookies: str) -> bytes:
+    """A request's head with what depends on where it goes: without credentials (`bare`), or with
+    those of the URL (`basic`, a whole line), and with `cookies`. What the flow wrote itself stands.
+    """
+    if bare:
+        head = without(head, CREDENTIALS)
+    added = b""
+    given = head.lower()
+    if basic and not bare and b"\nauthorization:" not in given:
+        added += basic
+    if cookies and b"\ncookie:" not in given:
+        added += f"Cookie: {cookies}\r\n".encode("latin-1")
+    return head[:-2] + added + _CRLF if added else head

@@ -17,9 +17,10 @@ class GeoUser(User):  # type: ignore[misc]
 
     rate_per_s: arrivals per second of one Locust user (default: the plan's rate over its users,
     else 1). arrival: "poisson" or "constant". population: pins all streams of the class to one
-    population; otherwise they are dealt by share. `flow` (or Locust tasks that are generators,
-    picked by weight) yields requests and think time and is sent replies. `login`, when overridden,
-    runs once per stream before its arrivals begin; its requests are samples under their own names.
+    population; otherwise they are dealt by share. cookies: whether sessions keep and send them, as
+    browsers do. `flow` (or Locust tasks that are generators, picked by weight) yields requests and
+    think time and is sent replies. `login`, when overridden, runs once per stream before its
+    arrivals begin; its requests are samples under their own names.
     """
 
     abstract = True
@@ -27,6 +28,7 @@ class GeoUser(User):  # type: ignore[misc]
     rate_per_s: ClassVar[float | None] = None
     arrival: ClassVar[str] = "poisson"
     population: ClassVar[str | None] = None
+    cookies: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import logging
 import math
-import resource
 import ssl
 import time
 from collections.abc import Callable
@@ -30,6 +28,7 @@ from stormgate.load.schedule.shares import Dealer, stream_key
 from stormgate.load.schedule.surge import Factors
 from stormgate.model import Event
 from stormgate.net.allow import NotAllowedError
+from stormgate.system.limits import open_files, too_few_open_files
 
 logger = logging.getLogger(__name__)
 
@@ -40,19 +39,17 @@ ROW_S = 1.0
 GRACE_S = 2.0
 FLOW_ERROR = "load.flow_error"
 _SPARE_DESCRIPTORS = 200
+_FEWEST_CONNECTIONS = 56  # with what is spare, 256 files: below that something else is wrong
 
 
-def descriptor_limit() -> int:
-    """How many connections this process can hold, after raising its soft limit of open files as far
-    as it may.
+def connection_limit(open_files: int) -> int:
+    """How many connections a process may hold that may open so many files. Raises SettingsError,
+    with how to raise the limit, when that is none.
     """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    return int(min(soft if soft != resource.RLIM_INFINITY else 65_536, 65_536)) - _SPARE_DESCRIPTORS
+    needed = _SPARE_DESCRIPTORS + _FEWEST_CONNECTIONS
+    if trouble := too_few_open_files(open_files, needed, "a load worker"):
+        raise SettingsError(trouble)
+    return min(open_files - _SPARE_DESCRIPTORS, 20_000)
 
 
 class Worker:
@@ -77,6 +74,7 @@ class Worker:
         Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before
         anything is sent.
         """
+        connections = connection_limit(open_files())
         self.name = name
         self._settings = settings
         self._index, self._count = index, max(count, index + 1)
@@ -99,7 +97,7 @@ class Worker:
             self.recorder,
             self.places.values(),
             hub=gevent.get_hub(),
-            max_connections=min(descriptor_limit(), 20_000),
+            max_connections=connections,
             observe=settings.observe,
             on_flow_error=self._on_flow_error,
         )
@@ -147,7 +145,7 @@ class Worker:
         stream = Stream(
             cls.__name__,
             place,
-            Session(place.model, position, key),
+            Session(place.model, position, key, cookies=cls.cookies),
             key=key,
             rate_per_s=float(cls.rate_per_s or self._settings.stream_rate_per_s or 1.0),
             poisson=cls.arrival == "poisson",
