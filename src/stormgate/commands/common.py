@@ -16,15 +16,15 @@ def refuse(why: str, fix: str) -> NoReturn:
     raise click.ClickException(f"{why}\n  fix: {fix}")
 
 
-def load_plan(gate: Path, *, allow_production: bool = False) -> Plan:
+def load_plan(gate: Path, *, allow_production: bool = False, finished: bool = False) -> Plan:
     """The plan of a gate document, its rules proven able to fail. Wrong documents: exit code 2 and
-    every problem at once.
+    every problem at once. `finished`: for a run that is over.
     """
     from stormgate.documents import DocumentErrors, load_gate
     from stormgate.judge.canary import canary_problems
 
     try:
-        plan = load_gate(gate, allow_production=allow_production)
+        plan = load_gate(gate, allow_production=allow_production, finished=finished)
     except DocumentErrors as errors:
         raise click.ClickException(str(errors)) from None
     if blind := canary_problems(plan):

@@ -30,7 +30,7 @@ def command(run: Path, sla: Path | None, as_json: bool, write: bool | None) -> i
     from stormgate.report.console import print_judgement
     from stormgate.supervise.conclude import judge_folder, rejudged_plan, write_reports
 
-    plan = rejudged_plan(run, load_plan(sla)) if sla is not None else None
+    plan = rejudged_plan(run, load_plan(sla, finished=True)) if sla is not None else None
     judgement = judge_folder(run, plan)
     if write if write is not None else sla is None:
         write_reports(run, judgement)

@@ -14,7 +14,7 @@ from stormgate import model
 from stormgate.documents.components import Components
 from stormgate.documents.holds import stands
 from stormgate.documents.problems import Problems, nearest
-from stormgate.documents.trial.calls import check_python
+from stormgate.documents.trial.calls import check_python, check_strangers
 from stormgate.documents.trial.checking import Check, Given, Touched
 from stormgate.documents.yamlfile import Loc, read_documents
 from stormgate.faults.asked import ACTIONS, MODULE
@@ -100,6 +100,13 @@ def check_experiment(
     _check_rollbacks(data, check)
     for loc, activity in _activities(data):
         _check_activity(activity, loc, check)
+    strangers = [
+        loc
+        for loc, one in _activities(data)
+        if loc[0] == "method" and isinstance(one, dict) and one.get("type") == "action"
+        if _our_action(one) is None
+    ]
+    check_strangers(data, strangers, check)
     found = stands(_list(data.get("method")), lambda value, loc: check.known(value))
     shortest = min(found, key=lambda one: one.seconds, default=None)
     if shortest is not None:

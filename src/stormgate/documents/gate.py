@@ -20,7 +20,7 @@ from stormgate.documents.gate_shape import (
     WaiverShape,
 )
 from stormgate.documents.holds import check_holds
-from stormgate.documents.objectives import Surroundings, kinds, read_objective
+from stormgate.documents.objectives import Surroundings, check_readings, kinds, read_objective
 from stormgate.documents.openslo import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.openslo import KINDS as OPENSLO_KINDS
 from stormgate.documents.openslo import Slo, read_slos
@@ -36,12 +36,12 @@ GATE_KINDS = ("ReleaseGate",)
 OUR_KINDS = ("ReleaseGate", "Target", "Waivers")
 
 
-def load(path: Path, *, allow_production: bool = False) -> model.Plan:
+def load(path: Path, *, allow_production: bool = False, finished: bool = False) -> model.Plan:
     """The plan of a gate file. Raises DocumentErrors with every problem in every document it refers
     to.
     """
     problems = Problems()
-    plan = _Reading(path, problems, allow_production).plan()
+    plan = _Reading(path, problems, allow_production, finished).plan()
     problems.raise_any()
     if plan is None:  # unreachable: no plan without a problem
         raise AssertionError(path)
@@ -51,12 +51,15 @@ def load(path: Path, *, allow_production: bool = False) -> model.Plan:
 class _Reading:
     """One reading of a gate; `problems` gathers what is wrong wherever it is."""
 
-    def __init__(self, path: Path, problems: Problems, allow_production: bool) -> None:
+    def __init__(
+        self, path: Path, problems: Problems, allow_production: bool, finished: bool
+    ) -> None:
         self.path = path
         self.folder = path.resolve().parent
         self.root = suite_root(path)
         self.problems = problems
         self.allow_production = allow_production
+        self.finished = finished
 
     def plan(self) -> model.Plan | None:
         documents = headed(read_documents(self.path, self.problems), self.problems)
@@ -235,6 +238,8 @@ class _Reading:
             objective = read_objective(index, shape, gate, around, self.problems)
             if objective is not None:
                 found.append(objective)
+                if not self.finished:
+                    check_readings(objective, gate, index, self.problems)
         self._slo_refs(spec, gate, around.slos, around.broken_slos)
         return found
 

@@ -51,6 +51,14 @@ def check_safety(
                     "faults",
                     index,
                 )
+            for place in touched[fault.name].strangers:
+                note(
+                    f"fault {fault.name!r} has an action of somebody else's ({place}): nobody "
+                    "knows what it touches",
+                    "declare it there: extensions: [{name: stormgate, touches: [NAME]}]",
+                    "faults",
+                    index,
+                )
     if spec.blast_radius is None:
         return
     for index, fault in enumerate(spec.faults):
@@ -70,14 +78,48 @@ def reach(touched: Touched, target: model.Target) -> tuple[set[str], float]:
     """The regions an experiment touches, and the share of users whose first edge is among what it
     touches.
 
-    A population whose edges are known only at run time counts in full: unknown is not safe.
+    Unknown is not safe, and counts as everything: what is chosen nobody knows how, an action of
+    somebody else's, a component that stands in no region, the only one (or all) of a kind, a
+    population whose first edge is nowhere.
     """
     components = Components(target)
+    every = {region.name for region in target.regions}
+    lost = [name for name in touched.components if not components.regions_of(name)]
+    if touched.everyone or touched.strangers or lost:
+        return every, 1.0
     regions = {region for name in touched.components for region in components.regions_of(name)}
     hit = regions | touched.components
+    if _all_of_a_kind(touched.components, components):
+        return regions, 1.0
 
     def reached(edge: str) -> bool:
-        return edge in hit or bool(components.regions_of(edge) & hit)
+        return edge in hit or bool((components.regions_of(edge) or hit) & hit)
 
-    users = math.fsum(p.share for p in target.populations if not p.edges or reached(p.edges[0]))
-    return regions, users if touched.components else 0.0
+    users = math.fsum(
+        p.share
+        for p in target.populations
+        if p.name in touched.populations
+        or (touched.components and (not p.edges or reached(p.edges[0])))
+    )
+    return regions, users
+
+
+def _all_of_a_kind(names: set[str], components: Components) -> bool:
+    """Whether nothing of some kind is left: who then still does its work?"""
+    taken = {
+        one.name
+        for one in components.known
+        if one.name in names or (one.region in names and one.region in components.regions)
+    }
+    waiting = list(taken)
+    while waiting:
+        part = next((one for one in components.known if one.name == waiting[-1]), None)
+        waiting.pop()
+        fresh = set(part.parts if part is not None else ()) - taken
+        taken |= fresh
+        waiting += fresh
+    by_kind: dict[str, set[str]] = {}
+    for one in components.known:
+        if not one.parts and one.kind not in ("region", "group"):
+            by_kind.setdefault(one.kind, set()).add(one.name)
+    return any(members <= taken for members in by_kind.values())

@@ -8,13 +8,14 @@ explode and a scalar is a string, number, bool or null.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -137,7 +138,10 @@ def _compose(text: str) -> Iterator[Node | None]:
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise RecursionError
-    yield from YAML(typ="rt").compose_all(text)
+    with warnings.catch_warnings():
+        # A name may be given to an anchor again: the last before an alias counts.
+        warnings.simplefilter("ignore", ReusedAnchorWarning)
+        yield from YAML(typ="rt").compose_all(text)
 
 
 def _hint(text: str, line: int) -> str:

@@ -48,18 +48,23 @@ def write_manifest(folder: Path) -> None:
     )
 
 
-def check_manifest(folder: Path) -> list[str]:
-    """What differs from the manifest: changed, missing and added files. A missing manifest is one
-    problem.
+def check_manifest(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
+    """What differs from the manifest among the files whose names begin like one of `only`: changed,
+    missing and added ones. A missing manifest is one problem.
     """
     try:
         listed = read_json(folder / MANIFEST)["files"]
-        expected = {name: entry["sha256"] for name, entry in listed.items()}
+        expected = {
+            str(name): (int(entry["bytes"]), str(entry["sha256"]))
+            for name, entry in listed.items()
+            if str(name).startswith(only)
+        }
     except FileNotFoundError:
         return [f"{MANIFEST}: missing (the run did not end by itself)"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return [f"{MANIFEST}: not a manifest"]
     found = {str(path.relative_to(folder)): path for path in evidence_files(folder)}
+    found = {name: path for name, path in found.items() if name.startswith(only)}
     problems = [
         f"{name}: listed in {MANIFEST} but missing"
         for name in sorted(expected.keys() - found.keys())
@@ -67,9 +72,16 @@ def check_manifest(folder: Path) -> list[str]:
     problems += [
         f"{name}: not listed in {MANIFEST}" for name in sorted(found.keys() - expected.keys())
     ]
-    problems += [
-        f"{name}: changed since the run (SHA-256 differs from {MANIFEST})"
-        for name in sorted(expected.keys() & found.keys())
-        if _digest(found[name]) != expected[name]
-    ]
+    for name in sorted(expected.keys() & found.keys()):
+        size, digest = expected[name]
+        try:
+            # Sizes first: a file that has grown without end is not read to its end.
+            now = found[name].stat().st_size
+            if now != size:
+                said = f"{now:,} bytes, {MANIFEST} says {size:,}"
+                problems.append(f"{name}: changed since the run ({said})")
+            elif _digest(found[name]) != digest:
+                problems.append(f"{name}: changed since the run (SHA-256 differs from {MANIFEST})")
+        except OSError as error:
+            problems.append(f"{name}: cannot be read: {error.strerror}")
     return problems

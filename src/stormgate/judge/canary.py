@@ -5,7 +5,7 @@ through the judge itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,8 @@ Array = NDArray[Any]
 # Enough for any objective to fail on when every request is bad, and little enough to be shown in a
 # blink.
 _REQUESTS = 20_000
+_LONGEST_S = 600.0  # of a phase, unless the objective itself speaks of longer times
+_NEVER_OVER_S = 7200.0
 _WORKER = "canary"
 _HEALTHY_MS = 20.0
 _OP_VALUES = ("read", "write")
@@ -80,12 +82,30 @@ def canary_problems(plan: Plan) -> list[str]:
 def _proof(plan: Plan, objective: Objective) -> Proof:
     kind = kinds()[objective.kind]
     spec = kind.spec_model.model_validate(objective.spec)
+    plan = _shortened(plan, spec)
     shown = [
         judge_objective(_run(plan, spec, canary), plan, objective) for canary in kind.canaries(spec)
     ]
     mildest = min(shown, key=lambda finding: finding.verdict.severity)
     empty = judge_objective(_run(plan, spec, None), plan, objective)
     return Proof(objective.name, objective.source, mildest.verdict, empty.verdict, mildest.why)
+
+
+def _shortened(plan: Plan, spec: Any) -> Plan:
+    """The plan with no phase longer than tells anything: a canary of a year would take minutes."""
+    times = [
+        float(value)
+        for name, value in spec.model_dump().items()
+        if name.endswith("_s") and name != "window_s" and isinstance(value, int | float)
+    ]
+    most = min(max([_LONGEST_S, *(2 * seconds for seconds in times)]), _NEVER_OVER_S)
+    return replace(
+        plan,
+        warmup_s=min(plan.warmup_s, most),
+        steady_s=min(plan.steady_s, most),
+        final_s=min(plan.final_s, most),
+        faults=tuple(replace(one, recovery_s=min(one.recovery_s, most)) for one in plan.faults),
+    )
 
 
 def _run(plan: Plan, spec: Any, canary: Canary | None) -> MemoryRun:

@@ -115,6 +115,10 @@ def _no_number(_: Mapping[str, Any]) -> float | None:
     return None
 
 
+def _no_probe(_: Mapping[str, Any]) -> str | None:
+    return None
+
+
 def _no_interval(_: Finding, __: float) -> tuple[float, float] | None:
     return None
 
@@ -137,7 +141,8 @@ class Kind:
     spec. `contradictions` and `notes` (of a spec, the plan and the seconds of each of the
     objective's phases) are what cannot work, or is worth knowing, before a run. `interval` of a
     finding at alpha is what one run says the value could truly be. `good_within_ms` and
-    `drawn_limit_ms` of a spec (as the plan holds it) serve the charts of a report.
+    `drawn_limit_ms` of a spec (as the plan holds it) serve the charts of a report; `reads` is the
+    probe whose readings it needs.
     """
 
     name: str
@@ -156,6 +161,7 @@ class Kind:
     interval: Callable[[Finding, float], tuple[float, float] | None] = _no_interval
     good_within_ms: Callable[[Mapping[str, Any]], float | None] = _no_number
     drawn_limit_ms: Callable[[Mapping[str, Any]], float | None] = _no_number
+    reads: Callable[[Mapping[str, Any]], str | None] = _no_probe
 
     @property
     def spec(self) -> type[Spec]:

@@ -67,8 +67,9 @@ def environment(folder: Path, root: Path) -> dict[str, str]:
     paths = [str(root), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     return {
         **without_proxies(os.environ),
-        "STORMGATE_EVIDENCE": str(folder),
-        "STORMGATE_PLAN": str(folder / "plan.json"),
+        # They run in `root`, wherever the gate itself was started.
+        "STORMGATE_EVIDENCE": str(folder.resolve()),
+        "STORMGATE_PLAN": str(folder.resolve() / "plan.json"),
         "PYTHONPATH": os.pathsep.join(paths),
         "PYTHONUNBUFFERED": "1",
     }
@@ -88,7 +89,8 @@ def load_argv(plan: Plan, folder: Path, root: Path) -> Sequence[str]:
         "--headless",
         "--only-summary",
     ]
-    argv += ["--users", str(load.users), "--spawn-rate", str(load.users), "--evidence", str(folder)]
+    argv += ["--users", str(load.users), "--spawn-rate", str(load.users)]
+    argv += ["--evidence", str(folder.resolve())]
     if load.workers > 1:
         # A master on a port of its own, so that two runs on one machine never share workers.
         port = str(free_port())

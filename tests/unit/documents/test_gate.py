@@ -302,6 +302,17 @@ def test_each_mistake_is_named_with_its_line(
     assert abs(int(match[2]) - line) <= 16, hits[0]
 
 
+def test_an_objective_over_readings_that_nothing_writes_is_for_finished_runs_alone(
+    suite: Path,
+) -> None:
+    reading = "    - {name: lag, kind: reading, probe: replica-lag, lte: 1}\n"
+    line = change(suite, GATE, "    - name: p95\n", reading + "    - name: p95\n")
+    (found,) = errors(suite)
+    assert found.startswith(f"{GATE}:{line}: nothing in a gate writes readings of 'replica-lag'")
+    plan = load_gate(suite / GATE, finished=True)
+    assert [o.kind for o in plan.objectives].count("reading") == 1
+
+
 def test_every_mistake_at_once_in_every_file(suite: Path) -> None:
     change(suite, GATE, "ratePerS: 100", "ratePerSec: 100")
     change(suite, GATE, "kind: failover", "kind: failovr")
@@ -460,3 +471,37 @@ def test_secrets_stay_references(suite: Path) -> None:
     found = errors(suite)
     assert ["header 'Authorization' holds a secret" in error for error in found] == [True]
     assert "abc123" not in "\n".join(found)
+
+
+RADIUS = "  blastRadius: {maxRegions: 1, maxUsers: 1%}\n  abort:\n"
+
+
+def test_a_fault_on_the_only_service_or_link_is_a_fault_on_everyone(suite: Path) -> None:
+    change(suite, GATE, "  abort:\n", RADIUS)
+    assert ["touches 1 of the users" in error for error in errors(suite)] == [True]
+    change(suite, TARGET, LINK, WITH_LINK)
+    change(suite, TARGET, "      region: home\n", "")
+    for name in ("web", "link"):
+        kill = asked(f"func: kill(component: {name})")
+        (suite / TRIAL).write_text((suite / TRIAL).read_text().replace(KILL, kill))
+        assert ["touches 1 of the users" in error for error in errors(suite)] == [True], name
+        (suite / TRIAL).write_text((suite / TRIAL).read_text().replace(kill, KILL))
+
+
+def test_actions_of_others_are_refused_in_production_unless_declared(suite: Path) -> None:
+    change(suite, TARGET, "environment: test", "environment: production")
+    change(suite, GATE, "  abort:\n", RADIUS.replace("1%", "100%"))
+    provider = "{type: process, path: echo, arguments: hello}"
+    change(suite, TRIAL, "{type: python, module: stormgate.chaos.actions, " + KILL + "}", provider)
+    found = errors(suite, allow_production=True)
+    assert ["web-loss.yaml:" in error and "nobody knows what" in error for error in found] == [True]
+    title = "title: Users are served again"
+    touches = "extensions: [{name: stormgate, touches: %s}]\n" + title
+    change(suite, TRIAL, title, touches % "[web]")
+    assert load_gate(suite / GATE, allow_production=True).gate == "shop-release"
+    change(suite, TRIAL, "touches: [web]", "touches: [wbe]")
+    assert [
+        "has no component 'wbe'" in error for error in errors(suite, allow_production=True)
+    ] == [True]
+    change(suite, TRIAL, "touches: [wbe]", "touchs: [web]")
+    assert any("unknown key 'touchs'" in error for error in errors(suite, allow_production=True))

@@ -112,6 +112,27 @@ def test_a_provider_is_refused_at_its_line(suite, provider, says):
     assert "provider:" in lines[int(found.split(":")[1]) - 1]
 
 
+@pytest.mark.parametrize("more", ["controls: 5", "controls: [5]", "configuration: [1]", "tags: 7"])
+def test_what_has_no_shape_is_a_problem_and_no_traceback(suite, more):
+    starter = (suite / TRIAL).read_text()
+    key = more.partition(":")[0]
+    lines, skipping = [], False
+    for line in starter.splitlines():
+        skipping = line.startswith(f"{key}:") or (skipping and line.startswith((" ", "-")))
+        if not skipping:
+            lines.append(line)
+    write(suite, text="\n".join([*lines, more]) + "\n")
+    found = problems(suite)
+    assert found
+    assert all(problem.startswith((TRIAL, GATE)) for problem in found)
+
+
+def test_an_anchor_named_again_is_refused_as_chaos_toolkit_does(suite):
+    write(suite, "x-a: &a 1\nx-b: &a 2\nx-c: *a")
+    (found,) = problems(suite)
+    assert "duplicate anchor 'a'" in found
+
+
 def test_a_reference_to_nothing(suite):
     write(suite, text=EXPERIMENT.format(more="") + "  - {ref: nowhere}\n")
     (found,) = problems(suite)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stormgate.documents.components import Components
@@ -45,15 +47,26 @@ TARGET = Target(
         ({"web-a"}, {"a"}, 0.6),
         ({"web-b"}, {"b"}, 0.3),
         ({"c"}, {"c"}, 0.1),
-        ({"link"}, {"a", "b"}, 0.9),
-        ({"all"}, {"a", "b"}, 0.9),
-        ({"loop"}, set(), 0),
+        ({"link"}, {"a", "b"}, 1),  # the only link: nobody knows who is left without it
+        ({"all"}, {"a", "b"}, 1),
+        ({"loop"}, {"a", "b", "c"}, 1),  # it is nowhere
+        ({"web-a", "web-b", "edge-b"}, {"a", "b"}, 1),
     ],
 )
 def test_reach(selected: set[str], regions: set[str], users: float) -> None:
     found, share = reach(Touched(components=selected), TARGET)
     assert found == regions
     assert share == pytest.approx(users)
+
+
+def test_what_nobody_knows_counts_as_everything() -> None:
+    everything = {"a", "b", "c"}, 1.0
+    assert reach(Touched(everyone=["x:1"]), TARGET) == everything
+    assert reach(Touched(strangers=["x:1"]), TARGET) == everything
+    assert reach(Touched(populations={"near-c"}), TARGET) == (set(), 0.1)
+    nowhere = replace(TARGET.populations[0], edges=("cdn",))
+    odd = replace(TARGET, populations=(nowhere, *TARGET.populations[1:]))
+    assert reach(Touched(components={"web-b"}), odd) == ({"b"}, pytest.approx(0.9))
 
 
 def test_users_whose_edges_are_not_known_yet_count_in_full() -> None:

@@ -209,3 +209,15 @@ def test_compare_command(tmp_path: Path) -> None:
         compare_command, [str(tmp_path / "a"), str(tmp_path / "b")], standalone_mode=False
     )
     assert "differs" in result.output
+
+
+def test_a_year_is_planned_as_quickly_as_an_hour() -> None:
+    """A canary lays out every second of a plan: of a year that would take minutes and gigabytes."""
+    import time
+
+    objectives = [objective("availability", target=0.98), objective("failover", lte_s=2)]
+    year = plan_of(objectives, steady_s=366 * 86400.0, faults=["kill"], recovery_s=86400.0)
+    begun = time.process_time()
+    found = assess(year)
+    assert time.process_time() - begun < 10
+    assert [one.shown_violation for one in found.objectives] == ["FAIL", "FAIL"]

@@ -74,7 +74,11 @@ def _check_action(func: str, arguments: Mapping[str, Any], loc: Loc, check: Chec
         names |= selection.names
         if selection.later:
             check.touched.unresolved.append(f"{check.document.at(*loc)} ({func})")
+            if not selection.names:
+                check.touched.everyone.append(check.document.at(*loc))
     check.touched.components |= names
+    if func == "load_surge":
+        _touch_users(arguments, loc, check)
     _check_mode(func, action, arguments, names, loc, check)
 
 
@@ -144,6 +148,13 @@ def _check_mode(
     _check_population(given.get("population"), loc, check)
 
 
+def _touch_users(arguments: Mapping[str, Any], loc: Loc, check: Check) -> None:
+    if arguments.get("population") is not None:
+        check.touched.populations.add(str(arguments["population"]))
+    else:
+        check.touched.everyone.append(check.document.at(*loc))
+
+
 def _check_population(name: Any, loc: Loc, check: Check) -> None:
     if name is None or check.components is None:
         return
@@ -181,3 +192,39 @@ def _models(func: str, mode: str, names: set[str], at: Loc, check: Check) -> lis
         except CannotBreak as error:
             check.note_value(f"{func}: {error}", "choose another mode, or another component", *at)
     return list(found.values())
+
+
+def check_strangers(data: Mapping[str, Any], actions: list[Loc], check: Check) -> None:
+    """What actions that are not ours touch: as the experiment declares it in its extension, else
+    nobody knows. `actions` are their places.
+    """
+    extensions = data.get("extensions")
+    listed = extensions if isinstance(extensions, list) else []
+    own = next((n for n, one in enumerate(listed) if _is_ours(one)), None)
+    if own is None:
+        check.touched.strangers += [check.document.at(*loc) for loc in actions]
+        return
+    at: Loc = ("extensions", own)
+    for key in listed[own]:
+        if key not in ("name", "touches"):
+            fix = nearest(str(key), ["name", "touches"])
+            check.note(f"unknown key {key!r} in extension stormgate", fix, *at, key)
+    touches = listed[own].get("touches")
+    if not isinstance(touches, list):
+        fix = "list the components, or write [] where it touches none"
+        check.note(f"touches: {touches!r} is no list of selections", fix, *at, "touches")
+        return
+    for index, one in enumerate(touches):
+        if check.components is None:
+            continue
+        place = (*at, "touches", index)
+        selection = check.components.selected("component", check.resolve(one, place))
+        for message, fix in selection.problems:
+            check.note_value(message, fix, *place)
+        check.touched.components |= selection.names
+        if selection.later and not selection.names:
+            check.touched.everyone.append(check.document.at(*place))
+
+
+def _is_ours(extension: Any) -> bool:
+    return isinstance(extension, dict) and extension.get("name") == "stormgate"

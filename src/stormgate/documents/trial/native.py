@@ -114,10 +114,9 @@ def _plain(data: Any) -> bool:
     if hypothesis is not None and (not isinstance(hypothesis, dict) or not hypothesis.get("title")):
         return False
     probes = hypothesis.get("probes") if isinstance(hypothesis, dict) else []
-    controls = [{"type": "probe", **one} if isinstance(one, dict) else one
-                for one in data.get("controls") or []]  # fmt: skip
+    controls = data.get("controls") or []
     lists = [probes or [], data.get("method") or [], data.get("rollbacks") or []]
-    if not all(isinstance(each, list) for each in lists):
+    if not all(isinstance(each, list) for each in (*lists, controls)):
         return False
     activities = [one for each in lists for one in each]
     return all(_plain_activity(one) for one in activities) and all(

@@ -161,4 +161,8 @@ def _need(spec: ReadingSpec, plan: Plan) -> Need:
     return Need(0, None, f"{spec.min_samples} readings of {spec.probe} in each phase")
 
 
-KIND = Kind("reading", ReadingSpec, Reading, _canaries, _need, timing=False)
+def _reads(spec: Mapping[str, Any]) -> str | None:
+    return str(spec["probe"])
+
+
+KIND = Kind("reading", ReadingSpec, Reading, _canaries, _need, timing=False, reads=_reads)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.evidence.laws import generator_problem, number
-from stormgate.evidence.read import read_json
+from stormgate.evidence.manifest import MANIFEST, check_manifest
 from stormgate.evidence.timeline import FaultWindow, Window, Windows
 from stormgate.evidence.undo import intents, open_intents
 from stormgate.judge.context import RunLike
@@ -26,7 +26,9 @@ _JUDGED = (
     "generator.ndjson",
     "readings.ndjson",
     "undo.ndjson",
+    "surge.ndjson",
     "journals/",
+    "operations/",
     "samples/",
 )
 
@@ -333,30 +335,12 @@ def _rows_told(row: Mapping[str, Any]) -> int:
 
 
 def sealed_problems(folder: Path | None) -> list[str]:
-    """Evidence that manifest.json lists and that is gone or has shrunk since; none without a
+    """Evidence that is not what manifest.json sealed: gone, changed, added; none without a
     manifest, which is written last.
-
-    Hashes are `stormgate evidence check`'s business: they cost more than judging.
     """
-    if folder is None or not (folder / "manifest.json").exists():
+    if folder is None or not (folder / MANIFEST).exists():
         return []
-    try:
-        listed = read_json(folder / "manifest.json")["files"]
-        expected = {
-            str(name): int(entry["bytes"])
-            for name, entry in listed.items()
-            if str(name).startswith(_JUDGED)
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return ["manifest.json: not a manifest"]
-    problems = []
-    for name, size in sorted(expected.items()):
-        path = folder / name
-        if not path.is_file():
-            problems.append(f"{name}: listed in manifest.json but missing")
-        elif path.stat().st_size < size:
-            problems.append(f"{name}: {path.stat().st_size:,} bytes, manifest.json says {size:,}")
-    return problems
+    return check_manifest(folder, _JUDGED)
 
 
 def check_load(plan: Plan, windows: Windows, arrivals: Mapping[str, int]) -> Finding:
