@@ -11,6 +11,7 @@ import pytest
 from tests.live.load_engine import Bench, counts, server
 
 from stormgate.load import get
+from stormgate.load.engine.clock import TurnClock
 
 pytestmark = pytest.mark.live
 
@@ -67,18 +68,24 @@ def test_a_busy_generator_does_not_make_a_reply_look_late(tmp_path):
         assert 1.0 < (row["done_ns"] - row["sent_ns"]) / 1e9 < 4.0
 
 
+class WrongClock(TurnClock):
+    """The time of day is off by `step_s` whenever it is taken."""
+
+    def __init__(self, step_s):
+        self.step_s = step_s
+        super().__init__()
+
+    def set(self):
+        now = super().set()
+        self.epoch_ns += self.step_s * 1_000_000_000
+        return now
+
+
 @pytest.mark.parametrize("step_s", [-3600, 3600])
 def test_setting_the_time_of_day_does_not_move_a_reply(tmp_path, step_s):
     """A stamp is in time of day; one that cannot be true is not believed."""
     with server(tmp_path) as url, Bench(url) as bench:
-        set_clock = bench.engine.set_clock
-
-        def wrong_clock():
-            now = set_clock()
-            bench.engine._epoch_ns += step_s * 1_000_000_000
-            return now
-
-        bench.engine.set_clock = wrong_clock
+        bench.engine.clock = WrongClock(step_s)
         rows, _ = bench.play(lambda _s: (yield get("/ok")))
         assert [row["outcome"] for row in rows] == ["ok"]
         assert 0 <= rows[0]["done_ns"] - rows[0]["sent_ns"] < 10_000_000_000

@@ -42,7 +42,8 @@ GENERATOR = _fields(
     "seq:integer completed:integer in_flight:integer blocks:integer model:string "
     "flow_errors_over_failures:integer streams:integer send_lag_p50_ms:number "
     "loop_lag_max_ms:number open_connections:integer new_connections:integer "
-    "clock_offset_ns:integer clock_error_ms:number "
+    "clock_offset_ns:integer clock_error_ms:number unreached:integer waiting:integer "
+    "locked_out:integer engine_errors:integer "
     "reported:integer given_up:integer unreported:integer cut:integer "
     "locust_requests:integer locust_failures:integer",
 )
@@ -85,6 +86,7 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
     Event.LOAD_FLOW_ERROR: _fields(
         "flow:string traceback:string", "worker:string over_failure:boolean"
     ),
+    Event.LOAD_ENGINE_ERROR: _fields("traceback:string", "worker:string"),
     Event.LOAD_FAILURE: _fields(
         "route:string outcome:string status:integer",
         "worker:string expected:string url:string",

@@ -24,6 +24,8 @@ OUTCOMES = frozenset(outcome.value for outcome in Outcome)
 # Numbers that every row of the generator has, and those it has unless nothing was sent.
 COUNTS = ("planned", "sent", "not_sent", "rows")
 MEASURES = ("window_s", "cpu")
+# Those it may have: absent they are 0, present they are numbers.
+MAYBE = ("unreached", "waiting", "engine_errors", "locked_out", "flow_errors_over_failures")
 LAGS = ("send_lag_p99_ms", "send_lag_max_ms")
 UNDO_SCHEMA = "stormgate.undo/1"
 UNDO_STEPS = ("intent", "applied", "undone", "void")
@@ -50,6 +52,9 @@ def generator_problem(row: Mapping[str, Any]) -> str | None:
     try:
         for key in (*COUNTS, *MEASURES):
             number(row, key)
+        for key in MAYBE:
+            if key in row:
+                number(row, key)
         if number(row, "sent") > 0:
             for key in LAGS:
                 number(row, key)
@@ -95,18 +100,29 @@ def refusal_problem(row: Mapping[str, Any]) -> str | None:
     return None if type(count) is int and count >= 1 else f"count is {count!r}, not 1 or more"
 
 
+@dataclass(frozen=True, slots=True)
+class Firsts:
+    """First attempts: acted on (whose outcome is not `not_sent`), of them written (they have a
+    `sent_ns`), and not sent; and further attempts, acted on.
+    """
+
+    acted: int = 0
+    written: int = 0
+    unsent: int = 0
+    again: int = 0
+
+
 @dataclass
 class RowLaws:
     """Holds every block of samples against the laws of a row, worker by worker.
 
-    `problems` names the first row of each worker that breaks a law, and how many do. `acted` counts
-    each worker's rows that it acted on: whose outcome is not `not_sent`; `failed` all that
-    are not ok.
+    `problems` names the first row of each worker that breaks a law, and how many do. `firsts` are
+    what the first attempts of each worker came to, `failed` counts all its rows that are not ok.
     """
 
     begin_ns: int | None = None
     end_ns: int | None = None
-    acted: dict[str, int] = field(default_factory=dict)
+    firsts: dict[str, Firsts] = field(default_factory=dict)
     failed: dict[str, int] = field(default_factory=dict)
     _broken: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _firsts: dict[str, list[Array]] = field(default_factory=dict)
@@ -135,8 +151,13 @@ class RowLaws:
         if self.end_ns is not None:
             self._note(worker, "done_ns is after the run ended", done > self.end_ns)
         first = columns["attempt"] == 1
-        acted = int(np.count_nonzero(~columns["not_sent"]))
-        self.acted[worker] = self.acted.get(worker, 0) + acted
+        before, unsent = self.firsts.get(worker, Firsts()), columns["not_sent"]
+        self.firsts[worker] = Firsts(
+            before.acted + int(np.count_nonzero(first & ~unsent)),
+            before.written + int(np.count_nonzero(first & ~unsent & was_sent)),
+            before.unsent + int(np.count_nonzero(first & unsent)),
+            before.again + int(np.count_nonzero(~first & ~unsent)),
+        )
         failed = int(np.count_nonzero(~columns["ok"]))
         self.failed[worker] = self.failed.get(worker, 0) + failed
         if first.all():

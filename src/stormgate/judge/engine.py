@@ -19,8 +19,9 @@ from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.failures import Failures, late_ms
 from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
+from stormgate.judge.rules.accounts import unrecorded
 from stormgate.judge.rules.closed import unreconciled
-from stormgate.judge.rules.generator import health_of
+from stormgate.judge.rules.generator import health_of, own_failures
 from stormgate.judge.rules.network import check_network
 from stormgate.judge.rules.visits import Visits
 from stormgate.judge.rules.workload import check_workload
@@ -203,7 +204,8 @@ def _validity(
     # Files are read when first asked for: what is wrong with one counts, whoever asks last.
     _ = (run.undo, run.journals, run.readings)
     problems = [*run.problems, *stream.problems, *stream.laws.problems()]
-    problems += v.unrecorded(run.generator, stream.laws.acted)
+    own = own_failures(run.generator, run.timeline)
+    problems += unrecorded(run.generator, stream.laws.firsts)
     problems += unreconciled(run.generator, stream.rows, stream.laws.failed)
     phases = {p.name: p for p in run.phases()}
     cut = [f"phase {p.name} never ended" for p in phases.values() if p.end_ns is None]
@@ -213,7 +215,7 @@ def _validity(
         v.check_undo(run, faults),
         v.check_faults(faults),
         v.check_journals(run, plan),
-        v.check_generator(health, measured.windows, timed),
+        v.check_generator(health, measured.windows, timed, own),
         v.check_samples(
             run, stream.rows, [*problems, *cut, *v.sealed_problems(getattr(run, "folder", None))]
         ),

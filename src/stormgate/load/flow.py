@@ -8,13 +8,27 @@ from __future__ import annotations
 
 import functools
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from stormgate.load.http.content import MOST_BYTES, ContentError, decoded
 from stormgate.load.http.head import OF_THE_BODY, body_of, extra_headers, without
+from stormgate.load.options import (
+    MOST_ATTEMPTS,
+    deadline_ns,
+    fitting,
+    method_word,
+    name_text,
+    op_word,
+    outcomes,
+    path_text,
+    seconds,
+    shown,
+    statuses,
+    switch,
+    whole,
+)
 from stormgate.model import Outcome
 
 if TYPE_CHECKING:
@@ -23,7 +37,8 @@ if TYPE_CHECKING:
 
 DEFAULT_TIMEOUT_S = 10.0
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_NS = 1_000_000_000
+# What a check can only raise by its own fault, whatever the body.
+_SLIPS = (NameError, ImportError, NotImplementedError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,27 +49,43 @@ class Retry:
     Each attempt is a sample of its own. With `next_edge` an attempt after the first goes to the
     population's next-nearest edge. A `not_sent` request is never retried: that is the generator's
     own limit, not the target's answer.
+
+    Raises TypeError or ValueError for what is none of these, where it is written.
     """
 
     attempts: int = 2
     on: frozenset[Outcome] = frozenset({Outcome.REFUSED, Outcome.RESET, Outcome.CONNECT_TIMEOUT})
     next_edge: bool = True
 
+    def __post_init__(self) -> None:
+        attempts = whole("Retry(attempts=)", self.attempts)
+        if not 1 <= attempts <= MOST_ATTEMPTS:
+            raise ValueError(
+                f"Retry(attempts=) takes 1 to {MOST_ATTEMPTS} attempts in all, not {attempts}"
+            )
+        object.__setattr__(self, "attempts", attempts)
+        object.__setattr__(self, "on", outcomes(self.on))
+        if not isinstance(self.next_edge, bool):
+            raise TypeError(f"Retry(next_edge=) takes True or False, not {shown(self.next_edge)}")
+
 
 @dataclass(frozen=True, slots=True)
 class Think:
     """A pause of the user; the next request's intended start is the end of the one before plus
-    this.
+    this. Raises TypeError or ValueError for what is no length of time: a pause backwards would
+    backdate the next request.
     """
 
     seconds: float
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seconds", seconds("think", self.seconds))
+
 
 def think(seconds: float) -> Think:
     """Yield this from a flow to pause it for `seconds` of user time. Raises TypeError or ValueError
-    for what is no length of time: a pause backwards would backdate the next request.
+    for what is no length of time.
     """
-    _seconds("think", seconds)
     return Think(seconds)
 
 
@@ -99,7 +130,7 @@ class Request:
         json: Any = None,
         data: bytes | str | None = None,
         op: str | None = None,
-        expect: tuple[int, ...] | None = None,
+        expect: Iterable[int] | None = None,
         check: Callable[[Reply], bool] | None = None,
         retry: Retry | None = None,
         redirects: int = 0,
@@ -107,38 +138,36 @@ class Request:
         max_decoded_bytes: int = MOST_BYTES,
         cookies: bool = True,
     ) -> None:
-        path = path.partition("#")[0] if isinstance(path, str) else path  # a fragment is not sent
-        if not path.startswith("/") or not path.isascii() or any(c <= " " for c in path):
-            raise ValueError(
-                "a request's path begins with '/' and is percent-encoded (the host is the "
-                f"edge's), not {path!r}"
-            )
-        _fitting(name, timeout_s, connect_timeout_s, headers, data, expect, check, retry, redirects)
-        if type(max_decoded_bytes) is not int or max_decoded_bytes < 0:
-            raise TypeError(f"max_decoded_bytes= takes a whole number, not {max_decoded_bytes!r}")
+        self.method = method_word(method)
+        self.path = path_text(path)
+        self.name = name_text(name) or self.path
+        self.op = op_word(op) or ("read" if self.method in _READS else "write")
+        self.timeout_ns = deadline_ns("timeout_s", timeout_s)
+        self.connect_timeout_ns = (
+            self.timeout_ns
+            if connect_timeout_s is None
+            else deadline_ns("connect_timeout_s", connect_timeout_s)
+        )
+        fitting(headers, data, check)
+        switch("decode=", decode)
+        switch("cookies=", cookies)
+        if retry is not None and not isinstance(retry, Retry):
+            raise TypeError(f"retry= takes a Retry, as Retry(attempts=2), not {shown(retry)}")
         if json is not None and data is not None:
             raise ValueError("a request has a json= body or a data= body, not both")
-        self.method = method
-        self.path = path
-        self.name = name or path
-        self.op = op or ("read" if method in _READS else "write")
-        self.timeout_ns = int(timeout_s * _NS)
-        self.connect_timeout_ns = (
-            self.timeout_ns if connect_timeout_s is None else int(connect_timeout_s * _NS)
-        )
-        self.expect = expect
+        self.expect = statuses(expect)
         self.check = check
         self.retry = retry
-        self.redirects = redirects
+        self.redirects = whole("redirects=", redirects)
         self.decode = decode
-        self.max_decoded_bytes = max_decoded_bytes
+        self.max_decoded_bytes = whole("max_decoded_bytes=", max_decoded_bytes)
         self.cookies = cookies
         self.looks_inside = decode or check is not None
-        self.is_head = method == "HEAD"
+        self.is_head = self.method == "HEAD"
         self.is_bare = False  # goes without credentials, whoever sends it
         self.body, content_type = body_of(json, data)
         self.is_plain = not self.is_head and not self.body
-        self.extra = extra_headers(headers, self.body, content_type, method, decode)
+        self.extra = extra_headers(headers, self.body, content_type, self.method, decode)
         # Per pool: the request line and headers, ready to send. Per population: the code of its row
         # in the recorder.
         self.heads: dict[Pool, bytes] = {}
@@ -187,52 +216,6 @@ class Request:
         return head
 
 
-def _seconds(what: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(f"{what} takes seconds as a number, not {value!r}")
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"{what} takes seconds from 0 up, not {value!r}")
-
-
-def _fitting(  # noqa: PLR0913, PLR0917 - one per option of a request
-    name: Any,
-    timeout_s: Any,
-    connect_timeout_s: Any,
-    headers: Any,
-    data: Any,
-    expect: Any,
-    check: Any,
-    retry: Any,
-    redirects: Any,
-) -> None:
-    """Each option is of its kind, or TypeError says what to write, in the flow that wrote it: found
-    later, in the engine, it would stop everybody's requests.
-    """
-    _seconds("timeout_s", timeout_s)
-    if connect_timeout_s is not None:
-        _seconds("connect_timeout_s", connect_timeout_s)
-    if name is not None and not isinstance(name, str):
-        raise TypeError(f"name= takes a string, not {name!r}")
-    if data is not None and not isinstance(data, bytes | str):
-        raise TypeError(f"data= takes bytes or a string, not {type(data).__name__}; json= encodes")
-    if headers is not None and not (
-        isinstance(headers, Mapping)
-        and all(isinstance(k, str) and isinstance(v, str) for k, v in headers.items())
-    ):
-        raise TypeError(f"headers= takes a mapping of strings to strings, not {headers!r}")
-    if expect is not None and not (
-        isinstance(expect, tuple | list | set | frozenset | range)
-        and all(type(status) is int for status in expect)
-    ):
-        raise TypeError(f"expect= takes a tuple of statuses, as (200,), not {expect!r}")
-    if check is not None and not callable(check):
-        raise TypeError(f"check= takes a function of the reply, not {check!r}")
-    if retry is not None and not isinstance(retry, Retry):
-        raise TypeError(f"retry= takes a Retry, as Retry(attempts=2), not {retry!r}")
-    if type(redirects) is not int or redirects < 0:
-        raise TypeError(f"redirects= takes how many to follow, a whole number, not {redirects!r}")
-
-
 @functools.lru_cache(maxsize=16_384)
 def _cached(method: str, path: str, **options: Any) -> Request:
     return Request(method, path, **options)
@@ -249,22 +232,18 @@ def request(method: str, path: str, **options: Any) -> Request:
     follow, each its own sample (default 0). decode: ask for gzip or br and undo it in `reply.body`;
     a body that does not decode, or to more than `max_decoded_bytes` (default 32 MiB), is a
     `wrong_body`. cookies: False neither sends nor keeps any.
-    Raises ValueError for a path without '/', two bodies, or a header with a line break.
+    Raises TypeError for an option of a wrong kind, ValueError for a path without '/', two bodies,
+    or a header with a line break.
     """
     try:
         return _cached(method, path, **options)
-    except TypeError as error:
-        if "unhashable" not in str(error):
-            raise
+    except TypeError:  # what cannot be hashed is not kept; what is wrong says so again
         return Request(method, path, **options)
 
 
 def get(path: str, **options: Any) -> Request:
     """`request("GET", ...)`."""
-    try:
-        return _cached("GET", path, **options)
-    except TypeError:
-        return request("GET", path, **options)
+    return request("GET", path, **options)
 
 
 post = functools.partial(request, "POST")
@@ -328,18 +307,38 @@ class Reply:
 
     def fits(self) -> bool:
         """Whether the body can be decoded and the request's check accepts it; else `error` says
-        why not.
+        why not. Raises what only a check that is broken itself can raise, whatever the body.
         """
         request = self._request
         if request.decode:
             self._parsed()
-        if not self.error and request.check is not None:
+        check: Any = request.check
+        if not self.error and check is not None:
             try:
-                if not request.check(self):
+                found = check(self)
+                if isinstance(found, Awaitable | Generator):
+                    raise NotImplementedError("check= only began something: no async, no yield")
+                if not found:
                     self.error = "its check said no"
+            except _SLIPS:
+                raise
             except Exception as error:  # a body the check cannot read is a wrong body
                 self.error = f"its check raised {type(error).__name__}: {error}"[:300]
         return not self.error
+
+    def again(
+        self,
+        request: Request,
+        outcome: Outcome,
+        status: int,
+        raw: bytes | list[bytes],
+        intended_ns: int,
+        done_ns: int,
+    ) -> Reply:
+        """The same reply with this outcome, whatever a check did to the one it was shown."""
+        reply = Reply(request, outcome, status, raw, intended_ns, done_ns)
+        reply._message, reply.error = self._message, self.error
+        return reply
 
     @property
     def text(self) -> str:

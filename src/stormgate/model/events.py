@@ -28,6 +28,7 @@ class Event(enum.StrEnum):
     LOAD_FLOW_ERROR = "load.flow_error"  # {worker, flow, traceback}: a user's flow raised
     LOAD_FAILURE = "load.failure"  # the first request that failed so, what it wanted and where
     LOAD_REASON = "load.reason"  # {worker, kind, place, why}: why requests failed, once per place
+    LOAD_ENGINE_ERROR = "load.engine_error"  # {worker, traceback}: the generator's own failure
     LOAD_END = "load.end"
     NET_REFUSED = "net.refused"  # {by, who, where, count}: it meant to send outside `allow`
     TARGET_UP = "target.up"

@@ -11,7 +11,7 @@ from typing import Any
 
 from stormgate.evidence.laws import generator_problem, number
 from stormgate.evidence.timeline import SECOND_NS, Window
-from stormgate.model import Validity
+from stormgate.model import Event, Validity
 
 # Over how many rows a shortfall must show: requests that wait for a connection at one row's end are
 # sent in the next.
@@ -38,14 +38,15 @@ def saturation(
     broken = generator_problem(row)
     if broken is not None:
         return f"its row says nothing: {broken}"
-    planned, sent, not_sent = int(row["planned"]), int(row["sent"]), int(row["not_sent"])
+    if row.get("engine_errors"):
+        return f"its engine failed {int(row['engine_errors'])} times"
+    planned, not_sent = int(row["planned"]), int(row["not_sent"])
     near = [r for r in recent if generator_problem(r) is None] + [row]
-    planned_near, sent_near = (
-        sum(int(r["planned"]) for r in near),
-        sum(int(r["sent"]) for r in near),
-    )
+    acted = [_acted(r, before) for before, r in zip([None, *near], near, strict=False)]
+    sent = acted[-1]
+    planned_near, sent_near = sum(int(r["planned"]) for r in near), sum(acted)
     # Null only where nothing was sent, and then there is no lag to speak of.
-    lag = float(row["send_lag_p99_ms"]) if sent else 0.0
+    lag = float(row["send_lag_p99_ms"]) if row["sent"] else 0.0
     cpu, window_s = float(row["cpu"]), float(row["window_s"])
     if not_sent > 0:
         return f"{not_sent} arrivals were never sent"
@@ -67,6 +68,42 @@ def saturation(
     if clock is not None and not _within(clock, rules.max_clock_error_ms):
         return f"clock error {clock!r} ms, allowed {rules.max_clock_error_ms:g} ms"
     return None
+
+
+def _acted(row: Mapping[str, Any], before: Mapping[str, Any] | None) -> int:
+    """How many requests a worker acted on in a row's time. One that says how many wait for a free
+    connection acted on all others, whether or not the target took them: what a silent target holds
+    up is no shortfall of ours.
+    """
+    if "waiting" not in row:
+        return int(row["sent"]) + int(row.get("unreached", 0))
+    waited = int(before.get("waiting", 0)) if before else 0
+    return int(row["planned"]) - int(row["not_sent"]) - int(row["waiting"]) + waited
+
+
+def own_failures(
+    generator: Sequence[Mapping[str, Any]], timeline: Sequence[Mapping[str, Any]]
+) -> list[str]:
+    """What the generator says of its own failures, by worker: nothing of a run in which its engine
+    failed is believed, however short it was.
+    """
+    counts: dict[str, int] = {}
+    for row in generator:
+        if generator_problem(row) is None and row.get("engine_errors"):
+            worker = str(row.get("worker"))
+            counts[worker] = counts.get(worker, 0) + int(row["engine_errors"])
+    said = [
+        next((line for line in reversed(text.splitlines()) if line.strip()), "")[:200]
+        for row in timeline
+        if row.get("event") == Event.LOAD_ENGINE_ERROR and (text := str(row.get("traceback")))
+    ]
+    if said and not counts:
+        return [f"generator failed: {said[0]}"]
+    why = f": {said[0]}" if said else ""
+    return [
+        f"generator failed: the engine of {worker} {count:,} times{why}"
+        for worker, count in sorted(counts.items())
+    ]
 
 
 def _within(value: Any, limit: float) -> bool:

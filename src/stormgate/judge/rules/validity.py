@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from stormgate.evidence.laws import generator_problem, number
+from stormgate.evidence.laws import number
 from stormgate.evidence.manifest import MANIFEST, check_manifest
 from stormgate.evidence.timeline import FaultWindow, Window, Windows
 from stormgate.evidence.undo import intents, open_intents
@@ -235,60 +235,21 @@ def check_journals(run: RunLike, plan: Plan) -> Finding:
     )
 
 
-def check_generator(health: Health, windows: Sequence[Window], timed: Sequence[Window]) -> Finding:
+def check_generator(
+    health: Health,
+    windows: Sequence[Window],
+    timed: Sequence[Window],
+    failures: Sequence[str] = (),
+) -> Finding:
     """The generator was fit in every phase that an objective rests its timing on; what happened in
-    the others is told beside.
+    the others is told beside. `failures`: what it says of its own, in whatever phase.
     """
     why = health.verdict(list(dict.fromkeys(replace(w, first_block=0) for w in timed)))
     seconds = {w.name: [s for s, _ in bad] for w in windows if (bad := health.bad_seconds(w))}
     reasons = {w.name: bad[0][1] for w in windows if (bad := health.bad_seconds(w))}
     fields: dict[str, Any] = {"saturated_s": seconds, "reasons": reasons} if seconds else {}
-    return finding("generator", [why] if why else [], ok="kept to its plan", **fields)
-
-
-def unrecorded(generator: Sequence[Mapping[str, Any]], acted: Mapping[str, int]) -> list[str]:
-    """Requests that a worker says it sent, planned or gave up and that its rows do not account for,
-    to the last one.
-    """
-    problems = []
-    by_worker: dict[str, list[Mapping[str, Any]]] = {}
-    for row in generator:
-        by_worker.setdefault(str(row.get("worker")), []).append(row)
-    for worker, mine in sorted(by_worker.items()):
-        lawless = [problem for row in mine if (problem := generator_problem(row)) is not None]
-        if lawless:
-            more = f" ({len(lawless)} of {len(mine)} rows)"
-            problems.append(f"generator.ndjson: {worker}: {lawless[0]}{more}")
-            continue
-        planned, sent, unsent = (
-            sum(int(row[key]) for row in mine) for key in ("planned", "sent", "not_sent")
-        )
-        if planned != sent + unsent:
-            problems.append(
-                f"{worker} planned {planned:,} requests, sent {sent:,} and gave up {unsent:,}: "
-                f"{abs(planned - sent - unsent):,} are not accounted for"
-            )
-        flying = _in_flight(mine)
-        missing = sent - flying - acted.get(worker, 0)
-        if missing > 0:
-            problems.append(
-                f"{worker} sent {sent:,} requests, {acted.get(worker, 0):,} rows say so and "
-                f"{flying:,} were in flight: {missing:,} have no row"
-            )
-    return problems
-
-
-def _in_flight(rows: Sequence[Mapping[str, Any]]) -> int:
-    """Requests without an answer at a worker's end: what its last row says, and no more than its
-    own counts leave room for. None when it does not say.
-    """
-    try:
-        said = int(number(max(rows, key=lambda row: int(row["at_ns"])), "in_flight"))
-        begun = sum(int(row["sent"]) + int(row["not_sent"]) for row in rows)
-        ended = sum(int(number(row, "completed")) for row in rows)
-    except ValueError:
-        return 0
-    return min(said, max(0, begun - ended))
+    problems = [*failures, *([why] if why else [])]
+    return finding("generator", problems, ok="kept to its plan", **fields)
 
 
 def check_samples(run: RunLike, rows: Mapping[str, int], broken: Sequence[str]) -> Finding:

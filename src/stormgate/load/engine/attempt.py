@@ -9,9 +9,13 @@ if TYPE_CHECKING:
     from stormgate.load.engine.pool import Pool
     from stormgate.load.engine.stream import Stream
     from stormgate.load.flow import Request
-    from stormgate.load.http.connection import Connection
 
 Flow = Generator[Any, Any, Any]
+
+
+def nothing() -> Flow:
+    """A flow that asks for nothing."""
+    yield from ()
 
 
 class Task:
@@ -21,24 +25,31 @@ class Task:
 
     __slots__ = (
         "attempt",
-        "connection",
+        "code",
+        "connect_timeout_ns",
         "flow",
         "hurt",
         "intended_ns",
         "is_login",
         "leads_to",
         "number",
+        "payload",
         "pool",
         "redirects",
         "request",
         "sent_ns",
         "started_ns",
         "stream",
+        "timeout_ns",
     )
 
     request: Request
+    # Set when the request is prepared: where to, its bytes and deadlines, the code of its row.
     pool: Pool
-    connection: Connection | None
+    payload: bytes
+    timeout_ns: int
+    connect_timeout_ns: int
+    code: int
     # Set by the exchange when the request is submitted.
     attempt: int
     number: int

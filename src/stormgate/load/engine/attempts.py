@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import select
 import ssl
-import struct
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from stormgate.load.engine.attempt import Task
-from stormgate.load.engine.pool import Pool
+from stormgate.load.engine.clock import clock
+from stormgate.load.engine.flows import OnFlowError, Sandbox
+from stormgate.load.engine.pool import Place, Pool
 from stormgate.load.engine.redirect import Elsewhere, nowhere_else, redirected
 from stormgate.load.engine.transport import Wire
 from stormgate.load.flow import Reply
@@ -22,32 +22,37 @@ from stormgate.load.record.failures import FirstFailures
 from stormgate.load.record.recorder import CODE, Recorder
 from stormgate.model import Outcome
 
-IDLE_CHECK_NS = 1_000_000_000
-_BRACKET_NS = 5_000  # two clocks read further apart than this were read with a pause in between
-# a stamp may be younger than the turn of the loop that reads it, by as much as a turn takes
-_AHEAD_NS = 20_000_000
+_SHORTEST_NS = 1_000_000
+_AGAIN, _ONWARD = "again", "onward"
 _sets_cookie = SETS_COOKIE.search
-_timespec = struct.Struct("qq").unpack
 _OK, _BAD_STATUS, _NOT_SENT = Outcome.OK, Outcome.BAD_STATUS, Outcome.NOT_SENT
 _OK_CODE, _BAD_STATUS_CODE = CODE[_OK], CODE[_BAD_STATUS]
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
-clock = time.monotonic_ns
+
+
+def _is_deadline(value: object) -> bool:
+    return type(value) is int and value >= _SHORTEST_NS
 
 
 class Exchange(Wire):
     """Requests over connections. A subclass decides what follows a reply (`after`)."""
 
     def __init__(
-        self, recorder: Recorder, *, max_connections: int, observe: Mapping[str, str]
+        self,
+        recorder: Recorder,
+        places: Iterable[Place],
+        *,
+        max_connections: int,
+        observe: Mapping[str, str],
+        on_flow_error: OnFlowError | None,
+        on_engine_error: Callable[[str], None] | None,
     ) -> None:
         super().__init__(recorder, max_connections=max_connections, observe=observe)
+        self.places = list(places)
         self.recorder = recorder
         self.elsewhere: Elsewhere = nowhere_else
-        self.fresh_ns = 0  # a connection used since needs no second look
-        self._epoch_s = int(time.time())
-        self._epoch_ns = self._latest_ns = 0
-        self.set_clock()
+        self.sandbox = Sandbox(self.counters, on_flow_error, on_engine_error)
         self.stopping = False
         self.failures = FirstFailures()
         self._next_request = 0
@@ -69,31 +74,42 @@ class Exchange(Wire):
         """What follows a request's end."""
         raise NotImplementedError
 
-    def set_clock(self) -> int:
-        """Take the time, and what turns the kernel's stamps, which are in time of day, into
-        monotonic time.
-        """
-        before, realtime, now = clock(), time.time_ns(), clock()
-        if now - before < _BRACKET_NS or not self._epoch_ns:
-            self._epoch_ns = before - (realtime - self._epoch_s * 1_000_000_000)
-        self._latest_ns = now + _AHEAD_NS
-        self.now_ns = now
-        self.fresh_ns = now - IDLE_CHECK_NS
-        return now
+    def give_up(self, task: Task, error: Exception) -> None:
+        """A flow's request cannot go on, over what it was made of."""
+        raise NotImplementedError
 
     # --- sending
 
-    def submit(self, task: Task, pool: Pool | None = None) -> None:
-        """Start the first attempt of `task.request`, whose intended start has come, by `pool` or
-        where its population's requests go now.
+    def prepare(self, task: Task, pool: Pool | None = None) -> None:
+        """Make a task's request ready to be sent, by `pool` or where its population's requests go
+        now. What the user put into it is used here: what that raises, it raises before anything is
+        counted.
         """
+        place, request = task.stream.place, task.request
+        self._dress(task, pool or place.current)
+        task.timeout_ns, task.connect_timeout_ns = request.timeout_ns, request.connect_timeout_ns
+        if not (_is_deadline(task.timeout_ns) and _is_deadline(task.connect_timeout_ns)):
+            raise TypeError("a request's deadlines are set when it is made: get(path, timeout_s=2)")
+        code = request.codes.get(place)
+        task.code = self._series(task) if code is None else code
+
+    def _dress(self, task: Task, pool: Pool) -> None:
+        request, session = task.request, task.stream.session
+        task.pool = pool
+        payload = (request.heads.get(pool) or request.head_for(pool)) + session.block
+        if session.has_cookies or pool.basic or request.is_bare:
+            payload = session.dress(payload, pool, request)
+        task.payload = payload if request.is_plain else payload + request.body
+
+    def submit(self, task: Task) -> None:
+        """Start the first attempt of a prepared request, whose intended start has come."""
         self._next_request = task.number = self._next_request + 1
         task.attempt = 1
-        task.pool = pool = pool or task.stream.place.current
+        pool = task.pool
         idle = pool.idle
         if idle:  # nearly always: `attempt`, in short
             connection = idle.pop()
-            if connection.state == READY and connection.idle_ns >= self.fresh_ns:
+            if connection.state == READY and connection.idle_ns >= self.clock.fresh_ns:
                 self.transmit(connection, task)
                 return
             idle.append(connection)
@@ -110,7 +126,7 @@ class Exchange(Wire):
             if connection.state == READY:
                 # The read watcher saw every close up to this wake-up; after a long idle time the
                 # gap since is shut, too.
-                if connection.idle_ns < self.fresh_ns:
+                if connection.idle_ns < self.clock.fresh_ns:
                     self.on_readable(connection)
                     if connection.state != READY:
                         continue
@@ -119,7 +135,6 @@ class Exchange(Wire):
         task.sent_ns = -1
         task.started_ns = clock()
         if pool.resolving:
-            task.connection = None
             pool.waiting.append(task)
         elif not pool.addresses:
             self.reasons.say(Outcome.DNS, pool.origin.host, pool.trouble)
@@ -127,21 +142,14 @@ class Exchange(Wire):
         elif self.open_allowance > 0 and len(self.connections) < self.max_connections:
             self.open(task)
         else:
-            task.connection = None
             pool.waiting.append(task)
 
     def transmit(self, connection: Connection, task: Task) -> None:
         """Write the request on a ready connection that has none."""
-        request, pool, session = task.request, connection.pool, task.stream.session
-        payload = (request.heads.get(pool) or request.head_for(pool)) + session.block
-        if session.has_cookies or pool.basic or request.is_bare:
-            payload = session.dress(payload, pool, request)
-        if not request.is_plain:
-            payload += request.body
-            if request.is_head:
-                expect_head(connection)
+        payload = task.payload
+        if task.request.is_head:
+            expect_head(connection)
         connection.task = task
-        task.connection = connection
         task.sent_ns = now = clock()
         if connection.tick:
             connection.tick = 0
@@ -156,8 +164,10 @@ class Exchange(Wire):
             self.drop(connection)
             # Not a byte left, so this is no retry: the peer had closed the connection while it was
             # idle.
-            self.attempt(task, pool)
+            self.attempt(task, connection.pool)
             return
+        if task.attempt == 1:
+            self.counters.sent += 1
         if sent != len(payload):
             connection.pending = payload[sent:]
         if connection.pending:
@@ -167,43 +177,34 @@ class Exchange(Wire):
 
     # One function, as this runs for every response and a call costs as much as several of its
     # lines.
-    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912, PLR0915
+    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912
         """Record a whole response, keep or close its connection, and go on."""
         request, intended, sent = task.request, task.intended_ns, task.sent_ns
-        if stamp:
-            seconds, nanoseconds = _timespec(stamp[0][2])
-            done = (seconds - self._epoch_s) * 1_000_000_000 + nanoseconds + self._epoch_ns
-            if not sent <= done <= self._latest_ns:  # the machine's time of day was set just now
-                done = clock()
-        else:
-            done = clock()
+        done = self.clock.done(stamp, sent)
         status = connection.status
         reply = Reply(request, _OK, status, raw, intended, done)
         head_size = raw.find(b"\r\n\r\n")
         if _sets_cookie(raw, 0, head_size if head_size >= 0 else len(raw)):
             self._keep_cookies(task, connection.pool, reply)
         # What a flow wants of an answer, it wants of the final one.
-        hop = request.redirects and status in REDIRECTS and self._leads_on(connection, task, reply)
-        if hop or ((200 <= status < 400) if request.expect is None else status in request.expect):
+        hop = status in REDIRECTS and request.redirects and self._leads_on(connection, task, reply)
+        if hop or self._is_right(task, status):
             outcome, outcome_code = _OK, _OK_CODE
         else:
             reply.outcome = outcome = _BAD_STATUS
             outcome_code = _BAD_STATUS_CODE
-        if request.looks_inside and outcome is _OK and not hop and not reply.fits():
-            reply.outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
-            self.reasons.say(Outcome.WRONG_BODY, request.name, reply.error)
-        if reply.outcome is not _OK:
-            self.failures.note(task, reply)
-        code = request.codes.get(task.stream.place)
-        if code is None:
-            code = self._series(task)
+        if request.looks_inside and outcome is _OK and not hop:
+            if not self._fits(task, reply):
+                outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
+                self.reasons.say(outcome, request.name, reply.error)
+            reply = reply.again(request, outcome, status, raw, intended, done)
         labels = connection.labels
         row = (
             intended,
             sent,
             done,
             task.number,
-            code,
+            task.code,
             len(raw) - head_size - 4,
             status,
             task.attempt,
@@ -215,8 +216,10 @@ class Exchange(Wire):
             self._record(self._pack(*row, *labels))
             connection.labels = [0] * self._observed
         connection.task, connection.complete = None, 0
+        if outcome is not _OK:
+            self.failures.note(task, reply)
         if connection.keep and not connection.pending and not connection.ended:
-            connection.idle_ns = self.now_ns
+            connection.idle_ns = self.clock.now_ns
             pool = connection.pool
             if pool.wanted and not pool.waiting and request.is_plain:
                 pool.idle.append(connection)
@@ -250,6 +253,26 @@ class Exchange(Wire):
             return False
         return True
 
+    def _is_right(self, task: Task, status: int) -> bool:
+        expect = task.request.expect
+        if expect is None:
+            return 200 <= status < 400
+        try:
+            return status in expect
+        except Exception as error:  # somebody's hand was in it since it was made
+            self.sandbox.caught(task.stream.name, error)
+            return 200 <= status < 400
+
+    def _fits(self, task: Task, reply: Reply) -> bool:
+        """Whether an answer's body is right. A check that is broken itself says nothing of the
+        body, and is counted as the flow's.
+        """
+        try:
+            return reply.fits()
+        except BaseException as error:
+            self.sandbox.caught(task.stream.name, error)
+            return True
+
     def _series(self, task: Task) -> int:
         request, place = task.request, task.stream.place
         code = self.recorder.series_code(place.name, request.name, request.method, request.op)
@@ -258,10 +281,6 @@ class Exchange(Wire):
 
     def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
         now = clock()
-        request = task.request
-        code = request.codes.get(task.stream.place)
-        if code is None:
-            code = self._series(task)
         sent = -1 if outcome is Outcome.NOT_SENT else task.sent_ns
         labels = self._no_labels
         self._record(
@@ -270,7 +289,7 @@ class Exchange(Wire):
                 sent,
                 now,
                 task.number,
-                code,
+                task.code,
                 0,
                 0,
                 task.attempt,
@@ -278,36 +297,74 @@ class Exchange(Wire):
                 *labels,
             )
         )
-        reply = Reply(request, outcome, 0, b"", task.intended_ns, now)
+        reply = Reply(task.request, outcome, 0, b"", task.intended_ns, now)
         if outcome is not _NOT_SENT:
             self.failures.note(task, reply)
+        if task.attempt == 1:  # once: a request is what its first attempt came to
+            if outcome is _NOT_SENT:
+                self.counters.not_sent += 1
+            elif sent < 0:
+                self.counters.unreached += 1
         self._ended(task, reply)
 
     def _ended(self, task: Task, reply: Reply) -> None:
-        retry = task.request.retry
-        counters = self.counters
-        unsent = reply.outcome is Outcome.NOT_SENT
+        try:
+            step = None if self.stopping else self._next_step(task, reply)
+        except Exception as error:
+            self.counters.completed += 1
+            self.give_up(task, error)
+            return
+        if step is _AGAIN:
+            task.attempt += 1
+            self.attempt(task, task.pool)
+            return
+        self.counters.completed += 1
+        if step is _ONWARD:
+            self.submit(task)
+        else:
+            task.redirects = 0
+            self.after(task, reply)
+
+    def _next_step(self, task: Task, reply: Reply) -> str | None:
+        """What the request itself asks for next: another attempt, or the request a redirect leads
+        to, either of them prepared. Raises what users' values raise.
+        """
+        retry, outcome = task.request.retry, reply.outcome
         if (
             retry is not None
-            and not unsent
-            and reply.outcome in retry.on
+            and outcome is not _NOT_SENT
+            and outcome in retry.on
             and task.attempt < retry.attempts
-            and not self.stopping
         ):
-            task.attempt += 1
             place = task.stream.place
             again = retry.next_edge or not task.pool.is_edge
-            self.attempt(task, place.next_after(task.pool) if again else place.current)
-            return
-        counters.completed += 1
-        if unsent and task.attempt == 1:  # once: what is left of `planned` counts as sent
-            counters.not_sent += 1
-        if task.leads_to is not None:
-            (request, pool), task.leads_to = task.leads_to, None
-            if not self.stopping:
-                task.redirects += 1
-                task.request, task.intended_ns = request, reply.done_ns
-                self.submit(task, pool)
-                return
-        task.redirects = 0
-        self.after(task, reply)
+            self._dress(task, place.next_after(task.pool) if again else place.current)
+            return _AGAIN
+        if task.leads_to is None:
+            return None
+        (task.request, pool), task.leads_to = task.leads_to, None
+        task.redirects += 1
+        task.intended_ns = reply.done_ns
+        self.prepare(task, pool)
+        return _ONWARD
+
+    def abandon(self, connection: Connection) -> None:
+        """Let go of a connection over which the engine itself failed. Its request gets no row: it
+        must not look like the target's failure.
+        """
+        task = connection.task
+        self.dialer.let_go(connection)
+        connection.task = None
+        self.drop(connection)
+        if task is not None:
+            self.counters.completed += 1
+
+    def waiting(self) -> int:
+        """Requests that wait for a free connection under the cap: ours, not the target's."""
+        return sum(
+            task.attempt == 1
+            for place in self.places
+            for pool in place.pools.values()
+            if not pool.resolving
+            for task in pool.waiting
+        )

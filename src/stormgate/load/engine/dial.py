@@ -34,7 +34,7 @@ class Dialer:
         """Begin a connection for a task; one that cannot be had ends the attempt."""
         addresses = task.pool.addresses.order()
         first = addresses.pop(0)
-        race = Race(addresses, task.request.connect_timeout_ns) if addresses else None
+        race = Race(addresses, task.connect_timeout_ns) if addresses else None
         outcome = self._begin(task, first, race)
         if outcome is not None and race is not None:
             outcome = self._next(task, race, outcome)
@@ -58,8 +58,7 @@ class Dialer:
         if race is not None:
             connection.race = race
             race.running.append(connection)
-            race.since_ns = wire.now_ns
-        task.connection = connection
+            race.since_ns = wire.clock.now_ns
         wire.counters.new_connections += 1
         wire.connections[connection.fd] = connection
         wire.epoll.register(connection.fd, select.POLLIN | select.POLLOUT)
@@ -114,12 +113,8 @@ class Dialer:
 
     def connected(self, connection: Connection) -> None:
         """The first to connect is taken; the others are let go."""
-        race, task = connection.race, connection.task
-        if race is None:
-            return
-        if task is not None:
-            task.connection = connection
-        self.let_go(connection)
+        if connection.race is not None:
+            self.let_go(connection)
 
     def let_go(self, connection: Connection) -> None:
         """End what runs beside a connection."""

@@ -11,17 +11,18 @@ from __future__ import annotations
 import heapq
 import itertools
 import select
-import traceback
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stormgate.load.engine.attempt import Flow, Task
-from stormgate.load.engine.attempts import Exchange, clock
+from stormgate.load.engine.attempt import Task, nothing
+from stormgate.load.engine.attempts import Exchange
 from stormgate.load.engine.backpressure import STARTS_PER_TICK, Backpressure
+from stormgate.load.engine.clock import clock
+from stormgate.load.engine.flows import Flows, OnFlowError
 from stormgate.load.engine.pool import Place
 from stormgate.load.engine.stream import Stream
 from stormgate.load.engine.timer import Timer
-from stormgate.load.flow import Reply, Request, Think
+from stormgate.load.flow import Reply
 from stormgate.load.http.connection import READY
 from stormgate.load.record.recorder import Recorder
 from stormgate.load.schedule.arrivals import Arrivals
@@ -37,20 +38,18 @@ _SLICE_NS = 4_000_000  # the hub's other greenlets run at least this often
 _SWEEP_NS = 10_000_000
 _TICKING_PER_S = 2_000
 _READ = select.POLLIN
-_ENDED = object()
-OnFlowError = Callable[[str, str, bool], None]
-
-
-def _nothing() -> Flow:
-    yield from ()
+_EVENTS = 256
+_LAST_STARTS_NS = 500_000_000
+_DEAD_NS = 1_500_000_000  # a living engine wakes once a second at least
 
 
 class Engine(Exchange):
     """Merges streams into one open-loop plan and carries it out.
 
     `max_late_ns`: an arrival that could not be started this long after its time is recorded as
-    `not_sent`. `on_flow_error` is called with a flow's name and traceback, once per place. `hub` is
-    gevent's; the engine runs whenever it does.
+    `not_sent`. `on_flow_error` is called with a flow's name and traceback the first time that flow
+    raises at that place, `on_engine_error` with the traceback of what escaped everything: the
+    engine's own failure, which it outlives. `hub` is gevent's; the engine runs whenever it does.
     """
 
     def __init__(
@@ -63,26 +62,42 @@ class Engine(Exchange):
         max_late_ns: int = 1_000_000_000,
         observe: Mapping[str, str] | None = None,
         on_flow_error: OnFlowError | None = None,
+        on_engine_error: Callable[[str], None] | None = None,
     ) -> None:
-        super().__init__(recorder, max_connections=max_connections, observe=observe or {})
-        self.places = list(places)
+        super().__init__(
+            recorder,
+            places,
+            max_connections=max_connections,
+            observe=observe or {},
+            on_flow_error=on_flow_error,
+            on_engine_error=on_engine_error,
+        )
+        self.flows = Flows(
+            self.sandbox,
+            prepare=self.prepare,
+            submit=self.submit,
+            wake_later=self._wake_later,
+            on_login=self._on_login,
+        )
+        self._hub = hub
         self.arrivals = Arrivals()
         self.pressure = Backpressure()
         self._max_late_ns = max_late_ns
-        self._on_flow_error = on_flow_error
-        self._flow_errors: set[tuple[str, str, bool]] = set()
+        self.locked_out: set[Stream] = set()
+        self.left_out = 0  # streams that went without ever having logged in
         self.agenda = Agenda(self.arrivals)
         self._surge: dict[str, float] = {}
-        self._waking: list[tuple[int, int, Task, Request | None]] = []
+        self._waking: list[tuple[int, int, Task]] = []
         self._order = itertools.count()
         self._sweep_ns = 0
         self._expected_ns = 0
+        self._beat_ns = clock()
         self.timer = Timer()
         self._ticking = False
         self._answers = hub.loop.io(self.epoll.fileno(), 1)
         self._answers.start(self._wake)
-        self._clock = hub.loop.io(self.timer.fd, 1)
-        self._clock.start(self._on_timer)
+        self._ticks = hub.loop.io(self.timer.fd, 1)
+        self._ticks.start(self._on_timer)
 
     # --- streams
 
@@ -95,11 +110,24 @@ class Engine(Exchange):
             self._begin_arrivals(stream, now)
             return
         delay = stream.session.random.random() * min(1.0, 1 / stream.rate_per_s)
-        task = Task(_nothing(), stream, now)  # the login itself is made when its time comes
+        self._log_in_at(now + int(delay * 1e9), stream)
+        self._arm(now)
+
+    def _log_in_at(self, at_ns: int, stream: Stream) -> None:
+        task = Task(nothing(), stream, at_ns)  # the login itself is made when its time comes
         task.is_login = True
         task.number = 0
-        self._wake_later(now + int(delay * 1e9), task, None)
-        self._arm(now)
+        self._wake_later(at_ns, task)
+
+    def _on_login(self, stream: Stream, succeeded: bool) -> None:
+        stream.logged_in = succeeded
+        if succeeded:
+            self.locked_out.discard(stream)
+            self._begin_arrivals(stream, clock())
+        elif stream.alive and not self.stopping:
+            self.locked_out.add(stream)
+            if stream.login_retry_s is not None:
+                self._log_in_at(clock() + int(stream.login_retry_s * 1e9), stream)
 
     def _begin_arrivals(self, stream: Stream, now: int) -> None:
         if not stream.alive or self.stopping:
@@ -119,6 +147,8 @@ class Engine(Exchange):
     def remove_stream(self, stream: Stream) -> None:
         """End a stream's arrivals now; its flows in progress run out."""
         stream.alive = False
+        self.left_out += stream in self.locked_out
+        self.locked_out.discard(stream)
         self.arrivals.remove(stream)
 
     def surge(self, factors: Factors) -> None:
@@ -139,6 +169,21 @@ class Engine(Exchange):
         self._wake()
 
     def _wake(self) -> None:
+        """One wake-up. Nothing escapes it: gevent would stop the watcher, and all load with it."""
+        try:
+            self._work()
+        except BaseException as error:
+            self.sandbox.slipped(error)
+            self._arm(clock())
+        if self.sandbox.interrupt is not None:
+            interrupt, self.sandbox.interrupt = self.sandbox.interrupt, None
+            self._hub.handle_error(None, KeyboardInterrupt, interrupt, interrupt.__traceback__)
+
+    def is_dead(self, now: int) -> bool:
+        """Whether the engine has not woken for longer than a living one sleeps."""
+        return now - self._beat_ns > _DEAD_NS
+
+    def _work(self) -> None:
         begin = clock()
         if self._expected_ns and begin > self._expected_ns:
             self.counters.loop_lag_ns = max(self.counters.loop_lag_ns, begin - self._expected_ns)
@@ -147,25 +192,30 @@ class Engine(Exchange):
         on_readable = self.on_readable
         while True:
             self.tick += 1
-            self.set_clock()
-            events = poll(0, 256)
+            self.clock.set()
+            events = poll(0, _EVENTS)
             for fd, event in events:
                 connection = connections.get(fd)
                 if connection is None:
                     continue  # closed earlier in this batch
-                if event == _READ and connection.state == READY:
-                    on_readable(connection)
-                else:
-                    self.on_event(connection, event)
+                try:
+                    if event == _READ and connection.state == READY:
+                        on_readable(connection)
+                    else:
+                        self.on_event(connection, event)
+                except BaseException as error:
+                    self.sandbox.slipped(error)
+                    self.abandon(connection)
             started = self._start_due(now := clock())
-            if now >= self._sweep_ns:
+            if now >= self._sweep_ns and len(events) < _EVENTS:
+                # not while answers are unread: what came in time is not late because we are
                 self._sweep(now)
             while self.deferred:
                 task, outcome = self.deferred.popleft()
                 self.ended_without_reply(task, outcome)
             if (len(events) < 64 and started < STARTS_PER_TICK) or now - begin > _SLICE_NS:
                 break
-        now = clock()
+        self._beat_ns = now = clock()
         self.pressure.worked(begin, now)
         self._arm(now)
 
@@ -196,9 +246,15 @@ class Engine(Exchange):
         much was started.
         """
         started = 0
-        while self._waking and self._waking[0][0] <= now:
-            at_ns, _, task, request = heapq.heappop(self._waking)
-            self._resume_waking(task, request, at_ns)
+        # No more than a few: flows that only pause, for no time at all, would never let go.
+        while self._waking and self._waking[0][0] <= now and started < STARTS_PER_TICK:
+            at_ns, _, task = heapq.heappop(self._waking)
+            if task.is_login and task.number == 0:
+                task.number = -1
+                if task.stream.alive:
+                    self.flows.begin_login(task, at_ns)
+            else:
+                self.flows.resume(task, None, at_ns)
             started += 1
         agenda = self.agenda
         first_ns = agenda.times[agenda.next]
@@ -236,20 +292,7 @@ class Engine(Exchange):
             agenda.next = index + 1
             count += 1
             if stream.alive:
-                try:
-                    flow = stream.begin(stream.session)
-                    item = next(flow)
-                except StopIteration:
-                    continue
-                except Exception:
-                    self._flow_failed(stream)
-                    continue
-                if type(item) is Request:
-                    task = Task(flow, stream, at_ns)
-                    task.request = item
-                    self.submit(task)
-                else:
-                    self._follow(Task(flow, stream, at_ns), item, at_ns)
+                self.flows.begin(stream, at_ns)
         if not saturated:
             self.open_allowance = self.max_connections
         return count
@@ -270,79 +313,20 @@ class Engine(Exchange):
     # --- flows
 
     def after(self, task: Task, reply: Reply) -> None:
-        """Send a reply to its flow and follow what it yields next."""
-        if self.stopping:
-            task.flow.close()
-            return
-        item = self._advance(task, reply)
-        if item is not _ENDED:
-            self._follow(task, item, reply.done_ns)
+        """A request ended: its flow goes on."""
+        self.flows.resume(task, reply, reply.done_ns)
 
-    def _advance(self, task: Task, reply: Reply | None) -> Any:
-        """What a flow yields when it is sent `reply`; `_ENDED` when it ended or raised."""
-        if reply is not None and reply.outcome is not Outcome.OK:
-            task.hurt = True
-        try:
-            return task.flow.send(reply)
-        except StopIteration:
-            pass
-        except Exception:
-            self._flow_failed(task.stream, hurt=task.hurt)
-        if task.is_login:
-            self._begin_arrivals(task.stream, clock())
-        return _ENDED
+    def give_up(self, task: Task, error: Exception) -> None:
+        self.flows.give_up(task, error)
 
-    def _follow(self, task: Task, item: Any, at_ns: int) -> None:
-        """Do what a flow yielded; its request, if it is one, was intended for `at_ns`."""
-        if type(item) is Request:
-            task.request = item
-            task.intended_ns = at_ns
-            self.submit(task)
-        elif type(item) is Think:
-            self._wake_later(at_ns + int(item.seconds * 1e9), task, None)
-        else:
-            try:
-                task.flow.throw(
-                    TypeError(
-                        f"a flow yields requests (get, post, ...) or think(seconds), not {item!r}"
-                    )
-                )
-            except StopIteration:
-                pass
-            except Exception:
-                self._flow_failed(task.stream, hurt=task.hurt)
-
-    def _wake_later(self, at_ns: int, task: Task, request: Request | None) -> None:
-        heapq.heappush(self._waking, (at_ns, next(self._order), task, request))
-
-    def _resume_waking(self, task: Task, request: Request | None, at_ns: int) -> None:
-        if task.is_login and task.number == 0:
-            task.number = -1
-            if task.stream.login is not None:
-                task.flow = task.stream.login(task.stream.session)
-        item = self._advance(task, None) if request is None else request
-        if item is not _ENDED:
-            self._follow(task, item, at_ns)
-
-    def _flow_failed(self, stream: Stream, *, hurt: bool = False) -> None:
-        """Called in the handler of a flow's exception; `hurt`: over an answer that was not ok."""
-        if hurt:
-            self.counters.flow_errors_over_failures += 1
-        else:
-            self.counters.flow_errors += 1
-        text = traceback.format_exc()
-        place = "\n".join(line for line in text.splitlines() if line.startswith("  File "))
-        if (stream.name, place, hurt) not in self._flow_errors:
-            self._flow_errors.add((stream.name, place, hurt))
-            if self._on_flow_error is not None:
-                self._on_flow_error(stream.name, text, hurt)
+    def _wake_later(self, at_ns: int, task: Task) -> None:
+        heapq.heappush(self._waking, (at_ns, next(self._order), task))
 
     # --- deadlines and the end
 
     def totals(self) -> dict[str, int]:
         """Cumulative counts for generator truth."""
-        waiting = sum(len(pool.waiting) for place in self.places for pool in place.pools.values())
-        return self.counters.totals(self.planned, waiting)
+        return self.counters.totals(self.planned)
 
     def _sweep(self, now: int) -> None:
         self._sweep_ns = now + max(_SWEEP_NS, 20_000 * len(self.connections))
@@ -352,7 +336,7 @@ class Engine(Exchange):
         for place in self.places:
             for pool in place.pools.values():
                 waiting = pool.waiting
-                while waiting and now - waiting[0].started_ns > waiting[0].request.timeout_ns:
+                while waiting and now - waiting[0].started_ns > waiting[0].timeout_ns:
                     self.ended_without_reply(waiting.popleft(), pool.unserved)
 
     def stop_arrivals(self) -> None:
@@ -361,12 +345,22 @@ class Engine(Exchange):
         """
         now = clock()
         # Locust takes a while to say that it stops; what came due meanwhile is still sent.
-        while self._start_due(now) and not self.pressure.saturated:
-            pass
-        self.stopping = True
+        try:
+            while (
+                not self.is_dead(now)
+                and self._start_due(now)
+                and not self.pressure.saturated
+                and clock() - now < _LAST_STARTS_NS  # flows that only pause would never let go
+            ):
+                pass
+        except BaseException as error:
+            self.sandbox.slipped(error)
+        self.stopping = self.flows.stopping = True
         while self.agenda.times[self.agenda.next] <= now:
             self._drop(now, now)
         self.agenda.clear()
+        for _, _, task in self._waking:
+            self.flows.close(task)
         self._waking.clear()
         for stream in list(self.arrivals.streams):
             self.remove_stream(stream)
@@ -376,23 +370,17 @@ class Engine(Exchange):
                     self.ended_without_reply(pool.waiting.popleft(), Outcome.NOT_SENT)
 
     def end_in_flight(self) -> None:
-        """Record what is still in flight as the time-out it would become, and close everything."""
-        for connection in list(self.connections.values()):
-            if connection.task is not None:
-                if connection.state != READY:
-                    self.failed(connection, Outcome.CONNECT_TIMEOUT)
-                else:
-                    self.failed(
-                        connection,
-                        Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT,
-                    )
-        while self.deferred:
-            self.ended_without_reply(*self.deferred.popleft())
-        self.close_all()
+        """Record what is still in flight as the time-out it would become; close everything."""
+        taken: set[int] = set()
+        try:
+            taken = self.last_look()
+        except BaseException as error:
+            self.sandbox.slipped(error)
+        self.end_all(taken)
 
     def close(self) -> None:
         """Let go of the hub, the timer and all sockets."""
-        for watcher in (self._answers, self._clock):
+        for watcher in (self._answers, self._ticks):
             watcher.stop()
             watcher.close()
         self.close_all()

@@ -78,14 +78,24 @@ class Session:
         return dressed(head, bare=request.is_bare, basic=pool.basic, cookies=cookies)
 
 
+_MOST_PER_S = 100_000.0
+
+
 class Stream:
-    """One Locust user as a stream of flows."""
+    """One Locust user as a stream of flows.
+
+    `logged_in` is None until its login has ended, False while that has failed: such a stream sends
+    nothing, unless `login_retry_s` says after how many seconds it tries again. Raises ValueError
+    for a rate or a pause that is none.
+    """
 
     __slots__ = (
         "alive",
         "begin",
         "key",
+        "logged_in",
         "login",
+        "login_retry_s",
         "name",
         "place",
         "poisson",
@@ -93,7 +103,7 @@ class Stream:
         "session",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one per property of a stream
         self,
         name: str,
         place: Place,
@@ -104,7 +114,17 @@ class Stream:
         poisson: bool,
         begin: Callable[[Session], Flow],
         login: Callable[[Session], Flow] | None = None,
+        login_retry_s: float | None = None,
     ) -> None:
+        if not 0 < rate_per_s <= _MOST_PER_S:
+            raise ValueError(
+                f"rate_per_s of {name} is arrivals per second, above 0 and at most "
+                f"{_MOST_PER_S:,.0f}, not {rate_per_s}"
+            )
+        if login_retry_s is not None and not 0.1 <= login_retry_s <= 86_400:
+            raise ValueError(
+                f"login_retry_s of {name} is seconds, from 0.1 to a day, not {login_retry_s}"
+            )
         self.name = name
         self.place = place
         self.session = session
@@ -113,6 +133,8 @@ class Stream:
         self.poisson = poisson
         self.begin = begin
         self.login = login
+        self.login_retry_s = login_retry_s
+        self.logged_in: bool | None = None
         self.alive = True
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import select
 import ssl
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 import httptools
 from gevent import monkey
 
 from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.clock import TurnClock, clock
 from stormgate.load.engine.dial import Dialer
 from stormgate.load.engine.labels import connection_classes
 from stormgate.load.engine.pool import Pool
@@ -34,6 +35,8 @@ from stormgate.model import Outcome
 # Locust's monkey-patching takes epoll out of `select`, since gevent's own greenlets cannot wait on
 # it.
 _epoll = monkey.get_original("select", "epoll")
+_UNANSWERED_NS = 1_000_000_000  # a connection not taken for so long would not have been
+_LAST_LOOKS = 64
 _PARSER_ERRORS = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 _READ = select.POLLIN
 _WRITE = select.POLLOUT
@@ -51,13 +54,13 @@ class Wire:
         self.max_connections = max_connections
         self.connections: dict[int, Connection] = {}
         self.epoll = _epoll()
+        self.clock = TurnClock()
         self.tick = 0
         self.open_allowance = max_connections  # how many connections this tick may still open
         self.deferred: deque[tuple[Task, Outcome]] = deque()
         self._lag = self.counters.lags.append
         self._observed = len(recorder.observed)
         self.reasons = Reasons(None)
-        self.now_ns = 0  # of this turn of the loop
         self.dialer = Dialer(
             self, *connection_classes(recorder, observe), observed=len(recorder.observed)
         )
@@ -255,11 +258,11 @@ class Wire:
                 continue
             since = task.started_ns if task.sent_ns < 0 else task.sent_ns
             if connection.state != READY:
-                if now - task.started_ns > task.request.connect_timeout_ns:
+                if now - task.started_ns > task.connect_timeout_ns:
                     self.failed(connection, Outcome.CONNECT_TIMEOUT)
                 elif connection.race is not None:
                     self.dialer.hurry(connection, now)
-            elif now - since > task.request.timeout_ns:
+            elif now - since > task.timeout_ns:
                 self.failed(
                     connection,
                     Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT,
@@ -270,3 +273,51 @@ class Wire:
             connection.task = None
             self.connections.pop(connection.fd, None)
             connection.close()
+
+    # --- the end
+
+    def last_look(self) -> set[int]:
+        """Read the answers that have come. Returns the connections (descriptors) that wait for us
+        to go on with their making: the target has taken those.
+        """
+        taken: set[int] = set()
+        for _ in range(_LAST_LOOKS):  # an answer may come in many pieces
+            self.tick += 1
+            self.clock.set()
+            readable = []
+            for fd, event in self.epoll.poll(0, max(1, len(self.connections))):
+                connection = self.connections.get(fd)
+                if connection is None or connection.task is None:
+                    continue
+                if connection.state != READY:
+                    taken.add(fd)
+                elif event & ~_WRITE:
+                    readable.append(connection)
+            if not readable:
+                break
+            for connection in readable:
+                if connection.state == READY:
+                    self.on_readable(connection)
+        return taken
+
+    def end_all(self, taken: Container[int]) -> None:
+        """Record what is in flight as the time-out it would become, and close everything.
+
+        Only what the target owes us: a request that was not written, although the target had taken
+        its connection or had no time to, was not sent.
+        """
+        now = clock()
+        for connection in list(self.connections.values()):
+            task = connection.task
+            if task is None:
+                continue
+            if connection.state == READY:
+                late = Outcome.BODY_TIMEOUT if connection.chunks else Outcome.FIRST_BYTE_TIMEOUT
+                self.failed(connection, late)
+            elif connection.fd in taken or now - task.started_ns < _UNANSWERED_NS:
+                self.failed(connection, Outcome.NOT_SENT)
+            else:
+                self.failed(connection, Outcome.CONNECT_TIMEOUT)
+        while self.deferred:
+            self.ended_without_reply(*self.deferred.popleft())
+        self.close_all()

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+# A field name (RFC 9110, 5.6.2) and what a value may not hold (5.5): a server answers such a line
+# with 400, which would be the user's slip laid at the target's door.
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]").search
 _CRLF = b"\r\n"
 
 # What a browser keeps to the origin it was meant for (WHATWG Fetch, HTTP-redirect fetch, 13).
@@ -34,22 +40,31 @@ def without(block: bytes, names: Collection[bytes]) -> bytes:
 def body_of(json_value: Any, data: bytes | str | None) -> tuple[bytes, str | None]:
     """A request's body and its content type."""
     if json_value is not None:
-        return json.dumps(json_value, separators=(",", ":")).encode(), "application/json"
+        return json.dumps(
+            json_value, separators=(",", ":"), allow_nan=False
+        ).encode(), "application/json"
     if data is None:
         return b"", None
     return (data.encode() if isinstance(data, str) else data), "application/octet-stream"
 
 
 def header_block(headers: Mapping[str, str]) -> bytes:
-    """Headers as bytes, each line ended. Raises ValueError for a name or value that would break out
-    of its line.
+    """Headers as bytes, each line ended. Raises TypeError for what is no string, ValueError for a
+    name or value that would break out of its line or that no header may have.
     """
     lines = []
     for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            raise TypeError(f"a header is a string for a string, not {type(value).__name__}")
         line = f"{name}: {value}"
         if "\r" in line or "\n" in line or not name or ":" in name:
             raise ValueError(f"header {name!r} has a line break or no name")
-        lines.append(line.encode("latin-1") + _CRLF)
+        if not _TOKEN(name) or _CONTROLS(value):
+            raise ValueError(f"header {line[:200]!r} has a character that no header may have")
+        try:
+            lines.append(line.encode("latin-1") + _CRLF)
+        except UnicodeEncodeError:
+            raise ValueError(f"header {line[:200]!r} is not latin-1: encode its value") from None
     return b"".join(lines)
 
 
@@ -63,6 +78,8 @@ def extra_headers(
     """The header lines of one request: its own, and those its body and options imply."""
     own = dict(headers or {})
     given = {name.lower() for name in own}
+    if given & _FRAMING:
+        raise ValueError(f"{', '.join(sorted(given & _FRAMING))}: the body's own, not headers=")
     if content_type is not None and "content-type" not in given:
         own["Content-Type"] = content_type
     if body or method in ("POST", "PUT", "PATCH"):

@@ -20,7 +20,8 @@ class GeoUser(User):  # type: ignore[misc]
     population; otherwise they are dealt by share. cookies: whether sessions keep and send them, as
     browsers do. `flow` (or Locust tasks that are generators, picked by weight) yields requests and
     think time and is sent replies. `login`, when overridden, runs once per stream before its
-    arrivals begin; its requests are samples under their own names.
+    arrivals begin; its requests are samples under their own names. A stream whose login raises
+    sends nothing; `login_retry_s` lets it try again after so many seconds.
     """
 
     abstract = True
@@ -29,6 +30,7 @@ class GeoUser(User):  # type: ignore[misc]
     arrival: ClassVar[str] = "poisson"
     population: ClassVar[str | None] = None
     cookies: ClassVar[bool] = True
+    login_retry_s: ClassVar[float | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -85,6 +85,7 @@ class Worker:
         # Told the flow and the traceback of each place where one raises.
         self.on_flow_error: Callable[[str, str], None] = lambda _flow, _text: None
         self._streams = 0
+        self._is_lost = False
         self.places = settings.places()
         self._allow = settings.allow_list()
         self._context: ssl.SSLContext | None = None
@@ -100,6 +101,7 @@ class Worker:
             max_connections=connections,
             observe=settings.observe,
             on_flow_error=self._on_flow_error,
+            on_engine_error=self._on_engine_error,
         )
         self.engine.failures.tell = self._on_failure
         self.engine.reasons = Reasons(self._on_reason)
@@ -151,6 +153,7 @@ class Worker:
             poisson=cls.arrival == "poisson",
             begin=pick_flow(cls.tasks, user),
             login=user.login if cls.has_login() else None,
+            login_retry_s=cls.login_retry_s,
         )
         user.stormgate_place = (dealer, position)
         self.engine.add_stream(stream)
@@ -180,6 +183,7 @@ class Worker:
             # larger.
             pause_s = min(BLOCK_S, max(_MIN_BLOCK_S, BLOCK_ROWS * (now - begin) / max(rows, 1)))
             self._tell_streams()
+            self._watch_engine()
             if now >= row_due:
                 row_due += ROW_S * max(1, math.ceil((now - row_due) / ROW_S))
                 self._writer.report(
@@ -187,17 +191,30 @@ class Worker:
                 )
 
     def _tell_streams(self) -> None:
-        streams = len(self.engine.arrivals.streams)
+        # One that could not log in has had its turn: nobody need wait for it any longer.
+        streams = len(self.engine.arrivals.streams) + len(self.engine.locked_out)
         if streams != self._streams:
             self._streams = streams
             self._on_streams(streams)
+
+    def _watch_engine(self) -> None:
+        """Say it when the engine has stopped although this process runs: its load is lost."""
+        if self._is_lost or not self.engine.is_dead(time.monotonic_ns()):
+            return
+        gevent.sleep(0.1)  # this process may have been held up as a whole: then the engine goes on
+        if self.engine.is_dead(time.monotonic_ns()):
+            self._is_lost = True
+            logger.critical("the engine of %s has stopped", self.name)
+            self._writer.event(Event.LOAD_LOST, why="its engine has stopped")
 
     def _gauges(self) -> dict[str, int]:
         engine = self.engine
         return {
             "open_connections": len(engine.connections),
             "in_flight": engine.in_flight,
+            "waiting": engine.waiting(),
             "streams": len(engine.arrivals.streams),
+            "locked_out": len(engine.locked_out) + engine.left_out,
         }
 
     def _on_flow_error(self, flow: str, text: str, over_failure: bool) -> None:
@@ -211,6 +228,10 @@ class Worker:
     def _on_reason(self, kind: str, place: str, why: str) -> None:
         logger.warning("%s at %s (said once per place): %s", kind, place, why)
         self._writer.event(Event.LOAD_REASON, kind=kind, place=place, why=why)
+
+    def _on_engine_error(self, text: str) -> None:
+        logger.critical("the engine failed (reported once per place):\n%s", text)
+        self._writer.event(Event.LOAD_ENGINE_ERROR, traceback=text)
 
     # --- where requests go
 

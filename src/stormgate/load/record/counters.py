@@ -6,44 +6,53 @@ from __future__ import annotations
 class Counters:
     """Cumulative counts, and the lags (ns) since they were last taken.
 
-    completed: requests that ended, whatever their outcome. not_sent: those of them the engine never
-    could begin.
+    completed: requests that ended, whatever their outcome. sent, unreached, not_sent: what the
+    first attempt of each came to: its first byte was written; the target refused it, or let it wait
+    in vain, before that; the generator could not send it. engine_errors: what escaped everything,
+    the generator's own failure.
     """
 
     __slots__ = (
         "completed",
+        "engine_errors",
         "flow_errors",
         "flow_errors_over_failures",
         "lags",
         "loop_lag_ns",
         "new_connections",
         "not_sent",
+        "sent",
+        "unreached",
     )
 
     def __init__(self) -> None:
         self.completed = 0
+        self.sent = 0
+        self.unreached = 0
         self.not_sent = 0
+        self.engine_errors = 0
         self.flow_errors = 0
         self.flow_errors_over_failures = 0
         self.new_connections = 0
         self.loop_lag_ns = 0
         self.lags: list[int] = []
 
-    def totals(self, planned: int, waiting: int = 0) -> dict[str, int]:
+    def totals(self, planned: int) -> dict[str, int]:
         """The cumulative counts a row of generator truth has the increase of.
 
-        `planned`: requests whose intended start has come; `waiting`: those of them the engine has
-        not acted on yet. A request is sent when the engine acts, not when it ends: those held up by
-        a silent target are no shortfall of ours.
+        `planned`: requests whose intended start has come. Those that are neither sent, unreached
+        nor not_sent still wait: for the target to take the connection, or for a free one.
         """
         return {
             "planned": planned,
-            "sent": planned - self.not_sent - waiting,
+            "sent": self.sent,
+            "unreached": self.unreached,
             "completed": self.completed,
             "not_sent": self.not_sent,
             "new_connections": self.new_connections,
             "flow_errors": self.flow_errors,
             "flow_errors_over_failures": self.flow_errors_over_failures,
+            "engine_errors": self.engine_errors,
         }
 
     def take_lags(self) -> tuple[list[int], int]:

@@ -5,7 +5,7 @@ The samples say how often and when; this says, once per kind, what a row has no 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 from stormgate.model import Outcome
@@ -51,7 +51,7 @@ class FirstFailures:
         )
 
 
-def expected(statuses: tuple[int, ...] | None, *, checked: bool = False) -> str:
+def expected(statuses: Collection[int] | None, *, checked: bool = False) -> str:
     """The statuses that a request wants, in short: `200-399`, `200, 404`; and whether its body is
     checked.
     """

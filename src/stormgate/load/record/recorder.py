@@ -56,8 +56,11 @@ class Words:
         self._array: pa.Array | None = None
 
     def code(self, word: str) -> int:
+        """The code of a word. Raises TypeError for what is none."""
         code = self._codes.get(word)
         if code is None:
+            if not isinstance(word, str):
+                raise TypeError(f"a word of a sample is a string, not a {type(word).__name__}")
             code = self._codes[word] = len(self.words)
             self.words.append(word)
         return code
@@ -70,7 +73,8 @@ class Words:
 
     def _dictionary(self) -> pa.Array:
         if self._array is None or len(self._array) != len(self.words):
-            encoded = [word.encode() for word in self.words]
+            # Half of a character cannot be written: it must not keep all else from being.
+            encoded = [word.encode(errors="backslashreplace") for word in self.words]
             offsets = np.zeros(len(encoded) + 1, np.int32)
             np.cumsum([len(word) for word in encoded], out=offsets[1:])
             buffers = [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(b"".join(encoded))]
@@ -141,11 +145,10 @@ class Recorder:
         key = (population, route, method, op)
         code = self._series.get(key)
         if code is None:
+            codes = self._populations.code(population), self._routes.code(route), self._ops.code(op)
             code = self._series[key] = len(self.series)
             self.series.append(key)
-            self._series_codes.append(
-                (self._populations.code(population), self._routes.code(route), self._ops.code(op))
-            )
+            self._series_codes.append(codes)
             known = self._known.get(population, {})
             self._defaults.append(
                 tuple(self.label_code(n, known[n]) if n in known else 0 for n in self.labels)
