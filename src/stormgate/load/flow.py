@@ -10,7 +10,7 @@ import functools
 import json
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from stormgate.load.http.content import MOST_BYTES, ContentError, decoded
 from stormgate.load.http.head import OF_THE_BODY, body_of, extra_headers, without
@@ -32,13 +32,19 @@ from stormgate.load.options import (
 from stormgate.model import Outcome
 
 if TYPE_CHECKING:
-    from stormgate.load.engine.pool import Place, Pool
     from stormgate.load.http.response import Headers
 
 DEFAULT_TIMEOUT_S = 10.0
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
 # What a check can only raise by its own fault, whatever the body.
 _SLIPS = (NameError, ImportError, NotImplementedError, RecursionError)
+
+
+class Way(Protocol):
+    """What a request's head has of the way it goes: a pool, of which a flow knows no more."""
+
+    prefix: str
+    headers: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,8 +176,8 @@ class Request:
         self.extra = extra_headers(headers, self.body, content_type, self.method, decode)
         # Per pool: the request line and headers, ready to send. Per population: the code of its row
         # in the recorder.
-        self.heads: dict[Pool, bytes] = {}
-        self.codes: dict[Place, int] = {}
+        self.heads: dict[Way, bytes] = {}
+        self.codes: dict[object, int] = {}
 
     def moved(self, path: str, method: str, *, keep_credentials: bool) -> Request:
         """The same request for another path, as a redirect makes it: a changed method loses the
@@ -203,7 +209,7 @@ class Request:
         copy.is_plain = not (copy.is_head or copy.is_bare or copy.body)
         return copy
 
-    def head_for(self, pool: Pool) -> bytes:
+    def head_for(self, pool: Way) -> bytes:
         """The request line and headers for a pool, without the session's headers and the final
         empty line.
         """

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from stormgate.load.engine.pool import Pool
-    from stormgate.load.engine.stream import Stream
-    from stormgate.load.flow import Request
-
-Flow = Generator[Any, Any, Any]
+from stormgate.load.engine.pool import Pool
+from stormgate.load.engine.stream import Flow, Stream
+from stormgate.load.flow import Request
 
 
 def nothing() -> Flow:

@@ -5,17 +5,39 @@ from __future__ import annotations
 import errno
 import os
 import select
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import Any, Protocol
 
+from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.clock import TurnClock
 from stormgate.load.http.addresses import Address, Race, spelt
 from stormgate.load.http.connection import OUT_OF_FILES, OWN_LIMITS, Connection
+from stormgate.load.record.counters import Counters
+from stormgate.load.record.reasons import Reasons
 from stormgate.model import Outcome
 
-if TYPE_CHECKING:
-    from stormgate.load.engine.attempt import Task
-    from stormgate.load.engine.transport import Wire
-
 _UNDER_WAY = frozenset({0, errno.EINPROGRESS})
+
+
+class Owner(Protocol):
+    """What a dialer knows of the transport that it opens connections for."""
+
+    clock: TurnClock
+    connections: dict[int, Connection]
+    counters: Counters
+    deferred: deque[tuple[Task, Outcome]]
+    epoll: Any
+    reasons: Reasons
+    tick: int
+
+    def drop(self, connection: Connection) -> None:
+        """Close a connection."""
+
+    def failed(self, connection: Connection, outcome: Outcome) -> None:
+        """End what a connection carries, and the connection."""
+
+    def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
+        """End a request."""
 
 
 class Dialer:
@@ -24,7 +46,7 @@ class Dialer:
     """
 
     def __init__(
-        self, wire: Wire, plain: type[Connection], tls: type[Connection], *, observed: int
+        self, wire: Owner, plain: type[Connection], tls: type[Connection], *, observed: int
     ) -> None:
         self._wire = wire
         self._plain, self._tls = plain, tls

@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any
 
-from stormgate.load.engine.attempt import Flow, Task
-from stormgate.load.engine.stream import Session, Stream
+from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.stream import Flow, Session, Stream
 from stormgate.load.flow import Reply, Request, Think
 from stormgate.load.options import shown
 from stormgate.load.record.counters import Counters

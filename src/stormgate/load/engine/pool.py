@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from stormgate.load.http.addresses import Addresses
+from stormgate.load.http.connection import Connection
 from stormgate.load.http.head import header_block
 from stormgate.model import Outcome, Population
 from stormgate.net.origin import Origin, parse_origin
-
-if TYPE_CHECKING:
-    from stormgate.load.engine.attempt import Task
-    from stormgate.load.http.connection import Connection
 
 
 class Pool:
@@ -86,7 +83,7 @@ class Pool:
         self.resolving = False  # its name is being looked up: what is to go there waits
         self.tls: Any = None
         self.idle: list[Connection] = []
-        self.waiting: deque[Task] = deque()
+        self.waiting: deque[Any] = deque()  # requests, in order; not looked at here
         self.wanted = False  # whether new requests are steered here
 
     @property

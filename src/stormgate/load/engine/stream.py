@@ -5,17 +5,16 @@ from __future__ import annotations
 import functools
 import random
 import time
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
 
-from stormgate.load.engine.attempt import Flow
+from stormgate.load.engine.pool import Place, Pool
+from stormgate.load.flow import Request
 from stormgate.load.http.cookies import Jar
 from stormgate.load.http.head import dressed, header_block
+from stormgate.model import Population
 
-if TYPE_CHECKING:
-    from stormgate.load.engine.pool import Place, Pool
-    from stormgate.load.flow import Request
-    from stormgate.model import Population
+Flow = Generator[Any, Any, Any]
 
 
 class Session:

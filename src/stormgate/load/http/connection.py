@@ -10,17 +10,13 @@ import errno
 import ssl
 import struct
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httptools
 
 from stormgate.geography.sources import proxy_line
+from stormgate.load.http.addresses import Address, Race
 from stormgate.load.http.folded import has_fold, is_whole, unfolded
-
-if TYPE_CHECKING:
-    from stormgate.load.engine.attempt import Task
-    from stormgate.load.engine.pool import Pool
-    from stormgate.load.http.addresses import Address, Race
 
 CONNECTING, HANDSHAKE, READY, CLOSED = range(4)
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
@@ -70,12 +66,17 @@ class Connection:
         "tick",
     )
 
-    def __init__(self, pool: Pool, tick: int, address: Address) -> None:
+    # Whose connection it is; known of it here: `origin` and `tls`. What it carries now, or None:
+    # not looked at here.
+    pool: Any
+    task: Any
+
+    def __init__(self, pool: Any, tick: int, address: Address) -> None:
         """To one of the pool's addresses. Raises OSError when no socket can be had."""
         family, self.address = address
         self.pool = pool
         self.tick = tick
-        self.task: Task | None = None
+        self.task = None
         self.race: Race | None = None  # while others are tried beside this one
         self.state = CONNECTING
         self.pending = b""
@@ -205,7 +206,7 @@ class TlsConnection(Connection):
 
     __slots__ = ("_incoming", "_outgoing", "_tls")
 
-    def __init__(self, pool: Pool, tick: int, address: Address) -> None:
+    def __init__(self, pool: Any, tick: int, address: Address) -> None:
         super().__init__(pool, tick, address)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

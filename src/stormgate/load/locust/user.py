@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 from gevent.event import Event
 from locust import SequentialTaskSet, TaskSet, User
 
-from stormgate.load.engine.attempt import Flow
-from stormgate.load.engine.stream import Session
+from stormgate.load.engine.stream import Flow, Session
 from stormgate.load.locust.plugin import install, worker_of
 
 

@@ -6,13 +6,11 @@ The samples say how often and when; this says, once per kind, what a row has no 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from stormgate.load.engine.attempt import Task
+from stormgate.load.flow import Reply
 from stormgate.model import Outcome
-
-if TYPE_CHECKING:
-    from stormgate.load.engine.attempt import Task
-    from stormgate.load.flow import Reply
 
 # A workload that names every request differently is not told request by request.
 MOST_KINDS = 200

@@ -9,7 +9,8 @@ from typing import Any
 
 from stormgate.toxiproxy.embedded import address
 from stormgate.toxiproxy.embedded.gojson import BodyError, Fields, first_value, shortest_float32
-from stormgate.toxiproxy.embedded.proxy import LiveToxic, Proxy
+from stormgate.toxiproxy.embedded.live_toxic import LiveToxic
+from stormgate.toxiproxy.embedded.proxy import Proxy
 from stormgate.toxiproxy.toxics import TOXICS
 from stormgate.toxiproxy.types import STREAMS, Stream
 

@@ -7,21 +7,32 @@ that is the fast path, and nothing may be added to it lightly.
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
+from stormgate.toxiproxy.embedded.live_toxic import LiveToxic
 from stormgate.toxiproxy.embedded.stage import Sink, Stage
 from stormgate.toxiproxy.types import Stream
-
-if TYPE_CHECKING:
-    from stormgate.toxiproxy.embedded.proxy import LiveToxic, Proxy
 
 # Shared by all sockets: asyncio fills it and hands it over within one callback, and what is kept is
 # copied out.
 _READ = memoryview(bytearray(64 * 1024))
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Owner(Protocol):
+    """What a link knows of the proxy it belongs to."""
+
+    rng: random.Random
+
+    def toxics_of(self, stream: Stream) -> list[LiveToxic]:
+        """The toxics on a direction, in order."""
+
+    def link_gone(self, link: Link) -> None:
+        """Both sides are closed."""
 
 
 class Peer(asyncio.BufferedProtocol):
@@ -244,7 +255,7 @@ class Link:
     __slots__ = ("_gone", "client", "directions", "proxy", "upstream")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, proxy: Proxy, client: Peer, upstream: Peer
+        self, loop: asyncio.AbstractEventLoop, proxy: Owner, client: Peer, upstream: Peer
     ) -> None:
         self.proxy = proxy
         self.client = client

@@ -10,35 +10,16 @@ import asyncio
 import logging
 import random
 import socket
-from dataclasses import dataclass
 
 from stormgate.toxiproxy.embedded import address
 from stormgate.toxiproxy.embedded.link import Link, Peer
-from stormgate.toxiproxy.toxics.base import Flow, ToxicType
+from stormgate.toxiproxy.embedded.live_toxic import LiveToxic
+from stormgate.toxiproxy.toxics.base import ToxicType
 from stormgate.toxiproxy.types import STREAMS, Stream
 
 _LOG = logging.getLogger("toxiproxy")
 _ACCEPT_BATCH = 64
 _ACCEPT_PAUSE_S = 0.1
-
-
-@dataclass(eq=False, slots=True)
-class LiveToxic:
-    """A toxic on a proxy. `kind` (its attributes) and `toxicity` change by an update; the rest
-    never does.
-    """
-
-    name: str
-    stream: Stream
-    stream_text: str  # as the client wrote it; read back so
-    toxicity: float
-    kind: ToxicType
-
-    def new_flow(self, rng: random.Random, previous: Flow | None = None) -> Flow:
-        """A connection's flow: the toxic's, or on the share that toxicity spares one that passes
-        everything.
-        """
-        return self.kind.flow(rng, previous) if rng.random() < self.toxicity else Flow()
 
 
 class Proxy:
