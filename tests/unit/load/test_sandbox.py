@@ -158,7 +158,7 @@ CASES = [
     numbers=st.lists(st.integers(0, len(CASES) - 1), min_size=1, max_size=6),
     as_login=st.booleans(),
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_the_engine_outlives_whatever_users_hand_to_it(numbers, as_login):
     wrong = [make(*arguments) for make, *arguments in (CASES[number] for number in numbers)]
 

@@ -11,6 +11,7 @@ import os
 import secrets
 import signal
 import sys
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from stormgate.load.locust.closed_loop import ClosedWorker
 from stormgate.load.locust.coordinator import Conductor, Follower
+from stormgate.load.locust.deal import Seats, Table
 from stormgate.load.locust.places import Places
 from stormgate.load.locust.settings import (
     Settings,
@@ -43,9 +45,11 @@ logger = logging.getLogger(__name__)
 
 EVIDENCE = "STORMGATE_EVIDENCE"
 PLAN = "STORMGATE_PLAN"
+_MADE_WITHIN_S = 30.0
 _SHARED = "stormgate_shared"  # an option of the master's that Locust hands to its workers
 _conductors: weakref.WeakKeyDictionary[Any, Conductor] = weakref.WeakKeyDictionary()
 _followers: weakref.WeakKeyDictionary[Any, Follower] = weakref.WeakKeyDictionary()
+_seats: weakref.WeakKeyDictionary[Any, Seats] = weakref.WeakKeyDictionary()
 _workers: weakref.WeakKeyDictionary[Any, Worker] = weakref.WeakKeyDictionary()
 _ending: weakref.WeakSet[Any] = weakref.WeakSet()
 _closed: weakref.WeakKeyDictionary[Any, ClosedWorker] = weakref.WeakKeyDictionary()
@@ -129,6 +133,7 @@ def _make_worker(environment: Any) -> Worker:
         count=_count(environment, settings),
         clock=clock,
         on_streams=_stream_teller(environment),
+        seats=_seats.get(environment),
     )
     worker.on_flow_error = functools.partial(_tell_locust, environment)
     return worker
@@ -217,6 +222,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
             lambda: _end_all(environment),
             functools.partial(_on_surge, environment),
         )
+        _seats[environment] = Seats(runner)
         # Read now: the master's options replace the worker's own when a test starts.
         follower.by_message = bool(
             getattr(environment.parsed_options, "evidence_by_message", False)
@@ -229,6 +235,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
         conductor.pass_on_surges(folder, functools.partial(_on_surge, environment))
     if isinstance(runner, MasterRunner):
         conductor.lead()
+        Table(environment)
         if folder is not None:
             Receiver(runner, folder)
             _mark_shared(environment, folder)
@@ -256,11 +263,23 @@ def _mark_shared(environment: Any, folder: Path) -> None:
     environment.events.quit.add_listener(unmark)
 
 
+def _await_init(environment: Any) -> None:
+    """A test that runs already begins on a late worker while Locust still makes it: before it has a
+    runner or was told to anybody.
+    """
+    deadline = time.monotonic() + _MADE_WITHIN_S
+    while environment not in _followers and environment not in _conductors:
+        if time.monotonic() > deadline:
+            raise SettingsError("the test began before this process was made; start it again")
+        gevent.sleep(0.01)
+
+
 def _on_test_start(environment: Any, **_: Any) -> None:
     if isinstance(environment.runner, MasterRunner):
         return
     _ending.discard(environment)
     try:
+        _await_init(environment)
         names = []
         if uses_streams(environment):
             worker = _workers[environment] = _make_worker(environment)

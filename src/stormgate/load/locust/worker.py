@@ -19,6 +19,7 @@ from stormgate.load.engine.engine import Engine
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.stream import Session, Stream, pick_flow
 from stormgate.load.http.addresses import Addresses
+from stormgate.load.locust.deal import Seats, Shared
 from stormgate.load.locust.settings import Settings, SettingsError
 from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
@@ -57,7 +58,7 @@ class Worker:
     its own.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a process is given once
         self,
         settings: Settings,
         sink: Sink,
@@ -68,8 +69,10 @@ class Worker:
         count: int,
         clock: Clock,
         on_streams: Callable[[int], None],
+        seats: Seats | None = None,
     ) -> None:
-        """`on_streams` is told how many streams have begun whenever that changed.
+        """`on_streams` is told how many streams have begun whenever that changed. `seats`: a master
+        says which streams are this worker's; without one the deal is its own.
 
         Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before
         anything is sent.
@@ -78,7 +81,8 @@ class Worker:
         self.name = name
         self._settings = settings
         self._index, self._count = index, max(count, index + 1)
-        self._dealers: dict[tuple[str, str | None], Dealer] = {}
+        self._dealers: dict[tuple[str, str | None], Dealer | Shared] = {}
+        self._seats = seats
         self._finished = False
         self.surging: Factors = {}
         self._on_streams = on_streams
@@ -130,9 +134,11 @@ class Worker:
                     f"{', '.join(sorted(self.places))}"
                 )
             shares = {pinned: 1.0} if pinned is not None else self._settings.shares
-            dealer = self._dealers[cls.__name__, pinned] = Dealer(
-                shares, index=self._index, count=self._count
-            )
+            if self._seats is not None:
+                dealer = Shared(shares, cls.__name__, self._seats)
+            else:
+                dealer = Dealer(shares, index=self._index, count=self._count)
+            self._dealers[cls.__name__, pinned] = dealer
         if cls.arrival not in ("poisson", "constant"):
             raise SettingsError(
                 f"{cls.__name__}.arrival is {cls.arrival!r}: it must be 'poisson' or 'constant'"
@@ -162,7 +168,8 @@ class Worker:
     def leave(self, user: Any, stream: Stream) -> None:
         self.engine.remove_stream(stream)
         dealer, position = user.stormgate_place
-        dealer.give_back(position)
+        if not self._finished:  # at the end all of them go
+            dealer.give_back(position)
 
     def surge(self, factors: Factors) -> None:
         """What stands of the orders for more load (stormgate.load.schedule.surge)."""

@@ -40,9 +40,13 @@ class Dealer:
         else:
             position = self._index + self._given * self._count
             self._given += 1
+        return position, self.population(position)
+
+    def population(self, position: int) -> str:
+        """Whose a position is, whoever deals it."""
         while len(self._sequence) <= position:
             self._extend()
-        return position, self._sequence[position]
+        return self._sequence[position]
 
     def give_back(self, position: int) -> None:
         heapq.heappush(self._free, position)
