@@ -3,7 +3,8 @@
 A component is named, or selected: `component: eu-west/cache`, or `component: {kind: database, role:
 primary, share: one of}` (stormgate.faults.selection). An empty selection is an error, never a fault
 on nothing. Every action returns when its effect is proven by an independent observation; each
-raises when it is not, after taking it back.
+raises when it is not, after taking it back. From then on it is looked at until it is undone; one
+that somebody heals meanwhile has escaped, unless the action says `heals: true`.
 """
 
 from __future__ import annotations
@@ -36,60 +37,80 @@ Rows = list[dict[str, Any]]
 
 
 def break_component(
-    component: Selection, mode: str, proof_s: float = PROOF_S, **params: Any
+    component: Selection,
+    mode: str,
+    proof_s: float = PROOF_S,
+    heals: bool = False,
+    **params: Any,
 ) -> Rows:
     """Break what is selected, all of it at once, in any mode a backend offers; `params` belong to
     the mode.
     """
-    return _break(component, mode, proof_s, params)
+    return _break(component, mode, proof_s, params, heals)
 
 
-def kill_region(region: str, mode: str = "crash", proof_s: float = PROOF_S) -> Rows:
+def kill_region(
+    region: str, mode: str = "crash", proof_s: float = PROOF_S, heals: bool = False
+) -> Rows:
     """Lose a region: crash (processes die, links refuse), freeze, blackhole or refuse (its links to
     everyone else).
     """
-    return _break({"kind": "region", "name": region}, mode, proof_s, {})
+    return _break({"kind": "region", "name": region}, mode, proof_s, {}, heals)
 
 
-def kill(component: Selection, proof_s: float = PROOF_S) -> Rows:
+def kill(component: Selection, proof_s: float = PROOF_S, heals: bool = False) -> Rows:
     """SIGKILL of the whole process tree; a region also loses its links, a link refuses."""
-    return _break(component, "crash", proof_s, {})
+    return _break(component, "crash", proof_s, {}, heals)
 
 
-def freeze(component: Selection, proof_s: float = PROOF_S) -> Rows:
+def freeze(component: Selection, proof_s: float = PROOF_S, heals: bool = False) -> Rows:
     """SIGSTOP of the whole process tree: connections are accepted by the kernel, and nothing ever
     answers.
     """
-    return _break(component, "freeze", proof_s, {})
+    return _break(component, "freeze", proof_s, {}, heals)
 
 
-def blackhole(component: Selection, proof_s: float = PROOF_S) -> Rows:
+def blackhole(component: Selection, proof_s: float = PROOF_S, heals: bool = False) -> Rows:
     """Nothing passes over its links, and nobody is told."""
-    return _break(component, "blackhole", proof_s, {})
+    return _break(component, "blackhole", proof_s, {}, heals)
 
 
-def refuse(component: Selection, proof_s: float = PROOF_S) -> Rows:
+def refuse(component: Selection, proof_s: float = PROOF_S, heals: bool = False) -> Rows:
     """Its links refuse connections and end those there are."""
-    return _break(component, "refuse", proof_s, {})
+    return _break(component, "refuse", proof_s, {}, heals)
 
 
 def slow(
-    component: Selection, latency_ms: int, jitter_ms: int = 0, proof_s: float = PROOF_S
+    component: Selection,
+    latency_ms: int,
+    jitter_ms: int = 0,
+    proof_s: float = PROOF_S,
+    heals: bool = False,
 ) -> Rows:
     """Add `latency_ms` to every round trip over its links."""
-    return _break(component, "slow", proof_s, {"latency_ms": latency_ms, "jitter_ms": jitter_ms})
+    params = {"latency_ms": latency_ms, "jitter_ms": jitter_ms}
+    return _break(component, "slow", proof_s, params, heals)
 
 
-def lossy(component: Selection, share: float, after_ms: int = 0, proof_s: float = PROOF_S) -> Rows:
+def lossy(
+    component: Selection,
+    share: float,
+    after_ms: int = 0,
+    proof_s: float = PROOF_S,
+    heals: bool = False,
+) -> Rows:
     """A `share` of the connections over its links is reset after `after_ms` (drawn per connection
     by the link).
     """
-    return _break(component, "lossy", proof_s, {"share": share, "after_ms": after_ms})
+    params = {"share": share, "after_ms": after_ms}
+    return _break(component, "lossy", proof_s, params, heals)
 
 
-def bandwidth(component: Selection, rate_kb_per_s: int, proof_s: float = PROOF_S) -> Rows:
+def bandwidth(
+    component: Selection, rate_kb_per_s: int, proof_s: float = PROOF_S, heals: bool = False
+) -> Rows:
     """Narrow its links to `rate_kb_per_s` each way."""
-    return _break(component, "bandwidth", proof_s, {"rate_kb_per_s": rate_kb_per_s})
+    return _break(component, "bandwidth", proof_s, {"rate_kb_per_s": rate_kb_per_s}, heals)
 
 
 def partition(
@@ -98,6 +119,7 @@ def partition(
     mode: str = "blackhole",
     regions: Sequence[str] | None = None,
     proof_s: float = PROOF_S,
+    heals: bool = False,
 ) -> Rows:
     """Cut the links between sets of regions: given as `sets`, or drawn with the seed by `shape`
     (one, majority, halves, ring).
@@ -119,7 +141,7 @@ def partition(
         else:
             drawn = parts.shape_sets(names, str(shape))
             cut, name = parts.cut_between(context.target, drawn), _partition_name(drawn)
-    return inject(context, cut, mode, {}, proof_s=proof_s, as_one=name)
+    return inject(context, cut, mode, {}, proof_s=proof_s, as_one=name, heals=heals)
 
 
 def load_surge(
@@ -227,9 +249,12 @@ def _lost(context: Context, status: Status) -> bool:
     return not status.reached and is_gone(context.target)
 
 
-def _break(selection: Selection, mode: str, proof_s: float, params: Mapping[str, Any]) -> Rows:
+def _break(
+    selection: Selection, mode: str, proof_s: float, params: Mapping[str, Any], heals: bool
+) -> Rows:
     context = current()
-    return inject(context, _select(context, selection), mode, params, proof_s=proof_s)
+    chosen = _select(context, selection)
+    return inject(context, chosen, mode, params, proof_s=proof_s, heals=heals)
 
 
 def _select(context: Context, selection: Selection) -> list[Component]:

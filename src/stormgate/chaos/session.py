@@ -69,6 +69,8 @@ class Session:
         """The method is over and undoing begins: say so once."""
         if not self._rolling_back:
             self._rolling_back = True
+            # What ends from here on was taken back, by whomever's rollback.
+            self.context.watch.end()
             with contextlib.suppress(
                 OSError
             ):  # a full disk must not keep anything from being undone

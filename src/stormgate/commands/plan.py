@@ -107,6 +107,7 @@ def render(plan: Plan, assessment: Assessment) -> RenderableType:
             lines.append(Text(f"{o.source or 'gate'}: {o.name}: {contradiction}", style="red"))
         if o.note:
             lines.append(Text(f"{o.name}: {o.note}", style="dim"))
+    lines += [Text(f"warning: {warning}", style="yellow") for warning in assessment.warnings]
     lines.append(
         Text(
             "every objective can pass, and was shown a violation and failed"

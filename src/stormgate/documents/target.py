@@ -142,6 +142,7 @@ def _component(shape: ComponentShape) -> model.Component:
         parts=tuple(shape.parts),
         observe=model.Observe(**shape.observe.model_dump()) if shape.observe else None,
         attributes=shape.attributes,
+        traffic=shape.traffic,
     )
 
 

@@ -110,6 +110,7 @@ class ComponentShape(Shape):
     parts: list[str] = Field(default_factory=list)
     observe: ObserveShape | None = None
     attributes: dict[str, str] = Field(default_factory=dict)
+    traffic: Literal["seen", "none", "assured"] = "seen"
 
     @field_validator("handle")
     @classmethod

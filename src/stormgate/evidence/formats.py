@@ -66,12 +66,17 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
     Event.RUN_END: (),
     Event.PHASE_BEGIN: _fields("phase:string"),
     Event.PHASE_END: _fields("phase:string"),
-    Event.FAULT_REQUESTED: _fields(_FAULT, "component:string mode:string"),
+    Event.FAULT_REQUESTED: _fields(
+        f"{_FAULT} exposure:object", "component:string mode:string parts:array heals:boolean"
+    ),
     Event.FAULT_ACKNOWLEDGED: _fields(_FAULT, "component:string mode:string"),
     Event.FAULT_OBSERVED: _fields(
         f"{_FAULT} proof:string|array|object", "component:string mode:string"
     ),
     Event.FAULT_CLEARED: _fields(_FAULT, "component:string mode:string"),
+    Event.FAULT_LOST: _fields(
+        _FAULT, "component:string mode:string part:string saw:string last_seen_ns:integer"
+    ),
     Event.FAULT_UNPROVEN: _fields("fault:string", "id:string component:string why:string"),
     Event.FAULT_UNDO_FAILED: _fields("fault:string", "id:string component:string why:string"),
     Event.CHAOS_BEGIN: _fields("fault:string", "experiment:string"),

@@ -112,6 +112,23 @@ class Firsts:
     again: int = 0
 
 
+def exposure_of(value: Any) -> tuple[bool | None, str]:
+    """What the `exposure` of a `fault.requested` row says: whether traffic was seen to run through
+    what was broken (None: nobody could tell, or nobody looked), and what was seen. A yes without a
+    word of what was seen is none. Raises ValueError for anything that is no exposure.
+    """
+    if value is None:
+        return None, "nobody looked"
+    if not isinstance(value, Mapping):
+        raise ValueError(f"exposure is {value!r}, not {{used, saw}}")
+    used, saw = value.get("used", "missing"), value.get("saw")
+    if used is not True and used is not False and used is not None:
+        raise ValueError(f"exposure says used: {used}, not true, false or null")
+    if not isinstance(saw, str) or not saw.strip():
+        raise ValueError("exposure does not say what was seen")
+    return used, saw
+
+
 @dataclass
 class RowLaws:
     """Holds every block of samples against the laws of a row, worker by worker.

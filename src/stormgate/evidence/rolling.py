@@ -41,6 +41,24 @@ class Window:
         newest = max((done for done, _ in self._batches), default=0)
         self._batches = [(done, kept) for done, kept in self._batches if done >= newest - _KEPT_NS]
 
+    @property
+    def newest_ns(self) -> int | None:
+        """When the newest attempt ended; None while there is none."""
+        return max((done for done, _ in self._batches), default=None)
+
+    def counts(
+        self, now_ns: int, window_s: float, where: Mapping[str, str], within_ms: float | None
+    ) -> tuple[int, int]:
+        """(good, all) of the attempts that ended in the window; what was never sent is no
+        attempt.
+        """
+        _, done, latency, ok = self._cell(where)
+        inside = done > now_ns - int(window_s * 1e9)
+        good = ok & (latency <= within_ms * 1e6) if within_ms is not None else ok
+        unsent = self._cell({**where, "outcome": Outcome.NOT_SENT.value})[1]
+        never = int((unsent > now_ns - int(window_s * 1e9)).sum())
+        return int(good[inside].sum()), int(inside.sum()) - never
+
     def good_share(
         self, now_ns: int, window_s: float, where: Mapping[str, str], within_ms: float | None
     ) -> float | None:

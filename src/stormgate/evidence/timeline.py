@@ -93,6 +93,21 @@ def select(
 
 
 @dataclass(frozen=True, slots=True)
+class Broken:
+    """One thing a fault broke: its `fault.requested` row. `parts` are components by name;
+    `exposure` is what was seen of its traffic before, whatever the row holds there.
+    """
+
+    id: str
+    component: str
+    mode: str
+    requested_ns: int
+    parts: tuple[str, ...] = ()
+    exposure: Any = None
+    heals: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class FaultWindow:
     """What the timeline says of one fault. Times are None where the event is missing; `end_ns` is
     the end of all that was watched.
@@ -113,16 +128,28 @@ class FaultWindow:
     open_ids: tuple[str, ...] = ()
     unobserved_ids: tuple[str, ...] = ()
     unacknowledged_ids: tuple[str, ...] = ()
+    broken: tuple[Broken, ...] = ()
+    escaped: str | None = None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the fault proves nothing, in words; None when it is proven."""
+        if self.proven:
+            return None
+        if self.unproven is None and self.escaped is not None:
+            return self.escaped
+        return f"fault not observed: {self.unproven or 'no independent proof of its effect'}"
 
     @property
     def proven(self) -> bool:
         """Requested, acknowledged, and seen to act by an independent observation, all of its
-        parts.
+        parts, and not lost before it was taken back.
         """
         return (
             self.requested_ns is not None
             and self.observed_ns is not None
             and self.unproven is None
+            and self.escaped is None
             and not self.unobserved_ids
             and not self.unacknowledged_ids
         )
@@ -138,6 +165,8 @@ class _Seen:
     unproven: str | None = None
     undo_failed: dict[str, tuple[int, str]] = field(default_factory=dict)
     rollback_ns: int | None = None
+    broken: dict[str, Broken] = field(default_factory=dict)
+    lost: dict[str, tuple[int, str]] = field(default_factory=dict)
 
 
 def _part(row: Mapping[str, Any]) -> str:
@@ -180,6 +209,17 @@ def _note(one: _Seen, row: Mapping[str, Any]) -> None:
         Event.FAULT_OBSERVED: one.observed,
         Event.FAULT_CLEARED: one.cleared,
     }
+    if event == Event.FAULT_REQUESTED and _part(row) not in one.broken:
+        parts = row.get("parts")
+        one.broken[_part(row)] = Broken(
+            id=_part(row),
+            component=str(row.get("component") or ""),
+            mode=str(row.get("mode") or ""),
+            requested_ns=at,
+            parts=tuple(str(part) for part in parts) if isinstance(parts, list) else (),
+            exposure=row.get("exposure"),
+            heals=row.get("heals") is True,
+        )
     if event in times:
         table = times[Event(str(event))]
         # First request, but last clearing: the fault is over when its last part is.
@@ -188,12 +228,31 @@ def _note(one: _Seen, row: Mapping[str, Any]) -> None:
             if event == Event.FAULT_CLEARED
             else min(at, table.get(_part(row), at))
         )
+    elif event == Event.FAULT_LOST:
+        saw = str(row.get("saw") or "nobody says what was seen")
+        lost = at, f"{row.get('part') or row.get('component') or _part(row)}: {saw}"
+        one.lost[_part(row)] = min(lost, one.lost.get(_part(row), lost))
     elif event == Event.FAULT_UNPROVEN:
         one.unproven = str(row.get("why") or "no proof of effect within its deadline")
     elif event == Event.FAULT_UNDO_FAILED:
         one.undo_failed[_part(row)] = (at, str(row.get("why") or "no reason given"))
     elif event == Event.CHAOS_ROLLBACK:
         one.rollback_ns = at
+
+
+def _escaped(one: _Seen, rollback_ns: int | None) -> str | None:
+    """What did not hold until it was taken back, the first of it, in words. Healing that the
+    experiment expects is none.
+    """
+    found = []
+    for part, (at, what) in one.lost.items():
+        broken = one.broken.get(part)
+        until = min(one.cleared.get(part, at + 1), at + 1 if rollback_ns is None else rollback_ns)
+        if at >= until or (broken is not None and broken.heals):
+            continue
+        begun = one.requested.get(part, min(one.requested.values(), default=at))
+        found.append((at, f"escaped after {max(0, at - begun) / 1e9:.1f} s: {what}"))
+    return min(found)[1] if found else None
 
 
 def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWindow:
@@ -224,4 +283,6 @@ def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWind
         open_ids=tuple(sorted(parts - set(one.cleared))),
         unobserved_ids=tuple(sorted(parts - set(one.observed))),
         unacknowledged_ids=tuple(sorted(parts - set(one.acknowledged))),
+        broken=tuple(one.broken.values()),
+        escaped=_escaped(one, rollback),
     )

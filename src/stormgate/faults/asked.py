@@ -47,5 +47,5 @@ SECONDS = {
     "deadline_s": (0.0, 3600.0),
     "seconds": (0.0, 86_400.0),
 }
-OWN = frozenset({"component", "mode", *SECONDS})
+OWN = frozenset({"component", "mode", "heals", *SECONDS})
 SHAPES = ("one", "majority", "halves", "ring")

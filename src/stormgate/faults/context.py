@@ -25,6 +25,7 @@ from stormgate.evidence.write import Timeline
 from stormgate.faults import backends
 from stormgate.faults.errors import NoTarget
 from stormgate.faults.ledger import Ledger, going_on
+from stormgate.faults.looks.watch import Watch
 from stormgate.model import Component, Plan, Target, from_json
 from stormgate.net.allow import AllowList
 from stormgate.net.references import resolved
@@ -52,20 +53,28 @@ class Context:
     timeline: Timeline
     stopping: threading.Event = field(default_factory=threading.Event)
     lock: threading.RLock = field(default_factory=threading.RLock)
+    plan: Plan | None = None
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.timeline)
 
     def pause(self, seconds: float) -> None:
         """Wait; a stop ends it at once."""
         self.stopping.wait(max(0.0, seconds))
 
 
-def make_context(target: Target, folder: Path, *, fault: str, seed: int) -> Context:
+def make_context(
+    target: Target, folder: Path, *, fault: str, seed: int, plan: Plan | None = None
+) -> Context:
     """A context that writes into `folder`. Raises NoTarget when the target may not be contacted as
     described.
     """
     refuse_strangers(target)
     place = going_on(folder)
     place.mkdir(exist_ok=True)
-    return Context(target, folder.resolve(), fault, seed, Ledger(folder, target), Timeline(place))
+    ledger, timeline = Ledger(folder, target), Timeline(place)
+    return Context(target, folder.resolve(), fault, seed, ledger, timeline, plan=plan)
 
 
 @functools.cache
@@ -80,6 +89,7 @@ def from_environment(env: Mapping[str, str]) -> Context:
     """See the module. Raises NoTarget."""
     plan_path, target_path = env.get("STORMGATE_PLAN"), env.get("STORMGATE_TARGET")
     seed = 0
+    plan = None
     if plan_path:
         plan = _read(Plan, Path(plan_path), "STORMGATE_PLAN")
         target, seed = plan.target, plan.seed
@@ -102,7 +112,7 @@ def from_environment(env: Mapping[str, str]) -> Context:
             raise NoTarget(f"STORMGATE_EVIDENCE={evidence}: no such run folder")
     else:
         folder = create_run_folder(Path("reports"), fault, now=datetime.now(UTC), first_files={})
-    return make_context(target, folder, fault=fault, seed=seed)
+    return make_context(target, folder, fault=fault, seed=seed, plan=plan)
 
 
 def refuse_strangers(target: Target) -> None:

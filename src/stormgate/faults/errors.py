@@ -29,6 +29,10 @@ class NotWhole(ChaosError):
     """
 
 
+class NotServed(ChaosError):
+    """Users were not served before the fault; nothing was broken."""
+
+
 class NotApplied(ChaosError):
     """The backend could not inject the fault."""
 

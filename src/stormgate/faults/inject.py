@@ -7,7 +7,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -16,8 +16,11 @@ from stormgate.faults import backends
 from stormgate.faults.backends import Request
 from stormgate.faults.context import Context
 from stormgate.faults.errors import NotApplied, Stopped, Unproven
-from stormgate.faults.expansion import Part, parts_of
+from stormgate.faults.expansion import SURGE, Part, parts_of
 from stormgate.faults.ledger import Entry
+from stormgate.faults.looks.exposure import Exposure
+from stormgate.faults.looks.exposure import look as look_at_exposure
+from stormgate.faults.looks.served import check_served
 from stormgate.faults.proof import wait_for
 from stormgate.faults.undo import undo_entries
 from stormgate.model import Component, Event
@@ -36,6 +39,7 @@ class _Instance:
     id: str
     name: str
     entries: tuple[Entry, ...]
+    exposure: Exposure | None = None
 
 
 def inject(
@@ -46,17 +50,20 @@ def inject(
     *,
     proof_s: float = PROOF_S,
     as_one: str | None = None,
+    heals: bool = False,
 ) -> list[dict[str, Any]]:
     """Break all of `components` at once and return when each is proven to be broken: one row each,
     for the journal.
 
     `as_one` names a fault that is more than its components (a partition): then they are one fault,
-    and one row, of that name.
+    and one row, of that name. `heals`: something is expected to heal it while it stands; else it is
+    looked at until it is undone, and one that does not hold has escaped (faults/looks/watch.py).
 
-    Raises ChaosError before anything is broken (CannotBreak, NotWhole), or after everything of this
-    call was taken back (NotApplied, Unproven after `proof_s` seconds, Stopped). UndoFailed instead
-    when it could not be taken back.
+    Raises ChaosError before anything is broken (NotServed, CannotBreak, NotWhole), or after
+    everything of this call was taken back (NotApplied, Unproven after `proof_s` seconds, Stopped).
+    UndoFailed instead when it could not be taken back.
     """
+    check_served(context)
     instances = _plan(
         context,
         [(as_one or component.name, component) for component in components],
@@ -72,12 +79,15 @@ def inject(
                 raise Stopped("the run is being stopped; nothing was injected")
             context.ledger.intend(entries)
             requested_ns = time.monotonic_ns()
-            _say(context, Event.FAULT_REQUESTED, instances, mode, at_ns=requested_ns)
+            healing = {"heals": True} if heals else {}
+            _say(context, Event.FAULT_REQUESTED, instances, mode, at_ns=requested_ns, **healing)
             _apply(entries, context.stopping)
             acknowledged_ns = time.monotonic_ns()
             context.ledger.applied(entries)
             _say(context, Event.FAULT_ACKNOWLEDGED, instances, mode, at_ns=acknowledged_ns)
-        return _prove(context, instances, mode, proof_s, requested_ns)
+        rows = _prove(context, instances, mode, proof_s, requested_ns)
+        context.watch.begin(entries, time.monotonic_ns())
+        return rows
     except Exception:  # also one nobody thought of: what was begun is taken back
         undo_entries(context, entries)
         raise
@@ -97,6 +107,8 @@ def _plan(
     for name, component in wanted:
         for part in parts_of(context.target, component, mode):
             unique.setdefault((part.component.name, part.mode), (name, part))
+
+    exposed = _exposures(context, unique.values())
 
     def draft(item: tuple[str, Part]) -> Entry:
         name, part = item
@@ -123,12 +135,23 @@ def _plan(
 
     entries = in_parallel(draft, list(unique.values()))
     found = [
-        _Instance(token, name, tuple(e for e in entries if e.instance == token))
+        _Instance(token, name, tuple(e for e in entries if e.instance == token), exposed.get(name))
         for name, token in tokens.items()
     ]
     # A link chosen beside the region that loses it anyway has nothing of its own left to break,
     # prove or undo.
     return [instance for instance in found if instance.entries]
+
+
+def _exposures(context: Context, wanted: Iterable[tuple[str, Part]]) -> dict[str, Exposure]:
+    """What each fault's parts carry, looked at before any of them is asked anything. More load is
+    no broken part.
+    """
+    groups: dict[str, list[Component]] = {}
+    for name, part in wanted:
+        if part.mode != SURGE:
+            groups.setdefault(name, []).append(part.component)
+    return look_at_exposure(groups, stop=context.stopping) if groups else {}
 
 
 def _apply(entries: Sequence[Entry], stop: threading.Event) -> None:
@@ -214,6 +237,8 @@ def _say(
         }
         if event is Event.FAULT_REQUESTED:
             row["parts"] = [entry.part.name for entry in instance.entries]
+            if instance.exposure is not None:
+                row["exposure"] = instance.exposure.to_json()
         context.timeline.write(event, **row)
 
 

@@ -35,6 +35,7 @@ def undo_entries(
     UndoFailed listing all that could not be undone or seen to be; they stay in the ledger.
     Idempotent, and safe beside another undo of the same entries.
     """
+    context.watch.end(entry.id for entry in entries)
     done: list[str] = []
     failed: list[str] = []
     end = time.monotonic() + deadline_s

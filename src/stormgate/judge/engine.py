@@ -21,6 +21,8 @@ from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.accounts import unrecorded
 from stormgate.judge.rules.closed import unreconciled
+from stormgate.judge.rules.expected import held
+from stormgate.judge.rules.exposure import Exposures
 from stormgate.judge.rules.generator import health_of, own_failures
 from stormgate.judge.rules.network import check_network
 from stormgate.judge.rules.visits import Visits
@@ -55,13 +57,21 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     stream = Requests(run.batches(), RowLaws(*_span(run)))
     everything = select([p.name for p in phases], phases, against.faults)
     visits, failures = Visits(everything), Failures(everything, late_ms(against))
+    exposures = Exposures(against, faults)
     for block in stream:
         visits.add(block)
         failures.add(block)
+        exposures.add(block)
         _count_arrivals(block, measured, arrivals)
         for _, accumulator in seats:
             accumulator.add(block)
     results = [_finish(kind, accumulator, context) for kind, accumulator in seats]
+    results = [
+        result
+        if kind is None
+        else held(result, kind, kind.spec_model.model_validate(o.spec), against, visits)
+        for result, (kind, _), o in zip(results, seats, against.objectives, strict=True)
+    ]
     findings = apply_waivers(holm_across(results, 1.0 - against.confidence), against)
     timed = [
         w
@@ -71,6 +81,7 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     ]
     failed = any(f.verdict is Verdict.FAIL for f in findings)
     checks = _validity(run, context, measured, stream, arrivals, timed, failed=failed)
+    checks.append(exposures.finding())
     allowed = against.validity.max_flow_errors
     unvisited = [] if health.closed_loop else visits.problems(against)
     checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.judge.statistics.bounds import lower_bound
+from stormgate.judge.served import well
 
 Array = NDArray[Any]
 
@@ -53,16 +53,11 @@ class CellTrace:
     def longest(self) -> Outage | None:
         return max(self.outages, key=lambda o: (o.d_hi_s, o.d_lo_s, -o.begin_ns), default=None)
 
-    def was_well(self, good_share: float, alpha: float) -> bool:
-        """Whether it served its users before the window: False when more were bad than `good_share`
-        leaves room for, beyond doubt at `alpha`, and when it sent nothing. A few bad sends of few
-        are no sickness.
+    def was_well(self, good_share: float) -> bool:
+        """Whether it served `good_share` of its users before the window, but for what chance takes.
+        A cell that sent nothing was not seen well.
         """
-        if not self.before:
-            return False
-        if not self.bad_before:
-            return True
-        return float(lower_bound(self.bad_before, self.before, alpha)) <= 1.0 - good_share
+        return well(self.bad_before, self.before, good_share)
 
     @property
     def d_lo_s(self) -> float:
@@ -116,12 +111,14 @@ def traces(
     sustained_ns: int,
     sustained_good: float,
     spread: dict[int, list[int]] | None = None,
+    count_from_ns: int = 0,
 ) -> list[CellTrace]:
     """One trace per cell that sent anything in the range. Only outages and gaps that touch the
     window (absolute ns) are kept.
 
     `spread` maps cells that are really a part of others (a failed request says no shard) to those
-    others: their bad sends count for each.
+    others: their bad sends count for each. `sends` of a trace are those from `count_from_ns` on;
+    older ones only say whether the cell was well.
     """
     keys = series.keys()
     if spread:
@@ -144,7 +141,8 @@ def traces(
         gap = _widest_gap(t[g] if bad else t, outages, low, high, length)
         before = int(np.searchsorted(t, low))
         bad_before = before - int(np.count_nonzero(g[:before]))
-        trace = CellTrace(int(cells[begin]), end - begin, touching, gap / 1e9, before, bad_before)
+        sends = len(t) - int(np.searchsorted(t, count_from_ns - series.begin_ns))
+        trace = CellTrace(int(cells[begin]), sends, touching, gap / 1e9, before, bad_before)
         found.append(trace)
     return found
 

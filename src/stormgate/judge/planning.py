@@ -74,6 +74,7 @@ class Assessment:
     fault_s: float
     objectives: tuple[ObjectivePlan, ...]
     green: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def decidable(self) -> bool:
@@ -95,8 +96,29 @@ def assess(plan: Plan, fault_s: float = FAULT_S) -> Assessment:
         for o, proof in zip(plan.objectives, proofs, strict=True)
     )
     green = tuple(problem for proof in proofs if (problem := proof.problem) is not None)
-    return Assessment(
-        plan.gate, seconds, round(seconds * plan.load.rate_per_s), fault_s, objectives, green
+    requests = round(seconds * plan.load.rate_per_s)
+    warnings = unwatched(plan)
+    return Assessment(plan.gate, seconds, requests, fault_s, objectives, green, warnings)
+
+
+def unwatched(plan: Plan) -> tuple[str, ...]:
+    """Faults during which no objective looks at the latency or the errors of users, in words: what
+    they live through there is not judged.
+    """
+    watched: set[str] = set()
+    for objective in plan.objectives:
+        kind = kinds()[objective.kind]
+        spec: Any = kind.spec_model.model_validate(objective.spec)
+        if kind.users == "faults":
+            wanted = getattr(spec, "fault", None)
+            watched |= {f"fault[{f.name}]" for f in plan.faults if wanted in (None, f.name)}
+        elif kind.users == "phases":
+            watched |= set(phase_names(getattr(spec, "phases", ()), plan.faults))
+    return tuple(
+        f"no objective looks at users' latency or errors in fault[{fault.name}]: add failover, or "
+        "phases: [fault] to another"
+        for fault in plan.faults
+        if f"fault[{fault.name}]" not in watched
     )
 
 

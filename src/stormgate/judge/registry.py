@@ -111,6 +111,10 @@ def _no_seconds(_: Any) -> float:
     return 0.0
 
 
+def _no_share(_: Any) -> tuple[float, float] | None:
+    return None
+
+
 def _no_number(_: Mapping[str, Any]) -> float | None:
     return None
 
@@ -135,9 +139,12 @@ class Kind:
     `timing` says that the finding depends on when the generator sent and received, so a saturated
     generator makes it INCONCLUSIVE; `latency` that it also needs an open loop.
 
+    `users`: where it looks at the latency or the errors of users' requests: in the `phases` of its
+    spec, in all `faults` (or the one its spec names), or nowhere ("").
     `over_faults`: it is judged on every fault and recovery, whatever phases its spec names.
     `outage`: value and bound are the least and the most seconds of one outage; `allowed_outage_s`
-    of a spec is the longest it lets pass. `against_baseline`: an earlier run is filled into its
+    of a spec is the longest it lets pass, `served` the share of requests, within how many ms, that
+    it calls served. `against_baseline`: an earlier run is filled into its
     spec. `contradictions` and `notes` (of a spec, the plan and the seconds of each of the
     objective's phases) are what cannot work, or is worth knowing, before a run. `interval` of a
     finding at alpha is what one run says the value could truly be. `good_within_ms` and
@@ -152,10 +159,12 @@ class Kind:
     sample_need: Callable[[Any, Plan], Need]
     timing: bool = True
     latency: bool = False
+    users: str = "phases"
     over_faults: bool = False
     outage: bool = False
     against_baseline: bool = False
     allowed_outage_s: Callable[[Any], float] = _no_seconds
+    served: Callable[[Any], tuple[float, float] | None] = _no_share
     contradictions: Callable[[Any, Plan, Mapping[str, float]], Sequence[str]] = _nothing
     notes: Callable[[Any, Plan, Mapping[str, float]], Sequence[str]] = _nothing
     interval: Callable[[Finding, float], tuple[float, float] | None] = _no_interval

@@ -102,6 +102,8 @@ def timeline_of(plan: Plan, stretches: Sequence[Stretch]) -> list[dict[str, Any]
                 "at_ns": phase.begin_ns + round(share * length),
                 "event": event.value,
             }
+            if event is Event.FAULT_REQUESTED:
+                row["exposure"] = {"used": True, "saw": "made-up: connections"}
             if event is Event.FAULT_OBSERVED:
                 row["proof"] = [{"component": "made-up", "saw": "refused"}]
             rows.append(row)

@@ -17,6 +17,9 @@ class Event(enum.StrEnum):
     FAULT_ACKNOWLEDGED = "fault.acknowledged"
     FAULT_OBSERVED = "fault.observed"  # + {proof}
     FAULT_UNPROVEN = "fault.unproven"  # + {why}: the deadline for a proof of effect passed
+    FAULT_LOST = (
+        "fault.lost"  # + {part, saw, last_seen_ns}: healed by somebody else, still standing
+    )
     FAULT_CLEARED = "fault.cleared"
     FAULT_UNDO_FAILED = "fault.undo_failed"  # + {why}
     CHAOS_BEGIN = "chaos.begin"  # {fault, experiment}

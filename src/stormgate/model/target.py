@@ -27,7 +27,9 @@ class Component:
     faults/backends/, which declares what `handle` holds (under the names of its fields) and whether
     its components break through `parts`, the names of other components.
     `attributes`: e.g. {"source": "eu-west/edge", "destination": "eu-west/service"} of a link,
-    {"shard": "eu"} of a database.
+    {"shard": "eu"} of a database. `traffic`: `seen` (users' traffic runs through it, and has to be
+    seen to before it is broken), `none` (a standby: it carries none until something else breaks)
+    or `assured` (it carries some by its owner's word, where nothing here can show it).
     """
 
     name: str
@@ -38,6 +40,7 @@ class Component:
     parts: tuple[str, ...] = ()
     observe: Observe | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    traffic: str = "seen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

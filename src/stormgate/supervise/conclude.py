@@ -97,6 +97,8 @@ def event_text(row: Mapping[str, Any]) -> str | None:
         f"({proof})",
         Event.FAULT_UNPROVEN: f"{fault}: no effect observed on {row.get('component', '')}: "
         f"{row.get('why', '')}",
+        Event.FAULT_LOST: f"{fault}: {row.get('part', '')} is no longer broken, and nobody took it "
+        f"back: {row.get('saw', '')}",
         Event.FAULT_CLEARED: f"{fault}: {row.get('component', '')} restored",
         Event.FAULT_UNDO_FAILED: f"{fault}: NOT undone: {row.get('why', '')}",
         Event.CHAOS_ROLLBACK: f"{fault}: undoing",

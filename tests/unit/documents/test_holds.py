@@ -93,3 +93,13 @@ def test_pauses_hold_as_well(suite: Path) -> None:
 def test_a_hold_is_a_length_of_time(suite: Path, value: str) -> None:
     change(suite, EXPERIMENT, "hold_s: 10", f"hold_s: {value}")
     assert any("write a number of seconds" in problem for problem in errors(suite))
+
+
+def test_an_action_may_say_that_somebody_heals_it(suite: Path) -> None:
+    change(
+        suite,
+        EXPERIMENT,
+        'arguments: {component: "${component}"}',
+        'arguments: {component: "${component}", heals: true}',
+    )
+    load_gate(suite / GATE)

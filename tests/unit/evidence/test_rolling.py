@@ -99,3 +99,16 @@ def test_failover_counts_from_the_fault_and_a_silent_step_breaks_no_stretch():
     intended = np.array([0, 1000, 2500, 3600]) * MS
     ok = np.array([False, False, True, True])
     assert failover_from(intended, ok, 500 * MS, 4 * S, 1, 0.99) == pytest.approx(0.6)
+
+
+def test_counts_leave_out_what_was_never_sent(window):
+    assert window.counts(NOW, 10, {}, None) == (3, 4)
+    assert window.counts(NOW, 10, {"shard": "us"}, 50) == (1, 2)
+    assert window.counts(NOW, 10, {"shard": "asia"}, None) == (0, 0)
+    window.add(batch([(NOW, 1, "not_sent", "us"), (NOW, 1, "reset", "us")]))
+    assert window.counts(NOW, 10, {"shard": "us"}, None) == (2, 3)
+    assert window.newest_ns == NOW
+
+
+def test_newest_of_nothing(tmp_path):
+    assert Window(tmp_path).newest_ns is None

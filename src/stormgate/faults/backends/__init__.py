@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import os
 import pkgutil
 import threading
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from typing import Any, ClassVar
 from stormgate.faults.declared import Handle, Parameters, checked
 from stormgate.faults.errors import CannotBreak
 from stormgate.model import Component, Observe, Target
+from stormgate.net.references import resolved
 
 Params = Mapping[str, Any]
 Record = Mapping[str, Any]
@@ -78,6 +80,17 @@ class Backend:
         Raises CannotBreak.
         """
         return part.observe
+
+    def arrivals(self, part: Component) -> tuple[str, ...]:
+        """The addresses (host:port) where the part's traffic arrives, for a look at its exposure;
+        none where that is not known.
+        """
+        if part.observe is None:
+            return ()
+        try:
+            return (resolved(part.observe.address, os.environ),)
+        except KeyError:
+            return ()
 
     def are_gone(self, parts: Sequence[Component]) -> bool:
         """Whether nothing is left of these parts that a fault could be in. Unknown is not gone."""

@@ -133,6 +133,9 @@ class ProcessBackend(Backend):
             )
         else:
             living = [member for member in broken if alive(*member)]
+            successor = _identity(part)
+            if not living and successor is not None:
+                return Observation(False, f"process {successor[0]} runs in place of {pid}")
             kernel = Observation(
                 not living,
                 f"process {living[0][0]} lives" if living else f"process {pid} is gone",

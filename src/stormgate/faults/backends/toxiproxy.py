@@ -110,6 +110,14 @@ class ToxiproxyBackend(Backend):
     def are_gone(self, parts: Sequence[Component]) -> bool:
         return not any(_answers(url) for url in {str(part.handle.get("url")) for part in parts})
 
+    def arrivals(self, part: Component) -> tuple[str, ...]:
+        """Where the link listens. A server that cannot be asked is `plan`'s to refuse."""
+        try:
+            proxy = Client(str(part.handle["url"]), _TIMEOUT_S).get(str(part.handle["proxy"]))
+        except ToxiproxyError:
+            return ()
+        return (proxy.listen,)
+
     def plan(self, request: Request) -> Record:
         part, mode = request.part, request.mode
         toxics = wanted_toxics(mode, request.params, f"stormgate_{request.token}")

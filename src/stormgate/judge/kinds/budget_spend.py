@@ -141,5 +141,12 @@ def _notes(spec: BudgetSpendSpec, plan: Plan, lengths: Mapping[str, float]) -> S
 
 
 KIND = Kind(
-    "budgetSpend", BudgetSpendSpec, BudgetSpend, _canaries, _need, over_faults=True, notes=_notes
+    "budgetSpend",
+    BudgetSpendSpec,
+    BudgetSpend,
+    _canaries,
+    _need,
+    users="faults",
+    over_faults=True,
+    notes=_notes,
 )

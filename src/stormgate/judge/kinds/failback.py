@@ -267,6 +267,7 @@ KIND = Kind(
     Failback,
     _canaries,
     _need,
+    users="",  # only after a fault
     over_faults=True,
     contradictions=_contradictions,
 )

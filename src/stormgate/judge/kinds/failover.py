@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # How far before a fault the last good send may lie: a cell that sends less often cannot resolve
 # seconds anyway.
 LOOK_BACK_NS = 10 * SECOND_NS
+# How much of the steady state before a fault says whether a cell was well.
+STEADY_NS = 30 * SECOND_NS
 # How many sustained stretches beyond the recovery are read, to see whether an outage near its end
 # was soon over.
 LOOK_ON = 3
@@ -73,11 +75,21 @@ class Failover:
                 and fault.end_ns is not None
                 and fault.end_ns > fault.requested_ns
             ):
-                begin = fault.requested_ns - LOOK_BACK_NS
+                begin = self._read_from(fault.requested_ns)
                 self.series[fault.name] = Series(begin, self._read_until(fault.end_ns))
                 self.stages[fault.name] = Stages(
                     task.context, begin, fault.requested_ns, fault.end_ns
                 )
+
+    def _read_from(self, requested_ns: int) -> int:
+        """As far back as a cell's steady state goes, for rare cells say little in ten seconds: not
+        into the warmup, nor into what the last fault left.
+        """
+        context = self.task.context
+        floors = [p.begin_ns for p in context.phases if p.name == "steady"]
+        floors += [f.end_ns for f in context.faults if f.end_ns and f.end_ns <= requested_ns]
+        steady = max([requested_ns - STEADY_NS, *floors])
+        return min(requested_ns - LOOK_BACK_NS, steady)
 
     def _read_until(self, end_ns: int) -> int:
         """A little beyond the end of a recovery: as far as something was measured, and nothing else
@@ -180,7 +192,14 @@ class Failover:
         # end of what was measured can be neither proven nor denied.
         assert fault.end_ns is not None  # noqa: S101 - as above
         window = (fault.requested_ns, min(fault.end_ns, series.end_ns - sustained_ns))
-        found = traces(series, window, sustained_ns, self.spec.sustained_good, spread)
+        found = traces(
+            series,
+            window,
+            sustained_ns,
+            self.spec.sustained_good,
+            spread,
+            count_from_ns=fault.requested_ns - LOOK_BACK_NS,
+        )
         rows = [self._row(fault, trace, series.begin_ns, lag_s) for trace in found]
         labels = [self.cells.labels(trace.cell) for trace in found]
         self.seen_stages[fault.name] = self.stages[fault.name].found(found, labels, series.begin_ns)
@@ -223,7 +242,7 @@ class Failover:
         told = _told(fault, trace, origin_ns, low, high)
         if math.isinf(lag_s):
             told = "generator not observed: how late it sent is not known"
-        if not trace.was_well(self.spec.sustained_good, self.task.alpha):
+        if not trace.was_well(self.spec.sustained_good):
             verdict, why = (
                 Verdict.INCONCLUSIVE,
                 f"was not well before the fault: {trace.bad_before} of {trace.before} requests "
@@ -236,8 +255,7 @@ class Failover:
         elif not fault.proven:
             verdict, why = (
                 Verdict.INCONCLUSIVE,
-                f"fault not observed: {fault.unproven or 'no independent proof of its effect'} "
-                f"({told})",
+                f"{fault.doubt} ({told})",
             )
         elif _saved_by_the_undo(fault, trace, origin_ns):
             verdict, why = (
@@ -340,8 +358,10 @@ KIND = Kind(
     _canaries,
     _need,
     timing=False,
+    users="faults",
     over_faults=True,
     outage=True,
     allowed_outage_s=_allowed_outage_s,
+    served=lambda spec: (spec.sustained_good, spec.within_ms),
     interval=of_detail("d_lo_s", "d_hi_s"),
 )

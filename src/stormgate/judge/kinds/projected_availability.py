@@ -188,5 +188,6 @@ KIND = Kind(
     Projected,
     _canaries,
     _need,
+    users="faults",
     contradictions=_contradictions,
 )

@@ -165,4 +165,4 @@ def _reads(spec: Mapping[str, Any]) -> str | None:
     return str(spec["probe"])
 
 
-KIND = Kind("reading", ReadingSpec, Reading, _canaries, _need, timing=False, reads=_reads)
+KIND = Kind("reading", ReadingSpec, Reading, _canaries, _need, timing=False, users="", reads=_reads)

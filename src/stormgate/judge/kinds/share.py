@@ -133,4 +133,4 @@ def _need(spec: ShareSpec, plan: Plan) -> Need:
     return Need(max(spec.min_samples, requests_needed(allowed, 1.0 - plan.confidence)), allowed)
 
 
-KIND = Kind("share", ShareSpec, LabelShare, _canaries, _need, interval=of_share)
+KIND = Kind("share", ShareSpec, LabelShare, _canaries, _need, users="", interval=of_share)

@@ -182,8 +182,8 @@ def unintended(run: RunLike) -> list[str]:
 
 
 def check_faults(faults: Sequence[FaultWindow]) -> Finding:
-    """Every fault of the plan was requested, acknowledged, and proven by an independent
-    observation.
+    """Every fault of the plan was requested, acknowledged, proven by an independent observation,
+    and held until it was taken back.
     """
     problems = []
     for f in faults:
@@ -193,6 +193,8 @@ def check_faults(faults: Sequence[FaultWindow]) -> Finding:
             problems.append(f"{f.name}: fault not observed: {f.unproven}")
         elif f.unacknowledged_ids:
             problems.append(f"{f.name}: fault not acknowledged: {', '.join(f.unacknowledged_ids)}")
+        elif f.escaped is not None:
+            problems.append(f"{f.name}: {f.escaped}")
         elif not f.proven:
             problems.append(
                 f"{f.name}: fault not observed: {', '.join(f.unobserved_ids) or 'no proof'}"

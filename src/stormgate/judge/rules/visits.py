@@ -15,7 +15,7 @@ from stormgate.judge.context import rows_in
 from stormgate.model import Plan
 
 # So many expected and none seen is no chance: e^-15 for a Poisson count.
-_SURELY = 15.0
+SURELY = 15.0
 _WARMUP = "warmup"
 
 
@@ -27,6 +27,19 @@ class Visits:
         self._starts = np.array([w.first_block for w in windows.windows])
         self.cells: list[Counter[tuple[str, str]]] = [Counter() for _ in windows.windows]
         self.routes: list[Counter[str]] = [Counter() for _ in windows.windows]
+
+    def asked(self, phases: Iterable[str]) -> Counter[tuple[str, str]]:
+        """Requests by (population, op) in these phases together."""
+        wanted = set(phases)
+        total: Counter[tuple[str, str]] = Counter()
+        for window, cells in zip(self._windows.windows, self.cells, strict=True):
+            if window.name in wanted:
+                total += cells
+        return total
+
+    def ops(self, population: str) -> set[str]:
+        """The operations that a population was seen to ask for at any time."""
+        return {op for cells in self.cells for name, op in cells if name == population}
 
     def add(self, block: Block) -> None:
         if not self._windows.windows:
@@ -77,7 +90,7 @@ class Visits:
                 f"route {route!r} got no request in {window.name}, about {due * share:,.0f} were "
                 "due"
                 for route, share in sorted(routes.items())
-                if due * share >= _SURELY and not asked[route]
+                if due * share >= SURELY and not asked[route]
             ]
         return found
 
@@ -92,14 +105,14 @@ class Visits:
         for population, share in shares.items():
             mine = {op: cells[(population, op)] for op in ops}
             if not any(mine.values()):
-                if due * share >= _SURELY:
+                if due * share >= SURELY:
                     yield (
                         f"population {population!r} made no request in {phase}, about "
                         f"{due * share:,.0f} were due"
                     )
                 continue
             for op, part in ops.items():
-                if due * share * part >= _SURELY and not mine[op]:
+                if due * share * part >= SURELY and not mine[op]:
                     yield (
                         f"population {population!r} made no {op} in {phase}, about "
                         f"{due * share * part:,.0f} were due"

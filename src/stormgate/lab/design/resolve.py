@@ -98,6 +98,13 @@ def _links(wiring: Wiring, toxiproxy_url: str) -> list[Component]:
                 "destination": link.destination,
                 "rtt_ms": str(link.rtt_ms),
             },
+            # Of the two links between the nodes of a shard only the standby's carries replication,
+            # and which node that is changes with every failover.
+            traffic="none" if _between_databases(link) else "seen",
         )
         for link in wiring.layout.links
     ]
+
+
+def _between_databases(link: Hop) -> bool:
+    return all("/db-" in end for end in (link.source, link.destination))
