@@ -51,6 +51,7 @@ ACTIVITY_KEYS = [
     "timeout",
     "dry",
 ]
+STRATEGIES = {"rollbacks": ("always", "default"), "hypothesis": ("default",)}
 PROVIDER_KEYS = {
     "python": ["type", "module", "func", "arguments", "secrets", "timeout"],
     "process": ["type", "path", "arguments", "timeout", "env", "secrets"],
@@ -97,6 +98,7 @@ def check_experiment(
         return Touched()
     check = Check(document, problems, root, given, Components(target) if target else None)
     _check_head(data, check)
+    _check_runtime(data, check)
     _check_rollbacks(data, check)
     for loc, activity in _activities(data):
         _check_activity(activity, loc, check)
@@ -148,6 +150,22 @@ def _check_head(data: dict[str, Any], check: Check) -> None:
             )
             check.problems.add(
                 *place, f"the configuration of {check.document.file} has no {key!r}", fix
+            )
+
+
+def _check_runtime(data: dict[str, Any], check: Check) -> None:
+    """A gate looks at the hypothesis before and after and always plays the rollbacks: what asks for
+    something else would not get it.
+    """
+    runtime = data.get("runtime")
+    for part, taken in STRATEGIES.items():
+        one = runtime.get(part) if isinstance(runtime, dict) else None
+        strategy = one.get("strategy") if isinstance(one, dict) else None
+        if strategy is not None and strategy not in taken:
+            check.note(
+                f"{part} strategy {strategy!r} is not what a gate does",
+                f"write {' or '.join(taken)}, or leave it out",
+                *("runtime", part, "strategy"),
             )
 
 

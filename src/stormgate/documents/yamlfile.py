@@ -16,7 +16,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from stormgate.documents.problems import Problems, label
@@ -79,6 +79,11 @@ def read_documents(path: Path, problems: Problems) -> list[Document]:
             "write it as UTF-8 text without control characters",
         )
         return []
+    except _OldYamlError as error:
+        # In YAML 1.1 `yes` is true and 010 is 8; whoever writes the line means it.
+        fix = "remove the %YAML line: documents are YAML 1.2"
+        problems.add(label(path), error.line, "another version of YAML", fix)
+        return []
     except RecursionError:
         problems.add(
             label(path), 1, "nested too deep to be read", f"nest at most {MAX_DEPTH} levels"
@@ -135,6 +140,8 @@ def _compose(text: str) -> Iterator[Node | None]:
     # for minutes.
     depth = 0
     for event in YAML(typ="rt").parse(text):
+        if isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
+            raise _OldYamlError(event.start_mark.line + 1)
         depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise RecursionError
@@ -239,6 +246,12 @@ class _Reader:
             self.name, node.start_mark.line + 1, f"tag {tag!r} is not read", "remove the tag"
         )
         return text
+
+
+class _OldYamlError(Exception):
+    def __init__(self, line: int) -> None:
+        super().__init__(line)
+        self.line = line
 
 
 class _TooMuchError(Exception):
