@@ -19,11 +19,11 @@ from stormgate.documents.gate_shape import (
     WaiversDocument,
     WaiverShape,
 )
-from stormgate.documents.holds import check_holds
+from stormgate.documents.holds import check_guard, check_holds
 from stormgate.documents.objectives import Surroundings, check_readings, kinds, read_objective
 from stormgate.documents.openslo import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.openslo import KINDS as OPENSLO_KINDS
-from stormgate.documents.openslo import Slo, read_slos
+from stormgate.documents.openslo import Slo, on_trial, read_slos
 from stormgate.documents.problems import Problems, label, nearest, suite_root
 from stormgate.documents.production import check_safety
 from stormgate.documents.shapes import API_VERSION, fit
@@ -70,7 +70,8 @@ class _Reading:
         shape = fit(GateDocument, gate, self.problems)
         loose = gate.data.get("spec")
         files = loose.get("sloFiles") if isinstance(loose, dict) else None
-        slos, broken = read_slos([*documents, *self._slo_documents(files, gate)], self.problems)
+        documents += self._slo_documents(files, gate)
+        slos, broken = read_slos(documents, self.problems, on_trial(loose))
         if shape is None:
             self._anyway(loose, gate, slos, broken)
             return None
@@ -96,12 +97,7 @@ class _Reading:
         plan = self._assemble(shape, trial, objectives, waivers)
         stand = {name: one.stand for name, one in touched.items() if one.stand is not None}
         check_holds(plan, stand, self.problems)
-        for name, one in touched.items():
-            for seconds, place in one.held:
-                if seconds > plan.guard.max_fault_s:
-                    message = f"fault {name!r} is held for {seconds:g} s"
-                    fix = f"abort.maxFaultDuration ends it after {plan.guard.max_fault_s:g} s"
-                    self.problems.add(*place, message, fix)
+        check_guard(plan, {name: one.held for name, one in touched.items()}, self.problems)
         return plan
 
     def _gate_among(self, documents: list[Document]) -> Document | None:

@@ -133,3 +133,17 @@ def check_holds(
                 f"hold it for at least {math.ceil(needed_s * 10) / 10:g} s (the limit, and "
                 f"{resolution_s:.2g} s between requests of the smallest cell)",
             )
+
+
+def check_guard(
+    plan: model.Plan,
+    held: Mapping[str, Iterable[tuple[float, tuple[str, int]]]],
+    problems: Problems,
+) -> None:
+    """Note each hold, by fault, that the plan's guard would end as an abort."""
+    for name, holds in held.items():
+        for seconds, place in holds:
+            if seconds > plan.guard.max_fault_s:
+                message = f"fault {name!r} is held for {seconds:g} s"
+                fix = f"abort.maxFaultDuration ends it after {plan.guard.max_fault_s:g} s"
+                problems.add(*place, message, fix)

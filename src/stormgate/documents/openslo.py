@@ -122,7 +122,7 @@ class Total(Shape):
 class RatioMetric(Shape):
     """Good of total."""
 
-    counter: Literal[True]
+    counter: Literal[True] | None = None
     good: Good
     total: Total
 
@@ -148,11 +148,44 @@ class TimeWindow(Shape):
     is_rolling: Literal[True]
 
 
+# What is promised without a window is promised over a month.
+_USUAL_WINDOW = "30d"
+
+
 class SloObjective(Shape):
     """The promise: a share of good events."""
 
     display_name: str | None = None
-    target: Target
+    target: Target | None = None
+    target_percent: float | None = Field(default=None, ge=0, lt=100)
+
+    @model_validator(mode="after")
+    def _one_target(self) -> Self:
+        if (self.target is None) == (self.target_percent is None):
+            raise wrong("an objective has either target or targetPercent", "write one of the two")
+        return self
+
+    @property
+    def share(self) -> float:
+        """The promised share of good events."""
+        if self.target is not None:
+            return self.target
+        return round((self.target_percent or 0.0) / 100, 12)
+
+
+class AlertPolicyRef(Shape):
+    """A policy in a document of its own: when people are woken is no business of a gate."""
+
+    alert_policy_ref: str
+
+
+class InlineAlertPolicy(Shape):
+    """A policy written in place."""
+
+    api_version: str | None = None
+    kind: Literal["AlertPolicy"]
+    metadata: dict[str, Any] = Field(default_factory=dict)
+    spec: dict[str, Any] = Field(default_factory=dict)
 
 
 class SloSpec(Shape):
@@ -162,10 +195,10 @@ class SloSpec(Shape):
     service: Label
     indicator: Indicator | None = None
     indicator_ref: str | None = None
-    time_window: list[TimeWindow] = Field(min_length=1, max_length=1)
+    time_window: list[TimeWindow] = Field(default_factory=list, max_length=1)
     budgeting_method: Literal["Occurrences"]
     objectives: list[SloObjective] = Field(min_length=1, max_length=1)
-    alert_policies: list[str] = Field(default_factory=list)
+    alert_policies: list[AlertPolicyRef | InlineAlertPolicy] | None = None
 
     @model_validator(mode="after")
     def _one_indicator(self) -> Self:
@@ -206,10 +239,15 @@ class Slo:
     document: Document
 
 
-def read_slos(documents: list[Document], problems: Problems) -> tuple[dict[str, Slo], set[str]]:
+def read_slos(
+    documents: list[Document], problems: Problems, on_trial: set[str] | None = None
+) -> tuple[dict[str, Slo], set[str]]:
     """The SLOs by name, and the names of those that are there but wrong (so that nobody is told
-    they are missing).
+    they are missing). Only those `on_trial` (None: all), and the indicators they share, are held
+    to what a run can measure: the others are other people's.
     """
+    slis = [written_name(one) for one in documents if one.data.get("kind") == "SLI"]
+    documents = _concerned(documents, on_trial)
     shared: dict[str, IndicatorSpec] = {}
     shapes: list[tuple[Document, SloDocument]] = []
     broken: set[str] = set()
@@ -244,7 +282,7 @@ def read_slos(documents: list[Document], problems: Problems) -> tuple[dict[str, 
         )
         if indicator is None:
             line = document.line("spec", "indicatorRef")
-            listed = ", ".join(shared) or "there are none"
+            listed = ", ".join(slis) or "there are none"
             problems.add(
                 document.file,
                 line,
@@ -256,13 +294,38 @@ def read_slos(documents: list[Document], problems: Problems) -> tuple[dict[str, 
         ratio = indicator.ratio_metric
         found[name] = Slo(
             name=name,
-            target=shape.spec.objectives[0].target,
+            target=shape.spec.objectives[0].share,
             within_ms=ratio.good.metric_source.spec.within,
             where=ratio.total.metric_source.spec.where,
-            window_s=openslo_window_s(shape.spec.time_window[0].duration),
+            window_s=openslo_window_s(
+                shape.spec.time_window[0].duration if shape.spec.time_window else _USUAL_WINDOW
+            ),
             document=document,
         )
     return found, broken
+
+
+def on_trial(spec: Any) -> set[str]:
+    """The SLOs that a gate's specification speaks of, whatever else is wrong with it."""
+    if not isinstance(spec, dict):
+        return set()
+    refs, objectives = spec.get("sloRefs"), spec.get("objectives")
+    named = (
+        [one.get("slo") for one in objectives or () if isinstance(one, dict)]
+        if isinstance(objectives, list)
+        else []
+    )
+    return {str(one) for one in (*(refs if isinstance(refs, list) else ()), *named)}
+
+
+def _concerned(documents: list[Document], on_trial: set[str] | None) -> list[Document]:
+    if on_trial is None:
+        return documents
+    slos = [d for d in documents if d.data.get("kind") == "SLO" and written_name(d) in on_trial]
+    specs = [d.data["spec"] for d in slos if isinstance(d.data.get("spec"), dict)]
+    needed = {str(spec.get("indicatorRef")) for spec in specs}
+    slis = [d for d in documents if d.data.get("kind") == "SLI" and written_name(d) in needed]
+    return [*slis, *slos]
 
 
 def written_name(document: Document) -> str:

@@ -23,16 +23,16 @@ def _digest(path: Path) -> str:
 
 
 def evidence_files(folder: Path) -> list[Path]:
-    """Every file of a run folder but the manifest itself, hidden files and logs of the tools, in a
-    fixed order.
+    """Every file of a run folder but its manifest and what was done afterwards, in a fixed order.
+    A link is no file: what it leads to is not in the folder.
     """
     return sorted(
         path
         for path in folder.rglob("*")
         if path.is_file()
-        and path.name != MANIFEST
+        and not path.is_symlink()
+        and path != folder / MANIFEST
         and path.relative_to(folder).parts[0] != RESTORED
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )
 
 
@@ -68,6 +68,10 @@ def check_manifest(folder: Path, only: tuple[str, ...] = ("",)) -> list[str]:
     problems = [
         f"{name}: listed in {MANIFEST} but missing"
         for name in sorted(expected.keys() - found.keys())
+    ]
+    links = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_symlink()]
+    problems += [
+        f"{name}: a link, which is no evidence" for name in sorted(links) if name.startswith(only)
     ]
     problems += [
         f"{name}: not listed in {MANIFEST}" for name in sorted(found.keys() - expected.keys())

@@ -402,6 +402,57 @@ def test_slos_may_live_in_other_files_and_share_an_indicator(suite: Path) -> Non
     ]
 
 
+PROMETHEUS = """---
+apiVersion: openslo/v1
+kind: SLO
+metadata: {name: theirs}
+spec:
+  service: theirs
+  indicatorRef: their-indicator
+  budgetingMethod: Timeslices
+  objectives: [{target: 0.9, timeSliceTarget: 0.9, op: lt, value: 1}, {target: 0.99}]
+---
+apiVersion: openslo/v1
+kind: SLI
+metadata: {name: their-indicator}
+spec:
+  thresholdMetric: {metricSource: {type: Prometheus, spec: {query: up}}}
+---
+"""
+
+
+def test_slos_of_others_beside_ours_are_left_alone(suite: Path) -> None:
+    text = (suite / GATE).read_text()
+    (suite / GATE).write_text(PROMETHEUS + text)
+    assert load_gate(suite / GATE).gate == "shop-release"
+    change(suite, GATE, "sloRefs: [shop-availability]", "sloRefs: [shop-availability, theirs]")
+    assert any("spec.budgetingMethod: 'Timeslices' is unknown" in e for e in errors(suite))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("        counter: true\n", ""),
+        ("target: 0.999 #", "targetPercent: 99.9 #"),
+        ("  timeWindow:\n    - duration: 30d\n      isRolling: true\n", ""),
+        ("  budgetingMethod", "  alertPolicies: [{alertPolicyRef: page}]\n  budgetingMethod"),
+        ("  budgetingMethod", "  alertPolicies: null\n  budgetingMethod"),
+    ],
+)
+def test_what_openslo_allows_is_read_the_same(suite: Path, old: str, new: str) -> None:
+    before = load_gate(suite / GATE).objectives[0].spec
+    change(suite, GATE, old, new)
+    assert load_gate(suite / GATE).objectives[0].spec == before
+
+
+def test_alert_policies_are_references_and_one_target_is_promised(suite: Path) -> None:
+    change(suite, GATE, "  budgetingMethod", "  alertPolicies: [page]\n  budgetingMethod")
+    change(suite, GATE, "target: 0.999 #", "target: 0.999\n      targetPercent: 99.9 #")
+    found = "\n".join(errors(suite))
+    assert "spec.alertPolicies[0]" in found
+    assert "either target or targetPercent" in found
+
+
 def test_waivers_from_a_file(suite: Path) -> None:
     change(suite, GATE, "  abort:", "  waivers: waivers.yaml\n  abort:")
     (suite / "slas" / "waivers.yaml").write_text(

@@ -92,7 +92,7 @@ def check_course(
         return finding("course", [f"aborted: {why}" for why in aborts], Verdict.ABORTED)
     if errors:
         return finding("course", [f"harness error: {why}" for why in errors], Verdict.ERROR)
-    events = {r.get("event") for r in run.timeline}
+    events = {str(r.get("event")) for r in run.timeline}
     missing = [e.value for e in (Event.RUN_BEGIN, Event.RUN_END) if e not in events]
     problems = [f"the timeline has no {e}: the run died, or its record is cut" for e in missing]
     marks = Counter(
