@@ -5,6 +5,7 @@ stays instant.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from stormgate import __version__
 from stormgate.model import EXIT_USAGE, Verdict
+from stormgate.system.secrets import know_environment
 from stormgate.system.streams import lasting
 
 # name -> (module:attribute, one line for the overview)
@@ -96,6 +98,7 @@ def main(argv: list[str] | None = None) -> None:
     """Console entry point: usage and document errors exit 2 with one message and no traceback. Exit
     codes 0 and 1 only ever mean a judged PASS or FAIL, also when nobody reads what is printed.
     """
+    know_environment(os.environ)
     sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
     try:
         result: Any = stormgate.main(args=argv, prog_name="stormgate", standalone_mode=False)

@@ -119,14 +119,23 @@ def test_a_command_that_dawdles_is_ended_when_the_run_is_stopped(script):
     assert open_entries(context.folder) == []
 
 
-def test_an_observer_gets_its_references_filled_in(script, tmp_path, monkeypatch):
+def test_a_command_finds_a_secret_in_its_environment_and_never_among_its_words(
+    script, tmp_path, monkeypatch
+):
     monkeypatch.setenv("WHERE_THE_FLAG_IS", str(tmp_path / "flag"))
     context, component = script(apply="apply", undo="undo", observe="observe")
-    observe = [component.handle["observe"][0], "${WHERE_THE_FLAG_IS}", "observe"]
+    program, flag, word = component.handle["observe"]
+    observe = ["sh", "-c", f'exec {program} "$WHERE_THE_FLAG_IS" {word}']
+    assert flag == str(tmp_path / "flag")
     component = replace(component, handle={**component.handle, "observe": observe})
     inject(context, [component], "slow", {"latency_ms": 30})
     undo_all(context)
     assert open_entries(context.folder) == []
-    monkeypatch.delenv("WHERE_THE_FLAG_IS")
-    with pytest.raises(CannotBreak, match=r"`observe` refers to \$\{WHERE_THE_FLAG_IS\}"):
-        inject(context, [component], "slow", {"latency_ms": 30})
+    for step, handle in (
+        ("observe", {"observe": [program, "${WHERE_THE_FLAG_IS}", word]}),
+        ("undo", {"undo": {"slow": ["sh", "-c", "true x${WHERE_THE_FLAG_IS}"]}}),
+    ):
+        shown = replace(component, handle={**component.handle, **handle})
+        with pytest.raises(CannotBreak, match=rf"{step} has \$\{{WHERE_THE_FLAG_IS\}} among"):
+            inject(context, [shown], "slow", {"latency_ms": 30})
+    assert open_entries(context.folder) == []

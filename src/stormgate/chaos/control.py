@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from typing import Any
 
 from chaoslib import substitute
@@ -24,6 +25,8 @@ from stormgate.faults.context import current
 from stormgate.faults.errors import ChaosError
 from stormgate.model import Event
 from stormgate.net.guard import acting
+from stormgate.net.references import know_secrets
+from stormgate.system.secrets import know, looks_secret
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -69,10 +72,17 @@ def configure_control(event_registry: Any = None) -> None:
         event_registry.register(handler)
 
 
-def before_experiment_control(context: dict[str, Any]) -> None:
-    """Refuse to go on without a target: nothing has been touched yet."""
+def before_experiment_control(
+    context: dict[str, Any], configuration: Any = None, secrets: Any = None
+) -> None:
+    """Refuse to go on without a target: nothing has been touched yet. From here on the experiment's
+    secrets are written nowhere.
+    """
     if _session is None:
         raise InterruptExecution(_refusal or "the stormgate control was not configured")
+    know_secrets(_session.context.target, os.environ, context)
+    _know_values(secrets, every=True)
+    _know_values(configuration, every=False)
     if _ours_to_end:
         # `chaos run` sent its `started` event before this control was known to it.
         _session.take_signals()
@@ -108,6 +118,17 @@ def after_activity_control(
             tolerance, state.get("output"), configuration=configuration, secrets=secrets
         )
         state["tolerance_met"] = bool(met)
+
+
+def _know_values(loaded: Any, *, every: bool) -> None:
+    """The values that Chaos Toolkit has loaded, by name: `every` one, or those whose names say that
+    they are secret.
+    """
+    for name, value in loaded.items() if isinstance(loaded, dict) else ():
+        if isinstance(value, dict):
+            _know_values(value, every=every)
+        elif every or looks_secret(str(name)):
+            know(str(name), value)
 
 
 def before_rollback_control(context: dict[str, Any]) -> None:

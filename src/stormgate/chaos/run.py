@@ -32,7 +32,10 @@ from stormgate.faults.context import Context, current
 from stormgate.faults.errors import ChaosError
 from stormgate.judge.journal import OURS
 from stormgate.model import Verdict
+from stormgate.net.references import know_secrets
 from stormgate.system.processes import die_with_parent
+from stormgate.system.secrets import know_environment
+from stormgate.system.streams import lasting
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -43,6 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     # Asked for here too: whoever started us may have asked the kernel for SIGKILL, and then nothing
     # would be undone.
     die_with_parent(death_signal=signal.SIGTERM)
+    know_environment(os.environ)
+    sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
     )
@@ -53,7 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stormgate.chaos.run: {error}", file=sys.stderr)
         return Verdict.ERROR.exit_code
     hold(context)
-    code = run(context, arguments.experiment, arguments.configuration)
+    configuration = arguments.configuration
+    if configuration is None:
+        configuration = _planned(arguments.fault)
+    code = run(context, arguments.experiment, configuration)
     for each in SIGNALS:
         # The interpreter would set ours back to deadly ones while it winds up, and the exit code
         # would then say "killed".
@@ -107,6 +115,7 @@ def _run_chaoslib(
     }
     load_global_controls(settings)
     experiment = load_experiment(experiment_path, settings)
+    know_secrets(session.context.target, os.environ, experiment)
     _without_our_control(experiment)
     experiment = with_given(experiment, configuration)
     ensure_experiment_is_valid(experiment)
@@ -160,13 +169,22 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--configuration",
         type=_json_object,
-        default={},
-        help="values for the experiment's configuration, as a JSON object",
+        help="values for the experiment's configuration, as a JSON object (else the plan's)",
     )
     arguments = parser.parse_args(argv)
     if not Path(arguments.experiment).is_file():
         parser.error(f"{arguments.experiment}: no such file")
     return arguments
+
+
+def _planned(fault: str) -> dict[str, Any]:
+    """The configuration that the plan gives a fault; empty without a plan, or where it has none."""
+    path = os.environ.get("STORMGATE_PLAN")
+    faults = json.loads(Path(path).read_bytes()).get("faults") if path else None
+    for one in faults or ():
+        if one.get("name") == fault:
+            return dict(one.get("configuration") or {})
+    return {}
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from stormgate.judge.journal import OURS
 from stormgate.model import Event
 from stormgate.net.status import wait_whole
 from stormgate.system.files import write_atomically
+from stormgate.system.secrets import redacted_data
 
 logger = logging.getLogger("chaostoolkit")
 
@@ -36,6 +37,8 @@ STOP_CODE = 20
 # After everything is undone, how long somebody's activity may hold Chaos Toolkit before the journal
 # is written without it.
 UNWIND_S = 2.0
+# What Chaos Toolkit itself says in a journal.
+_WORDS = frozenset({"status", "type", "module", "func", "fault"})
 
 
 class Session:
@@ -162,5 +165,6 @@ def write_journal(folder: Path, fault: str, journal: dict[str, Any]) -> Path:
     """journals/<fault>.json, in one step. What is not JSON in it is written as text."""
     path = folder / "journals" / f"{fault}.json"
     path.parent.mkdir(exist_ok=True)
+    journal = redacted_data(journal, keep=_WORDS)
     write_atomically(path, json.dumps(journal, indent=2, ensure_ascii=False, default=str))
     return path

@@ -48,6 +48,7 @@ def command(
     from stormgate.faults.state import HOW_TO_KEEP_STATE, require_writable
     from stormgate.net.references import unset_references
     from stormgate.report.console import RunScreen
+    from stormgate.supervise.hush import know_plan
     from stormgate.supervise.supervisor import Options, Supervisor
     from stormgate.system.limits import open_files, too_few_open_files
 
@@ -63,7 +64,7 @@ def command(
         _check_defect(lab_defect)
     if trouble := too_few_open_files(open_files(), _FEWEST_FILES, "a gate"):
         refuse(trouble, "ulimit -n 65536")
-    root = suite_root(gate)
+    know_plan(plan, root := suite_root(gate))
     held = None
     try:
         require_writable()

@@ -16,6 +16,7 @@ from stormgate.documents.holds import stands
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.trial.calls import check_python, check_strangers
 from stormgate.documents.trial.checking import Check, Given, Touched
+from stormgate.documents.unheld import shown_secrets
 from stormgate.documents.yamlfile import Loc, read_documents
 from stormgate.faults.asked import ACTIONS, MODULE
 
@@ -246,6 +247,14 @@ def _check_activity(activity: Any, loc: Loc, check: Check) -> None:
     _check_slips(provider, PROVIDER_KEYS[kind], "a provider", (*loc, "provider"), check)
     if kind == "python":
         check_python(provider, (*loc, "provider"), check)
+    elif kind == "process" and (shown := shown_secrets(provider, check.document.data)):
+        check.note(
+            f"${{{shown[0]}}} among a process's arguments, where `ps` shows it to everyone",
+            "the process inherits the environment: let it read it there",
+            *loc,
+            "provider",
+            "arguments",
+        )
 
 
 def _check_slips(

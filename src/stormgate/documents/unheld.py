@@ -1,16 +1,19 @@
-"""What a gate will start that the gate at the socket cannot hold to `allow`: programs of other
-people, which open sockets of their own.
+"""Programs of other people that a gate will start: the gate at the socket cannot hold them to
+`allow`, for they open sockets of their own, and everyone on the machine can read their words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from stormgate.documents.problems import Problems
 from stormgate.documents.yamlfile import read_documents
 from stormgate.model import Component, Plan
+from stormgate.system.secrets import looks_secret
 
 
 def unheld(plan: Plan, root: Path) -> list[str]:
@@ -27,6 +30,22 @@ def unheld(plan: Plan, root: Path) -> list[str]:
                 for name, path in _processes(document.data)
             ]
     return lines
+
+
+def shown_secrets(provider: Mapping[str, Any], experiment: Mapping[str, Any]) -> list[str]:
+    """The variables among the arguments of a process provider whose values are secrets: they come
+    from the environment or from the experiment's secrets, or their name says so.
+    """
+    named = set(re.findall(r"\$\{(\w+)\}", json.dumps(provider.get("arguments"), default=str)))
+    configuration, secret = experiment.get("configuration"), experiment.get("secrets")
+    found = {
+        name
+        for name, value in (configuration if isinstance(configuration, dict) else {}).items()
+        if (isinstance(value, dict) and value.get("type") == "env") or looks_secret(str(name))
+    }
+    for group in secret.values() if isinstance(secret, dict) else ():
+        found |= set(group) if isinstance(group, dict) else set()
+    return sorted(named & found)
 
 
 def _programs(component: Component) -> list[str]:

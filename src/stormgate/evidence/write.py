@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from stormgate.model import Event
+from stormgate.system import secrets
 
 TIMELINE = "timeline.ndjson"
 GENERATOR = "generator.ndjson"
@@ -21,11 +22,17 @@ UNDO = "undo.ndjson"
 SURGE = "surge.ndjson"
 # What `stormgate restore` does after a run was sealed: its ledger and timeline go on in here.
 RESTORED = "restored"
+# What joins rows with each other and with the plan: names out of documents.
+JOINING = frozenset(
+    ("event", "fault", "id", "phase", "worker", "component", "mode", "step", "by", "kind", "model")
+) | {"probe", "population", "populations", "outcome"}
 
 
 class Journal:
     """An append-only NDJSON file. Each row is one `write` on an O_APPEND descriptor, so rows of
     several processes never mix.
+
+    No secret that this process knows is written (system/secrets.py).
 
     With `fsync` a row is on disk before `append` returns. Raises OSError when the row could not be
     written whole.
@@ -37,6 +44,7 @@ class Journal:
         self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     def append(self, row: Mapping[str, Any]) -> None:
+        row = secrets.redacted_data(row, keep=JOINING)
         data = (
             json.dumps(row, separators=(",", ":"), ensure_ascii=False, default=str).encode() + b"\n"
         )

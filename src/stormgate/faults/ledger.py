@@ -31,7 +31,9 @@ from stormgate.evidence.undo import intents, open_intents
 from stormgate.evidence.write import RESTORED, UNDO
 from stormgate.faults import pointers, trust
 from stormgate.model import Component, Target, from_json, to_json
+from stormgate.system import secrets
 from stormgate.system.files import sync_folder
+from stormgate.system.secrets import redacted_data
 
 SCHEMA = "stormgate.undo/1"
 
@@ -89,7 +91,8 @@ class Ledger:
         self._append([{"step": "applied", "id": entry.id, "utc": _utc()} for entry in entries])
 
     def undone(self, entry: Entry, saw: str, **more: str) -> None:
-        self._append([{"step": "undone", "id": entry.id, "utc": _utc(), "saw": saw, **more}])
+        told = redacted_data({"saw": saw, **more})
+        self._append([{"step": "undone", "id": entry.id, "utc": _utc(), **told}])
 
     def void(self, entries: Iterable[Entry], why: str) -> None:
         self._append(
@@ -230,7 +233,8 @@ def ledger_target(folder: Path) -> Target | None:
 
 
 def _entry_json(entry: Entry) -> dict[str, Any]:
-    return {**asdict(entry), "part": to_json(entry.part), "record": dict(entry.record)}
+    record = secrets.without_secrets(dict(entry.record))
+    return {**asdict(entry), "part": to_json(entry.part), "record": record}
 
 
 def _entry_from(data: Mapping[str, Any]) -> Entry:

@@ -4,6 +4,7 @@ whether the target is whole.
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from stormgate.faults.undo import undo_entries, void_entries
 from stormgate.model import Event, Target
 from stormgate.net.allow import AllowList
 from stormgate.net.guard import holding
+from stormgate.net.references import know_secrets
 from stormgate.net.status import wait_whole
 
 
@@ -147,6 +149,7 @@ def look_into(folder: Path, *, trust: bool, present: Target | None) -> Opened | 
             report = replace(report, target=target.name)
         told = f"{len(intended)} in {UNDO}, all closed" if intended else f"no fault in {UNDO}"
         return replace(report, why=f"nothing was open ({told})")
+    know_secrets(target, os.environ)
     try:
         own = ledger.doubt(folder) is None
         entries, target = admitted(entries, target, own=own, present=present)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from stormgate.faults.ledger import Entry, open_entries
 from stormgate.faults.proof import wait_for
 from stormgate.faults.provisioned import WHY, is_gone
 from stormgate.model import Event
+from stormgate.system.secrets import with_secrets
 
 UNDO_S = 30.0
 _LOOK_S = 2.0
@@ -223,10 +225,15 @@ def _try(context: Context, entry: Entry, end: float) -> _Result:
     """Never raises: the others have to be undone, too."""
     name = f"{entry.part.name} ({entry.mode})"
     try:
+        record = with_secrets(entry.record, os.environ)
+    except KeyError as error:
+        why = f"undoing it needs the secret ${{{error.args[0]}}}, which is not set here: export it"
+        return _Result(entry, problem=f"{name}: {why}")
+    try:
         backend = backends.get(entry.part.backend)
-        backend.undo(entry.part, entry.record, max(end - time.monotonic(), 0.1))
+        backend.undo(entry.part, record, max(end - time.monotonic(), 0.1))
         look_s = min(max(end - time.monotonic(), 0.0), _LOOK_S)
-        seen, _ = wait_for(lambda: backend.is_whole(entry.part, entry.record), look_s)
+        seen, _ = wait_for(lambda: backend.is_whole(entry.part, record), look_s)
     except Exception as error:
         kind = "" if isinstance(error, ChaosError) else f"{type(error).__name__}: "
         problem = f"{name}: {kind}{error}"

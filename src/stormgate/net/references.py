@@ -9,17 +9,48 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from stormgate.model import Target, to_json
+from stormgate.model import Plan, Target, to_json
+from stormgate.system import secrets
 
 REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def references(target: Target) -> set[str]:
+    """The variables a target refers to."""
+    return {name for text in _texts(to_json(target)) for name in REFERENCE.findall(text)}
 
 
 def unset_references(target: Target, environment: Mapping[str, str]) -> list[str]:
     """The variables a target refers to that the environment does not have, or has empty, by
     name.
     """
-    named = {name for text in _texts(to_json(target)) for name in REFERENCE.findall(text)}
-    return sorted(name for name in named if not environment.get(name))
+    return sorted(name for name in references(target) if not environment.get(name))
+
+
+def know_secrets(
+    target: Target, environment: Mapping[str, str], *documents: Any, plan: Plan | None = None
+) -> None:
+    """All that came, or will come, out of the environment is from here on a secret of this process:
+    what the target refers to, what a document takes by `{type: env, key: NAME}`, and what looks
+    like one. Words that the target (or the plan) itself says in plain are none: they name regions,
+    components and labels.
+    """
+    taken = {key for document in documents for key in _taken(document)}
+    said = set(_texts(to_json(target if plan is None else plan)))
+    kept = {name: value for name, value in environment.items() if value not in said}
+    secrets.know_environment(kept, sorted(references(target) | taken))
+
+
+def _taken(value: Any) -> Iterator[str]:
+    """The variables that a Chaos Toolkit document takes from the environment, however deep."""
+    if isinstance(value, Mapping):
+        if value.get("type") == "env" and isinstance(value.get("key"), str):
+            yield value["key"]
+        for one in value.values():
+            yield from _taken(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _taken(one)
 
 
 def resolved(text: str, environment: Mapping[str, str]) -> str:
@@ -50,6 +81,7 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
+        yield from (key for key in value if isinstance(key, str))
         for one in value.values():
             yield from _texts(one)
     elif isinstance(value, list | tuple):

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import os
 import platform
 import shutil
@@ -130,9 +129,9 @@ def free_port() -> int:
 
 def chaos_argv(fault: Fault, root: Path) -> Sequence[str]:
     """Chaos Toolkit through our runner, which keeps its global state and its signals in a process
-    of their own.
+    of their own. It finds the fault's configuration in the plan: `ps` shows everyone these words.
     """
-    argv = [
+    return [
         sys.executable,
         "-m",
         "stormgate.chaos.run",
@@ -140,9 +139,6 @@ def chaos_argv(fault: Fault, root: Path) -> Sequence[str]:
         "--fault",
         fault.name,
     ]
-    if fault.configuration:
-        argv += ["--configuration", json.dumps(dict(fault.configuration))]
-    return argv
 
 
 def bring_up(

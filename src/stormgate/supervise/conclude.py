@@ -12,6 +12,7 @@ from typing import Any
 
 from stormgate.evidence.manifest import write_manifest
 from stormgate.model import Event, Judgement, Plan, Verdict, to_json
+from stormgate.supervise import hush
 from stormgate.system.files import write_atomically
 
 
@@ -41,8 +42,10 @@ def conclude(folder: Path, plan: Plan) -> Judgement:
         judgement = judge_folder(folder)
     except Exception as error:
         judgement = harness_error(plan, f"the judge failed: {type(error).__name__}: {error}")
+    judgement = hush.hushed(judgement)
     try:
         write_reports(folder, judgement)
+        hush.sweep_logs(folder)
         write_manifest(folder)
     except Exception as error:
         why = f"the reports could not be written: {type(error).__name__}: {error}"

@@ -7,6 +7,8 @@ import io
 import os
 from typing import Any, TextIO, cast
 
+from stormgate.system.secrets import redacted
+
 
 def lasting(stream: TextIO | None) -> TextIO:
     """A standard stream that never fails; one that was closed before we began goes nowhere."""
@@ -15,8 +17,9 @@ def lasting(stream: TextIO | None) -> TextIO:
 
 
 class Lasting(io.TextIOBase):
-    """A text stream that goes quiet where it would fail: `command | head` closes the pipe, a disk
-    is full. How a command ends must not depend on who listens.
+    """A text stream that keeps secrets (system/secrets.py), and goes quiet where it would fail:
+    `command | head` closes the pipe, a disk is full. How a command ends must not depend on who
+    listens.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -26,7 +29,7 @@ class Lasting(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"a text stream takes a string, not {type(text).__name__}")
         try:
-            self._stream.write(text)
+            self._stream.write(redacted(text))
         except OSError:
             self._go_quiet()
         return len(text)

@@ -112,6 +112,9 @@ TOXI = """      backend: toxiproxy
 COMMAND = """      backend: command
       handle: {apply: {crash: [a]}, undo: {}, observe: [o]}
 """
+SHOWN = """      backend: command
+      handle: {apply: {crash: [a, "-p${PASSWORD}"]}, undo: {crash: [u]}, observe: [o]}
+"""
 WRONG = [
     (GATE, "ratePerS: 100", "ratePerSec: 100", "unknown key 'ratePerSec' in spec.load; did you "
                                                "mean 'ratePerS'?"),
@@ -209,6 +212,7 @@ WRONG = [
     (TARGET, HANDLE, TOXI.format("http://me:pw@127.0.0.1:8474"), "a URL carries credentials"),
     (TARGET, HANDLE, TOXI.format("http://127.0.0.1:99999"), "is not the address of a Toxiproxy"),
     (TARGET, HANDLE, COMMAND, "apply has 'crash' and undo has not: it would stay broken"),
+    (TARGET, HANDLE, SHOWN, "apply has ${PASSWORD} among its words, where `ps` shows it to"),
     (TARGET, "region: home\n", "region: hme\n", "component 'web' stands in unknown region "
                                                 "'hme'; did you mean 'home'?"),
     (TARGET, "protocol: http", "protocol: htp", "'htp' is unknown; did you mean 'http'?"),

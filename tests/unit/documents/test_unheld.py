@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stormgate.documents.unheld import unheld
+from stormgate.documents.unheld import shown_secrets, unheld
 from stormgate.model import Component, Fault, Load, Plan, Target
 
 EXPERIMENT = """
@@ -58,3 +58,20 @@ def test_programs_of_components_and_experiments_are_named(tmp_path: Path) -> Non
         "x.yaml: process provider of 'c': hook.sh",
     ]
     assert len(unheld(plan, tmp_path / "nowhere")) == 2
+
+
+def test_secrets_among_the_arguments_of_a_process_are_named() -> None:
+    experiment = {
+        "configuration": {
+            "region": "eu",
+            "a": {"type": "env", "key": "A"},
+            "db_password": "x",
+            "b": {"type": "env", "key": "B"},
+        },
+        "secrets": {"shop": {"c": {"type": "env", "key": "C"}}},
+    }
+    shown = {"arguments": ["${region}", "-a${a}", {"--c": "${c}"}, "${db_password} ${other}"]}
+    assert shown_secrets(shown, experiment) == ["a", "c", "db_password"]
+    assert shown_secrets({"arguments": "--x ${b}"}, experiment) == ["b"]
+    assert shown_secrets({"arguments": "${region}"}, experiment) == []
+    assert shown_secrets({}, {"configuration": None, "secrets": []}) == []

@@ -2,17 +2,16 @@
 
 `handle`: {apply: {mode: [argv]}, undo: {mode: [argv]}, observe: [argv]}. The commands get
 STORMGATE_COMPONENT, STORMGATE_MODE, STORMGATE_TOKEN and STORMGATE_PARAM_<NAME> in their
-environment, which is also where a secret belongs: a `${NAME}` in a command is filled in, and shown
-by `ps` to everyone. One that is late is ended with all it had started. `apply` and `undo` exit with
-0 when done; `undo` must be safe to repeat. `observe` exits with 0 while the fault is in effect and
-1 while it is not.
+environment besides ours, which is where a secret belongs: a `${NAME}` among a command's words would
+be shown by `ps` to everyone, and is refused. One that is late is ended with all it had started.
+`apply` and `undo` exit with 0 when done; `undo` must be safe to repeat. `observe` exits with 0
+while the fault is in effect and 1 while it is not.
 """
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -22,7 +21,7 @@ from stormgate.faults.declared import AnyParameters, Argv, Handle, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.model import Component
 from stormgate.net.look import look
-from stormgate.net.references import resolved
+from stormgate.net.references import REFERENCE
 from stormgate.system.commands import Ended, run_command
 
 _APPLY_S = 30.0
@@ -45,7 +44,34 @@ class CommandHandle(Handle):
         for mode in self.undo:
             if mode not in self.apply:
                 raise ValueError(f"undo has {mode!r} and apply has not: nothing to take back")
+        for step, argvs in self.steps():
+            if (problem := shown(step, argvs)) is not None:
+                raise ValueError(problem)
         return self
+
+    def steps(self) -> list[tuple[str, list[Argv]]]:
+        """The commands by what they are for."""
+        return [
+            ("apply", [*self.apply.values()]),
+            ("undo", [*self.undo.values()]),
+            ("observe", [self.observe]),
+        ]
+
+
+def shown(step: str, argvs: Iterable[Sequence[Any]]) -> str | None:
+    """Why the words of these commands may not be: what would be filled in is no word of a command,
+    for everyone on the machine can read those. None: nothing is.
+    """
+    for argv in argvs:
+        for word in argv:
+            if (found := REFERENCE.search(str(word))) is not None:
+                name = found[1]
+                return (
+                    f"{step} has {found[0]} among its words, where `ps` shows it to everyone; the "
+                    f"command finds {name} in its environment: read it there, or write "
+                    f"[sh, -c, '... \"${name}\"']"
+                )
+    return None
 
 
 class CommandBackend(Backend):
@@ -61,9 +87,11 @@ class CommandBackend(Backend):
 
     def plan(self, request: Request) -> Record:
         part, mode = request.part, request.mode
-        for step in ("apply", "undo"):
-            _argv(part, step, mode)
         observe = part.handle.get("observe")
+        words = [(step, _argv(part, step, mode)) for step in ("apply", "undo")]
+        for step, argv in [*words, ("observe", observe or [])]:
+            if (problem := shown(step, [argv])) is not None:
+                raise CannotBreak(f"{part.name}: {problem}")
         if not observe:
             raise CannotBreak(
                 f"{part.name}: its handle has no `observe`, so no effect could ever be proven"
@@ -113,7 +141,7 @@ class CommandBackend(Backend):
 
 
 def _observed(part: Component, record: Record) -> Ended:
-    argv = _filled(part, "observe", part.handle["observe"])
+    argv = [str(word) for word in part.handle["observe"]]
     return run_command(argv, _OBSERVE_S, environment=record["environment"])
 
 
@@ -126,17 +154,7 @@ def _argv(part: Component, step: str, mode: str) -> list[str]:
     if not isinstance(commands, Mapping) or not commands.get(mode):
         has = ", ".join(commands) if isinstance(commands, Mapping) and commands else "nothing"
         raise CannotBreak(f"{part.name}: its handle has no `{step}` for {mode} (it has {has})")
-    return _filled(part, step, commands[mode])
-
-
-def _filled(part: Component, step: str, words: Sequence[Any]) -> list[str]:
-    """A command's words with their `${NAME}` filled in."""
-    try:
-        return [resolved(str(word), os.environ) for word in words]
-    except KeyError as error:
-        raise CannotBreak(
-            f"{part.name}: `{step}` refers to ${{{error.args[0]}}}, which is not set"
-        ) from None
+    return [str(word) for word in commands[mode]]
 
 
 BACKEND = CommandBackend()

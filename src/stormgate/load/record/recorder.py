@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from stormgate.evidence.schema import COMMON_LABELS, SAMPLES_SCHEMA
 from stormgate.model import Outcome
+from stormgate.system.secrets import redacted
 
 OUTCOMES: tuple[Outcome, ...] = tuple(Outcome)
 CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
@@ -145,7 +146,8 @@ class Recorder:
         key = (population, route, method, op)
         code = self._series.get(key)
         if code is None:
-            codes = self._populations.code(population), self._routes.code(route), self._ops.code(op)
+            shown = self._routes.code(redacted(route))
+            codes = self._populations.code(population), shown, self._ops.code(op)
             code = self._series[key] = len(self.series)
             self.series.append(key)
             self._series_codes.append(codes)
@@ -157,7 +159,7 @@ class Recorder:
 
     def label_code(self, label: str, value: str) -> int:
         """A label value's code for `pack`; 0 is kept for unknown."""
-        return self.label_words[label].code(value) + 1
+        return self.label_words[label].code(redacted(value)) + 1
 
     def add_unsent(
         self, intended_ns: NDArray[np.int64], series: NDArray[Any], first_request: int, now_ns: int

@@ -1,5 +1,5 @@
-"""Locust processes under a plan send nothing outside its target's `allow`, whoever's client it is;
-what was refused goes into the evidence.
+"""Locust processes under a plan send nothing outside its target's `allow`, whoever's client it is,
+and write no secret of it; what was refused goes into the evidence.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from stormgate.load.record.sink import Sink
 from stormgate.model import Event, Plan, from_json
 from stormgate.net.allow import AllowList
 from stormgate.net.guard import Guard, Refusal, install
+from stormgate.net.references import know_secrets
+from stormgate.system.secrets import know_environment
+from stormgate.system.streams import lasting
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def begin() -> None:
     there is a plan that cannot be read.
     """
     global _guard  # noqa: PLW0603 - one per process, as the plan
+    know_environment(os.environ)
     path = os.environ.get("STORMGATE_PLAN")
     if not path:
         return
@@ -39,6 +43,8 @@ def begin() -> None:
     except (OSError, ValueError) as error:
         print(f"stormgate: {path}: not a plan ({str(error).splitlines()[0]})", file=sys.stderr)
         sys.exit(2)
+    know_secrets(plan.target, os.environ, plan=plan)
+    sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
     _guard = Guard(AllowList(plan.target.allow), _tell)
     install(_guard)
 

@@ -18,8 +18,10 @@ from typing import Any
 
 import gevent
 
+from stormgate.evidence.write import JOINING
 from stormgate.load.record.sink import FolderSink
 from stormgate.load.record.writer import Clock
+from stormgate.system.secrets import redacted_data
 
 EVIDENCE = "stormgate.evidence"
 CONFIRMED = "stormgate.confirmed"
@@ -116,7 +118,9 @@ class MessageSink:
         self._outbox.put({"generator": dict(row)})
 
     def event(self, name: str, fields: Mapping[str, Any]) -> None:
-        self._outbox.put({"event": name, "fields": dict(fields)})
+        # Here already: this worker may know what the master, who writes it, does not.
+        fields = redacted_data(dict(fields), keep=JOINING)
+        self._outbox.put({"event": name, "fields": fields})
 
     def close(self) -> None:
         """Wait until the master has everything, for a while."""
