@@ -40,7 +40,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.geography:command",
         "Show a traffic mix as a table and a map.",
     ),
-    "evidence": ("stormgate.commands.evidence:command", "Check a run folder against the format."),
+    "evidence": ("stormgate.commands.evidence:command", "Check, sign and verify run folders."),
     "schema": (
         "stormgate.commands.documents:schema_command",
         "Print the JSON Schema of a document kind, for editors.",

@@ -20,19 +20,26 @@ from stormgate.commands.common import load_plan
 @click.option(
     "--write/--no-write",
     default=None,
-    help="Rewrite the reports in the run folder. [default: only without --sla]",
+    help="Write the reports into the run folder. [default: only without --sla, and unsealed]",
 )
 def command(run: Path, sla: Path | None, as_json: bool, write: bool | None) -> int:
     """Judge the evidence in RUN. The same evidence gives a byte-identical verdict.json on any
     machine.
     """
+    from stormgate.evidence.manifest import is_sealed
     from stormgate.report import verdict_json
     from stormgate.report.console import print_judgement
     from stormgate.supervise.conclude import judge_folder, rejudged_plan, write_reports
 
+    sealed = is_sealed(run)
+    if write and sealed:
+        raise click.UsageError(
+            f"{run} is sealed: its reports stay as they are. Without --write the verdict is shown; "
+            "--json prints it"
+        )
     plan = rejudged_plan(run, load_plan(sla, finished=True)) if sla is not None else None
     judgement = judge_folder(run, plan)
-    if write if write is not None else sla is None:
+    if write if write is not None else sla is None and not sealed:
         write_reports(run, judgement)
     if as_json:
         click.echo(verdict_json(judgement), nl=False)

@@ -12,25 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.evidence.laws import number
-from stormgate.evidence.manifest import MANIFEST, check_manifest
+from stormgate.evidence.manifest import check_manifest, is_sealed
 from stormgate.evidence.timeline import FaultWindow, Window, Windows
 from stormgate.evidence.undo import intents, open_intents
 from stormgate.judge.context import RunLike
 from stormgate.judge.rules.generator import Health
 from stormgate.judge.rules.phases import TICK_S, absent_phases, misplaced_phases
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
-
-_JUDGED = (
-    "plan.json",
-    "timeline.ndjson",
-    "generator.ndjson",
-    "readings.ndjson",
-    "undo.ndjson",
-    "surge.ndjson",
-    "journals/",
-    "operations/",
-    "samples/",
-)
 
 
 def finding(
@@ -301,9 +289,7 @@ def sealed_problems(folder: Path | None) -> list[str]:
     """Evidence that is not what manifest.json sealed: gone, changed, added; none without a
     manifest, which is written last.
     """
-    if folder is None or not (folder / MANIFEST).exists():
-        return []
-    return check_manifest(folder, _JUDGED)
+    return check_manifest(folder) if folder is not None and is_sealed(folder) else []
 
 
 def check_load(plan: Plan, windows: Windows, arrivals: Mapping[str, int]) -> Finding:
