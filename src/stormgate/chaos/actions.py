@@ -25,10 +25,10 @@ from stormgate.faults.errors import (
     UndoFailed,
 )
 from stormgate.faults.inject import PROOF_S, inject
-from stormgate.faults.ledger import ever_broken
+from stormgate.faults.ledger import ever_asked, ever_broken, open_entries
 from stormgate.faults.provisioned import WHY, is_gone
 from stormgate.faults.selection import Selector, select
-from stormgate.faults.undo import undo_all, undo_instances
+from stormgate.faults.undo import undo_all, undo_entries, undo_instances
 from stormgate.model import Component
 from stormgate.net.status import PAUSE_S, Status, read_status, wait_whole
 
@@ -208,15 +208,25 @@ def hold(seconds: float) -> float:
     return time.monotonic() - begun
 
 
-def undo(deadline_s: float = 30.0) -> list[str]:
-    """Take back, newest first, all that this trial broke, each verified. For `rollbacks`;
-    idempotent. Raises UndoFailed.
+def undo(component: Selection | None = None, deadline_s: float = 30.0) -> list[str]:
+    """Take back, newest first, all that this trial broke, each verified; with `component` only
+    that, in the middle of a method for instance. For `rollbacks`; idempotent.
+
+    Raises UndoFailed; EmptySelection for a component that this trial never broke.
     """
     try:
         context = current()
     except NoTarget:
         return []  # then nothing can have been broken, and the action that wanted to has said why
-    return undo_all(context, fault=context.fault, deadline_s=deadline_s)
+    if component is None:
+        return undo_all(context, fault=context.fault, deadline_s=deadline_s)
+    names = _broken_names(context, component)
+    entries = [
+        entry
+        for entry in open_entries(context.folder)
+        if entry.fault == context.fault and entry.component in names
+    ]
+    return undo_entries(context, entries, deadline_s)
 
 
 def wait_until_whole(deadline_s: float = 60.0) -> str:
@@ -247,6 +257,27 @@ def _lost(context: Context, status: Status) -> bool:
     """A target that does not answer because it ended with its provider will not be whole again."""
     time.sleep(PAUSE_S)
     return not status.reached and is_gone(context.target)
+
+
+def _broken_names(context: Context, selection: Selection) -> set[str]:
+    """The names of what this trial broke and is selected. Raises EmptySelection."""
+    asked = ever_asked(context.folder, context.fault)
+    given = [selection] if isinstance(selection, str | Mapping) else list(selection)
+    names: set[str] = set()
+    for item in given:
+        if isinstance(item, str) and item in asked:
+            found = {item}
+        else:
+            found = {chosen.name for chosen in _select(context, item)}
+        for name in sorted(found & asked.keys() - set(asked.values())):
+            raise EmptySelection(f"{name} was broken as part of {asked[name]}: undo that")
+        if not found & asked.keys():
+            broke = ", ".join(sorted(set(asked.values()))) or "nothing"
+            raise EmptySelection(f"this trial never broke {item!r} (it broke {broke})")
+        names |= found
+    if not names:
+        raise EmptySelection("nothing is selected")
+    return names
 
 
 def _break(

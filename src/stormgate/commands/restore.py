@@ -124,7 +124,14 @@ def _one(
         return _tell(
             resolve(folder, resolved.strip(), trust=trust, present=present, unseen=force), "closed"
         )
-    return _tell(restore(folder, deadline_s, trust=trust, present=present), "undone")
+    report = restore(
+        folder,
+        deadline_s,
+        trust=trust,
+        present=present,
+        say=lambda text: _say(text, err=True),
+    )
+    return _tell(report, "undone")
 
 
 def _tell(report: RestoreReport, word: str) -> bool:

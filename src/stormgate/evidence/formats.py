@@ -79,6 +79,7 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
     ),
     Event.FAULT_UNPROVEN: _fields("fault:string", "id:string component:string why:string"),
     Event.FAULT_UNDO_FAILED: _fields("fault:string", "id:string component:string why:string"),
+    Event.FAULT_UNDO_PENDING: _fields("fault:string", "id:string component:string why:string"),
     Event.CHAOS_BEGIN: _fields("fault:string", "experiment:string"),
     Event.CHAOS_ROLLBACK: _fields("fault:string"),
     Event.CHAOS_END: _fields("fault:string", "exit_code:integer|null journal:string"),

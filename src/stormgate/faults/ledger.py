@@ -224,6 +224,19 @@ def ever_broken(folder: Path, fault: str) -> bool:
     return any(row["entry"].get("fault") == fault for row in intents(rows).values())
 
 
+def ever_asked(folder: Path, fault: str) -> dict[str, str]:
+    """What this trial was asked to break, undone or not: by its own name and by that of each of its
+    parts.
+    """
+    found: dict[str, str] = {}
+    for row in intents(_rows(folder)).values():
+        entry = _entry_from(row["entry"])
+        if entry.fault == fault:
+            found.setdefault(entry.part.name, entry.component)
+            found[entry.component] = entry.component
+    return found
+
+
 def ledger_target(folder: Path) -> Target | None:
     """The target a ledger was written for; None when nothing was ever intended."""
     for row in _rows(folder):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -81,13 +82,15 @@ def restore(
     whole_s: float | None = None,
     trust: bool = False,
     present: Target | None = None,
+    say: Callable[[str], object] = str,
 ) -> RestoreReport:
     """Undo everything the run in `folder` left broken, verify it, and wait until the target is
     whole (`whole_s`, else the rest).
 
     `trust`: play a ledger that is not this user's own, too. `present`: undo with the commands and
-    addresses that the target's document has today. Never raises for what it finds: the report says
-    it. Idempotent. A folder without open entries is clean at once.
+    addresses that the target's document has today. `say` is told within seconds what is stuck.
+    Never raises for what it finds: the report says it. Idempotent. A folder without open entries is
+    clean at once.
     """
     end = time.monotonic() + deadline_s
     opened = look_into(folder, trust=trust, present=present)
@@ -101,7 +104,7 @@ def restore(
             if is_gone_soon(context.target):
                 void_entries(context, entries)
                 return replace(report, void=True, why=WHY)
-            undone = undo_entries(context, entries, max(end - time.monotonic(), 1.0))
+            undone = undo_entries(context, entries, max(end - time.monotonic(), 1.0), say)
         except UndoFailed as error:
             return replace(report, failed=tuple(str(error).split("; ")), why=str(error))
         except (OSError, ValueError) as error:

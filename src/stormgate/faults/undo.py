@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,33 +23,43 @@ from stormgate.model import Event
 from stormgate.system.secrets import with_secrets
 
 UNDO_S = 30.0
+TELL_S = 3.0
 _LOOK_S = 2.0
+# What each gets at least, past the deadline if need be: one that hangs takes it from no other.
+_LEAST_S = 2.0
 _AGAIN_S = 0.2
 _THREADS = 24
 
 
 def undo_entries(
-    context: Context, entries: Sequence[Entry], deadline_s: float = UNDO_S
+    context: Context,
+    entries: Sequence[Entry],
+    deadline_s: float = UNDO_S,
+    say: Callable[[str], object] = str,
 ) -> list[str]:
     """Undo these entries, those of them that are still open. Returns what was undone, in words.
 
     In passes, newest first, until `deadline_s`: what cannot be undone at once is tried again after
-    everything else has had its turn, so that a dead server of links keeps no process down. Raises
-    UndoFailed listing all that could not be undone or seen to be; they stay in the ledger.
+    everything else has had its turn, so that a dead server of links keeps no process down. What is
+    not undone after TELL_S is told at once, in the timeline and to `say`. Raises UndoFailed listing
+    all that could not be undone or seen to be; they stay in the ledger.
     Idempotent, and safe beside another undo of the same entries.
     """
     context.watch.end(entry.id for entry in entries)
     done: list[str] = []
     failed: list[str] = []
     end = time.monotonic() + deadline_s
-    with context.lock:
+    stuck = {entry.id: "no answer yet" for entry in entries}
+    with _telling(context, entries, stuck, say), context.lock:
         still = {entry.id for entry in open_entries(context.folder)}
+        for name in stuck.keys() - still:
+            del stuck[name]
         pending = _newest_first(entry for entry in entries if entry.id in still)
         while pending:
             results = {
                 result.entry.id: result
                 for batch in pending
-                for result in _try_batch(context, batch, end)
+                for result in _try_batch(context, batch, end, stuck)
             }
             last = time.monotonic() + _AGAIN_S >= end
             pending = [
@@ -136,16 +147,54 @@ class _Result:
     void: bool = False
 
 
-def _try_batch(context: Context, batch: Sequence[Entry], end: float) -> list[_Result]:
-    """One try at all of a batch, stage by stage, at once within a stage."""
-    found = []
+@contextlib.contextmanager
+def _telling(
+    context: Context,
+    entries: Sequence[Entry],
+    stuck: Mapping[str, str],
+    say: Callable[[str], object],
+) -> Iterator[None]:
+    """Tell after TELL_S what of the entries is `stuck` then (by id, and why), unless all is over by
+    then. By a thread: whoever undoes may be waiting for somebody who does not answer.
+    """
+
+    def tell() -> None:
+        left = dict(stuck)
+        for entry in entries:
+            if entry.id in left:
+                why = f"{entry.part.name} ({entry.mode}), after {TELL_S:g} s: {left[entry.id]}"
+                _tell(context, Event.FAULT_UNDO_PENDING, entry, why=why)
+                say(f"still not undone: {why}")
+
+    timer = threading.Timer(TELL_S, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _try_batch(
+    context: Context, batch: Sequence[Entry], end: float, stuck: dict[str, str]
+) -> list[_Result]:
+    """One try at all of a batch, stage by stage, at once within a stage; `stuck` loses what is
+    over.
+    """
+
+    def attempt(entry: Entry) -> _Result:
+        result = _recorded(context, _try(context, entry, end))
+        if result.problem is None:
+            stuck.pop(entry.id, None)
+        else:
+            stuck[entry.id] = result.problem
+        return result
+
+    found: list[_Result] = []
     for stage in sorted({_stage(entry) for entry in batch}):
         own = [entry for entry in batch if _stage(entry) == stage]
         with ThreadPoolExecutor(max_workers=min(_THREADS, len(own))) as pool:
-            found += [
-                _recorded(context, result)
-                for result in pool.map(lambda entry: _try(context, entry, end), own)
-            ]
+            found += pool.map(attempt, own)
     return found
 
 
@@ -231,7 +280,7 @@ def _try(context: Context, entry: Entry, end: float) -> _Result:
         return _Result(entry, problem=f"{name}: {why}")
     try:
         backend = backends.get(entry.part.backend)
-        backend.undo(entry.part, record, max(end - time.monotonic(), 0.1))
+        backend.undo(entry.part, record, max(end - time.monotonic(), _LEAST_S))
         look_s = min(max(end - time.monotonic(), 0.0), _LOOK_S)
         seen, _ = wait_for(lambda: backend.is_whole(entry.part, record), look_s)
     except Exception as error:

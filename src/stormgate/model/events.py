@@ -22,6 +22,7 @@ class Event(enum.StrEnum):
     )
     FAULT_CLEARED = "fault.cleared"
     FAULT_UNDO_FAILED = "fault.undo_failed"  # + {why}
+    FAULT_UNDO_PENDING = "fault.undo_pending"  # + {why}: it takes long; still tried, never judged
     CHAOS_BEGIN = "chaos.begin"  # {fault, experiment}
     CHAOS_ROLLBACK = "chaos.rollback"  # {fault}: the method is over, undoing begins
     CHAOS_END = "chaos.end"  # {fault, exit_code, journal}

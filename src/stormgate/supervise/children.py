@@ -10,8 +10,10 @@ import os
 import platform
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from pathlib import Path
 from stormgate.evidence.write import UNDO
 from stormgate.model import Fault, Plan, Target
 from stormgate.net.guard import without_proxies
+from stormgate.system.processes import stop
 
 _PINNED = (
     "stormgate",
@@ -217,3 +220,18 @@ def last_line(log: Path) -> str:
     except OSError:
         return f"no log at {log.name}"
     return f"its last words: {lines[-1][:300]}" if lines else "it said nothing"
+
+
+def stop_telling(
+    child: subprocess.Popen[bytes], grace_s: float, tick: Callable[[], object]
+) -> None:
+    """Stop a child with its group, ticking meanwhile: a fault that is hard to undo is told while it
+    is, not when it is given up.
+    """
+    ending = threading.Thread(target=stop, args=(child, grace_s), kwargs={"group": True})
+    ending.start()
+    try:
+        while ending.is_alive():
+            tick()
+    finally:
+        ending.join()

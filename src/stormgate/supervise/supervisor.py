@@ -360,7 +360,7 @@ class Supervisor:
 
     def _withdraw_faults(self) -> None:
         if self._chaos is not None:
-            stop(self._chaos, CHAOS_UNDO_S, group=True)
+            children.stop_telling(self._chaos, CHAOS_UNDO_S, self._tick)
             self._chaos = None
         self._undo_leftovers()
         if self._plan.target.provision is not None or not children.has_ledger(self.folder):

@@ -10,7 +10,9 @@ import pytest
 from tests.unit.faults.ledger_world import World, orphan, restoring
 
 from stormgate.evidence.manifest import check_manifest, write_manifest
-from stormgate.faults import pointers, resolve
+from stormgate.faults import pointers, resolve, undo
+from stormgate.faults.context import make_context
+from stormgate.faults.errors import EmptySelection
 from stormgate.faults.ledger import open_entries
 from stormgate.faults.restore import restore
 
@@ -133,3 +135,83 @@ def test_what_needs_a_folder_or_a_reason_says_so(world: World, arguments: list[s
 
     with pytest.raises((click.UsageError, AssertionError), match=r"name its FOLDER|say what"):
         restoring(*arguments)
+
+
+def test_what_is_stuck_is_told_within_seconds_and_the_rest_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two undos hangs for the whole deadline; that is said long before."""
+    monkeypatch.setattr(undo, "TELL_S", 0.3)
+    world = World(tmp_path)
+    hanging = world.component()
+    hangs = {"slow": ["sh", "-c", "sleep 120"]}
+    hanging = replace(hanging, name="stuck", handle={**hanging.handle, "undo": hangs})
+    world.ledger.intend([world.entry("2", part=hanging, component="stuck"), world.entry("1")])
+    told: list[str] = []
+    report = restore(world.folder, 6, say=told.append)
+    assert [problem for problem in report.problems if "stuck (slow)" in problem]
+    assert [text for text in told if "still not undone: stuck (slow)" in text]
+    events = [(row["event"], row["id"]) for row in rows(world.folder / "timeline.ndjson")]
+    pending, failed = ("fault.undo_pending", "2"), ("fault.undo_failed", "2")
+    assert events.index(pending) < events.index(failed), "told while it was still tried"
+    assert ("fault.cleared", "1") in events
+
+
+def test_nothing_is_told_of_what_is_undone_in_time(world: World) -> None:
+    mended = replace(world.target, components=(world.component(undo="undo"),))
+    told: list[str] = []
+    assert restore(world.folder, 10, present=mended, say=told.append).clean
+    assert told == []
+
+
+# -- the action
+
+
+@pytest.fixture
+def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A trial that broke `db`, and `x` as a part of `zone`; another trial broke `y`."""
+    from stormgate.chaos import actions
+
+    made = World(tmp_path)
+    parts = {name: replace(made.component(), name=name) for name in ("db", "x", "y", "spare")}
+    made.target = replace(made.target, components=tuple(parts.values()))
+    made.ledger.intend(
+        [
+            made.entry("1", part=parts["db"], component="db"),
+            made.entry("2", part=parts["x"], component="zone"),
+            made.entry("3", part=parts["y"], component="y", fault="another"),
+        ]
+    )
+    context = make_context(made.target, made.folder, fault="f", seed=1)
+    monkeypatch.setattr(actions, "current", lambda: context)
+    return made
+
+
+def test_one_component_is_undone_in_the_middle_and_the_rest_at_the_end(two: World) -> None:
+    from stormgate.chaos.actions import undo as undo_action
+
+    assert undo_action("db") == ["db (slow)"]
+    assert [entry.id for entry in open_entries(two.folder)] == ["2", "3"]
+    assert undo_action(["db"]) == [], "idempotent"
+    assert undo_action({"kind": "database", "name": "db"}) == []
+    assert undo_action("zone") == ["zone (slow)"]
+    assert [entry.id for entry in open_entries(two.folder)] == ["3"], "another trial's"
+    assert undo_action() == []
+
+
+@pytest.mark.parametrize(
+    ("selection", "says"),
+    [
+        ("spare", "never broke 'spare'"),
+        ("y", "never broke 'y'"),
+        ("x", "broken as part of zone: undo that"),
+        ("nowhere", "nowhere"),
+        ([], "nothing is selected"),
+    ],
+)
+def test_what_was_never_broken_cannot_be_undone(two: World, selection: object, says: str) -> None:
+    from stormgate.chaos.actions import undo as undo_action
+
+    with pytest.raises(EmptySelection, match=says):
+        undo_action(selection)  # type: ignore[arg-type]
+    assert len(open_entries(two.folder)) == 3
