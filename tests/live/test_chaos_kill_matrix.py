@@ -7,5 +7,5 @@ pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_whatever_is_killed_the_target_is_whole_or_somebody_is_told(capsys):
-    assert kill_matrix.main(["--runs", "4", "--seed", "20261124"]) == 0
+    assert kill_matrix.main(["--target", "lab", "--runs", "4", "--seed", "20261124"]) == 0
     assert "whole" in capsys.readouterr().out

@@ -1,12 +1,12 @@
 """Kill -9 at seeded random moments of a real gate: afterwards the target is whole, or somebody is
 told that it is DIRTY and why.
 
-    python -m tests.suite.kill_matrix [--runs 60] [--seed 1] [--report matrix.ndjson]
+    python -m tests.suite.kill_matrix [--target lab|own|both] [--runs 60] [--seed 1]
+                                      [--report matrix.ndjson]
 
-One standing lab, that nobody writes off, goes through all runs: gate after gate is started on it,
-and the gate, its chaos
-process, its load or the lab's Toxiproxy is killed. Then `stormgate restore` without arguments, from
-a fresh process. Outcomes:
+Gate after gate is started on a standing lab, that nobody writes off, or on a target of one's own
+(tests.suite.own_target), and the gate, its chaos process, its load or the target's Toxiproxy is
+killed. Then `stormgate restore` without arguments, from a fresh process. Outcomes:
 whole       no ledger is open, the target says that it is whole, and nothing of the run lives on
 dirty       the gate or the restore exited with 6
 untouched   Toxiproxy died before the run had broken anything, and the gate did not pass
@@ -27,12 +27,15 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import yaml
+from tests.suite.own_target import EXPERIMENTS as OWN_EXPERIMENTS
+from tests.suite.own_target import own_target, write_content
 
 from stormgate.documents import load_target
 from stormgate.lab.runtime.launch import RunningLab, launch
@@ -58,7 +61,19 @@ FINE = {"whole", "dirty", "untouched", MISSED}
 
 
 @dataclass(frozen=True)
+class Standing:
+    """What a gate is started on, whoever runs it. `toxiproxy` says who serves its links; `broken`
+    what is broken that its own status does not tell.
+    """
+
+    target: Target
+    toxiproxy: Callable[[], int | None]
+    broken: Callable[[], str] = str
+
+
+@dataclass(frozen=True)
 class Result:
+    target: str
     run: int
     victim: str
     experiment: str
@@ -75,13 +90,20 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Kill -9 at random moments of a gate, then restore."
     )
-    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--target", choices=("lab", "own", "both"), default="both")
+    parser.add_argument("--runs", type=int, default=60, help="of each target")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--report", type=Path, default=None)
     arguments = parser.parse_args(argv)
     results = []
     with tempfile.TemporaryDirectory(prefix="kill-matrix-") as folder:
-        for result in matrix(Path(folder), arguments.runs, arguments.seed):
+        plays = {"lab": matrix, "own": own_matrix}
+        for result in (
+            result
+            for name, play_all in plays.items()
+            if arguments.target in (name, "both")
+            for result in play_all(Path(folder) / name, arguments.runs, arguments.seed)
+        ):
             results.append(result)
             print(json.dumps(asdict(result)), flush=True)
             if arguments.report is not None:
@@ -107,6 +129,7 @@ def matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
     """Play the runs; a lab that lost its Toxiproxy, or that is not whole, is replaced by a fresh
     one.
     """
+    folder.mkdir()
     draw = random.Random(seed)
     lab: RunningLab | None = None
     try:
@@ -120,7 +143,10 @@ def matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
                     state=folder / f"lab{run}",
                     deadline_s=120,
                 )
-            result = play(lab, place, run, VICTIMS[hits % len(VICTIMS)], draw)
+            standing = Standing(lab.target, partial(descendant, lab.process.pid, "toxiproxy"))
+            gate = partial(documents, lab.target, place)
+            victim = VICTIMS[hits % len(VICTIMS)]
+            result = play(standing, place, (run, victim), draw, (EXPERIMENTS, gate))
             yield result
             run += 1
             hits += result.outcome != MISSED
@@ -132,16 +158,45 @@ def matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
             lab.stop()
 
 
-def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Random) -> Result:
-    """One gate, one kill, one restore."""
-    experiment = draw.choice(EXPERIMENTS)
+def own_matrix(folder: Path, runs: int, seed: int) -> Iterator[Result]:
+    """The same on a target of one's own, made afresh for each run."""
+    folder.mkdir()
+    draw = random.Random(seed)
+    run = hits = 0
+    while hits < runs and run < 2 * runs:
+        place = folder / f"run{run}"
+        place.mkdir()
+        with own_target(folder / f"own{run}") as own:
+            standing = Standing(own.target, lambda: own.toxiproxy_pid, lambda: own.broken)
+            gate = partial(own_documents, own.target, place)
+            victim = VICTIMS[hits % len(VICTIMS)]
+            result = play(standing, place, (run, victim), draw, (tuple(OWN_EXPERIMENTS), gate))
+        yield result
+        run += 1
+        hits += result.outcome != MISSED
+
+
+def play(
+    lab: Standing,
+    place: Path,
+    drawn: tuple[int, str],
+    draw: random.Random,
+    content: tuple[Sequence[str], Callable[[str], Path]],
+) -> Result:
+    """One gate, one kill, one restore. `content`: the experiments to draw from, and what writes the
+    gate that plays one.
+    """
+    (run, victim), (experiments, write_gate) = drawn, content
+    experiment = draw.choice(experiments)
     since = draw.choices(list(MOMENTS), [weight for weight, _ in MOMENTS.values()])[0]
     after_s = draw.uniform(0, MOMENTS[since][1])
-    gate_file = documents(lab.target, place, experiment)
+    gate_file = write_gate(experiment)
     # All that lives below a gate dies or ends with it; the state folder is the run's own, so that
     # runs do not see each other's.
     env = {**os.environ, "XDG_STATE_HOME": str(place / "xdg"), "PYTHONPATH": str(ROOT)}
     env = {key: value for key, value in env.items() if not key.startswith("STORMGATE_")}
+    # There from the start, or a restore after a very early kill could only say that it cannot know.
+    (place / "xdg" / "stormgate").mkdir(parents=True, mode=0o700)
     gate = start(
         [
             sys.executable,
@@ -178,6 +233,7 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
     outcome = judge(lab, place, victim if hit else "", (gate_exit, restored.returncode), family)
     said = (restored.stdout + restored.stderr).strip().splitlines()
     return Result(
+        target=lab.target.name,
         run=run,
         victim=victim,
         experiment=experiment,
@@ -192,7 +248,7 @@ def play(lab: RunningLab, place: Path, run: int, victim: str, draw: random.Rando
 
 
 def judge(
-    lab: RunningLab, place: Path, victim: str, exits: tuple[int | None, int], family: dict[int, int]
+    lab: Standing, place: Path, victim: str, exits: tuple[int | None, int], family: dict[int, int]
 ) -> str:
     """The outcome; see the module."""
     left = [pid for pid, ticks in family.items() if alive(pid, ticks)]
@@ -208,18 +264,18 @@ def judge(
     if still:
         return f"silently open: {still}"
     end = time.monotonic() + 40
-    while not (status := read_status(lab.target))["whole"]:
+    while why := lab.broken() or not_whole(lab.target):
         if time.monotonic() > end:
-            return f"silently not whole: {status['why']}"
+            return f"silently not whole: {why}"
         time.sleep(0.2)
     return "whole"
 
 
-def read_status(target: Target) -> dict[str, Any]:
-    from stormgate.net.status import read_status as read
+def not_whole(target: Target) -> str:
+    from stormgate.net.status import read_status
 
-    status = read(target)
-    return {"whole": status.whole, "why": status.why}
+    status = read_status(target)
+    return "" if status.whole else status.why or "it does not say why"
 
 
 def open_faults(place: Path) -> list[str]:
@@ -245,7 +301,7 @@ def start(argv: list[str], env: dict[str, str], place: Path) -> subprocess.Popen
 
 def strike(
     gate: subprocess.Popen[bytes],
-    lab: RunningLab,
+    lab: Standing,
     victim: str,
     moment: tuple[str, float, Path],
     family: dict[int, int],
@@ -270,7 +326,7 @@ def strike(
     while time.monotonic() < end and gate.poll() is None:
         remember(gate.pid, family)
         time.sleep(0.02)
-    pid = gate.pid if victim == "gate" else descendant(*where(gate, lab, victim))
+    pid = find(gate, lab, victim)
     ticks = (
         pid_start_ticks(pid)
         if pid is not None and (victim == "toxiproxy" or gate.poll() is None)
@@ -279,11 +335,13 @@ def strike(
     return pid is not None and ticks is not None and signal_if_same(pid, ticks, signal.SIGKILL)
 
 
-def where(gate: subprocess.Popen[bytes], lab: RunningLab, victim: str) -> tuple[int, str]:
-    """Below which process the victim is, and how its command line tells it."""
+def find(gate: subprocess.Popen[bytes], lab: Standing, victim: str) -> int | None:
+    """The victim's pid, by what it is or by how its command line tells it."""
+    if victim == "gate":
+        return gate.pid
     if victim == "toxiproxy":
-        return lab.process.pid, "toxiproxy"
-    return gate.pid, {"chaos": "stormgate.chaos.run", "load": "stormgate.load"}[victim]
+        return lab.toxiproxy()
+    return descendant(gate.pid, {"chaos": "stormgate.chaos.run", "load": "stormgate.load"}[victim])
 
 
 def wait_exit(
@@ -343,6 +401,16 @@ def documents(target: Target, place: Path, experiment: str) -> Path:
     """A short gate on the standing lab, as files of a suite."""
     for name in ("experiments", "probes", "loadtests"):
         (place / name).symlink_to(ROOT / name)
+    return write_gate(target, place, experiment, "chenu.py")
+
+
+def own_documents(target: Target, place: Path, experiment: str) -> Path:
+    """The same on a target of one's own."""
+    write_content(place, experiment)
+    return write_gate(target, place, experiment, "users.py")
+
+
+def write_gate(target: Target, place: Path, experiment: str, locustfile: str) -> Path:
     (place / "slas").mkdir()
     (place / "targets").mkdir()
     (place / "targets" / "standing.yaml").write_text(
@@ -354,7 +422,7 @@ def documents(target: Target, place: Path, experiment: str) -> Path:
         "metadata": {"name": "kill-matrix"},
         "spec": {
             "target": "../targets/standing.yaml",
-            "load": {"locustfile": "../loadtests/chenu.py", "ratePerS": 60, "users": 60},
+            "load": {"locustfile": f"../loadtests/{locustfile}", "ratePerS": 60, "users": 60},
             "seed": 1,
             "confidence": "95%",
             "phases": {"warmup": "1s", "steady": "2s", "final": "1s"},
@@ -400,7 +468,7 @@ def target_document(target: Target, name: str) -> dict[str, Any]:
             "environment": "laboratory",
             "allow": list(target.allow),
             "regions": data["regions"],
-            "populations": data["populations"],
+            "populations": [in_words_of_documents(each) for each in data["populations"]],
             "components": components,
             "steering": {
                 "mode": "table",
@@ -411,6 +479,14 @@ def target_document(target: Target, name: str) -> dict[str, Any]:
             "statusUrl": target.status_url,
         },
     }
+
+
+def in_words_of_documents(population: dict[str, Any]) -> dict[str, Any]:
+    """`proxy_source` is `proxySource` there, and what is not said is left out."""
+    kept = {key: value for key, value in population.items() if value not in (None, [], {})}
+    if "proxy_source" in kept:
+        kept["proxySource"] = kept.pop("proxy_source")
+    return kept
 
 
 if __name__ == "__main__":
