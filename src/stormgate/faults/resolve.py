@@ -18,6 +18,7 @@ from stormgate.faults.undo import tell_cleared, void_entries
 from stormgate.model import Target
 from stormgate.net.allow import AllowList
 from stormgate.net.guard import holding
+from stormgate.system.secrets import with_secrets
 
 _LOOK_S = 5.0
 
@@ -90,7 +91,10 @@ def whoami() -> str:
 def _looked_at(entry: Entry) -> tuple[bool, str]:
     try:
         backend = backends.get(entry.part.backend)
-        seen, _ = wait_for(lambda: backend.is_whole(entry.part, entry.record), _LOOK_S)
+        record = with_secrets(entry.record, os.environ)
+        seen, _ = wait_for(lambda: backend.is_whole(entry.part, record), _LOOK_S)
+    except KeyError as error:
+        return False, f"looking needs ${{{error.args[0]}}}, which is not set here: export it"
     except ChaosError as error:
         return False, str(error)
     except Exception as error:  # a record of another version, or a hostile one
