@@ -47,7 +47,7 @@ def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -
         plan = load_gate(gate, allow_production=allow_production)
     except DocumentErrors as errors:
         raise click.ClickException(str(errors)) from None
-    assessment = assess(plan, fault_s)
+    assessment = assess(plan, fault_s, streams_of(plan))
     free = unheld(plan, suite_root(gate))
     if as_json:
         click.echo(
@@ -65,6 +65,32 @@ def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -
     if assessment.green:
         return EXIT_USAGE
     return 0 if assessment.decidable else Verdict.INCONCLUSIVE.exit_code
+
+
+def streams_of(plan: Plan) -> dict[str, int] | None:
+    """How many streams each population is dealt, if all are of one user class; None without
+    populations.
+    """
+    from stormgate.load.schedule.shares import Dealer
+
+    shares = {p.name: p.share for p in plan.target.populations}
+    if not any(share > 0 for share in shares.values()):
+        return None
+    dealer, dealt = Dealer(shares), dict.fromkeys(shares, 0)
+    for _ in range(plan.load.users):
+        dealt[dealer.take()[1]] += 1
+    return dealt
+
+
+def _unserved(plan: Plan, assessment: Assessment) -> str:
+    names = assessment.unserved
+    shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+    weight = sum(p.share for p in plan.target.populations if p.name in set(names))
+    told = (
+        f"no stream is dealt to {shown} ({weight:.1%} of the users): {plan.load.users} streams "
+        f"over {len(plan.target.populations)} populations"
+    )
+    return f"{told}; the judge will miss them, plan more users" if assessment.missed else told
 
 
 def render(plan: Plan, assessment: Assessment) -> RenderableType:
@@ -98,10 +124,13 @@ def render(plan: Plan, assessment: Assessment) -> RenderableType:
     lines.append(
         Text(
             "PASS at limit, half, twice: the chance to pass if the truth is that share of the "
-            "badness allowed",
+            "badness allowed (failover: if every cell is down for so long)",
             style="dim",
         )
     )
+    if assessment.unserved:
+        style = "red" if assessment.missed else "dim"
+        lines.append(Text(_unserved(plan, assessment), style=style))
     for o in assessment.objectives:
         for contradiction in o.contradictions:
             lines.append(Text(f"{o.source or 'gate'}: {o.name}: {contradiction}", style="red"))

@@ -6,34 +6,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from stormgate.evidence.timeline import phase_names
 from stormgate.judge.canary import Proof, prove
+from stormgate.judge.planning_failover import foresee
 from stormgate.judge.registry import Kind, Need, kinds
+from stormgate.judge.rules.visits import SURELY
 from stormgate.judge.statistics import bounds as statistics
 from stormgate.judge.synthetic import FAULT_S
 from stormgate.model import Objective, Plan
-
-# A gap this unlikely somewhere in the watched time counts as one that will not happen.
-_GAP_RISK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class CellShares:
     """The cells an objective splits its requests into, as far as the plan knows them: the share of
-    all requests in each.
+    all requests in each, the share of the users it stands for, and that of users without requests.
     """
 
     shares: tuple[float, ...]
     unknown: tuple[str, ...]
+    weights: tuple[float, ...] = ()
+    silent: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Chances:
     """P(PASS) if the share of bad requests truly is what is allowed, half of it, or twice, with
-    independent requests.
+    independent requests; where outages are judged, if every cell is down for so long.
     """
 
     at_target: float
@@ -44,7 +47,7 @@ class Chances:
 @dataclass(frozen=True, slots=True)
 class ObjectivePlan:
     """What a plan means for one objective. Requests are per cell where there are cells, of the
-    smallest one.
+    smallest one that must pass.
     """
 
     name: str
@@ -65,7 +68,8 @@ class ObjectivePlan:
 @dataclass(frozen=True, slots=True)
 class Assessment:
     """A plan's arithmetic. `seconds` and `requests` assume `fault_s` for each fault phase, whose
-    length its experiment decides.
+    length its experiment decides. `unserved` are populations that no stream is dealt to; `missed`
+    says that the judge will miss them.
     """
 
     gate: str
@@ -75,30 +79,49 @@ class Assessment:
     objectives: tuple[ObjectivePlan, ...]
     green: tuple[str, ...]
     warnings: tuple[str, ...] = ()
+    unserved: tuple[str, ...] = ()
+    missed: bool = False
 
     @property
     def decidable(self) -> bool:
-        """Whether every objective can pass and can fail."""
-        return not self.green and not any(o.contradictions for o in self.objectives)
+        """Whether every objective can pass and can fail, and nobody is missed who was promised."""
+        whole = not any(o.contradictions for o in self.objectives)
+        return whole and not self.green and not self.missed
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, keys as in the fields."""
         return {**asdict(self), "decidable": self.decidable}
 
 
-def assess(plan: Plan, fault_s: float = FAULT_S) -> Assessment:
-    """The assessment of a plan whose fault phases last about `fault_s` seconds each."""
+def assess(
+    plan: Plan, fault_s: float = FAULT_S, streams: Mapping[str, int] | None = None
+) -> Assessment:
+    """The assessment of a plan whose fault phases last about `fault_s` seconds each. `streams`: how
+    many of them each population is dealt; None: as the shares say.
+    """
     lengths = phase_lengths(plan, fault_s)
+    populations = plan.target.populations
+    unserved = [p for p in populations if streams is not None and not streams.get(p.name)]
+    longest_s = max((s for name, s in lengths.items() if name != "warmup"), default=0.0)
+    due = plan.load.rate_per_s * longest_s
     seconds = sum(lengths.values())
     proofs = prove(plan)
     objectives = tuple(
-        _objective(plan, o, proof, lengths)
+        _objective(plan, o, proof, lengths, streams)
         for o, proof in zip(plan.objectives, proofs, strict=True)
     )
     green = tuple(problem for proof in proofs if (problem := proof.problem) is not None)
-    requests = round(seconds * plan.load.rate_per_s)
-    warnings = unwatched(plan)
-    return Assessment(plan.gate, seconds, requests, fault_s, objectives, green, warnings)
+    return Assessment(
+        plan.gate,
+        seconds,
+        round(seconds * plan.load.rate_per_s),
+        fault_s,
+        objectives,
+        green,
+        unwatched(plan),
+        tuple(p.name for p in unserved),
+        any(due * p.share >= SURELY for p in unserved),
+    )
 
 
 def unwatched(plan: Plan) -> tuple[str, ...]:
@@ -132,38 +155,60 @@ def phase_lengths(plan: Plan, fault_s: float) -> dict[str, float]:
     return lengths
 
 
-def cell_shares(plan: Plan, by: Sequence[str], where: Mapping[str, Sequence[str]]) -> CellShares:
-    """How requests fall into cells: by the populations' shares and labels; reads and writes as
-    halves, for want of knowing better.
+def cell_shares(
+    plan: Plan,
+    by: Sequence[str],
+    where: Mapping[str, Sequence[str]],
+    streams: Mapping[str, int] | None = None,
+) -> CellShares:
+    """How requests fall into cells: by the populations' streams (without `streams`, by their
+    shares) and labels; reads and writes as halves, for want of knowing better.
     """
-    rows = [(p.share, {"population": p.name, **p.labels}) for p in plan.target.populations] or [
-        (1.0, {"population": "all"})
-    ]
-    total = sum(share for share, _ in rows) or 1.0
     rows = [
-        (share / total, labels)
-        for share, labels in rows
+        (
+            p.share if streams is None else float(streams.get(p.name, 0)),
+            p.share,
+            {"population": p.name, **p.labels},
+        )
+        for p in plan.target.populations
+    ] or [(1.0, 1.0, {"population": "all"})]
+    total = sum(sent for sent, _, _ in rows) or 1.0
+    promised = sum(share for _, share, _ in rows) or 1.0
+    rows = [
+        (sent / total, share / promised, labels)
+        for sent, share, labels in rows
         if all(labels[c] in values for c, values in where.items() if c in labels)
     ]
     half = 0.5 if len(where.get("op", ())) == 1 else 1.0
-    groups: dict[tuple[str, ...], float] = {}
-    known = [c for c in by if any(c in labels for _, labels in rows)]
-    for share, labels in rows:
+    groups: dict[tuple[str, ...], tuple[float, float]] = {}
+    known = [c for c in by if any(c in labels for _, _, labels in rows)]
+    for sent, share, labels in rows:
         key = tuple(labels.get(c, "") for c in known)
-        groups[key] = groups.get(key, 0.0) + share * half
-    shares = [s for s in groups.values() if s > 0]
+        before = groups.get(key, (0.0, 0.0))
+        groups[key] = (before[0] + sent * half, before[1] + share)
+    cells = [pair for pair in groups.values() if pair[0] > 0]
+    silent = sum(share for sent, share in groups.values() if sent <= 0)
     if "op" in by and half == 1.0:
-        shares = [s / 2 for s in shares for _ in range(2)]
+        cells = [(sent / 2, share / 2) for sent, share in cells for _ in range(2)]
     unknown = [
         c
         for c in (*by, *where)
-        if c not in ("population", "op") and not any(c in labels for _, labels in rows)
+        if c not in ("population", "op") and not any(c in labels for _, _, labels in rows)
     ]
-    return CellShares(tuple(shares), tuple(dict.fromkeys(unknown)))
+    return CellShares(
+        tuple(sent for sent, _ in cells),
+        tuple(dict.fromkeys(unknown)),
+        tuple(share for _, share in cells),
+        silent,
+    )
 
 
 def _objective(
-    plan: Plan, objective: Objective, proof: Proof, lengths: Mapping[str, float]
+    plan: Plan,
+    objective: Objective,
+    proof: Proof,
+    lengths: Mapping[str, float],
+    streams: Mapping[str, int] | None,
 ) -> ObjectivePlan:
     kind = kinds()[objective.kind]
     spec: Any = kind.spec_model.model_validate(objective.spec)
@@ -171,17 +216,20 @@ def _objective(
     names = _phases(objective, spec, plan)
     watched_s = sum(lengths.get(name, 0.0) for name in names)
     by = getattr(spec, "by", ())
-    if not by and getattr(spec, "coverage", 1.0) < 1:
+    coverage = float(getattr(spec, "coverage", 1.0))
+    if not by and coverage < 1:
         by = ("population",)
-    cells = cell_shares(plan, by, getattr(spec, "where", {}))
+    cells = cell_shares(plan, by, getattr(spec, "where", {}), streams)
     expected = [share * watched_s * plan.load.rate_per_s for share in cells.shares]
-    smallest = math.floor(min(expected, default=0.0))
-    sends_per_s = min(cells.shares, default=0.0) * plan.load.rate_per_s
-    resolution = 2.0 / sends_per_s if kind.outage and sends_per_s > 0 else None
+    smallest = math.floor(_needed_cell(expected, cells, coverage))
+    foresight = None
+    if kind.outage and names:
+        rates = [share * plan.load.rate_per_s for share in cells.shares]
+        foresight = foresee(plan, spec, names, lengths, rates)
+        need = replace(need, requests=max(foresight.requests, spec.min_samples))
     contradictions = [
-        *_sizes(need, smallest, spec),
+        *(foresight.contradictions if foresight else _sizes(need, smallest, spec)),
         *_course(kind, spec, plan, names, lengths),
-        *_gaps(plan, spec, sends_per_s, len(cells.shares), lengths, names),
         *_proof(proof),
     ]
     notes = [need.note] if need.note else []
@@ -198,16 +246,31 @@ def _objective(
         requests_needed=need.requests,
         requests_expected=smallest,
         cells=len(cells.shares),
-        chances=_chances(plan, spec, need, expected),
-        resolution_s=resolution,
-        widest_outage_s=watched_s - float(getattr(spec, "sustained_s", 0.0))
-        if kind.outage and watched_s
-        else None,
+        chances=Chances(*foresight.chances)
+        if foresight
+        else _chances(plan, need, expected, cells, coverage),
+        resolution_s=foresight.resolution_s if foresight else None,
+        widest_outage_s=watched_s - float(spec.sustained_s) if foresight and watched_s else None,
         shown_violation=proof.violation.value,
         shown_nothing=proof.empty.value,
         note="; ".join(notes),
         contradictions=tuple(contradictions),
     )
+
+
+def _needed_cell(expected: Sequence[float], cells: CellShares, coverage: float) -> float:
+    """The requests in the smallest cell that must pass: of all, or of the largest that make up the
+    coverage. 0 where what is sent cannot make it up.
+    """
+    if coverage >= 1:
+        return min(expected, default=0.0)
+    whole = sum(cells.weights) + cells.silent
+    reached = 0.0
+    for count, weight in sorted(zip(expected, cells.weights, strict=True), reverse=True):
+        reached += weight / (whole or 1.0)
+        if reached >= coverage - 1e-12:
+            return count
+    return 0.0
 
 
 def _phases(objective: Objective, spec: Any, plan: Plan) -> list[str]:
@@ -220,57 +283,58 @@ def _phases(objective: Objective, spec: Any, plan: Plan) -> list[str]:
     return [] if shortest is None else [f"fault[{shortest.name}]", f"recovery[{shortest.name}]"]
 
 
-def _chances(plan: Plan, spec: Any, need: Need, expected: Sequence[float]) -> Chances | None:
+def _chances(
+    plan: Plan, need: Need, expected: Sequence[float], cells: CellShares, coverage: float
+) -> Chances | None:
     if need.allowed is None or not expected:
         return None
-    allowed, alpha, coverage = need.allowed, 1.0 - plan.confidence, getattr(spec, "coverage", 1.0)
+    allowed, alpha = need.allowed, 1.0 - plan.confidence
+    weights = [*cells.weights, *([cells.silent] if cells.silent else [])]
     if coverage < 1:
-        alpha /= statistics.conjunction_factor(expected, coverage)
+        # As the judge does: a population without requests is not covered, and its share counts.
+        alpha /= statistics.conjunction_factor(weights, coverage)
     sizes = [math.floor(n) for n in expected]
 
     def chance(truth: float) -> float:
-        return _covered(
-            [statistics.pass_probability(n, truth, allowed, alpha) for n in sizes],
-            expected,
-            coverage,
-        )
+        each = {n: statistics.pass_probability(n, truth, allowed, alpha) for n in set(sizes)}
+        passed = [each[n] for n in sizes] + ([0.0] if cells.silent else [])
+        return covered_chance(passed, weights, coverage)
 
     return Chances(chance(allowed), chance(allowed / 2), chance(min(1.0, 2 * allowed)))
 
 
-def _covered(chances: Sequence[float], weights: Sequence[float], coverage: float) -> float:
+def covered_chance(
+    chances: Sequence[float], weights: Sequence[float], coverage: float, steps: int = 4000
+) -> float:
     """P(cells of at least `coverage` of the weight pass), cells independent."""
     if coverage >= 1:
         return math.prod(chances)
-    steps = 1000
     total = sum(weights)
-    reached = {0: 1.0}
+    reached = np.zeros(steps + 1)
+    reached[0] = 1.0
+    before = so_far = 0
+    sum_so_far = 0.0
     for chance, weight in zip(chances, weights, strict=True):
-        part = round(weight / total * steps)
-        following: dict[int, float] = {}
-        for weight_so_far, p in reached.items():
-            following[weight_so_far] = following.get(weight_so_far, 0.0) + p * (1 - chance)
-            following[weight_so_far + part] = following.get(weight_so_far + part, 0.0) + p * chance
-        reached = following
-    # Rounding each cell to a step may lose a step in all.
-    return min(
-        1.0,
-        sum(
-            p
-            for weight, p in reached.items()
-            if weight >= coverage * steps - 0.5 * math.sqrt(len(weights))
-        ),
-    )
+        # Rounded as a running sum, so that many small cells do not add up to a large error.
+        sum_so_far += weight
+        before, so_far = so_far, round(sum_so_far / total * steps)
+        part = so_far - before
+        moved = reached * chance
+        reached *= 1.0 - chance
+        reached[part:] += moved[: len(moved) - part]
+    return float(min(1.0, reached[math.ceil(coverage * steps - 1e-9) :].sum()))
 
 
 def _sizes(need: Need, smallest: int, spec: Any) -> list[str]:
-    if need.requests > smallest:
-        cell = " in the smallest cell" if getattr(spec, "by", ()) else ""
-        return [
-            f"cannot pass: {need.requests:,} requests are needed{cell}, about {smallest:,} are "
-            "expected"
-        ]
-    return []
+    if need.requests <= smallest:
+        return []
+    coverage = getattr(spec, "coverage", 1.0)
+    cell = " in the smallest cell" if getattr(spec, "by", ()) else ""
+    if coverage < 1:
+        cell = f" in the smallest of the cells that make up {coverage:.1%}"
+    return [
+        f"cannot pass: {need.requests:,} requests are needed{cell}, about {smallest:,} are expected"
+    ]
 
 
 def _course(
@@ -283,39 +347,6 @@ def _course(
             f"phase {', '.join(absent) or 'of any fault'} does not exist: it stays INCONCLUSIVE"
         ]
     return kind.contradictions(spec, plan, {name: lengths[name] for name in names})
-
-
-def _gaps(
-    plan: Plan,
-    spec: Any,
-    sends_per_s: float,
-    cells: int,
-    lengths: Mapping[str, float],
-    names: Sequence[str],
-) -> list[str]:
-    """A cell that sends so seldom that a silence as long as the limit is to be expected decides
-    nothing.
-    """
-    limit = getattr(spec, "lte_s", None)
-    if limit is None or not names:
-        return []
-    if sends_per_s <= 0:
-        return ["no population sends what it looks at"]
-    watched = sum(lengths.get(name, 0.0) for name in names) * max(1, len(plan.faults))
-    gap = math.log(max(2.0, cells * sends_per_s * watched / _GAP_RISK)) / sends_per_s
-    if gap > limit:
-        return [
-            f"the smallest of {cells} cells sends {sends_per_s:.2g}/s: silences up to "
-            f"{gap:.1f} s are to be expected, "
-            f"{limit:g} s is the limit; send more, or group by fewer columns"
-        ]
-    recovery = min(lengths[name] for name in names if name.startswith("recovery["))
-    if recovery < spec.sustained_s:
-        return [
-            f"a recovery of {recovery:g} s cannot show {spec.sustained_s:g} s of sustained "
-            "good answers"
-        ]
-    return []
 
 
 def _proof(proof: Proof) -> list[str]:

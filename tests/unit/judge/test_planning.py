@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,27 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.golden.judge_writer import BAD, objective, plan_of, rows_of, synthetic, write_folder
+from rich.console import Console
+from tests.golden.judge_writer import (
+    BAD,
+    RESET,
+    S,
+    objective,
+    phase_window,
+    plan_of,
+    rows_of,
+    synthetic,
+    write_folder,
+)
 
 from stormgate.commands.compare import command as compare_command
-from stormgate.commands.plan import render
+from stormgate.commands.plan import render, streams_of
 from stormgate.judge import judge
 from stormgate.judge.compare import compare
 from stormgate.judge.decide import certain
-from stormgate.judge.planning import ObjectivePlan, assess, cell_shares
+from stormgate.judge.engine import judge_objective
+from stormgate.judge.planning import ObjectivePlan, assess, cell_shares, covered_chance
+from stormgate.judge.synthetic import MemoryRun
 from stormgate.model import Objective, Plan, Verdict
 
 
@@ -115,12 +129,113 @@ def test_a_sound_plan_is_decidable() -> None:
     assert failover.resolution_s == pytest.approx(2 / (1000 * 0.2 / 2))
     assert "1.93%" in assessment.objectives[3].note
     assert json.loads(json.dumps(assessment.to_json()))["decidable"] is True
-    from rich.console import Console
-
     console = Console(record=True, width=200, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(render(plan, assessment))
     console.file.close()
     assert "every objective can pass, and was shown a violation and failed" in console.export_text()
+
+
+def _poisson_run(
+    plan: Plan, rng: np.random.Generator, outage_s: float, fault_s: float
+) -> MemoryRun:
+    """A run whose users come at random, all of them down for `outage_s` after the fault."""
+    rows = rows_of(plan, fault_s=fault_s, seed=int(rng.integers(1 << 30)))
+    begin, end = int(rows.intended_ns.min()), int(rows.intended_ns.max())
+    count = min(rng.poisson(len(rows.intended_ns)), len(rows.intended_ns) * 2)
+    rows = rows.select(rng.integers(0, len(rows.intended_ns), count))
+    rows.intended_ns = np.sort(rng.integers(begin, end, count))
+    rows.request = np.arange(count, dtype=np.uint64)
+    fault = phase_window(synthetic(plan, rows, fault_s=fault_s), "fault[kill]")[0]
+    down = fault + round((0.1 * fault_s + rng.uniform(0.3, 2)) * S)
+    struck = (rows.intended_ns >= down) & (rows.intended_ns < down + round(outage_s * S))
+    rows.outcome[struck] = RESET
+    return synthetic(plan, rows, fault_s=fault_s)
+
+
+@pytest.mark.parametrize("rate", [4.0, 7.0, 11.0, 20.0])
+def test_the_planned_chance_of_a_failover_is_the_simulated_one(rate: float) -> None:
+    fault_s, runs = 20.0, 300
+    plan = plan_of(
+        [objective("failover", lte_s=5, by=["population"])],
+        steady_s=15, rate=rate, faults=["kill"], recovery_s=15,
+        populations=(("london", 0.6), ("lima", 0.4)),
+    )  # fmt: skip
+    told = assess(plan, fault_s).objectives[0]
+    assert told.chances is not None
+    rng = np.random.default_rng(5)
+    verdicts = [
+        judge_objective(_poisson_run(plan, rng, 2.5, fault_s), plan, plan.objectives[0]).verdict
+        for _ in range(runs)
+    ]
+    passed = verdicts.count(Verdict.PASS) / runs
+    assert Verdict.FAIL not in verdicts
+    assert told.chances.half == pytest.approx(passed, abs=0.05)
+    assert bool(told.contradictions) == (told.chances.half < 0.5)
+    assert (told.chances.at_target, told.chances.twice) == (0.0, 0.0)
+
+
+def test_what_a_cell_needs_for_failover_is_enough() -> None:
+    plan = plan_of([objective("failover", lte_s=5)], rate=1, faults=["kill"])
+    told = assess(plan).objectives[0]
+    # The smallest of six cells is a tenth of all requests, watched for 40 s.
+    rate = told.requests_needed / 40 / 0.1
+    enough = assess(replace(plan, load=replace(plan.load, rate_per_s=rate))).objectives[0]
+    assert told.contradictions
+    assert not enough.contradictions
+    assert enough.chances is not None
+    assert enough.chances.half >= 0.8
+
+
+def _many_populations(users: int) -> Plan:
+    """183 places of very different size, as a world has them."""
+    weights = 1.0 / np.arange(1, 184) ** 0.9
+    shares = weights / weights.sum()
+    places = tuple((f"p{n:03}", float(s)) for n, s in enumerate(shares))
+    plan = plan_of(
+        [objective("latency", quantile=0.95, lte_ms=50, coverage=0.9)],
+        steady_s=60, rate=1500, populations=places,
+    )  # fmt: skip
+    return replace(plan, load=replace(plan.load, users=users)).sealed()
+
+
+def test_under_coverage_the_plan_and_the_judge_take_the_same_cells() -> None:
+    plan = _many_populations(2000)
+    told = assess(plan, streams=streams_of(plan)).objectives[0]
+    # The smallest place could never show its p95; it does not have to.
+    smallest = min(p.share for p in plan.target.populations) * 60 * 1500
+    assert smallest < told.requests_needed <= told.requests_expected
+    assert told.contradictions == ()
+    rows = rows_of(plan)
+    rows.latency_ms[:] = 20.0
+    finding = judge(synthetic(plan, rows)).objectives[0]
+    assert finding.verdict is Verdict.PASS
+    few = assess(replace(plan, load=replace(plan.load, rate_per_s=200.0)))
+    assert "cannot pass" in few.objectives[0].contradictions[0]
+    assert "make up 90.0%" in few.objectives[0].contradictions[0]
+
+
+@pytest.mark.parametrize("half", [0.9, 0.97, 1.0])
+def test_the_planned_chance_of_a_coverage_is_the_simulated_one(half: float) -> None:
+    rng = np.random.default_rng(3)
+    weights = rng.dirichlet(np.ones(120))
+    passed = (rng.random((4000, 120)) < half) @ weights >= 0.93
+    planned = covered_chance([half] * 120, weights.tolist(), 0.93)
+    assert planned == pytest.approx(passed.mean(), abs=0.03)
+
+
+def test_populations_that_no_stream_is_dealt_to_are_named() -> None:
+    plan = _many_populations(60)
+    assessment = assess(plan, streams=streams_of(plan))
+    assert assessment.unserved
+    assert assessment.missed
+    assert not assessment.decidable
+    console = Console(record=True, width=300, file=io.StringIO())
+    console.print(render(plan, assessment))
+    text = console.export_text()
+    assert f"no stream is dealt to {assessment.unserved[0]}, " in text
+    assert "60 streams over 183 populations; the judge will miss them" in text
+    enough = _many_populations(20_000)
+    assert assess(enough, streams=streams_of(enough)).unserved == ()
 
 
 def test_cells_as_the_plan_knows_them() -> None:

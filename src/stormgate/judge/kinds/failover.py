@@ -337,14 +337,8 @@ def _canaries(spec: FailoverSpec) -> Sequence[Canary]:
 
 
 def _need(spec: FailoverSpec, plan: Plan) -> Need:
-    # gates.md: probes at least every T/100, so the interval is at most 2 % of the limit wide.
-    per_cell_per_s = 100.0 / spec.lte_s
-    watched = max((f.recovery_s for f in plan.faults if spec.fault in (None, f.name)), default=0.0)
-    return Need(
-        max(spec.min_samples, int(np.ceil(per_cell_per_s * watched))),
-        None,
-        "one send per cell every limit/100 while it fails over",
-    )
+    # What a cell needs is a matter of its silences: judge/planning_failover.py.
+    return Need(spec.min_samples)
 
 
 def _allowed_outage_s(spec: FailoverSpec) -> float:
