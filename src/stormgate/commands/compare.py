@@ -47,9 +47,9 @@ def command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(comparison.to_json(), indent=1))
     else:
-        from rich.console import Console
+        from stormgate.report.console import screen
 
-        Console().print(render(comparison, (run_a.name, run_b.name)))
+        screen().print(render(comparison, (run_a.name, run_b.name)))
     return 0
 
 

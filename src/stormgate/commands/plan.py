@@ -57,9 +57,9 @@ def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -
             )
         )
     else:
-        from rich.console import Console
+        from stormgate.report.console import screen
 
-        Console().print(render(plan, assessment))
+        screen().print(render(plan, assessment))
         for line in free:
             click.echo(f"not held to allow, for it runs by itself: {line}")
     if assessment.green:

@@ -177,13 +177,9 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
         return 0.9 * min(1.0, max(0.0, math.log10(max(ms, 1e-9) / low) / math.log10(high / low)))
 
     ticks = [(level(ms), amount(ms, "ms")) for ms in _log_ticks(low, high)]
-    yield from _pane(top, height, "Latency from the intended start", [*ticks, (1.0, "failed")])
-    for limit in chart.limits:
-        y = top + height * (1 - level(limit.ms))
-        yield Markup(
-            '<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>'
-        ).format(_n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y), limit.name)
-        yield _text(LEFT + 4, y - 4, limit.name, "limit-label", "start")
+    yield from _pane(
+        top, height, "Latency from the intended start, all requests", [*ticks, (1.0, "failed")]
+    )
     width_s = series.latency_width_s
     x_key = WIDTH - RIGHT
     for q, css in ((0.99, "p99"), (0.95, "p95"), (0.50, "p50")):
@@ -197,6 +193,13 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
         yield from _line(points, css)
         yield _text(x_key, top - 5, css, f"key {css}-key", "end")
         x_key -= 34
+    # Last, so that no curve runs over their words.
+    for limit in chart.limits:
+        y = top + height * (1 - level(limit.ms))
+        yield Markup(
+            '<line class="limit" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>'
+        ).format(_n(LEFT), _n(WIDTH - RIGHT), _n(y), _n(y), limit.name)
+        yield _text(LEFT + 4, y - 4, limit.name, "limit-label", "start")
 
 
 def _rate_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:

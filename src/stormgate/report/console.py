@@ -50,7 +50,7 @@ class RunScreen:
     def __init__(
         self, plan: Plan, console: Console | None = None, clock: Callable[[], float] | None = None
     ) -> None:
-        self._console = console or Console(highlight=False)
+        self._console = console or screen()
         self._clock = clock or self._console.get_time
         self._style = Style(self._console)
         self._plan = plan
@@ -217,11 +217,21 @@ class RunScreen:
         return f"about {seconds(total)} left" if total and self._past else ""
 
 
+def screen() -> Console:
+    """The console of this process. A width of nothing (`COLUMNS=0`, a terminal that does not say)
+    shows nothing; it means 80.
+    """
+    console = Console(highlight=False)
+    if console.width < 1:
+        console.width = 80
+    return console
+
+
 def print_judgement(
     judgement: Judgement, folder: Path, console: Console | None = None, plan: Plan | None = None
 ) -> None:
     """The verdict, the objectives with their figures, the reasons, and what to do next."""
-    console = console or Console(highlight=False)
+    console = console or screen()
     for part, whole_lines in judgement_parts(judgement, _shown(folder), Style(console), plan):
         console.print(part, soft_wrap=whole_lines)
 

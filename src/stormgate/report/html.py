@@ -19,17 +19,20 @@ from stormgate.report.html_parts import chip, table
 from stormgate.report.html_run import run_sections
 from stormgate.report.words import (
     MARKS,
-    MEANING,
     amount,
     count,
     failure_servers,
     failure_times,
     gate_file,
     headline,
+    meaning,
     next_steps,
     one_line,
     printable,
     seconds,
+    spare,
+    spared,
+    untried,
     verdict_word,
     worst_first,
 )
@@ -105,7 +108,7 @@ def _banner(judgement: Judgement, plan: Plan | None) -> Markup:
         MARKS[verdict],
         waived,
         headline(judgement),
-        MEANING[verdict],
+        meaning(judgement),
         listed,
     )
 
@@ -147,7 +150,14 @@ def _objectives(judgement: Judgement) -> Markup:
         "lie at this confidence; "
         "the bound, not the value, is held against the limit.</small></p>"
     )
-    return Markup("<h2>Objectives</h2>{}{}").format(table(FINDING_HEAD, rows), Markup(note))  # noqa: S704 - our own words
+    told = Markup("").join(
+        Markup("<p>{}</p>").format(line) for line in (*spared(judgement), *untried(judgement))
+    )
+    return Markup("<h2>Objectives</h2>{}{}{}").format(
+        table(FINDING_HEAD, rows),
+        told,
+        Markup(note),  # noqa: S704 - our own words
+    )
 
 
 def _failures(judgement: Judgement) -> Markup:
@@ -235,6 +245,8 @@ def _cells_of(finding: Finding) -> Markup:
     more = f"{len(cells) - MAX_CELLS} more are in verdict.json." if len(cells) > MAX_CELLS else ""
     good = sum(c.verdict is Verdict.PASS for c in cells)
     limit = f", limit {amount(finding.limit, finding.unit)}" if finding.limit is not None else ""
+    if finding.verdict is Verdict.PASS and good < len(cells):
+        limit += f" ({spare(finding)})"
     return Markup(
         "<details{}><summary>{} {}: {} of {} cells hold{}</summary>{}<p>{}</p></details>"
     ).format(

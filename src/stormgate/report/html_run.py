@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from stormgate.judge.registry import kinds
-from stormgate.model import Event, Plan
+from stormgate.model import Event, Objective, Plan
 from stormgate.report.charts import Limit, Span, Timeline, multiple, timeline
 from stormgate.report.html_parts import table
 from stormgate.report.series import FINE_S, Series, Window, collect, span
@@ -141,8 +141,29 @@ def latency_limits(plan: Plan | None) -> list[Limit]:
         kind = kinds().get(objective.kind)
         limit_ms = kind.drawn_limit_ms(objective.spec) if kind is not None else None
         if limit_ms is not None:
-            limits.append(Limit(f"{one_line(objective.name)} {amount(limit_ms, 'ms')}", limit_ms))
+            limits.append(Limit(limit_label(objective, limit_ms), limit_ms))
     return limits
+
+
+def limit_label(objective: Objective, limit_ms: float) -> str:
+    """What a limit's line belongs to: `read-p95: p95 of read 50 ms, per population, 90 % of the
+    users`.
+    """
+    spec = objective.spec
+    told = one_line(objective.name) + ":"
+    quantile, where, by = spec.get("quantile"), spec.get("where") or {}, spec.get("by") or ()
+    if isinstance(quantile, int | float):
+        told += f" p{quantile * 100:g}"
+    values = [v for some in where.values() for v in ([some] if isinstance(some, str) else some)]
+    if values:
+        told += f" of {one_line(', '.join(str(v) for v in values))}"
+    told += f" {amount(limit_ms, 'ms')}"
+    coverage = spec.get("coverage", 1.0)
+    partly = isinstance(coverage, int | float) and coverage < 1
+    columns = [by] if isinstance(by, str) else list(by) or (["population"] if partly else [])
+    if columns:
+        told += f", per {one_line(' and '.join(str(c) for c in columns))}"
+    return f"{told}, {amount(coverage, 'share')} of the users" if partly else told
 
 
 def _timeline(

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 from stormgate.model import Failure, Finding, Judgement, Plan, Verdict
 from stormgate.report.words import (
     MARKS,
-    MEANING,
     amount,
     count,
     failure_text,
     headline,
+    meaning,
     next_steps,
     one_line,
     seconds,
+    spared,
+    untried,
     verdict_word,
     worst_first,
 )
@@ -51,12 +53,15 @@ def _lines(judgement: Judgement, plan: Plan | None, folder: str, max_cells: int)
     yield ""
     yield f"**{_md(headline(judgement))}**"
     yield ""
-    yield f"{verdict} means: {MEANING[verdict]}. Exit code {judgement.exit_code}."
+    yield f"{verdict} means: {meaning(judgement)}. Exit code {judgement.exit_code}."
     yield ""
     yield "## Objectives"
     yield ""
     yield from _table(judgement.objectives)
     yield ""
+    for told in (*spared(judgement), *untried(judgement)):
+        yield f"- {_md(told)}"
+        yield ""
     yield from _reasons(judgement.objectives)
     if verdict is not Verdict.PASS:
         yield from _failures(judgement.failures, max_cells)

@@ -20,6 +20,8 @@ from stormgate.report.words import (
     headline,
     next_steps,
     one_line,
+    spared,
+    untried,
     verdict_word,
     worst_first,
 )
@@ -34,6 +36,11 @@ COLOURS = {
 }
 CELLS_SHOWN = 5
 FAILURES_SHOWN = 5
+HEAD = ("Verdict", "Value", "Bound", "Limit", "Samples")
+# What a table needs besides its figures: for the names, and between and around its columns.
+NAME_WIDTH, GAPS = 12, 19
+# Narrower than this a panel would break the verdict.
+PANEL_WIDTH = 30
 
 
 class Style:
@@ -43,6 +50,7 @@ class Style:
 
     def __init__(self, console: Console) -> None:
         self.encoding = console.encoding
+        self.width = console.width
         self.unicode = self.encoding.lower().replace("-", "").startswith("utf")
 
     def safe(self, text: str) -> str:
@@ -71,11 +79,16 @@ def judgement_parts(
     and commands to copy).
     """
     yield Text(""), False
-    yield _banner(judgement, style), False
-    if judgement.objectives:
+    yield from _banner(judgement, style)
+    if judgement.objectives and not _fits(judgement.objectives, style):
+        yield from _list(judgement.objectives, style)
+        yield Text(""), False
+    elif judgement.objectives:
         yield _table("Objective", judgement.objectives, style), False
     else:
         yield Text("  No objective was judged.", "dim"), False
+    for told in (*spared(judgement), *untried(judgement)):
+        yield Padding(Text(style.safe(told), "dim", overflow="fold"), (0, 0, 0, 2)), False
     yield from ((line, False) for line in _reasons(judgement.objectives, style))
     if any(f.verdict is not Verdict.PASS for f in judgement.objectives):
         yield Text(""), False
@@ -96,11 +109,46 @@ def _step(label: str, step: str) -> Iterator[tuple[RenderableType, bool]]:
         return
     grid = Table.grid(padding=(0, 2))
     grid.add_column(width=8)
+    grid.add_column(overflow="fold")
     grid.add_row(Text(label, "dim"), Text(step))
     yield Padding(grid, (0, 0, 0, 2), expand=False), False
 
 
-def _banner(judgement: Judgement, style: Style) -> RenderableType:
+def _word(finding: Finding | Cell, style: Style) -> Text:
+    """A verdict with its mark, never broken at the end of a line."""
+    text = f"{style.mark(finding.verdict)}{verdict_word(finding)}"
+    return Text(text, COLOURS[finding.verdict], no_wrap=True, overflow="ignore")
+
+
+def _figures(f: Finding, style: Style) -> tuple[str, ...]:
+    figures = (style.figure(value, f.unit) for value in (f.value, f.bound, f.limit))
+    return (*figures, count(f.samples))
+
+
+def _fits(findings: Sequence[Finding], style: Style) -> bool:
+    """Whether a table of them has room for its figures and verdicts unbroken, and some for the
+    names, which may be.
+    """
+    rows = [(f"{style.mark(f.verdict)}{verdict_word(f)}", *_figures(f, style)) for f in findings]
+    widths = (max(map(len, column)) for column in zip(HEAD, *rows, strict=True))
+    return NAME_WIDTH + sum(widths) + GAPS <= style.width
+
+
+def _list(findings: Sequence[Finding], style: Style) -> Iterator[tuple[RenderableType, bool]]:
+    """The objectives one below the other, for a narrow screen: each part, and whether its line must
+    stay whole.
+    """
+    indent = (0, 0, 0, 2 if style.width >= 16 else 0)
+    for f in findings:
+        yield _word(f, style), True
+        yield Padding(Text(style.safe(one_line(f.name)), "bold", overflow="fold"), indent), False
+        names = ("value", "bound", "limit", "")
+        figures = zip(names, _figures(f, style), strict=True)
+        told = ", ".join(f"{name} {figure}".strip() for name, figure in figures)
+        yield Padding(Text(f"{told} samples", "dim", overflow="fold"), indent), False
+
+
+def _banner(judgement: Judgement, style: Style) -> Iterator[tuple[RenderableType, bool]]:
     colour = COLOURS[judgement.verdict]
     waived = " (waived)" if judgement.verdict is Verdict.FAIL and judgement.exit_code == 0 else ""
     text = Text.assemble(
@@ -111,7 +159,12 @@ def _banner(judgement: Judgement, style: Style) -> RenderableType:
         ("  ", ""),
         (style.safe(headline(judgement)), ""),
     )
-    return Panel(
+    if style.width < PANEL_WIDTH:
+        yield text.split("  ")[0], True
+        rest = f"{one_line(judgement.gate)}: {headline(judgement)}"
+        yield Text(style.safe(rest), overflow="fold"), False
+        return
+    panel = Panel(
         text,
         title=style.safe(one_line(judgement.gate)),
         title_align="left",
@@ -119,6 +172,7 @@ def _banner(judgement: Judgement, style: Style) -> RenderableType:
         box=box.ROUNDED if style.unicode else box.ASCII,
         expand=True,
     )
+    yield panel, False
 
 
 def _table(head: str, findings: Sequence[Finding], style: Style) -> RenderableType:
@@ -126,15 +180,14 @@ def _table(head: str, findings: Sequence[Finding], style: Style) -> RenderableTy
         box=box.SIMPLE_HEAD if style.unicode else box.ASCII, pad_edge=False, header_style="dim"
     )
     table.add_column(head, overflow="fold", min_width=12)
-    table.add_column("Verdict", overflow="fold")
-    for name in ("Value", "Bound", "Limit", "Samples"):
+    table.add_column(HEAD[0], no_wrap=True)
+    for name in HEAD[1:]:
         table.add_column(name, justify="right", overflow="fold")
     for f in findings:
         table.add_row(
             Text(style.safe(one_line(f.name))),
-            Text(f"{style.mark(f.verdict)}{verdict_word(f)}", COLOURS[f.verdict]),
-            *(style.figure(value, f.unit) for value in (f.value, f.bound, f.limit)),
-            count(f.samples),
+            _word(f, style),
+            *_figures(f, style),
         )
     return Padding(table, (0, 0, 0, 1), expand=False)
 
@@ -152,6 +205,8 @@ def _reasons(findings: Iterable[Finding], style: Style) -> Iterator[RenderableTy
         if f.waived:
             text.append(style.safe(f"\nwaived: {one_line(f.waived)}"), "dim")
         grid = Table.grid(padding=(0, 1))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
         grid.add_row(Text(style.mark(f.verdict).strip() or "-", COLOURS[f.verdict]), text)
         yield Padding(grid, (0, 0, 0, 2), expand=False)
         bad = [cell for cell in worst_first(f.cells) if cell.verdict is not Verdict.PASS]
@@ -201,6 +256,8 @@ def _validity(findings: Sequence[Finding], style: Style) -> Iterator[RenderableT
     if len(good) == len(findings):
         text.append(style.safe(": " + ", ".join(one_line(f.name) for f in good)), "dim")
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     grid.add_row(Text("Measured", "dim"), text)
     yield Padding(grid, (0, 0, 0, 2), expand=False)
     yield from _reasons(findings, style)

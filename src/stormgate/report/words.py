@@ -137,6 +137,44 @@ def headline(judgement: Judgement) -> str:
     return one_line(f"{decisive[0].name}: {decisive[0].why}{more}")
 
 
+def spared(judgement: Judgement) -> list[str]:
+    """Of each objective that passed over cells that did not: which, and why they may."""
+    told = []
+    for f in judgement.objectives:
+        bad = [c for c in worst_first(f.cells) if c.verdict is not Verdict.PASS]
+        if f.verdict is not Verdict.PASS or not bad:
+            continue
+        names = ", ".join(one_line(c.name) for c in bad[:4])
+        more = f" and {len(bad) - 4} more" if len(bad) > 4 else ""
+        few = "1 cell does" if len(bad) == 1 else f"{len(bad)} cells do"
+        told.append(f"{one_line(f.name)} passed although {few} not ({names}{more}): {spare(f)}")
+    return told
+
+
+def spare(finding: Finding) -> str:
+    """Why an objective passes over cells that do not."""
+    covered, wanted = (finding.detail.get(key) for key in ("covered", "coverage"))
+    if isinstance(covered, int | float) and isinstance(wanted, int | float):
+        share, reached = percent(float(wanted)), percent(float(covered))
+        return f"it wants {share} of the users within it, {reached} are"
+    return one_line(finding.why)
+
+
+def untried(judgement: Judgement) -> list[str]:
+    """That a gate passed without breaking anything, where it did."""
+    faults = [f for f in judgement.validity if f.name == "faults" and f.kind == "validity"]
+    if judgement.verdict is not Verdict.PASS or not faults or faults[0].samples:
+        return []
+    return ["No fault was tried: nothing is known of what users see when something breaks."]
+
+
+def meaning(judgement: Judgement) -> str:
+    """What the verdict means here."""
+    if untried(judgement):
+        return "every objective holds and the measurement can be trusted; no fault was tried"
+    return MEANING[judgement.verdict]
+
+
 def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> list[str]:
     """What to do now, as sentences; commands stand in backticks."""
     folder = folder or "reports/latest"

@@ -13,6 +13,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -22,12 +23,12 @@ from rich.console import Console
 from tests.golden.report_cases import CASES, HOSTILE, WAIVED, finding, hostile, plan, write_run
 
 from stormgate.evidence import open_run
-from stormgate.model import Cell, Finding, Judgement, Verdict, from_json, worst
+from stormgate.model import Cell, Finding, Judgement, Objective, Verdict, from_json, worst
 from stormgate.report import initial, junit_xml, report_html, summary_md, verdict_json
 from stormgate.report.console import print_judgement
-from stormgate.report.html_run import short
+from stormgate.report.html_run import limit_label, short
 from stormgate.report.summary import MAX_BYTES
-from stormgate.report.words import amount, percent, seconds
+from stormgate.report.words import amount, percent, seconds, spared, untried
 
 VERDICTS = list(Verdict)
 
@@ -320,3 +321,76 @@ def test_stretches_of_time() -> None:
         "63 min",
         "2 h",
     ]
+
+
+@pytest.mark.parametrize("width", [1, 12, 16, 24, 30, 40, 56, 66, 80, 200])
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8"])
+def test_a_verdict_is_never_broken_however_narrow_the_screen(width: int, encoding: str) -> None:
+    for judgement in (*CASES.values(), WAIVED):
+        lines = printed(judgement, width, encoding).splitlines()
+        assert any(judgement.verdict.value in line for line in lines[:4])
+        for f in judgement.objectives:
+            words = f"{f.verdict} (waived)" if f.waived else f.verdict.value
+            assert any(words in line for line in lines), words
+            # Figures and names are whole once the line breaks are taken out.
+            flat = re.sub(r"\s+", "", "".join(lines))
+            assert re.sub(r"\s+", "", f.name) in flat
+            assert f"{f.samples:,}" in flat
+
+
+@pytest.mark.parametrize("columns", ["0", "", "40", "no"])
+def test_columns_that_say_nothing_hide_nothing(
+    columns: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    print_judgement(CASES[Verdict.INCONCLUSIVE], Path("reports/run"))
+    assert capsys.readouterr().out.count("INCONCLUSIVE") >= 3
+
+
+def test_a_pass_over_cells_that_do_not_says_why() -> None:
+    latency = CASES[Verdict.PASS].objectives[1]
+    told = replace(latency, detail={"covered": 0.91, "coverage": 0.9})
+    judgement = replace(CASES[Verdict.PASS], objectives=(told,))
+    words = (
+        "read-p95 passed although 2 cells do not (sao-paulo, singapore): it wants 90 % of the "
+        "users within it, 91 % are"
+    )
+    assert spared(judgement) == [words]
+    assert words in re.sub(r"\s+", " ", printed(judgement))
+    assert "sao-paulo, singapore" in summary_md(judgement)
+    page = report_html(judgement)
+    assert words in page
+    assert "2 of 4 cells hold, limit 50 ms (it wants 90 % of the users" in page
+    assert spared(CASES[Verdict.FAIL]) != []  # an objective that passed, in a gate that did not
+
+
+def test_a_pass_without_a_fault_says_so() -> None:
+    def tried(faults: int) -> Judgement:
+        rule = finding("faults", "validity", Verdict.PASS, "no fault planned", samples=faults)
+        return replace(CASES[Verdict.PASS], validity=(rule,))
+
+    assert untried(tried(1)) == []
+    for text in (printed(tried(0)), summary_md(tried(0)), report_html(tried(0))):
+        assert "No fault was tried" in re.sub(r"\s+", " ", text)
+    assert "no fault was tried" in summary_md(tried(0))
+    assert "every fault was proven" in summary_md(tried(1))
+
+
+@pytest.mark.parametrize(
+    ("spec", "label"),
+    [
+        ({"quantile": 0.95, "lte_ms": 50}, "read: p95 50 ms"),
+        (
+            {"quantile": 0.95, "lte_ms": 50, "where": {"op": ["read"]}, "coverage": 0.9},
+            "read: p95 of read 50 ms, per population, 90 % of the users",
+        ),
+        (
+            {"quantile": 0.999, "lte_ms": 1500, "by": ["population", "route"]},
+            "read: p99.9 1,500 ms, per population and route",
+        ),
+        ({"lte_ms": 50, "where": {"population": "london"}}, "read: of london 50 ms"),
+    ],
+)
+def test_a_limit_says_what_it_belongs_to(spec: dict[str, Any], label: str) -> None:
+    objective = Objective(name="read", kind="latency", spec=spec)
+    assert limit_label(objective, spec["lte_ms"]) == label

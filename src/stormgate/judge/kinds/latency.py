@@ -115,7 +115,7 @@ class Latency:
         }
         if spec.coverage < 1:
             verdict, why, covered, p = self._covered(counted, verdicts)
-            detail["covered"] = covered
+            detail |= {"covered": covered, "coverage": spec.coverage}
             at = self._covering(cells)
         finding = task.finding(
             verdict,

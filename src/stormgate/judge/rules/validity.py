@@ -190,6 +190,7 @@ def check_faults(faults: Sequence[FaultWindow]) -> Finding:
     return finding(
         "faults",
         problems,
+        samples=len(faults),
         ok=f"{len(faults)} faults requested, acknowledged, observed"
         if faults
         else "no fault planned",
