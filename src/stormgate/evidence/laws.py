@@ -143,6 +143,7 @@ class RowLaws:
     failed: dict[str, int] = field(default_factory=dict)
     _broken: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
     _firsts: dict[str, list[Array]] = field(default_factory=dict)
+    _answered: dict[str, list[Array]] = field(default_factory=dict)
     _later: dict[str, list[Array]] = field(default_factory=dict)
     _rows: dict[str, int] = field(default_factory=dict)
 
@@ -179,8 +180,10 @@ class RowLaws:
         self.failed[worker] = self.failed.get(worker, 0) + failed
         if first.all():
             self._firsts.setdefault(worker, []).append(columns["request"])
+            self._answered.setdefault(worker, []).append(columns["ok"])
         else:
             self._firsts.setdefault(worker, []).append(columns["request"][first])
+            self._answered.setdefault(worker, []).append(columns["ok"][first])
             rest = np.stack([columns["request"][~first], columns["attempt"][~first]], axis=1)
             self._later.setdefault(worker, []).append(rest.astype(np.uint64))
         self._rows[worker] = self._rows.get(worker, 0) + len(intended)
@@ -203,6 +206,29 @@ class RowLaws:
                 found.append(
                     f"samples of {worker}: request {request}, attempt {attempt} stands there twice"
                 )
+            found += [f"samples of {worker}: {told}" for told in self._again(worker, pairs)]
+        return found
+
+    def _again(self, worker: str, pairs: Array) -> list[str]:
+        """What is wrong with a worker's later attempts, (request, attempt) each: only a failed one
+        is followed by another, and none is left out.
+        """
+        firsts = np.concatenate(self._firsts[worker]).astype(np.uint64)
+        answered = np.concatenate(self._answered[worker])
+        request, attempt = pairs[:, 0], pairs[:, 1]
+        found = []
+        again = np.isin(request, firsts[answered])
+        if again.any():
+            number = int(request[np.argmax(again)])
+            found.append(f"request {number} was asked again although it had been answered")
+        whole = np.where(attempt == 2, np.isin(request, firsts), attempt == 0)
+        if (attempt > 2).any():
+            known = {tuple(pair) for pair in pairs.tolist()}
+            for row in np.flatnonzero(attempt > 2).tolist():
+                whole[row] = (int(request[row]), int(attempt[row]) - 1) in known
+        if not whole.all():
+            number, last = pairs[int(np.argmin(whole))].tolist()
+            found.append(f"request {number} has an attempt {last} and not the one before it")
         return found
 
     def _note(self, worker: str, law: str, broken: Array) -> None:

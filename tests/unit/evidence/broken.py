@@ -117,6 +117,24 @@ def twice(run: MemoryRun, rng: Rng) -> None:
             told["rows"] += told["final"]
 
 
+def second_only(run: MemoryRun, rng: Rng) -> None:
+    """A request whose first attempt is missing: how long its user waited is not known."""
+    cell("attempt", lambda *_: int(rng.integers(2, 5)))(run, rng)
+
+
+def asked_again(run: MemoryRun, rng: Rng) -> None:
+    """An answered request that is asked again, and counted."""
+    at, worker, batch = _any_block(run, rng)
+    ok = [i for i, word in enumerate(batch.column("outcome").to_pylist()) if word == "ok"]
+    row = batch.slice(int(rng.choice(ok)), 1)
+    column = row.schema.get_field_index("attempt")
+    row = row.set_column(column, row.schema.field(column), pa.array([2], pa.uint8()))
+    run.blocks.insert(int(rng.integers(at + 1)), (worker, row))
+    for told in run.generator:
+        if told["worker"] == worker:
+            told["rows"] += told["final"]
+
+
 def lost_rows(run: MemoryRun, rng: Rng) -> None:
     """A block is gone, and the worker does not count its rows either."""
     at, worker, batch = _any_block(run, rng)
@@ -340,6 +358,8 @@ LAWS: dict[str, Break] = {
     "sample: request null": cell("request", lambda *_: None),
     "sample: code out of range": out_of_range,
     "sample: twice": twice,
+    "sample: a later attempt alone": second_only,
+    "sample: asked again after its answer": asked_again,
     "samples: lost and not counted": lost_rows,
     **{
         f"samples: no column {name}": column(name, None)

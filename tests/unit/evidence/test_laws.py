@@ -99,7 +99,7 @@ def test_later_attempts_are_told_apart() -> None:
         "was_sent": np.ones(3, bool),
         "ghost": np.zeros(3, bool),
         "not_sent": np.zeros(3, bool),
-        "ok": np.ones(3, bool),
+        "ok": np.zeros(3, bool),
         "known": np.ones(3, bool),
         "known_op": np.ones(3, bool),
         "nobody": np.zeros(3, bool),

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 # How finely a silence as long as the limit is followed.
 _STEPS = 120
-# When after the request users notice, for the sake of having a place for the outage.
-_NOTICED_S = 1.0
+# After so many limits the ages have settled: from then on each step loses the same share.
+_SETTLED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +47,18 @@ def pass_chances(
     seen_s = min(watch.before_s, watch.limit_s)
     alive = np.exp(-rates * ages_s) * -np.expm1(-rates * step_s) * (ages_s < seen_s)
     sends = -np.expm1(-rates * step_s)[:, 0]
-    down = (round(_NOTICED_S / step_s), round((_NOTICED_S + outage_s) / step_s))
-    whole = round(watch.watched_s / step_s)
+    # Users notice soon after the request: after half a limit, for the sake of a place.
+    down = (_STEPS // 2, _STEPS // 2 + round(outage_s / step_s))
+    whole = round(min(watch.watched_s, 1e9 * step_s) / step_s)
+    skipped = max(0, whole - down[1] - 2 * _SETTLED * _STEPS)
     settled = np.zeros(len(rates))
-    for step in range(whole + round(watch.beyond_s / step_s)):
+    before = alive.sum(axis=1)
+    for step in range(whole - skipped + round(min(watch.beyond_s, watch.limit_s) / step_s)):
+        if step == down[1] + _SETTLED * _STEPS and skipped:
+            left = alive.sum(axis=1)
+            kept = np.divide(left, before, out=np.zeros_like(left), where=before > 0)
+            alive *= (kept**skipped)[:, None]
+        before = alive.sum(axis=1)
         if not down[0] <= step < down[1]:
             sent = alive.sum(axis=1) * sends
             alive *= 1.0 - sends[:, None]
@@ -58,8 +66,9 @@ def pass_chances(
             sent = np.zeros(len(rates))
         alive[:, 1:] = alive[:, :-1]
         # After the watched time a silence only has to end; until then the next one begins.
-        settled += sent if step >= whole else 0.0
-        alive[:, 0] = 0.0 if step >= whole else sent
+        over = step >= whole - skipped
+        settled += sent if over else 0.0
+        alive[:, 0] = 0.0 if over else sent
     passed: NDArray[np.float64] = settled + alive.sum(axis=1)
     return passed
 
