@@ -31,3 +31,16 @@ def load_plan(gate: Path, *, allow_production: bool = False, finished: bool = Fa
         # A rule that stays green when shown a violation, or nothing at all, would pass any release.
         raise click.ClickException("\n".join(blind))
     return plan
+
+
+def preflight(gate: Path, plan: Plan) -> Plan:
+    """The plan with what only its Locust file can tell (its shape's schedule). What is wrong with
+    that file or does not fit it: exit code 2 and every problem at once.
+    """
+    from stormgate.documents import DocumentErrors, suite_root
+    from stormgate.supervise import preflight as asked
+
+    try:
+        return asked.preflight(gate, plan, suite_root(gate))
+    except DocumentErrors as errors:
+        raise click.ClickException(str(errors)) from None

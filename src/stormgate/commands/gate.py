@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stormgate.commands.common import load_plan, refuse
+from stormgate.commands.common import load_plan, preflight, refuse
 
 _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 
@@ -52,7 +52,7 @@ def command(
     from stormgate.supervise.supervisor import Options, Supervisor
     from stormgate.system.limits import open_files, too_few_open_files
 
-    plan = load_plan(gate, allow_production=allow_production)
+    plan = preflight(gate, load_plan(gate, allow_production=allow_production))
     if unset := unset_references(plan.target, os.environ):
         refuse(
             f"target {plan.target.name!r} refers to variables that are not set: {', '.join(unset)}",

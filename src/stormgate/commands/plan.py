@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stormgate.commands.common import preflight
 from stormgate.model import Verdict
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def command(gate: Path, as_json: bool, fault_s: float, allow_production: bool) -
         plan = load_gate(gate, allow_production=allow_production)
     except DocumentErrors as errors:
         raise click.ClickException(str(errors)) from None
+    plan = preflight(gate, plan)
     assessment = assess(plan, fault_s, streams_of(plan))
     free = unheld(plan, suite_root(gate))
     if as_json:

@@ -21,6 +21,7 @@ from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.accounts import unrecorded
 from stormgate.judge.rules.closed import unreconciled
+from stormgate.judge.rules.due import Due
 from stormgate.judge.rules.expected import held
 from stormgate.judge.rules.exposure import Exposures
 from stormgate.judge.rules.generator import health_of, own_failures
@@ -49,8 +50,9 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     measured = _measured(phases, against)
     begin = min((w.begin_ns for w in measured.windows), default=0)
     end = max((w.end_ns for w in measured.windows), default=0)
-    rate = against.load.rate_per_s
-    health = health_of(run.generator, against.validity, begin, end, rate)
+    due = Due(against, run.timeline)
+    lowest = due.lowest_per_s(begin, end)
+    health = health_of(run.generator, against.validity, begin, end, lowest)
     context = Context(against, phases, faults, health, run.readings)
     seats = [_seat_or_refusal(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
@@ -83,7 +85,7 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     checks = _validity(run, context, measured, stream, arrivals, timed, failed=failed)
     checks.append(exposures.finding())
     allowed = against.validity.max_flow_errors
-    unvisited = [] if health.closed_loop else visits.problems(against)
+    unvisited = [] if health.closed_loop else visits.problems(against, due)
     checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
     judgement = conclude(against, findings, checks)
     decisive = {
@@ -104,7 +106,8 @@ def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
     measured = _measured(phases, plan)
     begin = min((w.begin_ns for w in measured.windows), default=0)
     end = max((w.end_ns for w in measured.windows), default=0)
-    health = health_of(run.generator, plan.validity, begin, end, plan.load.rate_per_s)
+    lowest = Due(plan, run.timeline).lowest_per_s(begin, end)
+    health = health_of(run.generator, plan.validity, begin, end, lowest)
     context = Context(
         plan, phases, fault_windows(run.timeline, phases, plan.faults), health, run.readings
     )
@@ -232,6 +235,6 @@ def _validity(
         ),
     ]
     if not health.closed_loop:
-        checks.append(v.check_load(plan, measured, arrivals))
+        checks.append(v.check_load(plan, measured, arrivals, Due(plan, run.timeline)))
     network = check_network(run.timeline)
     return [network, *checks] if network is not None else checks

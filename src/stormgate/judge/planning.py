@@ -15,6 +15,7 @@ from stormgate.evidence.timeline import phase_names
 from stormgate.judge.canary import Proof, prove
 from stormgate.judge.planning_failover import foresee
 from stormgate.judge.registry import Kind, Need, kinds
+from stormgate.judge.rules.due import area
 from stormgate.judge.rules.visits import SURELY
 from stormgate.judge.statistics import bounds as statistics
 from stormgate.judge.synthetic import FAULT_S
@@ -100,11 +101,12 @@ def assess(
     many of them each population is dealt; None: as the shares say.
     """
     lengths = phase_lengths(plan, fault_s)
+    seconds = sum(lengths.values())
+    plan = _at_mean_rate(plan, seconds)
     populations = plan.target.populations
     unserved = [p for p in populations if streams is not None and not streams.get(p.name)]
     longest_s = max((s for name, s in lengths.items() if name != "warmup"), default=0.0)
     due = plan.load.rate_per_s * longest_s
-    seconds = sum(lengths.values())
     proofs = prove(plan)
     objectives = tuple(
         _objective(plan, o, proof, lengths, streams)
@@ -143,6 +145,16 @@ def unwatched(plan: Plan) -> tuple[str, ...]:
         for fault in plan.faults
         if f"fault[{fault.name}]" not in watched
     )
+
+
+def _at_mean_rate(plan: Plan, seconds: float) -> Plan:
+    """A plan whose shape schedules its users, at the mean rate of its judged phases."""
+    load, judged_s = plan.load, seconds - plan.warmup_s
+    if not load.schedule or judged_s <= 0:
+        return plan
+    mean_users = area(load.schedule, plan.warmup_s, seconds) / judged_s
+    rate_per_s = load.rate_per_s * mean_users / load.users
+    return replace(plan, load=replace(load, rate_per_s=rate_per_s))
 
 
 def phase_lengths(plan: Plan, fault_s: float) -> dict[str, float]:

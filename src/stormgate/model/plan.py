@@ -18,6 +18,10 @@ PLAN_SCHEMA = "stormgate.plan/1"
 class Load:
     """The workload: a Locust file, how many streams, and the arrivals per second they are planned
     to make in all.
+
+    `shape`: the LoadTestShape that says how many users there are at which time; each then makes its
+    part of `rate_per_s`, the rate of `users` of them. `schedule`: what it plans, (seconds since the
+    load began, users), straight between the points; empty where that cannot be known before.
     """
 
     locustfile: str
@@ -25,6 +29,8 @@ class Load:
     users: int
     workers: int = 1
     tags: tuple[str, ...] = ()
+    shape: str | None = None
+    schedule: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,3 +48,22 @@ def test_errors_over_failed_answers_are_told_beside() -> None:
 def test_a_count_that_is_none_says_nothing(errors: Any) -> None:
     assert check_workload([row(errors)], [], 0).verdict is Verdict.INCONCLUSIVE
     assert check_workload([{"worker": "w0"}], [], 0).verdict is Verdict.INCONCLUSIVE
+
+
+def test_the_place_is_the_users_line_not_that_of_a_library_below_it():
+    traceback = (
+        "Traceback (most recent call last):\n"
+        '  File "/x/src/stormgate/load/engine/engine.py", line 9, in _advance\n'
+        '  File "/home/u/loadtests/users.py", line 6, in flow\n'
+        '  File "/usr/lib/python3.11/json/decoder.py", line 355, in raw_decode\n'
+        "json.decoder.JSONDecodeError: Expecting value\n"
+    )
+    row = {"event": "load.flow_error", "flow": "Reader", "traceback": traceback}
+    why = check_workload([{"worker": "w", "flow_errors": 2}], [row], 0).why
+    assert "Reader: json.decoder.JSONDecodeError: Expecting value" in why
+    assert '"/home/u/loadtests/users.py", line 6, in flow' in why
+    only_library = traceback.replace("/home/u/loadtests", "/usr/lib/python3.11")
+    why = check_workload(
+        [{"worker": "w", "flow_errors": 2}], [row | {"traceback": only_library}], 0
+    )
+    assert "decoder.py" in why.why

@@ -43,7 +43,7 @@ def test_a_plan_says_who_where_and_how_often(tmp_path):
         steering=Steering(mode="table", url="http://c"),
     )
     settings = settings_from_plan(plan(tmp_path, target))
-    assert (settings.seed, settings.workers, settings.stream_rate_per_s) == (5, 2, 2.0)
+    assert (settings.seed, settings.workers, settings.scale) == (5, 2, 2.0)
     assert settings.observe == {"shard": "x-s"}
     assert settings.places()["london"].order == ("b",)  # an edge without a link cannot be dialled
     assert not settings.allow_list().permits("x", "192.0.2.1")

@@ -16,6 +16,7 @@ from stormgate.evidence.manifest import check_manifest, is_sealed
 from stormgate.evidence.timeline import FaultWindow, Window, Windows
 from stormgate.evidence.undo import intents, open_intents
 from stormgate.judge.context import RunLike
+from stormgate.judge.rules.due import Due
 from stormgate.judge.rules.generator import Health
 from stormgate.judge.rules.phases import TICK_S, absent_phases, misplaced_phases
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
@@ -293,13 +294,22 @@ def sealed_problems(folder: Path | None) -> list[str]:
     return check_manifest(folder) if folder is not None and is_sealed(folder) else []
 
 
-def check_load(plan: Plan, windows: Windows, arrivals: Mapping[str, int]) -> Finding:
-    """In every judged phase about as many requests were planned as the plan says, beyond what a
-    Poisson stream leaves to chance.
+def check_load(
+    plan: Plan, windows: Windows, arrivals: Mapping[str, int], due: Due | None = None
+) -> Finding:
+    """In every judged phase about as many requests were planned as the plan says (or the shape that
+    it schedules), beyond what a Poisson stream leaves to chance.
     """
-    problems, seen = [], {}
+    due = due or Due(plan, ())
+    problems: list[str] = []
+    seen: dict[str, Any] = {}
+    if due.unknown:
+        problems.append(
+            f"what the shape {plan.load.shape} planned is not known: neither the plan has its "
+            "schedule nor the timeline its orders"
+        )
     for window in windows.windows:
-        expected = plan.load.rate_per_s * window.duration_s
+        expected = due.between(window.begin_ns, window.end_ns)
         got = arrivals.get(window.name, 0)
         seen[window.name] = {"expected": expected, "planned": got}
         if got < plan.validity.min_achieved * expected - 4.0 * math.sqrt(expected):

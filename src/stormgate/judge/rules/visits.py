@@ -12,6 +12,7 @@ import numpy as np
 from stormgate.evidence.samples import Block
 from stormgate.evidence.timeline import Windows
 from stormgate.judge.context import rows_in
+from stormgate.judge.rules.due import Due
 from stormgate.model import Plan
 
 # So many expected and none seen is no chance: e^-15 for a Poisson count.
@@ -65,7 +66,7 @@ class Visits:
             phase, r = divmod(pair, routes)
             self.routes[phase][names["route"][r]] += count
 
-    def problems(self, plan: Plan) -> list[str]:
+    def problems(self, plan: Plan, schedule: Due | None = None) -> list[str]:
         """Populations nobody planned; populations, their operations and routes of the workload that
         nobody asked for in a judged phase although enough requests were due.
         """
@@ -84,7 +85,7 @@ class Visits:
         ):
             if window.name == _WARMUP:
                 continue
-            due = plan.load.rate_per_s * window.duration_s
+            due = (schedule or Due(plan, ())).between(window.begin_ns, window.end_ns)
             found += self._absent(window.name, due, shares, ops, cells)
             found += [
                 f"route {route!r} got no request in {window.name}, about {due * share:,.0f} were "

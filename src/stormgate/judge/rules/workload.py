@@ -11,6 +11,9 @@ from stormgate.evidence.laws import number
 from stormgate.judge.rules.validity import finding
 from stormgate.model import Event, Finding
 
+# Frames below the user's own: where an exception came up says less than which line asked for it.
+_NOT_OWN = ("/site-packages/", "/lib/python3", "/stormgate/load/")
+
 
 def check_workload(
     generator: Sequence[Mapping[str, Any]],
@@ -64,6 +67,7 @@ def _named(timeline: Sequence[Mapping[str, Any]], *, login: bool = False) -> lis
         lines = [line.strip() for line in str(row.get("traceback") or "").splitlines()]
         places = [line for line in lines if line.startswith("File ")]
         what = next((line for line in reversed(lines) if line), "it raised")
-        place = places[-1].removeprefix("File ") if places else "place unknown"
+        own = [line for line in places if not any(part in line for part in _NOT_OWN)]
+        place = (own or places or ["place unknown"])[-1].removeprefix("File ")
         found.append(f"{row.get('flow')}: {what[:200]} ({place[:200]})")
     return list(dict.fromkeys(found))

@@ -56,6 +56,7 @@ class Conductor:
         self._ready_users = 0
         self._running = False
         self.surge: Factors = {}  # what stands of the orders for more load
+        self._announce_orders()
         environment.events.test_start.add_listener(self._on_start)
         environment.events.spawning_complete.add_listener(self._on_spawned)
         environment.events.test_stop.add_listener(self._on_stop)
@@ -97,7 +98,18 @@ class Conductor:
         self._streams = {}
         self._spawned = None
         self._ready_users = 0
-        self.write(Event.LOAD_STEP, users=self._runner.target_user_count)
+
+    def _announce_orders(self) -> None:
+        """Each order for so many users is in the timeline before it is carried out; a shape gives
+        many.
+        """
+        start = self._runner.start
+
+        def ordered(user_count: int, spawn_rate: float, *args: Any, **kwargs: Any) -> Any:
+            self.write(Event.LOAD_STEP, users=user_count, spawn_rate=spawn_rate)
+            return start(user_count, spawn_rate, *args, **kwargs)
+
+        self._runner.start = ordered
 
     def _on_spawned(self, user_count: int, **_: Any) -> None:
         self._spawned = user_count

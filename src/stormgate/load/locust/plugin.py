@@ -14,6 +14,7 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from stormgate.load.locust.closed_loop import ClosedWorker
 from stormgate.load.locust.coordinator import Conductor, Follower
+from stormgate.load.locust.counts import counts
 from stormgate.load.locust.deal import Seats, Table
 from stormgate.load.locust.places import Places
 from stormgate.load.locust.settings import (
@@ -122,7 +124,7 @@ def _count(environment: Any, settings: Settings | None) -> int:
 
 def _make_worker(environment: Any) -> Worker:
     index = _index(environment)
-    settings = settings_of(environment)
+    settings = _weighed(environment, settings_of(environment))
     sink, name, clock = _sink(environment, f"worker-{index}")
     worker = Worker(
         settings,
@@ -137,6 +139,20 @@ def _make_worker(environment: Any) -> Worker:
     )
     worker.on_flow_error = functools.partial(_tell_locust, environment)
     return worker
+
+
+def _weighed(environment: Any, settings: Settings) -> Settings:
+    """With a plan one knob decides: its rate. What a class says of its own is its weight."""
+    if not settings.users:
+        return settings
+    classes = {cls.__name__: cls for cls in environment.user_classes}
+    made = counts(list(classes.values()), settings.users)
+    rates = [
+        n * float(classes[name].rate_per_s or 1.0)
+        for name, n in made.items()
+        if getattr(classes[name], "is_stream", False)
+    ]
+    return replace(settings, weight_sum=sum(rates))
 
 
 def _make_closed(environment: Any) -> ClosedWorker:
@@ -229,6 +245,7 @@ def _on_init(environment: Any, runner: Any, **_: Any) -> None:
         )
         return
     _start_at_once(environment)
+    _end_shape_on_sigterm(environment)
     folder = evidence_folder(environment)
     conductor = _conductors[environment] = Conductor(environment, folder)
     if folder is not None:
@@ -246,6 +263,23 @@ def _start_at_once(environment: Any) -> None:
     options = environment.parsed_options
     if uses_streams(environment) and getattr(options, "spawn_rate", None) is None:
         options.spawn_rate = getattr(options, "num_users", None) or 1
+
+
+def _end_shape_on_sigterm(environment: Any) -> None:
+    """Locust listens for SIGTERM only when a headless shape is over: until then it would just die,
+    without its last samples. Ending the shape is how it ends by itself.
+    """
+    runner, options = environment.runner, environment.parsed_options
+    if environment.shape_class is None or not getattr(options, "headless", False):
+        return
+
+    def end() -> None:
+        if runner.shape_greenlet is None:  # nothing has begun
+            os._exit(128 + signal.SIGTERM)
+        runner.shape_greenlet.kill(block=False)
+
+    watcher = gevent.signal_handler(signal.SIGTERM, end)
+    environment.events.quitting.add_listener(lambda **_: watcher.cancel())
 
 
 def _mark_shared(environment: Any, folder: Path) -> None:

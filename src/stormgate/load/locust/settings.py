@@ -36,11 +36,15 @@ class Settings:
     rate_per_s: float | None = None
     users: int | None = None
     workers: int | None = None
+    weight_sum: float | None = None
 
     @property
-    def stream_rate_per_s(self) -> float | None:
-        """The arrivals per second of one stream that add up to the plan's rate."""
-        return self.rate_per_s / self.users if self.rate_per_s and self.users else None
+    def scale(self) -> float:
+        """What a user class's own rate is multiplied by, so that all streams together make the
+        plan's rate: 1 without a plan. `weight_sum` is the sum of the streams' own rates.
+        """
+        weights = self.weight_sum or self.users
+        return self.rate_per_s / weights if self.rate_per_s and weights else 1.0
 
     @property
     def shares(self) -> dict[str, float]:

@@ -81,6 +81,7 @@ class Worker:
         self.name = name
         self._settings = settings
         self._index, self._count = index, max(count, index + 1)
+        self._scale = settings.scale
         self._dealers: dict[tuple[str, str | None], Dealer | Shared] = {}
         self._seats = seats
         self._finished = False
@@ -155,7 +156,7 @@ class Worker:
             place,
             Session(place.model, position, key, cookies=cls.cookies),
             key=key,
-            rate_per_s=float(cls.rate_per_s or self._settings.stream_rate_per_s or 1.0),
+            rate_per_s=float(cls.rate_per_s or 1.0) * self._scale,
             poisson=cls.arrival == "poisson",
             begin=pick_flow(cls.tasks, user),
             login=user.login if cls.has_login() else None,

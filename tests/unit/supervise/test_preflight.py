@@ -1,0 +1,75 @@
+"""What a Locust file can be refused for before anything starts."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from tests.golden.judge_writer import objective, plan_of
+
+from stormgate.documents.problems import Problem
+from stormgate.supervise.preflight import found_problems
+
+
+class At:
+    def problem(self, key, message, fix):
+        return Problem("gate.yaml", 7, f"{key}: {message}", fix)
+
+
+def plan(**load):
+    made = plan_of([objective("availability", target=0.9)], steady_s=60)
+    return dataclasses.replace(made, load=dataclasses.replace(made.load, **load))
+
+
+def user(name="Reader", tasks=1, tags=(), wanted=True):
+    return {"name": name, "stream": True, "tasks": tasks, "tags": list(tags), "wanted": wanted}
+
+
+READER = {"classes": [user()], "counts": {"Reader": 5}}
+
+
+@pytest.mark.parametrize(
+    ("found", "load", "told"),
+    [
+        (READER, {}, None),
+        ({"problem": {"file": "a.py", "line": 3, "message": "TypeError: x"}}, {}, "a.py:3: Type"),
+        ({"classes": []}, {}, "it has no user class"),
+        (READER, {"tags": ("nosuch",)}, "gate.yaml:7: tags: no task of"),
+        (
+            {"classes": [user(tags=["read"])], "counts": {"Reader": 5}},
+            {"tags": ("raed",)},
+            "'read'",
+        ),
+        (
+            {
+                "classes": [user(tags=["a"]), user("Writer", 0)],
+                "counts": {"Reader": 1, "Writer": 1},
+            },
+            {"tags": ("a",)},
+            "tags a leave Writer without a task",
+        ),
+        ({"classes": [user(tasks=0)], "counts": {"Reader": 1}}, {}, "Reader has no flow and no"),
+        (
+            {"classes": [user(), user("Writer")], "counts": {"Reader": 5, "Writer": 0}},
+            {"users": 5},
+            "users: 5 users leave none for Writer (Reader 5, Writer 0)",
+        ),
+        (
+            {"classes": [user(), user("Never", wanted=False)], "counts": {"Reader": 5, "Never": 0}},
+            {},
+            None,
+        ),
+        (
+            READER | {"shape": {"name": "Day", "points": [[0, 1]], "ends_s": 60.0}},
+            {},
+            "shape Day ends after 60 s, the phases take at least",
+        ),
+        (READER | {"shape": {"name": "Day", "points": [[0, 1]], "ends_s": None}}, {}, None),
+        (READER | {"shape": {"name": "Day", "points": [], "why": "it looks"}}, {}, None),
+    ],
+)
+def test_problems_are_named_where_they_stand(found, load, told):
+    problems = found_problems(plan(**load), found, At(), Path("."))
+    if told is None:
+        assert problems == []
+    else:
+        assert any(told in str(problem) for problem in problems)
