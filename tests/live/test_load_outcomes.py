@@ -575,12 +575,16 @@ def test_steering_closes_idle_connections_and_moves_new_requests(url, tmp_path):
 
 
 def test_a_connection_cap_is_dropped_work_not_forgotten_work(url):
+    said = []
     with Bench(url, max_connections=3) as bench:
+        bench.engine.reasons = Reasons(lambda *what: said.append(what))
         bench.stream(lambda _s: (yield get("/never", timeout_s=0.5)), rate=100)
         gevent.sleep(2)
         rows = bench.finish(grace_s=0.6)
         totals = bench.engine.totals()
         assert len(bench.engine.connections) == 0
+    assert [(kind, place) for kind, place, _ in said] == [("not_sent", "127.0.0.1")]
+    assert "opens 3 at most (by ulimit -n)" in said[0][2]
     unsent = [r for r in rows if r["outcome"] == "not_sent"]
     assert all(r["sent_ns"] is None for r in unsent)
     assert len(unsent) > 100

@@ -10,6 +10,7 @@ from tests.live.test_load_locust import locust
 
 from stormgate.evidence.read import Run
 from stormgate.load import get, post
+from stormgate.load.record.reasons import Reasons
 
 pytestmark = pytest.mark.live
 
@@ -77,10 +78,19 @@ def test_an_unknown_signer_and_a_wrong_name_are_refused(port, certificate):
     def flow(_session):
         yield get("/ok")
 
+    said = []
     with Bench(f"https://localhost:{port}", context=ssl.create_default_context()) as bench:
+        bench.engine.reasons = Reasons(lambda *what: said.append(what))
         rows, _ = bench.play(flow)
+        bench.play(flow)
     with Bench(f"https://127.0.0.1:{port}", context=trusting(certificate)) as bench:
+        bench.engine.reasons = Reasons(lambda *what: said.append(what))
         rows += bench.play(flow)[0]
+    assert [(kind, place) for kind, place, _ in said] == [
+        ("tls", f"localhost:{port}"),
+        ("tls", f"127.0.0.1:{port}"),
+    ]
+    assert ["certificate" in why or "IP address" in why for _, _, why in said] == [True, True]
     assert [(r["outcome"], r["sent_ns"]) for r in rows] == [("tls", None)] * 2
 
 

@@ -307,6 +307,16 @@ class Exchange(Wire):
                 self.counters.unreached += 1
         self._ended(task, reply)
 
+    def unserved(self, task: Task, pool: Pool) -> None:
+        """A request waited for a connection in vain, or for its host's address."""
+        if pool.resolving:
+            outcome, why = Outcome.DNS, "no address came within a request's timeout"
+        else:
+            outcome, why = Outcome.NOT_SENT, "no connection came free within a request's timeout: "
+            why += f"this generator opens {self.max_connections} at most (by ulimit -n)"
+        self.reasons.say(outcome, pool.origin.host, why)
+        self.ended_without_reply(task, outcome)
+
     def _ended(self, task: Task, reply: Reply) -> None:
         try:
             step = None if self.stopping else self._next_step(task, reply)

@@ -337,7 +337,7 @@ class Engine(Exchange):
             for pool in place.pools.values():
                 waiting = pool.waiting
                 while waiting and now - waiting[0].started_ns > waiting[0].timeout_ns:
-                    self.ended_without_reply(waiting.popleft(), pool.unserved)
+                    self.unserved(waiting.popleft(), pool)
 
     def stop_arrivals(self) -> None:
         """No new arrivals and no further steps of flows; what is late is recorded as not sent, what

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from stormgate.load.http.addresses import Addresses
 from stormgate.load.http.connection import Connection
 from stormgate.load.http.head import header_block
-from stormgate.model import Outcome, Population
+from stormgate.model import Population
 from stormgate.net.origin import Origin, parse_origin
 
 
@@ -85,11 +85,6 @@ class Pool:
         self.idle: list[Connection] = []
         self.waiting: deque[Any] = deque()  # requests, in order; not looked at here
         self.wanted = False  # whether new requests are steered here
-
-    @property
-    def unserved(self) -> Outcome:
-        """How a request ends that waited here in vain."""
-        return Outcome.DNS if self.resolving else Outcome.NOT_SENT
 
 
 class Place:
