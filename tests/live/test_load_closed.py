@@ -23,8 +23,8 @@ from tests.live.load_locust import (
 from stormgate.evidence.laws import RowLaws
 from stormgate.evidence.read import Run
 from stormgate.evidence.samples import Requests
+from stormgate.judge.rules.accounts import unrecorded
 from stormgate.judge.rules.closed import unreconciled
-from stormgate.judge.rules.validity import unrecorded
 
 pytestmark = pytest.mark.live
 
@@ -100,7 +100,7 @@ def judged(run):
     for _ in stream:
         pass
     laws = stream.laws
-    return unrecorded(run.generator, laws.acted) + unreconciled(
+    return unrecorded(run.generator, laws.firsts) + unreconciled(
         run.generator, stream.rows, laws.failed
     )
 
