@@ -70,6 +70,7 @@ def test_plan_prints_the_warning(monkeypatch: pytest.MonkeyPatch, tmp_path: Any)
 
     plan = plan_of([objective("availability", target=0.9, phases=["steady"])], faults=["kill"])
     monkeypatch.setattr("stormgate.documents.load_gate", lambda *_, **__: plan)
+    monkeypatch.setattr("stormgate.commands.plan.preflight", lambda _, same: same)
     gate = tmp_path / "gate.yaml"
     gate.write_text("")
     done = CliRunner().invoke(command, [str(gate)], terminal_width=200)
