@@ -38,9 +38,10 @@ from tests.suite.own_target import EXPERIMENTS as OWN_EXPERIMENTS
 from tests.suite.own_target import own_target, write_content
 
 from stormgate.documents import load_target
+from stormgate.faults.backends.process import read_pid_file
 from stormgate.lab.runtime.launch import RunningLab, launch
 from stormgate.model import Target, to_json
-from stormgate.system.processes import alive, pid_start_ticks, signal_if_same
+from stormgate.system.processes import alive, pid_start_ticks, signal_if_same, tree
 
 ROOT = Path(__file__).resolve().parents[2]
 VICTIMS = ("chaos", "gate", "load", "toxiproxy")
@@ -251,7 +252,8 @@ def judge(
     lab: Standing, place: Path, victim: str, exits: tuple[int | None, int], family: dict[int, int]
 ) -> str:
     """The outcome; see the module."""
-    left = [pid for pid, ticks in family.items() if alive(pid, ticks)]
+    own = parts_of(lab.target)
+    left = [pid for pid, ticks in family.items() if alive(pid, ticks) and pid not in own]
     if left:
         return f"processes left: {left}"
     if exits[0] is None and victim != "gate":
@@ -269,6 +271,17 @@ def judge(
             return f"silently not whole: {why}"
         time.sleep(0.2)
     return "whole"
+
+
+def parts_of(target: Target) -> set[int]:
+    """The processes of the target itself: one that an undo brought back was below the gate while it
+    started, and lives on rightly.
+    """
+    files = [
+        str(part.handle["pid_file"]) for part in target.components if "pid_file" in part.handle
+    ]
+    roots = [named for file in files if (named := read_pid_file(file)) is not None]
+    return {pid for root in roots for pid, _ in tree(*root)}
 
 
 def not_whole(target: Target) -> str:
