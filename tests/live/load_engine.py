@@ -10,7 +10,7 @@ from pathlib import Path
 import gevent
 
 from stormgate.load.engine.engine import Engine
-from stormgate.load.engine.pool import Place
+from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.steering import resolve
 from stormgate.load.engine.stream import Session, Stream
 from stormgate.load.record.recorder import Recorder
@@ -58,7 +58,7 @@ class Bench:
             links=links,
             proxy_source=proxy_source,
         )
-        self.place = Place(self.population, 0, links)
+        self.place = Pools(self.population, 0, links)
         for pool in self.place.pools.values():
             resolve(pool, AllowList(None))
             pool.tls = context if pool.origin.scheme == "https" else None

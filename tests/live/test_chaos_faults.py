@@ -113,7 +113,7 @@ def test_crash_kills_the_whole_tree_and_start_brings_it_back(here):
 
 def test_a_crash_is_not_seen_while_a_child_lives(here):
     part, backend = here.target.component("a/service"), backends.get("process")
-    asked = backends.Request(part=part, mode="crash", params={}, token="t", target=here.target)
+    asked = backends.FaultRequest(part=part, mode="crash", params={}, token="t", target=here.target)
     record = backend.plan(asked)
     child = here.child("a/service")
     assert [child, processes.pid_start_ticks(child)] in record["tree"]

@@ -127,6 +127,16 @@ def test_parts_import_only_those_on_the_floors_below() -> None:
     assert used == EXCEPTIONS, "an exception that nobody needs"
 
 
+def test_a_public_class_has_its_name_alone() -> None:
+    """A word that stands for four things has to be read four times."""
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in tree_of(path).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(where(path, node.lineno))
+    assert {name: found for name, found in homes.items() if len(found) > 1} == {}
+
+
 def test_no_folder_is_crowded() -> None:
     """More than twenty files in one folder are a room that wants walls."""
     crowded = {

@@ -20,7 +20,7 @@ from chaoslib.hypothesis import within_tolerance
 from chaoslib.run import RunEventHandler
 
 from stormgate.chaos.held import hold
-from stormgate.chaos.session import Session, write_journal
+from stormgate.chaos.session import ChaosSession, write_journal
 from stormgate.faults.context import current
 from stormgate.faults.errors import ChaosError
 from stormgate.model import Event
@@ -30,7 +30,7 @@ from stormgate.system.secrets import know, looks_secret
 
 logger = logging.getLogger("chaostoolkit")
 
-_session: Session | None = None
+_session: ChaosSession | None = None
 _refusal: str | None = None
 _ours_to_end = False
 
@@ -38,7 +38,7 @@ _ours_to_end = False
 class Handler(RunEventHandler):  # type: ignore[misc]
     """Chaos Toolkit's events for one session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ChaosSession) -> None:
         self._session = session
 
     def started(self, experiment: dict[str, Any], journal: dict[str, Any]) -> None:
@@ -48,7 +48,7 @@ class Handler(RunEventHandler):  # type: ignore[misc]
         self._session.unwound()
 
 
-def use(session: Session) -> None:
+def use(session: ChaosSession) -> None:
     """Our runner has made the session already; the control then only helps it."""
     global _session  # noqa: PLW0603 - Chaos Toolkit controls are modules
     _session = session
@@ -62,7 +62,7 @@ def configure_control(event_registry: Any = None) -> None:
     if _session is not None:
         return
     try:
-        _session, _ours_to_end = Session(current()), True
+        _session, _ours_to_end = ChaosSession(current()), True
     except (ChaosError, OSError) as error:
         _refusal = str(error)
         return

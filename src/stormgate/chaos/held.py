@@ -9,11 +9,11 @@ import logging
 from stormgate.faults.context import Context
 from stormgate.model import Event
 from stormgate.net.allow import AllowList
-from stormgate.net.guard import Guard, Refusal, install
+from stormgate.net.guard import Refusal, SocketGuard, install
 
 logger = logging.getLogger("chaostoolkit")
 
-_guard: Guard | None = None
+_guard: SocketGuard | None = None
 
 
 def hold(context: Context) -> None:
@@ -31,7 +31,7 @@ def hold(context: Context) -> None:
             count=refusal.count,
         )
 
-    _guard = Guard(AllowList(context.target.allow), tell)
+    _guard = SocketGuard(AllowList(context.target.allow), tell)
     install(_guard)
 
 

@@ -30,7 +30,7 @@ from stormgate.net.references import resolved
 from stormgate.net.status import read_status
 
 if TYPE_CHECKING:
-    from stormgate.evidence.rolling import Window
+    from stormgate.evidence.rolling import RollingWindow
 
 _LOOK_S = 2.0
 
@@ -165,17 +165,17 @@ def _now() -> int:
     return time.monotonic_ns()
 
 
-def _window() -> Window:
+def _window() -> RollingWindow:
     global _live  # noqa: PLW0603 - the tail of a growing stream is worth keeping between probes of one process
-    from stormgate.evidence.rolling import Window
+    from stormgate.evidence.rolling import RollingWindow
 
     if _live is None:
-        _live = Window(current().folder)
+        _live = RollingWindow(current().folder)
     _live.poll()
     return _live
 
 
-_live: Window | None = None
+_live: RollingWindow | None = None
 
 
 def _first_fault_ns(context: Context) -> int | None:

@@ -26,7 +26,7 @@ from chaoslib.types import Strategy
 
 from stormgate.chaos import control
 from stormgate.chaos.held import hold, refused
-from stormgate.chaos.session import SIGNALS, Session, write_journal
+from stormgate.chaos.session import SIGNALS, ChaosSession, write_journal
 from stormgate.chaos.validate import with_given
 from stormgate.faults.context import Context, current
 from stormgate.faults.errors import ChaosError
@@ -73,7 +73,7 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
     """Run one experiment in this (main) thread. Returns the exit code; the journal is always
     written.
     """
-    session = Session(context)
+    session = ChaosSession(context)
     session.take_signals()
     control.use(session)
     journal: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
 
 
 def _run_chaoslib(
-    session: Session, experiment_path: str, configuration: dict[str, Any]
+    session: ChaosSession, experiment_path: str, configuration: dict[str, Any]
 ) -> dict[str, Any]:
     # The library reads the rollback strategy from the settings alone; `runtime` in an experiment is
     # for its CLI.

@@ -41,7 +41,7 @@ UNWIND_S = 2.0
 _WORDS = frozenset({"status", "type", "module", "func", "fault"})
 
 
-class Session:
+class ChaosSession:
     """One experiment in one process. `begin` in the main thread, `end` when Chaos Toolkit has
     returned, however it did.
     """

@@ -23,7 +23,15 @@ from stormgate.documents.shapes import Ours, Shape, fit
 from stormgate.documents.values import NAME, Name, PositiveSeconds, Share, show, wrong
 from stormgate.documents.yamlfile import Document, read_documents
 from stormgate.geography.curves import EVERY_DAY, FLAT, WEEKDAYS, Day, DayCurve, Peak
-from stormgate.geography.mix import SHARE_TOLERANCE, Edge, Mix, MixError, Origin, checked, nearest
+from stormgate.geography.mix import (
+    SHARE_TOLERANCE,
+    EdgeSite,
+    Mix,
+    MixError,
+    Origin,
+    checked,
+    nearest,
+)
 from stormgate.geography.places import City, UnknownPlaceError, city
 from stormgate.model import Target
 
@@ -242,7 +250,7 @@ def _day(uses: dict[str, UseShape]) -> Day:
     )
 
 
-def read_edges(path: Path, problems: Problems) -> tuple[Edge, ...]:
+def read_edges(path: Path, problems: Problems) -> tuple[EdgeSite, ...]:
     """A CSV table of edges or regions: name, city, country, group; lines that start with # are
     comments.
 
@@ -272,7 +280,7 @@ def read_edges(path: Path, problems: Problems) -> tuple[Edge, ...]:
             f"begin with {','.join(EDGE_COLUMNS)}",
         )
         return ()
-    edges: dict[str, Edge] = {}
+    edges: dict[str, EdgeSite] = {}
     for number, text in numbered[1:]:
         edge = _edge(next(csv.reader([text])), label(path), number, problems)
         if edge is not None and edge.name in edges:
@@ -284,7 +292,7 @@ def read_edges(path: Path, problems: Problems) -> tuple[Edge, ...]:
     return tuple(edges.values())
 
 
-def _edge(cells: list[str], file: str, line: int, problems: Problems) -> Edge | None:
+def _edge(cells: list[str], file: str, line: int, problems: Problems) -> EdgeSite | None:
     if len(cells) != len(EDGE_COLUMNS):
         problems.add(
             file,
@@ -305,7 +313,7 @@ def _edge(cells: list[str], file: str, line: int, problems: Problems) -> Edge | 
             file, line, str(error.args[0]), "take a city of geography/cities.csv and its country"
         )
         return None
-    return Edge(
+    return EdgeSite(
         name=name,
         latitude=where.latitude,
         longitude=where.longitude,
@@ -315,7 +323,7 @@ def _edge(cells: list[str], file: str, line: int, problems: Problems) -> Edge | 
     )
 
 
-def _behind(edges: tuple[Edge, ...], regions: tuple[Edge, ...]) -> tuple[Edge, ...]:
+def _behind(edges: tuple[EdgeSite, ...], regions: tuple[EdgeSite, ...]) -> tuple[EdgeSite, ...]:
     """The edges, each with the region nearest to it."""
     return tuple(
         replace(e, region=nearest(e, regions, 1)[0].edge.name) if regions else e for e in edges
@@ -338,7 +346,7 @@ def mix_of_target(target: Target) -> Mix:
         for p in target.populations
     )
     regions = tuple(
-        Edge(name=r.name, latitude=r.latitude, longitude=r.longitude, group=r.continent or "")
+        EdgeSite(name=r.name, latitude=r.latitude, longitude=r.longitude, group=r.continent or "")
         for r in target.regions
     )
     return checked(Mix(target.name, origins, regions, regions))

@@ -26,7 +26,7 @@ SHARE_TOLERANCE = 1e-6
 SECRET_HEADER = re.compile(r"authorization|cookie|token|secret|password|api-?key", re.IGNORECASE)
 
 
-class Place(Shape):
+class PlaceShape(Shape):
     """A position on Earth, degrees."""
 
     name: str = Field(min_length=1, max_length=100)
@@ -34,7 +34,7 @@ class Place(Shape):
     longitude: float = Field(ge=-180, le=180)
 
 
-class RegionShape(Place):
+class RegionShape(PlaceShape):
     """A place where the target runs."""
 
     continent: str | None = None
@@ -69,7 +69,7 @@ HeaderName = Annotated[str, AfterValidator(_header_name)]
 HeaderValue = Annotated[str, AfterValidator(_header_value)]
 
 
-class PopulationShape(Place):
+class PopulationShape(PlaceShape):
     """Users in one place: their share of the traffic, and how they reach each edge, nearest
     first.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 from math import fsum
 
 from stormgate.documents.mix import TrafficMix, slug
-from stormgate.geography.mix import Edge, Mix, Origin, checked
+from stormgate.geography.mix import EdgeSite, Mix, Origin, checked
 from stormgate.geography.places import cities, cloud_regions
 
 CONTINENTS = {
@@ -49,7 +49,7 @@ def world(provider: str = "aws") -> TrafficMix:
     )
     continent = {c.country: CONTINENTS[c.continent] for c in cities()}
     regions = tuple(
-        Edge(
+        EdgeSite(
             name=r.code,
             latitude=r.latitude,
             longitude=r.longitude,

@@ -21,7 +21,7 @@ _KEPT_NS = 600 * 10**9
 _BIN_NS = 100_000_000
 
 
-class Window:
+class RollingWindow:
     """Blocks of the last ten minutes. `poll` before asking; every figure is None where nothing
     matches.
     """

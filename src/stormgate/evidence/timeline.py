@@ -25,7 +25,7 @@ class PhaseLike(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class PhaseWindow:
     """[begin_ns, end_ns) of one phase; seconds are counted on from `first_block` through all
     windows of an objective.
     """
@@ -50,7 +50,7 @@ class Windows:
     not hold whole.
     """
 
-    windows: tuple[Window, ...]
+    windows: tuple[PhaseWindow, ...]
     missing: tuple[str, ...]
 
     @property
@@ -84,10 +84,10 @@ def select(
             missing.append(name)
         else:
             found.append((phase.begin_ns, phase.end_ns, name))
-    windows: list[Window] = []
+    windows: list[PhaseWindow] = []
     block = 0
     for begin, end, name in sorted(found):
-        windows.append(Window(name, begin, end, block))
+        windows.append(PhaseWindow(name, begin, end, block))
         block += windows[-1].blocks
     return Windows(tuple(windows), tuple(missing))
 

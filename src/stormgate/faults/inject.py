@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from stormgate.faults import backends
-from stormgate.faults.backends import Request
+from stormgate.faults.backends import FaultRequest
 from stormgate.faults.context import Context
 from stormgate.faults.errors import NotApplied, Stopped, Unproven
 from stormgate.faults.expansion import SURGE, Part, parts_of
@@ -114,7 +114,7 @@ def _plan(
         name, part = item
         identity = secrets.token_hex(4)
         backend = backends.get(part.component.backend)
-        request = Request(
+        request = FaultRequest(
             part=part.component,
             mode=part.mode,
             params=backends.parameters(part.component, part.mode, params),

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stormgate.faults.errors import LeaseHeld
-from stormgate.faults.state import Fate, Owner, slug, state_dir
+from stormgate.faults.state import Fate, ProcessOwner, slug, state_dir
 from stormgate.system.files import read_json, sync_folder, write_durably
 
 RENEW_S = 20.0
@@ -31,7 +31,7 @@ class Lease:
     """Who may break `target`. `renewed_ns` is CLOCK_BOOTTIME of the owner's machine."""
 
     target: str
-    owner: Owner
+    owner: ProcessOwner
     folder: str
     renewed_ns: int
 
@@ -69,7 +69,7 @@ def acquire(target_name: str, *, folder: Path | str = "") -> Lease:
     Raises LeaseHeld, naming the owner and its run folder, when another live run holds it, or when
     nobody can read who does; OSError when the state folder cannot be written.
     """
-    mine = Lease(target_name, Owner.this(), str(folder), _boottime_ns())
+    mine = Lease(target_name, ProcessOwner.this(), str(folder), _boottime_ns())
     with _locked(target_name) as path:
         held = _read(path)
         if held is not None and held.owner != mine.owner:
@@ -97,7 +97,7 @@ def release(lease: Lease) -> None:
             if held is not None and held.owner == lease.owner:
                 path.unlink(missing_ok=True)
                 sync_folder(path.parent)
-        if lease.owner == Owner.this() and (hold := _holds.pop(path, None)) is not None:
+        if lease.owner == ProcessOwner.this() and (hold := _holds.pop(path, None)) is not None:
             hold.stop.set()
             os.close(hold.lock)
 
@@ -142,7 +142,7 @@ def _unrenewed_s(held: Lease, path: Path) -> float:
     """Seconds since the last renewal: by the clock of this boot, which nobody sets; for another
     machine by the clock of the file system, which both write to.
     """
-    if held.owner.boot == Owner.this().boot:
+    if held.owner.boot == ProcessOwner.this().boot:
         return (_boottime_ns() - held.renewed_ns) / 1e9
     now = path.with_suffix(".lock")
     os.utime(now)
@@ -196,7 +196,7 @@ def _read(path: Path) -> Lease | None:
     try:
         if data is None or type(data["renewed_ns"]) is not int:
             raise ValueError("not a lease")
-        owner = Owner.of(data["owner"])
+        owner = ProcessOwner.of(data["owner"])
         return Lease(str(data["target"]), owner, str(data["folder"]), data["renewed_ns"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LeaseHeld(

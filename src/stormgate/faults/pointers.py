@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from stormgate.faults.state import Fate, Owner, slug, state_dir, state_path
+from stormgate.faults.state import Fate, ProcessOwner, slug, state_dir, state_path
 from stormgate.model import Target
 from stormgate.system.files import read_json, sync_folder, write_durably
 
@@ -31,7 +31,7 @@ class Pointer:
     target: str = ""
     folder: Path = Path()
     intended: tuple[str, ...] = ()
-    owner: Owner | None = None
+    owner: ProcessOwner | None = None
     fate: Fate = Fate.UNKNOWN
     problem: str = ""
 
@@ -57,7 +57,7 @@ def register(target_name: str, folder: Path, intended: Sequence[str] = ()) -> No
         "folder": str(folder.resolve()),
         "utc": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "intended": named,
-        "owner": Owner.this().to_dict(),
+        "owner": ProcessOwner.this().to_dict(),
     }
     write_durably(path, data)
 
@@ -136,7 +136,7 @@ def _read(path: Path) -> Pointer:
             raise ValueError("it names no target and run folder")
         if not isinstance(intended, list) or not all(isinstance(name, str) for name in intended):
             raise ValueError("it does not say what was meant to be broken")
-        owner = Owner.of(data["owner"])
+        owner = ProcessOwner.of(data["owner"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         why = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         return Pointer(path=path, problem=f"this record of an open run cannot be read ({why})")

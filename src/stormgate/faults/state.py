@@ -107,7 +107,7 @@ class Fate(enum.Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class ProcessOwner:
     """A process, told from every other one that ever had its pid."""
 
     pid: int
@@ -117,13 +117,13 @@ class Owner:
     machine: str
 
     @classmethod
-    def this(cls) -> Owner:
+    def this(cls) -> ProcessOwner:
         """This process."""
         ticks = pid_start_ticks(os.getpid()) or 0
         return cls(os.getpid(), ticks, boot_id(), pid_namespace(), machine())
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Owner:
+    def of(cls, data: Mapping[str, Any]) -> ProcessOwner:
         """From what `to_dict` gave. Raises ValueError when that is not what stands there."""
         pid, ticks = data.get("pid"), data.get("start_ticks")
         words = [data.get(name) for name in ("boot", "pid_ns", "machine")]
@@ -136,9 +136,9 @@ class Owner:
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def fate(self, here: Owner | None = None) -> Fate:
+    def fate(self, here: ProcessOwner | None = None) -> Fate:
         """Whether it still lives, as far as that can be told from `here` (this process)."""
-        here = here or Owner.this()
+        here = here or ProcessOwner.this()
         if self.boot == here.boot:
             if self.pid_ns != here.pid_ns:
                 return Fate.UNKNOWN

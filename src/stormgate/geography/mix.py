@@ -25,7 +25,7 @@ class MixError(ValueError):
     """
 
 
-class Shared(Protocol):
+class HasShare(Protocol):
     """Anything with a share of the traffic, 0..1."""
 
     @property
@@ -55,7 +55,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edge:
+class EdgeSite:
     """A place that answers users: a PoP or a region. `region` is the region behind a PoP, where
     there is one.
     """
@@ -77,12 +77,12 @@ class Mix:
 
     name: str
     origins: tuple[Origin, ...]
-    edges: tuple[Edge, ...] = ()
-    regions: tuple[Edge, ...] = ()
+    edges: tuple[EdgeSite, ...] = ()
+    regions: tuple[EdgeSite, ...] = ()
 
 
 E = TypeVar("E", bound=NamedPlace)
-S = TypeVar("S", bound=Shared)
+S = TypeVar("S", bound=HasShare)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,7 @@ def normalised(mix: Mix) -> tuple[Mix, str | None]:
 def _faults(mix: Mix, most: float) -> Iterator[str]:
     if not mix.origins:
         yield "no origin"
-    everything: dict[str, Sequence[Origin | Edge]] = {
+    everything: dict[str, Sequence[Origin | EdgeSite]] = {
         "origin": mix.origins,
         "edge": mix.edges,
         "region": mix.regions,

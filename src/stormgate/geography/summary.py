@@ -22,7 +22,7 @@ Levels = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class EdgeWay:
     """The way from an origin to one edge, and on to the region behind it (None where no region is
     known).
     """
@@ -45,7 +45,7 @@ class OriginFacts:
     country: str
     share: float
     rate_per_s: float | None
-    ways: tuple[Way, ...]
+    ways: tuple[EdgeWay, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def _part(rate_per_s: float | None, share: float) -> float | None:
 def _group(
     name: str | None,
     traffic: TrafficMix,
-    ways: dict[str, tuple[Way, ...]],
+    ways: dict[str, tuple[EdgeWay, ...]],
     levels: dict[str, Levels],
 ) -> GroupFacts:
     """One group, or all of them for None. Its users are served by the nearest edge, in whichever
@@ -159,14 +159,14 @@ def _group(
     )
 
 
-def _ways(origin: Origin, mix: Mix) -> tuple[Way, ...]:
+def _ways(origin: Origin, mix: Mix) -> tuple[EdgeWay, ...]:
     behind = {region.name: region for region in mix.regions}
     ways = []
     for near in nearest(origin, mix.edges, 2):
         region = behind.get(near.edge.region)
         onward = rtt_ms(near.edge, region) if region else None
         ways.append(
-            Way(
+            EdgeWay(
                 near.edge.name,
                 near.distance_km,
                 near.rtt_ms,

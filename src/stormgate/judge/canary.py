@@ -16,8 +16,8 @@ from stormgate.evidence.timeline import phase_names
 from stormgate.judge.engine import judge_objective
 from stormgate.judge.registry import Canary, kinds
 from stormgate.judge.synthetic import (
+    MadePhase,
     MemoryRun,
-    Stretch,
     batch_of,
     generator_of,
     stretches_of,
@@ -172,7 +172,7 @@ def _batch(plan: Plan, spec: Any, canary: Canary, times: Array, wrong: Array) ->
     return batch_of(_WORKER, columns, labels)
 
 
-def _readings(canary: Canary, stretches: list[Stretch]) -> list[dict[str, Any]]:
+def _readings(canary: Canary, stretches: list[MadePhase]) -> list[dict[str, Any]]:
     rows = []
     for probe, values in canary.readings.items():
         for stretch in stretches:

@@ -10,7 +10,7 @@ from stormgate.evidence.samples import Block
 from stormgate.evidence.timeline import Windows
 from stormgate.judge.cells import where_mask
 from stormgate.judge.context import rows_in
-from stormgate.judge.registry import Result, Task
+from stormgate.judge.registry import JudgeTask, Result
 from stormgate.judge.statistics.jackknife import Estimate, GroupedQuantile, ratio_bounds, ratio_p
 from stormgate.model import Verdict
 
@@ -46,7 +46,7 @@ class PhaseLatency:
 
 
 def compared(
-    task: Task, one: Estimate, base: Estimate, limit: float, what: str, detail: dict[str, Any]
+    task: JudgeTask, one: Estimate, base: Estimate, limit: float, what: str, detail: dict[str, Any]
 ) -> Result:
     """PASS if the upper bound of the ratio is at most `limit`, FAIL if its lower bound is above:
     "not significant" is no PASS.

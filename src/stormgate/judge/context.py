@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stormgate.evidence.samples import Block
 from stormgate.evidence.timeline import FaultWindow, PhaseLike, Windows, select
 from stormgate.judge.cells import Cells
-from stormgate.judge.rules.generator import Health
+from stormgate.judge.rules.generator import GeneratorHealth
 from stormgate.model import Plan
 
 Array = NDArray[Any]
@@ -42,7 +42,7 @@ class RunLike(Protocol):
 
 
 @dataclass
-class Context:
+class JudgeContext:
     """One judgement's surroundings. Cells of the same columns are shared, so that a block is
     grouped once, not once per objective.
     """
@@ -50,7 +50,7 @@ class Context:
     plan: Plan
     phases: Sequence[PhaseLike]
     faults: Sequence[FaultWindow]
-    health: Health
+    health: GeneratorHealth
     readings: Sequence[Mapping[str, Any]] = ()
     _cells: dict[tuple[str, ...], Cells] = field(default_factory=dict)
 

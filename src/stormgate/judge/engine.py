@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from stormgate.evidence.laws import RowLaws
 from stormgate.evidence.samples import Block, Requests
-from stormgate.evidence.timeline import Window, Windows, fault_windows, select
-from stormgate.judge.context import Context, RunLike, rows_in
+from stormgate.evidence.timeline import PhaseWindow, Windows, fault_windows, select
+from stormgate.judge.context import JudgeContext, RunLike, rows_in
 from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.failures import Failures, late_ms
-from stormgate.judge.registry import Accumulator, Kind, Result, Task, kinds
+from stormgate.judge.registry import Accumulator, JudgeTask, Kind, Result, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.accounts import unrecorded
 from stormgate.judge.rules.closed import unreconciled
@@ -53,7 +53,7 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     due = Due(against, run.timeline)
     lowest = due.lowest_per_s(begin, end)
     health = health_of(run.generator, against.validity, begin, end, lowest)
-    context = Context(against, phases, faults, health, run.readings)
+    context = JudgeContext(against, phases, faults, health, run.readings)
     seats = [_seat_or_refusal(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
     stream = Requests(run.batches(), RowLaws(*_span(run)))
@@ -108,7 +108,7 @@ def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
     end = max((w.end_ns for w in measured.windows), default=0)
     lowest = Due(plan, run.timeline).lowest_per_s(begin, end)
     health = health_of(run.generator, plan.validity, begin, end, lowest)
-    context = Context(
+    context = JudgeContext(
         plan, phases, fault_windows(run.timeline, phases, plan.faults), health, run.readings
     )
     kind, accumulator = _seat(objective, context)
@@ -117,17 +117,17 @@ def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
     return _finish(kind, accumulator, context).finding
 
 
-def _seat(objective: Objective, context: Context) -> tuple[Kind, Accumulator]:
+def _seat(objective: Objective, context: JudgeContext) -> tuple[Kind, Accumulator]:
     kind = kinds()[objective.kind]
-    task = Task(objective, kind.spec_model.model_validate(objective.spec), context)
+    task = JudgeTask(objective, kind.spec_model.model_validate(objective.spec), context)
     return kind, kind.judge(task)
 
 
 class _Refused:
     """Stands in for an objective that cannot be judged: of no known kind, or not fitting it."""
 
-    def __init__(self, objective: Objective, context: Context, why: str) -> None:
-        self._task = Task(objective, None, context)
+    def __init__(self, objective: Objective, context: JudgeContext, why: str) -> None:
+        self._task = JudgeTask(objective, None, context)
         self._why = why
 
     def add(self, block: Block) -> None:
@@ -137,7 +137,9 @@ class _Refused:
         return Result(self._task.finding(Verdict.INCONCLUSIVE, self._why))
 
 
-def _seat_or_refusal(objective: Objective, context: Context) -> tuple[Kind | None, Accumulator]:
+def _seat_or_refusal(
+    objective: Objective, context: JudgeContext
+) -> tuple[Kind | None, Accumulator]:
     """As `_seat`; what a folder of somebody else's asks for and nobody knows is INCONCLUSIVE by
     name.
     """
@@ -181,7 +183,7 @@ def _count_arrivals(block: Block, measured: Windows, arrivals: dict[str, int]) -
         arrivals[window.name] += count
 
 
-def _finish(kind: Kind | None, accumulator: Accumulator, context: Context) -> Result:
+def _finish(kind: Kind | None, accumulator: Accumulator, context: JudgeContext) -> Result:
     result = accumulator.finish()
     if kind is None or not kind.timing:
         return result
@@ -193,7 +195,7 @@ def _finish(kind: Kind | None, accumulator: Accumulator, context: Context) -> Re
     return Result(replace(finding, verdict=Verdict.INCONCLUSIVE, why=why, detail=detail))
 
 
-def _windows_of(accumulator: Accumulator, context: Context) -> Sequence[Window]:
+def _windows_of(accumulator: Accumulator, context: JudgeContext) -> Sequence[PhaseWindow]:
     """The windows an objective rests on; a kind without phases rests on all phases of the
     faults.
     """
@@ -206,11 +208,11 @@ def _windows_of(accumulator: Accumulator, context: Context) -> Sequence[Window]:
 
 def _validity(
     run: RunLike,
-    context: Context,
+    context: JudgeContext,
     measured: Windows,
     stream: Requests,
     arrivals: dict[str, int],
-    timed: Sequence[Window],
+    timed: Sequence[PhaseWindow],
     *,
     failed: bool,
 ) -> list[Finding]:

@@ -68,7 +68,7 @@ class CellTrace:
         return max([o.d_hi_s for o in self.outages] + [self.widest_gap_s])
 
 
-class Series:
+class SendSeries:
     """The sends of one time range, packed as one integer each (cell, time, good) so that sorting
     them is all the grouping there is.
     """
@@ -106,7 +106,7 @@ class Series:
 
 
 def traces(
-    series: Series,
+    series: SendSeries,
     window_ns: tuple[int, int],
     sustained_ns: int,
     sustained_good: float,

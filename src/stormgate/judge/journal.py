@@ -24,14 +24,14 @@ _UNDO, _WAIT = "undo", "wait_until_whole"
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class JournalProblem:
     """Why a trial does not count, and what verdict that comes to."""
 
     severity: Verdict
     why: str
 
 
-def problems(journal: Mapping[str, Any] | None) -> list[Problem]:
+def problems(journal: Mapping[str, Any] | None) -> list[JournalProblem]:
     """Everything that makes the trial of this journal invalid, in the order it happened; empty when
     it was played as written.
 
@@ -42,7 +42,9 @@ def problems(journal: Mapping[str, Any] | None) -> list[Problem]:
     """
     if not journal:
         return [
-            Problem(Verdict.ERROR, "there is no journal: the experiment did not run to its end")
+            JournalProblem(
+                Verdict.ERROR, "there is no journal: the experiment did not run to its end"
+            )
         ]
     try:
         return [
@@ -56,56 +58,58 @@ def problems(journal: Mapping[str, Any] | None) -> list[Problem]:
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         return [
-            Problem(
+            JournalProblem(
                 Verdict.ERROR,
                 f"the journal is not Chaos Toolkit's: {type(error).__name__}: {error}",
             )
         ]
 
 
-def _shape(journal: Mapping[str, Any]) -> Iterable[Problem]:
+def _shape(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
     experiment = journal["experiment"]
     if experiment.get("dry"):
-        yield Problem(Verdict.INCONCLUSIVE, "it was a dry run: nothing was broken")
+        yield JournalProblem(Verdict.INCONCLUSIVE, "it was a dry run: nothing was broken")
     if not any(_is_action(activity) for activity in experiment.get("method") or ()):
-        yield Problem(Verdict.INCONCLUSIVE, "its method has no action: nothing was broken")
+        yield JournalProblem(Verdict.INCONCLUSIVE, "its method has no action: nothing was broken")
 
 
-def _baseline(journal: Mapping[str, Any]) -> Iterable[Problem]:
+def _baseline(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
     states = journal.get("steady_states") or {}
     yield from _hypothesis(states.get("before"), "before the fault", Verdict.INCONCLUSIVE)
     for state in states.get("during") or ():
         yield from _hypothesis(state, "during the method", Verdict.INCONCLUSIVE)
 
 
-def _after(journal: Mapping[str, Any]) -> Iterable[Problem]:
+def _after(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
     state = (journal.get("steady_states") or {}).get("after")
     found = list(_hypothesis(state, "after the method", Verdict.INCONCLUSIVE))
     yield from found
     if journal.get("deviated") and not found:
-        yield Problem(Verdict.INCONCLUSIVE, "the experiment deviated from its hypothesis")
+        yield JournalProblem(Verdict.INCONCLUSIVE, "the experiment deviated from its hypothesis")
 
 
-def _hypothesis(state: Mapping[str, Any] | None, when: str, severity: Verdict) -> Iterable[Problem]:
+def _hypothesis(
+    state: Mapping[str, Any] | None, when: str, severity: Verdict
+) -> Iterable[JournalProblem]:
     if state is None or state.get("steady_state_met"):
         return
     probes = state.get("probes") or []
     for run in probes:
         if run.get("status") != "succeeded":
-            yield Problem(
+            yield JournalProblem(
                 Verdict.ERROR,
                 f"the hypothesis could not be looked at {when}: {_name(run)}: {_error(run)}",
             )
         elif not run.get("tolerance_met", True):
-            yield Problem(
+            yield JournalProblem(
                 severity,
                 f"the hypothesis did not hold {when}: {_name(run)} was {_short(run.get('output'))}",
             )
     if not probes:
-        yield Problem(Verdict.ERROR, f"the hypothesis was not looked at {when}")
+        yield JournalProblem(Verdict.ERROR, f"the hypothesis was not looked at {when}")
 
 
-def _method(journal: Mapping[str, Any]) -> Iterable[Problem]:
+def _method(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
     runs = list(journal.get("run") or [])
     for run in runs:
         yield from _activity(run)
@@ -115,54 +119,56 @@ def _method(journal: Mapping[str, Any]) -> Iterable[Problem]:
         left = ", ".join(
             str(activity.get("name", activity.get("ref"))) for activity in _not_run(planned, runs)
         )
-        yield Problem(
+        yield JournalProblem(
             Verdict.INCONCLUSIVE,
             f"only {len(runs)} of {len(planned)} steps of the method were played; not "
             f"{left or '?'}",
         )
 
 
-def _activity(run: Mapping[str, Any]) -> Iterable[Problem]:
+def _activity(run: Mapping[str, Any]) -> Iterable[JournalProblem]:
     activity = run["activity"]
     status = run.get("status")
     if status is None:
         # Chaos Toolkit gives an activity that a signal cut short no status at all.
-        yield Problem(Verdict.ABORTED, f"{_name(run)} was interrupted")
+        yield JournalProblem(Verdict.ABORTED, f"{_name(run)} was interrupted")
     elif status != "succeeded":
         error = _error(run)
         unproven = any(
             f"{name}:" in error or error.startswith(name) for name in _INCONCLUSIVE_ERRORS
         )
-        yield Problem(
+        yield JournalProblem(
             Verdict.INCONCLUSIVE if unproven else Verdict.ERROR, f"{_name(run)} failed: {error}"
         )
     elif _is_action(activity) and run.get("output") is False:
-        yield Problem(Verdict.ERROR, f"{_name(run)} returned false, which is how some drivers fail")
+        yield JournalProblem(
+            Verdict.ERROR, f"{_name(run)} returned false, which is how some drivers fail"
+        )
     elif not _is_action(activity) and "tolerance" in activity:
         if "tolerance_met" not in run:
-            yield Problem(
+            yield JournalProblem(
                 Verdict.INCONCLUSIVE,
                 f"nobody held {_name(run)} against its tolerance (Chaos Toolkit does not, in a "
                 "method)",
             )
         elif not run["tolerance_met"]:
-            yield Problem(
+            yield JournalProblem(
                 Verdict.INCONCLUSIVE,
                 f"{_name(run)} was {_short(run.get('output'))}, out of its tolerance",
             )
 
 
-def _ending(journal: Mapping[str, Any]) -> Iterable[Problem]:
+def _ending(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
     status = journal.get("status")
     if status == "interrupted":
-        yield Problem(Verdict.ABORTED, "the experiment was interrupted")
+        yield JournalProblem(Verdict.ABORTED, "the experiment was interrupted")
     elif status == "aborted":
-        yield Problem(Verdict.ERROR, "Chaos Toolkit gave up on the experiment")
+        yield JournalProblem(Verdict.ERROR, "Chaos Toolkit gave up on the experiment")
     elif status not in {"completed", "failed"}:
-        yield Problem(Verdict.ERROR, f"the experiment did not end (status {status!r})")
+        yield JournalProblem(Verdict.ERROR, f"the experiment did not end (status {status!r})")
 
 
-def _rollbacks(journal: Mapping[str, Any]) -> Iterable[Problem]:
+def _rollbacks(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
     planned = list(journal["experiment"].get("rollbacks") or [])
     runs = list(journal.get("rollbacks") or [])
     ours = journal.get(OURS)
@@ -174,23 +180,23 @@ def _rollbacks(journal: Mapping[str, Any]) -> Iterable[Problem]:
             forgiven = _made_up_for(run["activity"], ours)
             why = f"rollback {_name(run)} failed: {_error(run)}"
             yield (
-                Problem(Verdict.ERROR, f"{why}; a later try undid everything")
+                JournalProblem(Verdict.ERROR, f"{why}; a later try undid everything")
                 if forgiven
-                else Problem(Verdict.DIRTY, why)
+                else JournalProblem(Verdict.DIRTY, why)
             )
     missing = _not_run(planned, runs)
     for activity in missing:
         forgiven = _made_up_for(activity, ours)
         name = str(activity.get("name", activity.get("ref")))
-        yield Problem(
+        yield JournalProblem(
             Verdict.ERROR if forgiven else Verdict.DIRTY, f"rollback {name!r} was not played"
         )
 
 
-def _ledger(journal: Mapping[str, Any]) -> Iterable[Problem]:
+def _ledger(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
     ours = journal.get(OURS) or {}
     for left in ours.get("open") or ():
-        yield Problem(Verdict.DIRTY, f"still broken: {left}")
+        yield JournalProblem(Verdict.DIRTY, f"still broken: {left}")
 
 
 def _made_up_for(activity: Mapping[str, Any], ours: Mapping[str, Any] | None) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 
 from stormgate.evidence.timeline import SECOND_NS
 from stormgate.judge.kinds.failover import LOOK_BACK_NS, LOOK_ON
-from stormgate.judge.statistics.gaps import Watch, pass_chances, rate_needed
+from stormgate.judge.statistics.gaps import GapWatch, pass_chances, rate_needed
 from stormgate.model import Plan
 
 # A plan that passes more seldom than this, although everybody was served again in half the limit,
@@ -49,7 +49,7 @@ def foresee(
     faults = sum(1 for f in plan.faults if spec.fault in (None, f.name))
     sustained = float(spec.sustained_s)
     whole_s = sum(lengths.get(name, 0.0) for name in names)
-    watch = Watch(
+    watch = GapWatch(
         limit,
         max(0.0, whole_s - sustained),
         beyond_s=sustained + min(LOOK_ON * sustained, plan.final_s),

@@ -18,7 +18,7 @@ from stormgate.model import Cell, Finding, Objective, Plan, Verdict
 
 if TYPE_CHECKING:
     from stormgate.evidence.samples import Block
-    from stormgate.judge.context import Context
+    from stormgate.judge.context import JudgeContext
     from stormgate.judge.spec import Spec
 
 
@@ -43,12 +43,12 @@ class Accumulator(Protocol):
 
 
 @dataclass(frozen=True)
-class Task:
+class JudgeTask:
     """One objective of a plan, with its specification validated, about to be judged."""
 
     objective: Objective
     spec: Any
-    context: Context
+    context: JudgeContext
 
     @property
     def alpha(self) -> float:
@@ -154,7 +154,7 @@ class Kind:
 
     name: str
     spec_model: type[Spec]
-    judge: Callable[[Task], Accumulator]
+    judge: Callable[[JudgeTask], Accumulator]
     canaries: Callable[[Any], Sequence[Canary]]
     sample_need: Callable[[Any, Plan], Need]
     timing: bool = True

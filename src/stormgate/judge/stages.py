@@ -16,7 +16,7 @@ from stormgate.judge.failover import CellTrace
 
 if TYPE_CHECKING:
     from stormgate.evidence.samples import Block
-    from stormgate.judge.context import Context
+    from stormgate.judge.context import JudgeContext
 
 Array = NDArray[Any]
 _NEVER = np.iinfo(np.int64).max
@@ -31,7 +31,9 @@ class Stages:
     after a fault's request.
     """
 
-    def __init__(self, context: Context, begin_ns: int, requested_ns: int, end_ns: int) -> None:
+    def __init__(
+        self, context: JudgeContext, begin_ns: int, requested_ns: int, end_ns: int
+    ) -> None:
         self._begin, self._requested, self._end = begin_ns, requested_ns, end_ns
         self._served = context.cells(("population", "served_by"))
         self._caches = context.cells(("cache",))

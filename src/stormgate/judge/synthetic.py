@@ -27,7 +27,7 @@ _REQUESTED, _ACKNOWLEDGED, _OBSERVED, _ROLLBACK, _CLEARED = 0.1, 0.101, 0.11, 0.
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class MadePhase:
     """A phase of a made-up run."""
 
     name: str
@@ -40,7 +40,7 @@ class MemoryRun:
     """A run folder's contents without the folder."""
 
     plan: Plan | None
-    stretches: list[Stretch] = field(default_factory=list)
+    stretches: list[MadePhase] = field(default_factory=list)
     timeline: list[dict[str, Any]] = field(default_factory=list)
     generator: list[dict[str, Any]] = field(default_factory=list)
     readings: list[dict[str, Any]] = field(default_factory=list)
@@ -49,14 +49,14 @@ class MemoryRun:
     problems: list[str] = field(default_factory=list)
     blocks: list[tuple[str, Any]] = field(default_factory=list)
 
-    def phases(self) -> Sequence[Stretch]:
+    def phases(self) -> Sequence[MadePhase]:
         return self.stretches
 
     def batches(self) -> Iterator[tuple[str, Any]]:
         yield from sorted(self.blocks, key=lambda pair: pair[0])
 
 
-def stretches_of(plan: Plan, fault_s: float = FAULT_S) -> list[Stretch]:
+def stretches_of(plan: Plan, fault_s: float = FAULT_S) -> list[MadePhase]:
     """The phases of a plan back to back from ORIGIN_NS, each fault phase `fault_s` long."""
     lengths: list[tuple[str, float]] = [("warmup", plan.warmup_s), ("steady", plan.steady_s)]
     for fault in plan.faults:
@@ -68,12 +68,12 @@ def stretches_of(plan: Plan, fault_s: float = FAULT_S) -> list[Stretch]:
     found, at = [], ORIGIN_NS
     for name, seconds in lengths:
         if seconds > 0:
-            found.append(Stretch(name, at, at + round(seconds * SECOND_NS)))
+            found.append(MadePhase(name, at, at + round(seconds * SECOND_NS)))
             at = at + round(seconds * SECOND_NS)
     return found
 
 
-def timeline_of(plan: Plan, stretches: Sequence[Stretch]) -> list[dict[str, Any]]:
+def timeline_of(plan: Plan, stretches: Sequence[MadePhase]) -> list[dict[str, Any]]:
     """A timeline in which everything went as planned and every fault was proven and cleared."""
     rows: list[dict[str, Any]] = [{"at_ns": ORIGIN_NS, "event": Event.RUN_BEGIN.value}]
     named = {s.name: s for s in stretches}

@@ -70,7 +70,7 @@ class Refusal:
     count: int
 
 
-class Guard:
+class SocketGuard:
     """Decides about each address, counts what it refuses, and tells: the first of each who and
     where, then the second, the fourth and so on, and the rest at `flush`. The counts told add up.
     """
@@ -176,10 +176,10 @@ class Guard:
             self._tell(refusal)
 
 
-_guard: Guard | None = None
+_guard: SocketGuard | None = None
 
 
-def install(guard: Guard) -> None:
+def install(guard: SocketGuard) -> None:
     """From here on everything in this process and its forks is held to the guard. A later one takes
     the place of an earlier.
     """
@@ -199,7 +199,7 @@ def holding(allow: AllowList) -> Iterator[None]:
     global _guard  # noqa: PLW0603
     before = _guard
     if before is None:
-        _guard = Guard(allow, lambda _: None)
+        _guard = SocketGuard(allow, lambda _: None)
         _hook_once()
     try:
         yield

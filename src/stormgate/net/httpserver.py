@@ -25,7 +25,7 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(slots=True)
-class Request:
+class HttpRequest:
     """A whole request. Header names are lower case; `target` is path and query as sent."""
 
     method: str
@@ -43,7 +43,7 @@ class Request:
 
 
 @dataclass(slots=True)
-class Response:
+class HttpResponse:
     """An answer; `content_type` empty: none is said."""
 
     status: int
@@ -63,12 +63,12 @@ class Response:
         return "".join(lines).encode("latin-1") + (b"" if head else self.body)
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-def not_understood(status: int) -> Response:
+def not_understood(status: int) -> HttpResponse:
     """The answer to what is no request, or too long a one."""
-    return Response(status, b'{"error": "not understood"}')
+    return HttpResponse(status, b'{"error": "not understood"}')
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class _Service:
     """What all connections of a server share."""
 
     handler: Handler
-    refusal: Callable[[int], Response]
+    refusal: Callable[[int], HttpResponse]
     body_max_bytes: int
     connections: set[_Connection] = field(default_factory=set)
 
@@ -86,7 +86,7 @@ class _Connection(asyncio.Protocol):
         self._service = service
         self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[Request, bool]] = deque()
+        self._waiting: deque[tuple[HttpRequest, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._target = bytearray()
         self._headers: dict[str, str] = {}
@@ -134,7 +134,9 @@ class _Connection(asyncio.Protocol):
             self._refuse(413)
             return
         method = self._parser.get_method().decode("ascii")
-        request = Request(method, self._target.decode("ascii"), self._headers, b"".join(self._body))
+        request = HttpRequest(
+            method, self._target.decode("ascii"), self._headers, b"".join(self._body)
+        )
         keep = bool(self._parser.should_keep_alive())
         self._target, self._headers, self._body, self._body_bytes = bytearray(), {}, [], 0
         self._waiting.append((request, keep))
@@ -148,7 +150,7 @@ class _Connection(asyncio.Protocol):
                 response = await self._service.handler(request)
             except Exception:
                 traceback.print_exc()
-                response = Response(500, b'{"error": "internal"}')
+                response = HttpResponse(500, b'{"error": "internal"}')
             if self._transport is None:
                 break
             self._transport.write(response.encode(keep=keep, head=request.method == "HEAD"))
@@ -175,7 +177,7 @@ async def serving(
     port: int = 0,
     *,
     sock: socket.socket | None = None,
-    refusal: Callable[[int], Response] = not_understood,
+    refusal: Callable[[int], HttpResponse] = not_understood,
     body_max_bytes: int = _MAX_BODY_BYTES,
 ) -> AsyncIterator[None]:
     """Serve at an address, or on a listening socket, while the context lasts; connections that are

@@ -11,7 +11,7 @@ _USER = re.compile(r"//[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class HttpOrigin:
     """A base URL taken apart. `authorization` is what a name and password in it make the value of
     that header; it is never shown.
     """
@@ -29,12 +29,12 @@ class Origin:
             host if self.port == {"http": 80, "https": 443}[self.scheme] else f"{host}:{self.port}"
         )
 
-    def at_root(self) -> Origin:
+    def at_root(self) -> HttpOrigin:
         """The same origin without a prefix."""
         return replace(self, prefix="")
 
 
-def parse_origin(url: str) -> Origin:
+def parse_origin(url: str) -> HttpOrigin:
     """Raises ValueError naming the URL, without a name and password, when it is not
     http(s)://[user:password@]host[:port][/prefix].
     """
@@ -47,7 +47,9 @@ def parse_origin(url: str) -> Origin:
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"{shown!r} is not a base URL of the form http(s)://host[:port]")
     port = port or (443 if parts.scheme == "https" else 80)
-    return Origin(parts.scheme, parts.hostname, port, parts.path.rstrip("/"), _authorization(parts))
+    return HttpOrigin(
+        parts.scheme, parts.hostname, port, parts.path.rstrip("/"), _authorization(parts)
+    )
 
 
 def without_user(text: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from stormgate.report.series import FINE_S, Series
+from stormgate.report.series import FINE_S, ChartSeries
 from stormgate.report.words import amount, percent, seconds
 
 WIDTH, LEFT, RIGHT = 1000.0, 66.0, 14.0
@@ -38,18 +38,18 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class TimelineChart:
     """What the timeline chart shows."""
 
     duration_s: float
     phases: Sequence[Span]
     faults: Sequence[Span]
-    series: Series
+    series: ChartSeries
     limits: Sequence[Limit]
     planned_rate_per_s: float | None
 
 
-def timeline(chart: Timeline) -> Markup:
+def timeline(chart: TimelineChart) -> Markup:
     """Phases and faults on top, then good share, latency (log scale) and rate, one time axis for
     all.
     """
@@ -75,11 +75,11 @@ def timeline(chart: Timeline) -> Markup:
     return _svg(WIDTH, y + 8, label, parts, "timeline")
 
 
-def _x(chart: Timeline, at_s: float) -> float:
+def _x(chart: TimelineChart, at_s: float) -> float:
     return LEFT + PLOT * min(1.0, max(0.0, at_s / chart.duration_s))
 
 
-def _strip(chart: Timeline, top: float) -> Iterable[Markup]:
+def _strip(chart: TimelineChart, top: float) -> Iterable[Markup]:
     for span in chart.phases:
         x, width = (
             _x(chart, span.begin_s),
@@ -92,7 +92,7 @@ def _strip(chart: Timeline, top: float) -> Iterable[Markup]:
             yield _text(x + width / 2, top - 4, short, "in", "middle")
 
 
-def _lane(chart: Timeline, lane: str, y: float) -> Iterable[Markup]:
+def _lane(chart: TimelineChart, lane: str, y: float) -> Iterable[Markup]:
     spans = [span for span in chart.faults if span.name == lane]
     begin, end = min(s.begin_s for s in spans), max(s.end_s for s in spans)
     for span in spans:
@@ -107,7 +107,7 @@ def _lane(chart: Timeline, lane: str, y: float) -> Iterable[Markup]:
         yield _text(x_end + 6, y - 2, lane, "label", "start")
 
 
-def _shades(chart: Timeline, top: float, bottom: float) -> Iterable[Markup]:
+def _shades(chart: TimelineChart, top: float, bottom: float) -> Iterable[Markup]:
     for lane in dict.fromkeys(span.name for span in chart.faults):
         spans = [span for span in chart.faults if span.name == lane]
         x = _x(chart, min(s.begin_s for s in spans))
@@ -133,7 +133,7 @@ def _pane(
         yield _text(LEFT - 6, y + 4, text, "tick", "end")
 
 
-def _good_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
+def _good_pane(chart: TimelineChart, top: float, height: float) -> Iterable[Markup]:
     series = chart.series
     bad = sum(series.total) - sum(series.good)
     of = f"{bad:,} of {sum(series.total):,} requests were not"
@@ -161,7 +161,7 @@ def _good_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
     yield from bars
 
 
-def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
+def _latency_pane(chart: TimelineChart, top: float, height: float) -> Iterable[Markup]:
     series = chart.series
     finite = [
         v
@@ -202,7 +202,7 @@ def _latency_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup
         yield _text(LEFT + 4, y - 4, limit.name, "limit-label", "start")
 
 
-def _rate_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
+def _rate_pane(chart: TimelineChart, top: float, height: float) -> Iterable[Markup]:
     series = chart.series
     rates = [total / series.width_s for total in series.total]
     # One burst at the start would flatten everything else: the highest fiftieth of the bins may
@@ -234,7 +234,7 @@ def _rate_pane(chart: Timeline, top: float, height: float) -> Iterable[Markup]:
         )
 
 
-def _axis(chart: Timeline, top: float, bottom: float) -> Iterable[Markup]:
+def _axis(chart: TimelineChart, top: float, bottom: float) -> Iterable[Markup]:
     step = _nice(chart.duration_s / 10)
     at = 0.0
     while at <= chart.duration_s + 1e-9:

@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from stormgate.judge.registry import kinds
 from stormgate.model import Event, Objective, Plan
-from stormgate.report.charts import Limit, Span, Timeline, multiple, timeline
+from stormgate.report.charts import Limit, Span, TimelineChart, multiple, timeline
 from stormgate.report.html_parts import table
-from stormgate.report.series import FINE_S, Series, Window, collect, span
+from stormgate.report.series import FINE_S, ChartSeries, ChartWindow, collect, span
 from stormgate.report.words import amount, count, one_line
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def run_sections(run: Run) -> tuple[Markup, Markup]:
     begin_ns, end_ns = ends
     faults = fault_spans(run.timeline, begin_ns, end_ns)
     windows = [
-        Window(
+        ChartWindow(
             f.name,
             begin_ns + round((f.begin_s - BEFORE_S) * 1e9),
             begin_ns + round(_window_end(f, end_ns - begin_ns) * 1e9),
@@ -167,9 +167,9 @@ def limit_label(objective: Objective, limit_ms: float) -> str:
 
 
 def _timeline(
-    run: Run, plan: Plan | None, series: Series, faults: Sequence[Span], duration_s: float
+    run: Run, plan: Plan | None, series: ChartSeries, faults: Sequence[Span], duration_s: float
 ) -> Markup:
-    chart = Timeline(
+    chart = TimelineChart(
         duration_s=duration_s,
         phases=phase_spans(
             run.phases(), series.begin_ns, series.begin_ns + round(duration_s * 1e9)
@@ -188,7 +188,9 @@ def _timeline(
     ).format(timeline(chart), good, series.width_s, failures or "none")
 
 
-def _around_faults(series: Series, windows: Sequence[Window], faults: Sequence[Span]) -> Markup:
+def _around_faults(
+    series: ChartSeries, windows: Sequence[ChartWindow], faults: Sequence[Span]
+) -> Markup:
     parts = []
     for window, fault in zip(windows, faults, strict=True):
         begin_s = (window.begin_ns - series.begin_ns) / 1e9
@@ -219,7 +221,7 @@ def _around_faults(series: Series, windows: Sequence[Window], faults: Sequence[S
     ).format(note, Markup("").join(parts))
 
 
-def _populations(series: Series, plan: Plan | None) -> Markup:
+def _populations(series: ChartSeries, plan: Plan | None) -> Markup:
     if not series.overall_ms:
         return Markup("<h2>Populations</h2><p>No sample was recorded.</p>")
     shares = {p.name: p.share for p in plan.target.populations} if plan is not None else {}

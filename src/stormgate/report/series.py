@@ -33,7 +33,7 @@ QUANTILES = (0.50, 0.95, 0.99)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class ChartWindow:
     """A stretch that is counted finely, per population: the seconds around a fault."""
 
     name: str
@@ -42,7 +42,7 @@ class Window:
 
 
 @dataclass(slots=True)
-class Series:
+class ChartSeries:
     """Counts per bin of `width_s` seconds from `begin_ns`, latency quantiles, ms, per bin of
     `latency_width_s` seconds.
 
@@ -70,8 +70,8 @@ def width_for(duration_s: float) -> float:
 
 
 def collect(
-    run: Run, begin_ns: int, end_ns: int, within_ms: float | None, windows: Sequence[Window]
-) -> Series:
+    run: Run, begin_ns: int, end_ns: int, within_ms: float | None, windows: Sequence[ChartWindow]
+) -> ChartSeries:
     """One pass over all readable blocks. `within_ms`: slower answers do not count as good; None:
     any right answer does.
     """
@@ -90,7 +90,7 @@ class _Counter:
         end_ns: int,
         width_s: float,
         within_ms: float | None,
-        windows: Sequence[Window],
+        windows: Sequence[ChartWindow],
     ) -> None:
         import numpy as np
 
@@ -142,7 +142,7 @@ class _Counter:
             )
 
     def _add_window(
-        self, window: Window, intended: Any, good: Any, names: list[str], population: Any
+        self, window: ChartWindow, intended: Any, good: Any, names: list[str], population: Any
     ) -> None:
         import numpy as np
 
@@ -170,7 +170,7 @@ class _Counter:
         per_bin = usual[len(usual) // 2] if usual else ENOUGH
         return max(1, min(40, math.ceil(ENOUGH / per_bin)))
 
-    def series(self) -> Series:
+    def series(self) -> ChartSeries:
         import numpy as np
 
         merge = self._bins_with_enough()
@@ -178,7 +178,7 @@ class _Counter:
         merged = np.zeros((rows * merge, BUCKETS), np.int64)
         merged[: self.bins] = self.histogram
         merged = merged.reshape(rows, merge, BUCKETS).sum(axis=1)
-        return Series(
+        return ChartSeries(
             begin_ns=self.begin_ns,
             width_s=self.width_ns / 1e9,
             total=self.total.tolist(),

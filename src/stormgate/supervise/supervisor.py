@@ -43,7 +43,7 @@ WHOLE_S = 30.0
 WHOLE_AT_END_S = 5.0
 
 
-class Stopped(Exception):  # noqa: N818 - it is how a run ends, often rightly
+class RunStopped(Exception):  # noqa: N818 - it is how a run ends, often rightly
     """The run ends early. `event` says whether a guard or person (ABORT) or the harness (ERROR)
     ended it; None: already said.
     """
@@ -116,10 +116,10 @@ class Supervisor:
                 # here already: a signal between the trial and the teardown must not skip the
                 # teardown
                 self._stopping = True
-            except Stopped as stopped:
+            except RunStopped as stopped:
                 self._note_end(stopped)
             except Exception as error:
-                self._note_end(Stopped(Event.ERROR, f"{type(error).__name__}: {error}"))
+                self._note_end(RunStopped(Event.ERROR, f"{type(error).__name__}: {error}"))
             finally:
                 self._stopping = True
                 self._tear_down()
@@ -135,7 +135,7 @@ class Supervisor:
         plan = self._plan
         self._hold("warmup", plan.warmup_s)
         if not self._watcher.good:
-            raise Stopped(
+            raise RunStopped(
                 Event.ABORT,
                 f"the target answered none of {self._watcher.samples} requests during warmup; "
                 "nothing was broken",
@@ -156,7 +156,7 @@ class Supervisor:
                 say=self._screen.event,
             )
         except children.TargetError as error:
-            raise Stopped(Event.ERROR, str(error)) from error
+            raise RunStopped(Event.ERROR, str(error)) from error
         self._plan = replace(self._plan, target=self._target.target).sealed()
         conclude.write_plan(self.folder, self._plan)
         self._timeline.write(Event.TARGET_UP, target=self._plan.target.name)
@@ -175,7 +175,7 @@ class Supervisor:
         deadline = time.monotonic() + LOAD_READY_S
         while not self._load_ready:
             if time.monotonic() > deadline:
-                raise Stopped(
+                raise RunStopped(
                     Event.ERROR,
                     f"the load was not ready after {LOAD_READY_S:g} s (see logs/load.log)",
                 )
@@ -231,14 +231,14 @@ class Supervisor:
     def _stop_if_certain(self) -> None:
         """With `stop: certain`, judge what is whole by now, and end a run that can only FAIL."""
         if self._watcher.refused is not None:
-            raise Stopped(None, self._watcher.refused)
+            raise RunStopped(None, self._watcher.refused)
         if self._plan.stop != "certain":
             return
         self._wait(SETTLE_S)
         why = early.certain_fail(self._plan, conclude.judge_folder(self.folder), self._ended)
         if why is not None:
             self._timeline.write(Event.RUN_CERTAIN, why=why)
-            raise Stopped(None, f"certain to FAIL, so the run ends here: {why}")
+            raise RunStopped(None, f"certain to FAIL, so the run ends here: {why}")
 
     # One beat of the loop.
 
@@ -280,9 +280,9 @@ class Supervisor:
             why = f"the load process ended early (exit {self._load.returncode}); {words}"
             self._timeline.write(Event.LOAD_LOST, worker="locust", why=why)
             self._load = None
-            raise Stopped(None, why)
+            raise RunStopped(None, why)
         if self._target is not None and (why_dead := self._target.why_dead()):
-            raise Stopped(Event.ERROR, why_dead)
+            raise RunStopped(Event.ERROR, why_dead)
 
     def _check_guards(self, now_ns: int) -> None:
         why = guard_tripped(self._watcher.whole_seconds(now_ns), self._plan.guard)
@@ -294,7 +294,7 @@ class Supervisor:
                     f"{self._plan.guard.max_fault_s:g} s)"
                 )
         if why is not None:
-            raise Stopped(Event.ABORT, why)
+            raise RunStopped(Event.ABORT, why)
 
     def _begin_phase(self, name: str, seconds: float | None) -> None:
         self._phase = name
@@ -318,7 +318,7 @@ class Supervisor:
         def stop_once(number: int, frame: FrameType | None) -> None:
             if not self._stopping:
                 self._stopping = True
-                raise Stopped(Event.ABORT, f"stopped by {signal.Signals(number).name}")
+                raise RunStopped(Event.ABORT, f"stopped by {signal.Signals(number).name}")
 
         wanted = [signal.SIGINT, signal.SIGTERM]
         if (
@@ -332,7 +332,7 @@ class Supervisor:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _note_end(self, stopped: Stopped) -> None:
+    def _note_end(self, stopped: RunStopped) -> None:
         self._stopping = True
         self._screen.event(stopped.why)
         if stopped.event is Event.ABORT:
@@ -354,9 +354,8 @@ class Supervisor:
             try:
                 step()
             except Exception as error:
-                self._note_end(
-                    Stopped(Event.ERROR, f"while ending the run: {type(error).__name__}: {error}")
-                )
+                why = f"while ending the run: {type(error).__name__}: {error}"
+                self._note_end(RunStopped(Event.ERROR, why))
 
     def _withdraw_faults(self) -> None:
         if self._chaos is not None:

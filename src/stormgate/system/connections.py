@@ -15,7 +15,7 @@ _WILDCARDS = {"0.0.0.0", "::", "*", ""}  # noqa: S104 - compared with, never bou
 
 
 @dataclass(frozen=True, slots=True)
-class Connection:
+class KernelConnection:
     """One end of a connection: (address, port) here and there; `open` while it carries data, else
     it is being closed, or was within the last minute.
     """
@@ -25,11 +25,11 @@ class Connection:
     open: bool
 
 
-def connections() -> frozenset[Connection] | None:
+def connections() -> frozenset[KernelConnection] | None:
     """All connections that this machine (its network namespace) knows; None where nobody can
     say.
     """
-    found: set[Connection] = set()
+    found: set[KernelConnection] = set()
     read = False
     for table in _TABLES:
         try:
@@ -41,19 +41,19 @@ def connections() -> frozenset[Connection] | None:
             fields = line.split()
             if len(fields) > 3 and fields[3] not in (_SYN_SENT, _LISTEN):
                 ends = _end(fields[1]), _end(fields[2])
-                found.add(Connection(*ends, fields[3] == _ESTABLISHED))
+                found.add(KernelConnection(*ends, fields[3] == _ESTABLISHED))
     return frozenset(found) if read else None
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Endpoint:
     """An address as it may appear in a list of connections. `here`: it belongs to this machine."""
 
     hosts: frozenset[str]
     port: int
     here: bool
 
-    def is_end_of(self, one: Connection) -> bool:
+    def is_end_of(self, one: KernelConnection) -> bool:
         """Whether the connection leads to this place: seen from there, or from who dialled it."""
         return any(
             end[1] == self.port and (end[0] in self.hosts or not self.hosts)
@@ -61,21 +61,21 @@ class Place:
         )
 
 
-def place(address: str) -> Place | None:
+def place(address: str) -> Endpoint | None:
     """`host:port` looked up; None when it is no such thing or its host is unknown."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
     if not port.isdigit():
         return None
     if host in _WILDCARDS:
-        return Place(frozenset(), int(port), here=True)
+        return Endpoint(frozenset(), int(port), here=True)
     try:
         found = {
             str(info[4][0]) for info in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         }
     except (OSError, UnicodeError):
         return None
-    return Place(frozenset(found), int(port), here=any(_is_ours(one) for one in found))
+    return Endpoint(frozenset(found), int(port), here=any(_is_ours(one) for one in found))
 
 
 def _is_ours(host: str) -> bool:

@@ -19,11 +19,11 @@ from urllib.parse import quote
 
 from stormgate.net.allow import AllowList
 from stormgate.toxiproxy.errors import (
-    NotApplied,
     ProxyNotFound,
     ResetIncomplete,
     ServerUnreachable,
     ServerWedged,
+    ToxicNotApplied,
     ToxicNotFound,
     ToxiproxyError,
     UnexpectedAnswer,
@@ -134,7 +134,9 @@ class Client:
                 after[spec.name] = self.set_enabled(spec.name, spec.enabled)
         missing = [spec.name for spec in asked if spec.name not in after]
         if missing:
-            raise NotApplied(f"POST /populate: accepted, but {', '.join(missing)} do not exist")
+            raise ToxicNotApplied(
+                f"POST /populate: accepted, but {', '.join(missing)} do not exist"
+            )
         return [_matching(after[spec.name], spec) for spec in asked]
 
     def set_enabled(self, name: str, enabled: bool) -> Proxy:
@@ -146,7 +148,7 @@ class Client:
         self._transport.call("PATCH", _proxy_path(name), {"enabled": enabled})
         proxy = self.get(name)
         if proxy.enabled != enabled:
-            raise NotApplied(
+            raise ToxicNotApplied(
                 f"proxy {name!r}: asked for enabled={enabled}, read back {proxy.enabled}"
             )
         return proxy
@@ -156,7 +158,7 @@ class Client:
         self._transport.call("DELETE", _proxy_path(name))
         with contextlib.suppress(ProxyNotFound):
             self.get(name)
-            raise NotApplied(f"proxy {name!r}: deleted, yet it still exists")
+            raise ToxicNotApplied(f"proxy {name!r}: deleted, yet it still exists")
 
     # -- toxics
 
@@ -226,7 +228,9 @@ class Client:
         self._transport.call("DELETE", _toxic_path(proxy, name))
         with contextlib.suppress(ToxicNotFound):
             self.get_toxic(proxy, name)
-            raise NotApplied(f"toxic {name!r} of proxy {proxy!r}: removed, yet it is still there")
+            raise ToxicNotApplied(
+                f"toxic {name!r} of proxy {proxy!r}: removed, yet it is still there"
+            )
 
     def _read_back(self, proxy: str, wanted: Toxic) -> Toxic:
         found = self.get_toxic(proxy, wanted.name)
@@ -236,7 +240,7 @@ class Client:
             wanted.attributes,
         )
         if not same or not same_toxicity(found.toxicity, wanted.toxicity):
-            raise NotApplied(
+            raise ToxicNotApplied(
                 f"toxic {wanted.name!r} of proxy {proxy!r}: asked for {wanted}, read back {found}"
             )
         return found
@@ -323,7 +327,7 @@ class Client:
         self.ensure_enabled(name)
         proxy = self.get(name)
         if proxy.toxics or not proxy.enabled:
-            raise NotApplied(f"proxy {name!r}: reset, yet read back {proxy}")
+            raise ToxicNotApplied(f"proxy {name!r}: reset, yet read back {proxy}")
         return proxy
 
 
@@ -378,5 +382,5 @@ def _matching(proxy: Proxy, spec: ProxySpec) -> Proxy:
         spec.upstream,
         spec.enabled,
     ) or not port_ok:
-        raise NotApplied(f"proxy {spec.name!r}: asked for {spec}, read back {proxy}")
+        raise ToxicNotApplied(f"proxy {spec.name!r}: asked for {spec}, read back {proxy}")
     return proxy

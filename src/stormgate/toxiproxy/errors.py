@@ -53,7 +53,7 @@ class ServerFailed(ToxiproxyError):
     """5xx with Toxiproxy's own error body; most often the listen address is taken or not ours."""
 
 
-class NotApplied(ToxiproxyError):
+class ToxicNotApplied(ToxiproxyError):
     """The server accepted a write, but reading it back shows something else."""
 
 

@@ -188,6 +188,17 @@ def test_killed_outright_it_leaves_no_process_and_no_green(suite: Suite, gates: 
 
 
 def test_a_guard_stops_a_fault_that_lasts_too_long(suite: Suite, gates: list[Gate]) -> None:
+    # A hold that documents tell of is refused beforehand; nobody can know how long a program takes.
+    experiment = suite.folder / "experiments" / "region-loss.yaml"
+    text = experiment.read_text()
+    held = """      type: python
+      module: stormgate.chaos.actions
+      func: hold
+      arguments: {seconds: "${hold_s}"}
+"""
+    assert held in text
+    program = '      type: process\n      path: sleep\n      arguments: "12"\n'
+    experiment.write_text(text.replace(held, program))
     suite.write_gate(max_fault="2s")
     gates.append(gate := suite.start())
     assert gate.end() == 5, gate.said()

@@ -17,13 +17,13 @@ from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.errors import (
     AlreadyExists,
     InvalidRequest,
-    NotApplied,
     ProxyNotFound,
     ResetIncomplete,
     ServerFailed,
     ServerNotStarted,
     ServerUnreachable,
     ServerWedged,
+    ToxicNotApplied,
     ToxicNotFound,
     UnexpectedAnswer,
 )
@@ -360,10 +360,10 @@ def test_a_write_that_did_not_take_is_seen(toxi, monkeypatch):
         return answer
 
     monkeypatch.setattr(client._transport, "call", interfered)
-    with pytest.raises(NotApplied):
+    with pytest.raises(ToxicNotApplied):
         client.set_enabled("web", False)
     client.add_toxic("web", "latency", {"latency": 5})
-    with pytest.raises(NotApplied):
+    with pytest.raises(ToxicNotApplied):
         client.update_toxic("web", "latency_downstream", {"latency": 6})
     monkeypatch.undo()
 

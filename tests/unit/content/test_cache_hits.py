@@ -7,7 +7,7 @@ import pytest
 from probes import cache_hits
 
 from stormgate.chaos import probes
-from stormgate.evidence.rolling import Window
+from stormgate.evidence.rolling import RollingWindow
 
 S = 10**9
 
@@ -30,7 +30,7 @@ def batch(rows):
 
 @pytest.fixture
 def samples(tmp_path, monkeypatch):
-    window = Window(tmp_path)
+    window = RollingWindow(tmp_path)
     monkeypatch.setattr(probes, "_window", lambda: window)
     monkeypatch.setattr(probes, "_now", lambda: 100 * S)
     return window

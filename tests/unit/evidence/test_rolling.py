@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stormgate.evidence.rolling import Window, failover_from
+from stormgate.evidence.rolling import RollingWindow, failover_from
 
 S, MS = 10**9, 10**6
 NOW = 1000 * S
@@ -31,7 +31,7 @@ def batch(rows):
 
 @pytest.fixture
 def window(tmp_path):
-    made = Window(tmp_path)
+    made = RollingWindow(tmp_path)
     made.add(
         batch(
             [
@@ -111,4 +111,4 @@ def test_counts_leave_out_what_was_never_sent(window):
 
 
 def test_newest_of_nothing(tmp_path):
-    assert Window(tmp_path).newest_ns is None
+    assert RollingWindow(tmp_path).newest_ns is None

@@ -10,7 +10,7 @@ import pytest
 
 from stormgate.faults.looks.exposure import look
 from stormgate.model import Component, Observe
-from stormgate.system.connections import Connection
+from stormgate.system.connections import KernelConnection
 
 WEB, USER = ("127.0.0.1", 8080), ("127.0.0.1", 50123)
 
@@ -20,7 +20,7 @@ def part(name: str, address: str | None = "127.0.0.1:8080", backend: str = "proc
     return Component(name=name, kind="service", backend=backend, observe=seen_at)
 
 
-def kernel(*snapshots: set[Connection]) -> Iterator[frozenset[Connection]]:
+def kernel(*snapshots: set[KernelConnection]) -> Iterator[frozenset[KernelConnection]]:
     yield from map(frozenset, snapshots)
     while True:
         yield frozenset(snapshots[-1])
@@ -29,18 +29,18 @@ def kernel(*snapshots: set[Connection]) -> Iterator[frozenset[Connection]]:
 @pytest.mark.parametrize(
     ("snapshots", "used"),
     [
-        ([{Connection(WEB, USER, True)}], True),
-        ([{Connection(USER, WEB, True)}], True),
+        ([{KernelConnection(WEB, USER, True)}], True),
+        ([{KernelConnection(USER, WEB, True)}], True),
         ([set()], False),
-        ([{Connection(("127.0.0.1", 9), USER, True)}], False),
+        ([{KernelConnection(("127.0.0.1", 9), USER, True)}], False),
         # Over before we looked: whose it was is not known, and a look of ours leaves that trace.
-        ([{Connection(WEB, USER, False)}], False),
+        ([{KernelConnection(WEB, USER, False)}], False),
         # Came and went between two looks.
-        ([set(), {Connection(WEB, USER, False)}], True),
-        ([set(), set(), {Connection(WEB, USER, True)}], True),
+        ([set(), {KernelConnection(WEB, USER, False)}], True),
+        ([set(), set(), {KernelConnection(WEB, USER, True)}], True),
     ],
 )
-def test_connections_are_traffic(snapshots: list[set[Connection]], used: bool) -> None:
+def test_connections_are_traffic(snapshots: list[set[KernelConnection]], used: bool) -> None:
     said = kernel(*snapshots)
     found = look({"web": [part("web")]}, watch_s=0.2, snapshot=lambda: next(said))["web"]
     assert found.used is used
@@ -48,7 +48,7 @@ def test_connections_are_traffic(snapshots: list[set[Connection]], used: bool) -
 
 
 def test_one_used_part_is_enough_and_each_thing_is_asked() -> None:
-    said = kernel({Connection(WEB, USER, True), Connection(USER, WEB, True)})
+    said = kernel({KernelConnection(WEB, USER, True), KernelConnection(USER, WEB, True)})
     wanted = {
         "region": [part("idle", "127.0.0.1:9"), part("web")],
         "other": [part("idle", "127.0.0.1:9")],

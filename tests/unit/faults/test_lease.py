@@ -14,7 +14,7 @@ import pytest
 from stormgate.faults import lease as leases
 from stormgate.faults.errors import LeaseHeld
 from stormgate.faults.lease import UNSEEN_S, acquire, holder, is_free
-from stormgate.faults.state import Fate, Owner
+from stormgate.faults.state import Fate, ProcessOwner
 from stormgate.system.processes import pid_start_ticks
 
 SRC = str(Path(leases.__file__).parents[2])
@@ -46,7 +46,7 @@ def test_when_a_lease_is_free(locked, fate, unrenewed_s, free):
     assert is_free(locked=locked, fate=fate, unrenewed_s=unrenewed_s) is free
 
 
-HERE = Owner.this()
+HERE = ProcessOwner.this()
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_live_owner_keeps_it_and_a_dead_one_is_taken_over():
         owner.kill()
         owner.wait()
         assert holder("t") is None
-        assert acquire("t").owner == Owner.this()
+        assert acquire("t").owner == ProcessOwner.this()
     finally:
         end(owner)
 
@@ -155,7 +155,7 @@ def test_a_lease_of_another_container_is_free_once_it_was_not_renewed_for_long()
     with pytest.raises(LeaseHeld, match="cannot be looked at from here"):
         acquire("t")
     rewrite(renewed_ns=leases._boottime_ns() - int(UNSEEN_S * 1e9))
-    assert acquire("t").owner == Owner.this()
+    assert acquire("t").owner == ProcessOwner.this()
 
 
 def test_a_lease_of_another_machine_is_told_by_the_clock_of_the_file_system():
@@ -165,14 +165,14 @@ def test_a_lease_of_another_machine_is_told_by_the_clock_of_the_file_system():
         acquire("t")
     long_ago = time.time() - UNSEEN_S - 1
     os.utime(leases._path("t"), (long_ago, long_ago))
-    assert acquire("t").owner == Owner.this()
+    assert acquire("t").owner == ProcessOwner.this()
 
 
 def test_a_reboot_ends_it():
     given_up()
     rewrite(owner={"boot": "an earlier one"})
     assert holder("t") is None
-    assert acquire("t").owner == Owner.this()
+    assert acquire("t").owner == ProcessOwner.this()
 
 
 def test_it_is_renewed_while_its_owner_lives(monkeypatch):

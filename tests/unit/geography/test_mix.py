@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stormgate.geography.mix import (
-    Edge,
+    EdgeSite,
     Mix,
     MixError,
     Origin,
@@ -31,8 +31,8 @@ def origin(name: str, share: float, latitude: float = 0.0, longitude: float = 0.
     return Origin(name=name, share=share, latitude=latitude, longitude=longitude)
 
 
-def edge(name: str, latitude: float, longitude: float) -> Edge:
-    return Edge(name=name, latitude=latitude, longitude=longitude)
+def edge(name: str, latitude: float, longitude: float) -> EdgeSite:
+    return EdgeSite(name=name, latitude=latitude, longitude=longitude)
 
 
 weights = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=50)

@@ -17,7 +17,7 @@ from stormgate.documents.mix import TrafficMix
 from stormgate.documents.worlds import world
 from stormgate.geography.curves import Day, DayCurve, Peak
 from stormgate.geography.distance import Position
-from stormgate.geography.mix import Edge, Mix, Origin
+from stormgate.geography.mix import EdgeSite, Mix, Origin
 from stormgate.geography.places import city
 from stormgate.geography.show import render
 from stormgate.geography.summary import facts
@@ -47,9 +47,9 @@ def small_world() -> TrafficMix:
             group=group,
         )
 
-    def edge(name: str, place: str, group: str) -> Edge:
+    def edge(name: str, place: str, group: str) -> EdgeSite:
         at = city(place)
-        return Edge(
+        return EdgeSite(
             name=name, latitude=at.latitude, longitude=at.longitude, group=group, region="eu-west"
         )
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from stormgate.judge.failover import Series, traces
+from stormgate.judge.failover import SendSeries, traces
 from stormgate.judge.statistics import bounds as s
 
 RUNS = 2_000
@@ -127,7 +127,7 @@ def outages(seed: int, rate: float, dropped: float) -> None:
     good = ~((times >= begin[:, None]) & (times < end[:, None]))
     keep = rng.random(times.shape) >= dropped
     cells = np.broadcast_to(np.arange(RUNS)[:, None], times.shape)
-    series = Series(0, 60 * second)
+    series = SendSeries(0, 60 * second)
     order = rng.permutation(int(keep.sum()))
     series.add(cells[keep][order], times[keep][order], good[keep][order])
     found = traces(series, (20 * second, 35 * second), second, 0.99)

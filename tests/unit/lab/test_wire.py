@@ -12,7 +12,7 @@ from stormgate.lab.runtime import ports
 from stormgate.lab.services import valkey as resp
 from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.net import httpserver
-from stormgate.net.httpserver import Request, Response
+from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_resp_encode_counts_bytes_not_letters() -> None:
     )
 
 
-async def _echo(request: Request) -> Response:
+async def _echo(request: HttpRequest) -> HttpResponse:
     if request.path == "/boom":
         raise RuntimeError("boom")
     await asyncio.sleep(0.01 if request.path == "/slow" else 0)
@@ -55,7 +55,7 @@ async def _echo(request: Request) -> Response:
         f"{request.method} {request.path} {sorted(request.query.items())} "
         f"{request.headers.get('x-a')} {request.body.decode()}"
     )
-    return Response(200, text.encode(), {"x-b": "1"})
+    return HttpResponse(200, text.encode(), {"x-b": "1"})
 
 
 def served(client: Callable[[int], Awaitable[None]]) -> None:

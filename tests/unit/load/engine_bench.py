@@ -7,7 +7,7 @@ import socket
 import time
 
 from stormgate.load.engine.engine import Engine
-from stormgate.load.engine.pool import Place
+from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.stream import Session, Stream
 from stormgate.load.http.addresses import Addresses
 from stormgate.load.record.recorder import Recorder
@@ -88,7 +88,7 @@ class Bench:
         self.population = Population(
             name="london", share=1, latitude=0, longitude=0, edges=("a",), links={"a": url}
         )
-        self.place = Place(self.population, 0, {"a": url})
+        self.place = Pools(self.population, 0, {"a": url})
         there = (socket.AF_INET, ("127.0.0.1", port or self.server.port))
         self.place.current.addresses = Addresses([there])
         self.recorder = Recorder("w")

@@ -3,7 +3,7 @@
 import pytest
 
 from stormgate.load import get
-from stormgate.load.engine.pool import Place
+from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.stream import Session
 from stormgate.load.http.cookies import SETS_COOKIE, Jar, date_s
 from stormgate.load.http.head import dressed
@@ -171,7 +171,7 @@ def place(url, **more):
     population = Population(
         name="p", share=1, latitude=0, longitude=0, edges=("e",), links=links, **more
     )
-    return Place(population, 0, links)
+    return Pools(population, 0, links)
 
 
 def asked(at, session, request):

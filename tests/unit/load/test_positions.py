@@ -6,7 +6,7 @@ import gevent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stormgate.load.locust.deal import Seats, Shared, Table
+from stormgate.load.locust.deal import Seats, SharedDealer, Table
 from stormgate.load.schedule.positions import Positions
 from stormgate.load.schedule.shares import Dealer
 
@@ -61,7 +61,7 @@ class Wires:
             msg=SimpleNamespace(data=data, node_id=name)
         )
         self.clients[name] = worker
-        return Shared({"x": 0.5, "y": 0.5}, "Reader", Seats(worker))
+        return SharedDealer({"x": 0.5, "y": 0.5}, "Reader", Seats(worker))
 
 
 def test_who_joins_late_takes_over_what_others_give_up():

@@ -3,7 +3,7 @@
 import pytest
 
 from stormgate.load import get, post, request
-from stormgate.load.engine.pool import Place
+from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.redirect import nowhere_else, redirected
 from stormgate.load.flow import Reply
 from stormgate.load.http.head import CREDENTIALS, without
@@ -19,7 +19,7 @@ def place(*urls, **more):
     population = Population(
         name="p", share=1, latitude=0, longitude=0, edges=tuple(links), links=links, **more
     )
-    return Place(population, 0, links)
+    return Pools(population, 0, links)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import brotli
 import pytest
 
 from stormgate.load import get, post, request, think
-from stormgate.load.engine.pool import Place
+from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.stream import Session
 from stormgate.load.engine.table import parse_table, steer
 from stormgate.load.flow import Reply
@@ -24,7 +24,7 @@ def place(name="london", edges=("a", "b", "c"), **more):
     population = Population(
         name=name, share=1, latitude=0, longitude=0, edges=edges, links=links, **more
     )
-    return Place(population, 0, links)
+    return Pools(population, 0, links)
 
 
 def test_equal_requests_are_made_once():

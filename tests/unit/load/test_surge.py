@@ -9,7 +9,7 @@ import time
 import pytest
 
 from stormgate.evidence.write import GENERATOR, SURGE
-from stormgate.faults.backends import Request
+from stormgate.faults.backends import FaultRequest
 from stormgate.faults.backends.load import BACKEND
 from stormgate.faults.errors import CannotBreak
 from stormgate.faults.expansion import parts_of
@@ -82,7 +82,7 @@ def target():
 
 def request(folder, factor=3.0, population=None, for_s=60.0):
     params = {"factor": factor, "population": population, "for_s": for_s, "folder": str(folder)}
-    return Request(part=LOAD, mode="surge", params=params, token="tok", target=target())
+    return FaultRequest(part=LOAD, mode="surge", params=params, token="tok", target=target())
 
 
 def seconds(folder, *rows, ago_s=0.0):

@@ -18,7 +18,7 @@ import pytest
 
 from stormgate.model import Observe
 from stormgate.net.allow import AllowList
-from stormgate.net.guard import Guard, PacketRefusedError, Refusal, holding, without_proxies
+from stormgate.net.guard import PacketRefusedError, Refusal, SocketGuard, holding, without_proxies
 from stormgate.net.look import State, look
 
 FRAME = """
@@ -26,9 +26,9 @@ import json, os, sys
 {before}
 import socket
 from stormgate.net.allow import AllowList
-from stormgate.net.guard import Guard, install
+from stormgate.net.guard import SocketGuard, install
 told = []
-guard = Guard(AllowList({allow!r}), lambda r: told.append((r.who, r.where, r.count)))
+guard = SocketGuard(AllowList({allow!r}), lambda r: told.append((r.who, r.where, r.count)))
 install(guard)
 sys.path.insert(0, {folder!r})
 import content
@@ -188,7 +188,7 @@ def test_a_listed_name_may_be_contacted_wherever_it_leads(
 
 def test_what_is_told_adds_up_however_often_it_was_tried() -> None:
     told: list[Refusal] = []
-    guard = Guard(AllowList(["127.0.0.1/32"]), told.append)
+    guard = SocketGuard(AllowList(["127.0.0.1/32"]), told.append)
     with socket.socket() as sock:
         for _ in range(21):
             with pytest.raises(PacketRefusedError, match=r"127\.0\.0\.2:9 is not in"):
@@ -205,7 +205,7 @@ def test_who_cannot_be_told_is_refused_all_the_same() -> None:
     def full(_: Refusal) -> None:
         raise OSError("no space left on device")
 
-    guard = Guard(AllowList(["127.0.0.1/32"]), full)
+    guard = SocketGuard(AllowList(["127.0.0.1/32"]), full)
     with socket.socket() as sock, pytest.raises(PacketRefusedError):
         guard.check("socket.connect", sock, ("127.0.0.2", 9))
     assert sum(guard.refused().values()) == 1
@@ -216,7 +216,7 @@ def test_frames_and_strange_families_leave_by_no_door() -> None:
     class Raw:
         family = socket.AF_PACKET
 
-    guard = Guard(AllowList(["127.0.0.0/8"]), lambda _: None)
+    guard = SocketGuard(AllowList(["127.0.0.0/8"]), lambda _: None)
     for event in ("socket.sendto", "socket.bind"):
         with pytest.raises(PacketRefusedError):
             guard.check(event, Raw(), ("lo", 0))

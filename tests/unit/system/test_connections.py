@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from stormgate.system.connections import Connection, connections, place
+from stormgate.system.connections import KernelConnection, connections, place
 
 HERE = ("127.0.0.1", 8080)
 USER = ("127.0.0.1", 50123)
@@ -15,16 +15,16 @@ USER = ("127.0.0.1", 50123)
 @pytest.mark.parametrize(
     ("address", "one", "leads_there"),
     [
-        ("127.0.0.1:8080", Connection(HERE, USER, True), True),
-        ("127.0.0.1:8080", Connection(USER, HERE, True), True),
-        ("127.0.0.1:8081", Connection(HERE, USER, True), False),
-        ("127.0.0.2:8080", Connection(HERE, USER, True), False),
-        ("0.0.0.0:8080", Connection(("10.1.2.3", 8080), ("10.1.2.4", 6), True), True),
-        ("[::1]:8080", Connection(("::1", 8080), ("::1", 6), True), True),
-        ("[::1]:8080", Connection(HERE, USER, True), False),
+        ("127.0.0.1:8080", KernelConnection(HERE, USER, True), True),
+        ("127.0.0.1:8080", KernelConnection(USER, HERE, True), True),
+        ("127.0.0.1:8081", KernelConnection(HERE, USER, True), False),
+        ("127.0.0.2:8080", KernelConnection(HERE, USER, True), False),
+        ("0.0.0.0:8080", KernelConnection(("10.1.2.3", 8080), ("10.1.2.4", 6), True), True),
+        ("[::1]:8080", KernelConnection(("::1", 8080), ("::1", 6), True), True),
+        ("[::1]:8080", KernelConnection(HERE, USER, True), False),
     ],
 )
-def test_what_leads_to_a_place(address: str, one: Connection, leads_there: bool) -> None:
+def test_what_leads_to_a_place(address: str, one: KernelConnection, leads_there: bool) -> None:
     there = place(address)
     assert there is not None
     assert there.here
@@ -51,7 +51,7 @@ def test_a_connection_is_listed_while_open_and_after(host: str) -> None:
         there = place(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         assert there is not None
 
-        def listed() -> list[Connection]:
+        def listed() -> list[KernelConnection]:
             found = connections()
             assert found is not None
             return [one for one in found if there.is_end_of(one)]

@@ -37,7 +37,7 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class FaultRequest:
     """Break this part this way. `token` is unique and goes into every name the backend makes."""
 
     part: Component
@@ -96,7 +96,7 @@ class Backend:
         """Whether nothing is left of these parts that a fault could be in. Unknown is not gone."""
         return not parts
 
-    def plan(self, request: Request) -> Record:
+    def plan(self, request: FaultRequest) -> Record:
         """Everything needed to apply and to undo, as JSON-ready data. Looks at the part, changes
         nothing.
 

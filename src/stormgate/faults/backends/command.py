@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
-from stormgate.faults.backends import Backend, Observation, Record, Request
+from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.declared import AnyParameters, Argv, Handle, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.model import Component
@@ -85,7 +85,7 @@ class CommandBackend(Backend):
         commands = handle.get("apply")
         return dict.fromkeys(commands if isinstance(commands, Mapping) else (), AnyParameters)
 
-    def plan(self, request: Request) -> Record:
+    def plan(self, request: FaultRequest) -> Record:
         part, mode = request.part, request.mode
         observe = part.handle.get("observe")
         words = [(step, _argv(part, step, mode)) for step in ("apply", "undo")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stormgate.faults.backends import Backend, Record, Request
+from stormgate.faults.backends import Backend, FaultRequest, Record
 from stormgate.faults.errors import CannotBreak
 from stormgate.model import Component
 
@@ -17,7 +17,7 @@ class GroupBackend(Backend):
     def are_gone(self, parts: Sequence[Component]) -> bool:
         return True  # it has nothing of its own that could be left
 
-    def plan(self, request: Request) -> Record:
+    def plan(self, request: FaultRequest) -> Record:
         raise CannotBreak(f"{request.part.name}: a group breaks through its parts")
 
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stormgate.evidence.write import GENERATOR, SURGE, Journal
-from stormgate.faults.backends import Backend, Observation, Record, Request
+from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, UndoFailed
 from stormgate.model import Component
@@ -49,7 +49,7 @@ class LoadBackend(Backend):
     in_targets = False
     breaks_whole = True
 
-    def plan(self, request: Request) -> Record:
+    def plan(self, request: FaultRequest) -> Record:
         params = request.params
         factor, population, for_s = (
             float(params["factor"]),

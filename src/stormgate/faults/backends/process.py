@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from stormgate.faults.backends import Backend, Observation, Record, Request
+from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.declared import Argv, Handle, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.faults.proof import shows, silence_s
@@ -62,7 +62,7 @@ class ProcessBackend(Backend):
     def are_gone(self, parts: Sequence[Component]) -> bool:
         return all(_identity(part) is None for part in parts)
 
-    def plan(self, request: Request) -> Record:
+    def plan(self, request: FaultRequest) -> Record:
         part = request.part
         start = part.handle.get("start")
         if not isinstance(start, list | tuple) or not start:

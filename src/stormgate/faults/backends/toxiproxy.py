@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from stormgate.faults.backends import Backend, Observation, Params, Record, Request
+from stormgate.faults.backends import Backend, FaultRequest, Observation, Params, Record
 from stormgate.faults.declared import MOST_KB_PER_S, Handle, Milliseconds, Parameters, Whole
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.faults.proof import NARROW_MIN_MS, added_latency_ms, shows, silence_s
@@ -118,7 +118,7 @@ class ToxiproxyBackend(Backend):
             return ()
         return (proxy.listen,)
 
-    def plan(self, request: Request) -> Record:
+    def plan(self, request: FaultRequest) -> Record:
         part, mode = request.part, request.mode
         toxics = wanted_toxics(mode, request.params, f"stormgate_{request.token}")
         url, name = str(part.handle["url"]), str(part.handle["proxy"])

@@ -17,13 +17,13 @@ from typing import Any
 from stormgate.faults import backends
 from stormgate.faults.errors import ChaosError
 from stormgate.model import Component
-from stormgate.system.connections import Connection, Place, connections, place
+from stormgate.system.connections import Endpoint, KernelConnection, connections, place
 
 # How long an address without any connection is watched for one that comes and goes.
 WATCH_S = 1.0
 _PAUSE_S = 0.02
 
-Snapshot = Callable[[], "frozenset[Connection] | None"]
+Snapshot = Callable[[], "frozenset[KernelConnection] | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def look(
     old = frozenset(one for one in before if not one.open)
     found: dict[str, Exposure] = {}
     waiter, end = stop or threading.Event(), time.monotonic() + watch_s
-    now: frozenset[Connection] = before
+    now: frozenset[KernelConnection] = before
     while True:
         fresh = [one for one in now if one.open or one not in old]
         for name, own in places.items():
@@ -70,7 +70,7 @@ def look(
     return {name: found.get(name) or _unseen(places[name], watch_s) for name in wanted}
 
 
-def _places(parts: Sequence[Component]) -> list[tuple[str, str, Place | None]]:
+def _places(parts: Sequence[Component]) -> list[tuple[str, str, Endpoint | None]]:
     """(part, address, place) of each address where traffic of these parts arrives."""
     return [(part.name, address, place(address)) for part in parts for address in _addresses(part)]
 
@@ -83,7 +83,7 @@ def _addresses(part: Component) -> Sequence[str]:
 
 
 def _seen(
-    places: Sequence[tuple[str, str, Place | None]], fresh: Sequence[Connection]
+    places: Sequence[tuple[str, str, Endpoint | None]], fresh: Sequence[KernelConnection]
 ) -> Exposure | None:
     for part, address, where in places:
         if where is None:
@@ -96,7 +96,7 @@ def _seen(
     return None
 
 
-def _unseen(places: Sequence[tuple[str, str, Place | None]], watch_s: float) -> Exposure:
+def _unseen(places: Sequence[tuple[str, str, Endpoint | None]], watch_s: float) -> Exposure:
     if not places:
         return Exposure(None, "no address is known where its traffic arrives")
     away = [address for _, address, where in places if where is None or not where.here]

@@ -44,9 +44,9 @@ def check_served(context: Context, patience_s: float = PATIENCE_S) -> None:
 
 
 def _looker(context: Context, plan: Plan) -> Callable[[], Counts | None]:
-    from stormgate.evidence.rolling import Window
+    from stormgate.evidence.rolling import RollingWindow
 
-    window = Window(context.folder)
+    window = RollingWindow(context.folder)
     _, within_ms = served_well(plan, context.fault)
 
     def look() -> Counts | None:

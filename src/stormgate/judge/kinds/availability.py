@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from stormgate.judge.intervals import of_share
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task, allowed_outage_s
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result, allowed_outage_s
 from stormgate.judge.spec import Positive, Samples, Share
 from stormgate.judge.statistics.bounds import requests_needed
 from stormgate.judge.statistics.proportion import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from stormgate.evidence.samples import Block
 
 
-class Spec(Samples):
+class AvailabilitySpec(Samples):
     """`target` is the least share of good requests; 1 means not a single bad one. `within_ms`
     counts slower ones as bad.
 
@@ -47,9 +47,9 @@ class Availability:
     lower bound is above it in one.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
-        self.spec: Spec = task.spec
+        self.spec: AvailabilitySpec = task.spec
         self.allowed = round(1.0 - self.spec.target, 12)
         self.test = BadShare(task, lambda block: ~block.good(self.spec.within_ms))
 
@@ -110,14 +110,14 @@ class Availability:
         return Result(finding, joint_p(counted, allowed))
 
 
-def _canaries(spec: Spec) -> Sequence[Canary]:
+def _canaries(spec: AvailabilitySpec) -> Sequence[Canary]:
     outage = Canary(outcome="reset")
     if spec.within_ms is None:
         return (outage,)
     return (outage, Canary(outcome="ok", latency_ms=spec.within_ms * 2 + 1))
 
 
-def _need(spec: Spec, plan: Plan) -> Need:
+def _need(spec: AvailabilitySpec, plan: Plan) -> Need:
     allowed = round(1.0 - spec.target, 12)
     if allowed <= 0:
         return Need(spec.min_samples, None, "a single bad request fails it")
@@ -131,7 +131,9 @@ def _need(spec: Spec, plan: Plan) -> Need:
     return Need(max(spec.min_samples, needed), allowed)
 
 
-def _contradictions(spec: Spec, plan: Plan, lengths: Mapping[str, float]) -> Sequence[str]:
+def _contradictions(
+    spec: AvailabilitySpec, plan: Plan, lengths: Mapping[str, float]
+) -> Sequence[str]:
     """An outage that another objective allows may be more than this one forgives."""
     window, outage_s = sum(lengths.values()), allowed_outage_s(plan)
     struck = any(name.startswith("fault[") for name in lengths)
@@ -152,7 +154,7 @@ def _within(spec: Mapping[str, Any]) -> float | None:
 
 KIND = Kind(
     "availability",
-    Spec,
+    AvailabilitySpec,
     Availability,
     _canaries,
     _need,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task, allowed_outage_s
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result, allowed_outage_s
 from stormgate.judge.spec import Positive, Share, Spec, Where
 from stormgate.judge.statistics.bounds import holm, tail_p
 from stormgate.judge.statistics.proportion import shown
@@ -42,7 +42,7 @@ class BudgetSpend:
     fault is held to it.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: BudgetSpendSpec = task.spec
         faults = [f for f in task.context.faults if self.spec.fault in (None, f.name)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Samples
 from stormgate.judge.statistics.proportion import BadShare, shown
 from stormgate.model import Cell, Plan, Verdict
@@ -32,7 +32,7 @@ class DeployLoss:
     requests were made.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: DeployLossSpec = task.spec
         self.test = BadShare(task, lambda block: ~block.good(self.spec.within_ms))

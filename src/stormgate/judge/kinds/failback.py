@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stormgate.evidence.timeline import SECOND_NS, FaultWindow, Window, Windows
+from stormgate.evidence.timeline import SECOND_NS, FaultWindow, PhaseWindow, Windows
 from stormgate.judge.cells import Cells, Tally, where_mask
 from stormgate.judge.context import rows_in
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
 from stormgate.judge.statistics import bounds as statistics
 from stormgate.judge.statistics.proportion import shown, verdict_counts
@@ -60,7 +60,7 @@ class _Test:
 class Failback:
     """The difference of two shares, bounded by Clopper-Pearson on each side at half of alpha."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: FailbackSpec = task.spec
         self.base = task.context.windows(self.spec.versus)
@@ -79,7 +79,7 @@ class Failback:
             return None
         begin = fault.cleared_ns + round(self.spec.settle_s * SECOND_NS)
         return (
-            Windows((Window(fault.name, begin, fault.end_ns, 0),), ())
+            Windows((PhaseWindow(fault.name, begin, fault.end_ns, 0),), ())
             if begin < fault.end_ns
             else None
         )

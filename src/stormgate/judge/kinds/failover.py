@@ -14,9 +14,9 @@ from pydantic import Field
 from stormgate.evidence.samples import UNKNOWN
 from stormgate.evidence.timeline import SECOND_NS, FaultWindow
 from stormgate.judge.cells import where_mask
-from stormgate.judge.failover import CellTrace, Series, traces
+from stormgate.judge.failover import CellTrace, SendSeries, traces
 from stormgate.judge.intervals import of_detail
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
 from stormgate.judge.stages import Stages
 from stormgate.judge.statistics.bounds import exceed_probability_bound
@@ -61,12 +61,12 @@ class Failover:
     D_hi].
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: FailoverSpec = task.spec
         self.faults = [f for f in task.context.faults if self.spec.fault in (None, f.name)]
         self.cells = task.context.cells(self.spec.by)
-        self.series: dict[str, Series] = {}
+        self.series: dict[str, SendSeries] = {}
         self.stages: dict[str, Stages] = {}
         self.seen_stages: dict[str, dict[str, float]] = {}
         for fault in self.faults:
@@ -76,7 +76,7 @@ class Failover:
                 and fault.end_ns > fault.requested_ns
             ):
                 begin = self._read_from(fault.requested_ns)
-                self.series[fault.name] = Series(begin, self._read_until(fault.end_ns))
+                self.series[fault.name] = SendSeries(begin, self._read_until(fault.end_ns))
                 self.stages[fault.name] = Stages(
                     task.context, begin, fault.requested_ns, fault.end_ns
                 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from stormgate.judge.intervals import of_cell
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Positive, Samples, Share
 from stormgate.judge.statistics.bounds import (
     conjunction_factor,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from stormgate.evidence.samples import Block
 
 
-class Spec(Samples):
+class LatencySpec(Samples):
     """`quantile` as a fraction (0.95 for p95). `coverage` below 1 needs cells; without `by` they
     are the populations.
     """
@@ -53,9 +53,9 @@ class Latency:
     A failure is an infinite latency, or quick errors would make a service look fast.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
-        self.spec: Spec = task.spec
+        self.spec: LatencySpec = task.spec
         self.allowed = round(1.0 - self.spec.quantile, 12)
         by = self.spec.by or (("population",) if self.spec.coverage < 1 else ())
         self.test = BadShare(task, lambda block: ~block.good(self.spec.lte_ms), by)
@@ -238,11 +238,11 @@ class Latency:
         return min(edge, self.spec.lte_ms) if within else max(edge, self.spec.lte_ms)
 
 
-def _canaries(spec: Spec) -> Sequence[Canary]:
+def _canaries(spec: LatencySpec) -> Sequence[Canary]:
     return (Canary(outcome="reset"), Canary(outcome="ok", latency_ms=spec.lte_ms * 2 + 1))
 
 
-def _need(spec: Spec, plan: Plan) -> Need:
+def _need(spec: LatencySpec, plan: Plan) -> Need:
     allowed = round(1.0 - spec.quantile, 12)
     alpha = 1.0 - plan.confidence
     by = spec.by or (("population",) if spec.coverage < 1 else ())
@@ -260,7 +260,7 @@ def _drawn(spec: Mapping[str, Any]) -> float | None:
 
 KIND = Kind(
     "latency",
-    Spec,
+    LatencySpec,
     Latency,
     _canaries,
     _need,

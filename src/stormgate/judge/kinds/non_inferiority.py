@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stormgate.judge.comparison import PhaseLatency, compared
 from stormgate.judge.intervals import of_detail
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Spec, Where
 from stormgate.judge.statistics.jackknife import Estimate
 from stormgate.model import Plan, Verdict
@@ -50,7 +50,7 @@ class NonInferiority:
     baseline INCONCLUSIVE, and it becomes one.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: NonInferioritySpec = task.spec
         self.windows = task.context.windows(self.spec.phases)

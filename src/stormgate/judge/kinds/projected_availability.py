@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Positive, Samples, Share
 from stormgate.judge.statistics.bounds import hoeffding_margin, requests_needed
 from stormgate.judge.statistics.proportion import BadShare
@@ -39,7 +39,7 @@ class Projected:
     hold at once.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: ProjectedSpec = task.spec
         self.steady = BadShare(task, lambda block: ~block.good(self.spec.within_ms), by=())

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from stormgate.judge.comparison import PhaseLatency, compared
 from stormgate.judge.intervals import of_detail
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Spec, Where
 from stormgate.model import Plan, Verdict
 
@@ -33,7 +33,7 @@ class RatioSpec(Spec):
 class Ratio:
     """Both quantiles with jackknifed errors over time, then Welch's interval of their ratio."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: RatioSpec = task.spec
         self.windows = task.context.windows([*self.spec.phases, *self.spec.versus])

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from stormgate.evidence.timeline import Window
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.evidence.timeline import PhaseWindow
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Spec
 from stormgate.model import Cell, Plan, Verdict, worst
 
@@ -45,7 +45,7 @@ class Reading:
     else PASS. No chance in it.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: ReadingSpec = task.spec
         self.windows = task.context.windows(self.spec.phases)
@@ -82,7 +82,7 @@ class Reading:
         )
         return Result(finding)
 
-    def _cell(self, window: Window, rows: Sequence[Mapping[str, Any]]) -> Cell:
+    def _cell(self, window: PhaseWindow, rows: Sequence[Mapping[str, Any]]) -> Cell:
         spec = self.spec
         values = [
             float(r["value"]) for r in sorted(rows, key=lambda r: int(r["at_ns"])) if _usable(r)

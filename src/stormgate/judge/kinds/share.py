@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import Field, model_validator
 
 from stormgate.judge.intervals import of_share
-from stormgate.judge.registry import Canary, Kind, Need, Result, Task
+from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Samples, Share
 from stormgate.judge.statistics.bounds import requests_needed
 from stormgate.judge.statistics.proportion import (
@@ -54,7 +54,7 @@ class LabelShare:
     A request answered without the label (a route that has no cache) says nothing and is left out.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: JudgeTask) -> None:
         self.task = task
         self.spec: ShareSpec = task.spec
         self.allowed = (

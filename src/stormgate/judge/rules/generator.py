@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stormgate.evidence.laws import generator_problem, number
-from stormgate.evidence.timeline import SECOND_NS, Window
+from stormgate.evidence.timeline import SECOND_NS, PhaseWindow
 from stormgate.model import Event, Validity
 
 # Over how many rows a shortfall must show: requests that wait for a connection at one row's end are
@@ -112,7 +112,7 @@ def _within(value: Any, limit: float) -> bool:
 
 
 @dataclass(frozen=True)
-class Health:
+class GeneratorHealth:
     """Which seconds the generator was unfit in, and why. Times are CLOCK_MONOTONIC ns."""
 
     spans: tuple[tuple[int, int, str], ...]
@@ -133,7 +133,7 @@ class Health:
             default=math.inf,
         )
 
-    def bad_seconds(self, window: Window) -> list[tuple[int, str]]:
+    def bad_seconds(self, window: PhaseWindow) -> list[tuple[int, str]]:
         """(second since the window's begin, why) of every saturated second that touches a window;
         fractions of a second are left out.
         """
@@ -148,7 +148,7 @@ class Health:
                 found.setdefault(second, why)
         return sorted(found.items())
 
-    def verdict(self, windows: Sequence[Window]) -> str | None:
+    def verdict(self, windows: Sequence[PhaseWindow]) -> str | None:
         """Why these windows cannot be trusted, or None. One second is always allowed: a short phase
         has no share to spare.
         """
@@ -172,7 +172,7 @@ def health_of(
     begin_ns: int,
     end_ns: int,
     rate_per_s: float = 0.0,
-) -> Health:
+) -> GeneratorHealth:
     """The health of all workers between begin and end. A second in which a worker wrote nothing
     counts as saturated, and one of which its rows do not speak. `rate_per_s`: of all together.
     """
@@ -203,7 +203,7 @@ def health_of(
         if end_ns - covered > SECOND_NS:
             silences.append((covered, end_ns))
             spans.append((covered, end_ns, f"{worker} did not report"))
-    return Health(
+    return GeneratorHealth(
         tuple(sorted(spans)),
         len(rows),
         closed,

@@ -13,11 +13,11 @@ from typing import Any
 
 from stormgate.evidence.laws import number
 from stormgate.evidence.manifest import check_manifest, is_sealed
-from stormgate.evidence.timeline import FaultWindow, Window, Windows
+from stormgate.evidence.timeline import FaultWindow, PhaseWindow, Windows
 from stormgate.evidence.undo import intents, open_intents
 from stormgate.judge.context import RunLike
 from stormgate.judge.rules.due import Due
-from stormgate.judge.rules.generator import Health
+from stormgate.judge.rules.generator import GeneratorHealth
 from stormgate.judge.rules.phases import TICK_S, absent_phases, misplaced_phases
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
 
@@ -202,7 +202,7 @@ def check_journals(run: RunLike, plan: Plan) -> Finding:
     """Chaos Toolkit's journals are there and clean, each activity looked at; its status and exit
     code are never evidence.
     """
-    from stormgate.judge.journal import Problem as JournalProblem
+    from stormgate.judge.journal import JournalProblem
     from stormgate.judge.journal import problems as journal_problems
 
     journals, found = run.journals, []
@@ -228,9 +228,9 @@ def check_journals(run: RunLike, plan: Plan) -> Finding:
 
 
 def check_generator(
-    health: Health,
-    windows: Sequence[Window],
-    timed: Sequence[Window],
+    health: GeneratorHealth,
+    windows: Sequence[PhaseWindow],
+    timed: Sequence[PhaseWindow],
     failures: Sequence[str] = (),
 ) -> Finding:
     """The generator was fit in every phase that an objective rests its timing on; what happened in

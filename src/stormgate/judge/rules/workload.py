@@ -68,6 +68,12 @@ def _named(timeline: Sequence[Mapping[str, Any]], *, login: bool = False) -> lis
         places = [line for line in lines if line.startswith("File ")]
         what = next((line for line in reversed(lines) if line), "it raised")
         own = [line for line in places if not any(part in line for part in _NOT_OWN)]
-        place = (own or places or ["place unknown"])[-1].removeprefix("File ")
+        place = _short((own or places or ["place unknown"])[-1])
         found.append(f"{row.get('flow')}: {what[:200]} ({place[:200]})")
     return list(dict.fromkeys(found))
+
+
+def _short(line: str) -> str:
+    """A traceback's line with the file and its folder alone, which a narrow screen need not cut."""
+    path, quote, rest = line.removeprefix('File "').partition('"')
+    return "/".join(path.split("/")[-2:]) + rest if quote else line

@@ -21,7 +21,7 @@ _SETTLED = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class GapWatch:
     """What is watched of a cell: `watched_s` from the fault's request on, `beyond_s` more in which
     a silence at their end may end, and `before_s` before it, in which it must have sent something.
     """
@@ -33,7 +33,7 @@ class Watch:
 
 
 def pass_chances(
-    rates_per_s: Sequence[float], outage_s: float, watch: Watch
+    rates_per_s: Sequence[float], outage_s: float, watch: GapWatch
 ) -> NDArray[np.float64]:
     """P(a cell passes) for each of the cells, when it is down once for `outage_s` (0: never).
 
@@ -73,7 +73,7 @@ def pass_chances(
     return passed
 
 
-def rate_needed(cells: int, outage_s: float, watch: Watch, chance: float = 0.8) -> float:
+def rate_needed(cells: int, outage_s: float, watch: GapWatch, chance: float = 0.8) -> float:
     """The smallest rate of each cell at which all of them pass with this chance; infinite where the
     outage leaves no room.
     """

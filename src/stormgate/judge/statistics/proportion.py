@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stormgate.evidence.samples import Block
 from stormgate.judge.cells import BadBlocks, Tally, where_mask
 from stormgate.judge.context import rows_in
-from stormgate.judge.registry import Task
+from stormgate.judge.registry import JudgeTask
 from stormgate.judge.statistics import bounds as statistics
 from stormgate.model import Cell, Verdict
 
@@ -46,7 +46,7 @@ class BadShare:
 
     def __init__(
         self,
-        task: Task,
+        task: JudgeTask,
         bad: Callable[[Block], Array],
         by: Sequence[str] | None = None,
         counts: Callable[[Block], Array] | None = None,

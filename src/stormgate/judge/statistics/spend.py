@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stormgate.evidence.samples import Block
 from stormgate.evidence.timeline import FaultWindow
 from stormgate.judge.cells import where_mask
-from stormgate.judge.context import Context, rows_in
+from stormgate.judge.context import JudgeContext, rows_in
 from stormgate.judge.statistics import bounds as statistics
 
 Array = NDArray[Any]
@@ -41,7 +41,7 @@ class FaultSpend:
 
     def __init__(
         self,
-        context: Context,
+        context: JudgeContext,
         faults: Sequence[FaultWindow],
         within_ms: float | None,
         where: dict[str, tuple[str, ...]],

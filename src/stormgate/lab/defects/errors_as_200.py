@@ -7,7 +7,7 @@ from typing import Any
 from stormgate.lab.services import edge
 from stormgate.lab.services.httpclient import PeerReply
 from stormgate.lab.services.serving import Running
-from stormgate.net.httpserver import Response
+from stormgate.net.httpserver import HttpResponse
 
 SUMMARY = "edges answer 200 where the service failed; only the body says so"
 
@@ -15,7 +15,7 @@ SUMMARY = "edges answer 200 where the service failed; only the body says so"
 class LyingEdge(edge.Edge):
     """Hides every failure of a service."""
 
-    def relay(self, answer: PeerReply) -> Response:
+    def relay(self, answer: PeerReply) -> HttpResponse:
         response = super().relay(answer)
         if response.status >= 500:
             response.status = 200

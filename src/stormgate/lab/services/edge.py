@@ -19,7 +19,7 @@ from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.services import schema
 from stormgate.lab.services.httpclient import HttpPeer, PeerReply
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
-from stormgate.net.httpserver import Request, Response
+from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 _TOKEN_S = 3600
 _CACHE_ENTRIES = 20_000
@@ -54,7 +54,7 @@ class Edge:
         self._claims: dict[str, tuple[float, str, str]] = {}
         self._cache: dict[tuple[str, str], tuple[float, bytes, str]] = {}
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         path = request.path
         if path == "/healthz":
@@ -79,7 +79,7 @@ class Edge:
             self._remember((user, path), response, shard)
         return self._said(response)
 
-    def healthz(self) -> Response:
+    def healthz(self) -> HttpResponse:
         """200 when some service lives. `services` says which can serve everything, `missing` which
         shards none of them can.
         """
@@ -95,7 +95,7 @@ class Edge:
         """Whether that service lives and can serve every shard."""
         return route.health.up and route.shards.issuperset(self.shards)
 
-    def login(self, body: bytes) -> Response:
+    def login(self, body: bytes) -> HttpResponse:
         """A token for a user that exists; no trip to the core."""
         try:
             user = json.loads(body)["user"]
@@ -133,7 +133,7 @@ class Edge:
         self._claims[token] = (expires, user, shard)
         return user, shard
 
-    async def forward(self, request: Request, user: str, shard: str) -> Response:
+    async def forward(self, request: HttpRequest, user: str, shard: str) -> HttpResponse:
         """Pass the request to the nearest service that can serve the shard: once."""
         living = [route for route in self.routes if route.health.up]
         # Where none says it can serve the shard, the nearest decides by itself: what it last said
@@ -159,7 +159,7 @@ class Edge:
             return problem(status, f"the service in {route.region} {why}", facts)
         return self.relay(answer)
 
-    def relay(self, answer: PeerReply) -> Response:
+    def relay(self, answer: PeerReply) -> HttpResponse:
         """What a service answered, as the user gets it."""
         passed = {name: answer.headers[name] for name in _PASSED if name in answer.headers}
         return reply(answer.status, answer.body, passed)
@@ -180,11 +180,11 @@ class Edge:
             "x-chenu-tier": tier,
         }
 
-    def _said(self, response: Response) -> Response:
+    def _said(self, response: HttpResponse) -> HttpResponse:
         response.headers["x-chenu-edge"] = self.region
         return response
 
-    def _remember(self, key: tuple[str, str], response: Response, shard: str) -> None:
+    def _remember(self, key: tuple[str, str], response: HttpResponse, shard: str) -> None:
         if len(self._cache) >= _CACHE_ENTRIES:
             self._cache.clear()
         self._cache[key] = (time.monotonic() + self.settings.edge_ttl_s, response.body, shard)

@@ -19,7 +19,7 @@ from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.shards import ShardView
 from stormgate.lab.services.valkey import Valkey
-from stormgate.net.httpserver import Request, Response
+from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 
 class RegionCache:
@@ -64,7 +64,7 @@ class Service:
         self.shards = {entry["name"]: ShardView(entry, self.settings) for entry in config["shards"]}
         self.steward = HttpPeer(config["steward"]["host"], config["steward"]["port"])
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request of an edge."""
         parts = request.path.strip("/").split("/")
         if parts == ["healthz"]:
@@ -88,7 +88,7 @@ class Service:
             return problem(503, f"refused: {error}", self._facts(shard, "none", "none"))
         return problem(405, "GET or POST")
 
-    def healthz(self) -> Response:
+    def healthz(self) -> HttpResponse:
         """200 always: a service that answers lives. `shards` are those it can read."""
         body = {
             "shards": [shard.name for shard in self.shards.values() if shard.reader() is not None],
@@ -101,8 +101,8 @@ class Service:
         return reply(200, body)
 
     async def read(
-        self, shard: ShardView, values: dict[str, Any], parts: list[str], request: Request
-    ) -> Response:
+        self, shard: ShardView, values: dict[str, Any], parts: list[str], request: HttpRequest
+    ) -> HttpResponse:
         """Cache, then the nearest current node."""
         question = _question(parts, values, request.query.get("sphere", schema.SPHERES[0]))
         if question is None:
@@ -132,7 +132,7 @@ class Service:
 
     async def write(
         self, shard: ShardView, values: dict[str, Any], parts: list[str], body: bytes
-    ) -> Response:
+    ) -> HttpResponse:
         """To the primary, and acknowledged only when it says so: with a synchronous standby, when
         both sites have it.
         """

@@ -14,7 +14,7 @@ from typing import Any
 
 from stormgate.lab.design.health import Probe
 from stormgate.net import httpserver
-from stormgate.net.httpserver import Handler, Response
+from stormgate.net.httpserver import Handler, HttpResponse
 
 # How often what has just been started looks about, until it has found its peers.
 _EAGER_S = 0.1
@@ -59,17 +59,17 @@ async def _live(loops: list[Coroutine[Any, Any, None]]) -> None:
 
 def reply(
     status: int, body: bytes | str | Mapping[str, Any], headers: Mapping[str, str] | None = None
-) -> Response:
+) -> HttpResponse:
     """A JSON response; text and bytes are JSON already."""
     data = (
         body
         if isinstance(body, bytes)
         else (body if isinstance(body, str) else json.dumps(body)).encode()
     )
-    return Response(status, data, dict(headers or {}))
+    return HttpResponse(status, data, dict(headers or {}))
 
 
-def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> Response:
+def problem(status: int, why: str, headers: Mapping[str, str] | None = None) -> HttpResponse:
     """An error as JSON."""
     return reply(status, {"error": why}, headers)
 

@@ -28,7 +28,7 @@ from stormgate.lab.services.database import Node
 from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.valkey import Valkey
-from stormgate.net.httpserver import Request, Response
+from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 _LOOK = (
     "SELECT pg_is_in_recovery(), current_setting('synchronous_standby_names') <> '',"
@@ -164,7 +164,7 @@ class Steward:
         self.version = 1
         self.was_whole = False
 
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
         match request.path:
             case "/steering":

@@ -12,7 +12,7 @@ def nothing() -> Flow:
     yield from ()
 
 
-class Task:
+class FlowTask:
     """A flow, and the one request it waits for. Times are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing
     was written yet.
     """

@@ -8,10 +8,10 @@ import select
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 
-from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.attempt import FlowTask
 from stormgate.load.engine.clock import clock
 from stormgate.load.engine.flows import OnFlowError, Sandbox
-from stormgate.load.engine.pool import Place, Pool
+from stormgate.load.engine.pool import Pool, Pools
 from stormgate.load.engine.redirect import Elsewhere, nowhere_else, redirected
 from stormgate.load.engine.transport import Wire
 from stormgate.load.flow import Reply
@@ -41,7 +41,7 @@ class Exchange(Wire):
     def __init__(
         self,
         recorder: Recorder,
-        places: Iterable[Place],
+        places: Iterable[Pools],
         *,
         max_connections: int,
         observe: Mapping[str, str],
@@ -70,17 +70,17 @@ class Exchange(Wire):
         """Requests submitted and not ended."""
         return self._next_request - self.counters.completed
 
-    def after(self, task: Task, reply: Reply) -> None:
+    def after(self, task: FlowTask, reply: Reply) -> None:
         """What follows a request's end."""
         raise NotImplementedError
 
-    def give_up(self, task: Task, error: Exception) -> None:
+    def give_up(self, task: FlowTask, error: Exception) -> None:
         """A flow's request cannot go on, over what it was made of."""
         raise NotImplementedError
 
     # --- sending
 
-    def prepare(self, task: Task, pool: Pool | None = None) -> None:
+    def prepare(self, task: FlowTask, pool: Pool | None = None) -> None:
         """Make a task's request ready to be sent, by `pool` or where its population's requests go
         now. What the user put into it is used here: what that raises, it raises before anything is
         counted.
@@ -93,7 +93,7 @@ class Exchange(Wire):
         code = request.codes.get(place)
         task.code = self._series(task) if code is None else code
 
-    def _dress(self, task: Task, pool: Pool) -> None:
+    def _dress(self, task: FlowTask, pool: Pool) -> None:
         request, session = task.request, task.stream.session
         task.pool = pool
         payload = (request.heads.get(pool) or request.head_for(pool)) + session.block
@@ -101,7 +101,7 @@ class Exchange(Wire):
             payload = session.dress(payload, pool, request)
         task.payload = payload if request.is_plain else payload + request.body
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: FlowTask) -> None:
         """Start the first attempt of a prepared request, whose intended start has come."""
         self._next_request = task.number = self._next_request + 1
         task.attempt = 1
@@ -115,7 +115,7 @@ class Exchange(Wire):
             idle.append(connection)
         self.attempt(task, pool)
 
-    def attempt(self, task: Task, pool: Pool) -> None:
+    def attempt(self, task: FlowTask, pool: Pool) -> None:
         """Start an attempt on an idle connection, a new one, or when none may be opened, the pool's
         queue.
         """
@@ -144,7 +144,7 @@ class Exchange(Wire):
         else:
             pool.waiting.append(task)
 
-    def transmit(self, connection: Connection, task: Task) -> None:
+    def transmit(self, connection: Connection, task: FlowTask) -> None:
         """Write the request on a ready connection that has none."""
         payload = task.payload
         if task.request.is_head:
@@ -177,7 +177,7 @@ class Exchange(Wire):
 
     # One function, as this runs for every response and a call costs as much as several of its
     # lines.
-    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912
+    def answered(self, connection: Connection, task: FlowTask, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912
         """Record a whole response, keep or close its connection, and go on."""
         request, intended, sent = task.request, task.intended_ns, task.sent_ns
         done = self.clock.done(stamp, sent)
@@ -235,12 +235,12 @@ class Exchange(Wire):
         else:
             self._ended(task, reply)
 
-    def _keep_cookies(self, task: Task, pool: Pool, reply: Reply) -> None:
+    def _keep_cookies(self, task: FlowTask, pool: Pool, reply: Reply) -> None:
         if task.stream.session.keeps_cookies and task.request.cookies:
             values = reply.headers.get_all("set-cookie")
             task.stream.session.keep_cookies(values, pool, task.request)
 
-    def _leads_on(self, connection: Connection, task: Task, reply: Reply) -> bool:
+    def _leads_on(self, connection: Connection, task: FlowTask, reply: Reply) -> bool:
         """Whether a redirect is followed: then the answer is not the final one."""
         request, place = task.request, task.stream.place
         try:
@@ -253,7 +253,7 @@ class Exchange(Wire):
             return False
         return True
 
-    def _is_right(self, task: Task, status: int) -> bool:
+    def _is_right(self, task: FlowTask, status: int) -> bool:
         expect = task.request.expect
         if expect is None:
             return 200 <= status < 400
@@ -263,7 +263,7 @@ class Exchange(Wire):
             self.sandbox.caught(task.stream.name, error)
             return 200 <= status < 400
 
-    def _fits(self, task: Task, reply: Reply) -> bool:
+    def _fits(self, task: FlowTask, reply: Reply) -> bool:
         """Whether an answer's body is right. A check that is broken itself says nothing of the
         body, and is counted as the flow's.
         """
@@ -273,13 +273,13 @@ class Exchange(Wire):
             self.sandbox.caught(task.stream.name, error)
             return True
 
-    def _series(self, task: Task) -> int:
+    def _series(self, task: FlowTask) -> int:
         request, place = task.request, task.stream.place
         code = self.recorder.series_code(place.name, request.name, request.method, request.op)
         request.codes[place] = code
         return code
 
-    def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
+    def ended_without_reply(self, task: FlowTask, outcome: Outcome) -> None:
         now = clock()
         sent = -1 if outcome is Outcome.NOT_SENT else task.sent_ns
         labels = self._no_labels
@@ -307,7 +307,7 @@ class Exchange(Wire):
                 self.counters.unreached += 1
         self._ended(task, reply)
 
-    def unserved(self, task: Task, pool: Pool) -> None:
+    def unserved(self, task: FlowTask, pool: Pool) -> None:
         """A request waited for a connection in vain, or for its host's address."""
         if pool.resolving:
             outcome, why = Outcome.DNS, "no address came within a request's timeout"
@@ -317,7 +317,7 @@ class Exchange(Wire):
         self.reasons.say(outcome, pool.origin.host, why)
         self.ended_without_reply(task, outcome)
 
-    def _ended(self, task: Task, reply: Reply) -> None:
+    def _ended(self, task: FlowTask, reply: Reply) -> None:
         try:
             step = None if self.stopping else self._next_step(task, reply)
         except Exception as error:
@@ -335,7 +335,7 @@ class Exchange(Wire):
             task.redirects = 0
             self.after(task, reply)
 
-    def _next_step(self, task: Task, reply: Reply) -> str | None:
+    def _next_step(self, task: FlowTask, reply: Reply) -> str | None:
         """What the request itself asks for next: another attempt, or the request a redirect leads
         to, either of them prepared. Raises what users' values raise.
         """

@@ -8,7 +8,7 @@ import select
 from collections import deque
 from typing import Any, Protocol
 
-from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.attempt import FlowTask
 from stormgate.load.engine.clock import TurnClock
 from stormgate.load.http.addresses import Address, Race, spelt
 from stormgate.load.http.connection import OUT_OF_FILES, OWN_LIMITS, Connection
@@ -19,13 +19,13 @@ from stormgate.model import Outcome
 _UNDER_WAY = frozenset({0, errno.EINPROGRESS})
 
 
-class Owner(Protocol):
+class DialerOwner(Protocol):
     """What a dialer knows of the transport that it opens connections for."""
 
     clock: TurnClock
     connections: dict[int, Connection]
     counters: Counters
-    deferred: deque[tuple[Task, Outcome]]
+    deferred: deque[tuple[FlowTask, Outcome]]
     epoll: Any
     reasons: Reasons
     tick: int
@@ -36,7 +36,7 @@ class Owner(Protocol):
     def failed(self, connection: Connection, outcome: Outcome) -> None:
         """End what a connection carries, and the connection."""
 
-    def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
+    def ended_without_reply(self, task: FlowTask, outcome: Outcome) -> None:
         """End a request."""
 
 
@@ -46,13 +46,13 @@ class Dialer:
     """
 
     def __init__(
-        self, wire: Owner, plain: type[Connection], tls: type[Connection], *, observed: int
+        self, wire: DialerOwner, plain: type[Connection], tls: type[Connection], *, observed: int
     ) -> None:
         self._wire = wire
         self._plain, self._tls = plain, tls
         self._observed = observed
 
-    def open(self, task: Task) -> None:
+    def open(self, task: FlowTask) -> None:
         """Begin a connection for a task; one that cannot be had ends the attempt."""
         addresses = task.pool.addresses.order()
         first = addresses.pop(0)
@@ -63,7 +63,7 @@ class Dialer:
         if outcome is not None:
             self._wire.deferred.append((task, outcome))
 
-    def _begin(self, task: Task, address: Address, race: Race | None) -> Outcome | None:
+    def _begin(self, task: FlowTask, address: Address, race: Race | None) -> Outcome | None:
         """Dial one address; None when that is under way."""
         pool, wire = task.pool, self._wire
         try:
@@ -86,7 +86,7 @@ class Dialer:
         wire.epoll.register(connection.fd, select.POLLIN | select.POLLOUT)
         return None
 
-    def _next(self, task: Task, race: Race, outcome: Outcome) -> Outcome | None:
+    def _next(self, task: FlowTask, race: Race, outcome: Outcome) -> Outcome | None:
         """Dial what is left after one address led nowhere; the outcome when nothing is under way
         any more.
         """
@@ -98,7 +98,7 @@ class Dialer:
             outcome = race.lost(found)
         return None if race.running else outcome
 
-    def _failed(self, task: Task, address: Address, code: int, race: Race | None) -> Outcome:
+    def _failed(self, task: FlowTask, address: Address, code: int, race: Race | None) -> Outcome:
         host = task.pool.origin.host
         if code in OUT_OF_FILES:
             self._wire.reasons.say(

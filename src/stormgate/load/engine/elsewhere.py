@@ -9,10 +9,10 @@ import gevent
 
 from stormgate.load.engine import steering
 from stormgate.load.engine.engine import Engine
-from stormgate.load.engine.pool import Place, Pool
+from stormgate.load.engine.pool import Pool, Pools
 from stormgate.model import Outcome
 from stormgate.net.allow import AllowList, NotAllowedError
-from stormgate.net.origin import Origin
+from stormgate.net.origin import HttpOrigin
 
 _MOST = 100  # a target that redirects each request to a new origin must not grow this for ever
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -39,7 +39,7 @@ class Beyond:
         self._context = context
         self._made = 0
 
-    def __call__(self, place: Place, origin: Origin) -> Pool:
+    def __call__(self, place: Pools, origin: HttpOrigin) -> Pool:
         """Raises ValueError when nothing may be sent there."""
         known = len(place.pools)
         if self._named is not None and origin.host not in self._named:

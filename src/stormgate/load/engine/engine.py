@@ -14,12 +14,12 @@ import select
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from stormgate.load.engine.attempt import Task, nothing
+from stormgate.load.engine.attempt import FlowTask, nothing
 from stormgate.load.engine.attempts import Exchange
 from stormgate.load.engine.backpressure import STARTS_PER_TICK, Backpressure
 from stormgate.load.engine.clock import clock
 from stormgate.load.engine.flows import Flows, OnFlowError
-from stormgate.load.engine.pool import Place
+from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.stream import Stream
 from stormgate.load.engine.timer import Timer
 from stormgate.load.flow import Reply
@@ -55,7 +55,7 @@ class Engine(Exchange):
     def __init__(
         self,
         recorder: Recorder,
-        places: Iterable[Place],
+        places: Iterable[Pools],
         *,
         hub: Any,
         max_connections: int = 10_000,
@@ -87,7 +87,7 @@ class Engine(Exchange):
         self.left_out = 0  # streams that went without ever having logged in
         self.agenda = Agenda(self.arrivals)
         self._surge: dict[str, float] = {}
-        self._waking: list[tuple[int, int, Task]] = []
+        self._waking: list[tuple[int, int, FlowTask]] = []
         self._order = itertools.count()
         self._sweep_ns = 0
         self._expected_ns = 0
@@ -114,7 +114,7 @@ class Engine(Exchange):
         self._arm(now)
 
     def _log_in_at(self, at_ns: int, stream: Stream) -> None:
-        task = Task(nothing(), stream, at_ns)  # the login itself is made when its time comes
+        task = FlowTask(nothing(), stream, at_ns)  # the login itself is made when its time comes
         task.is_login = True
         task.number = 0
         self._wake_later(at_ns, task)
@@ -312,14 +312,14 @@ class Engine(Exchange):
 
     # --- flows
 
-    def after(self, task: Task, reply: Reply) -> None:
+    def after(self, task: FlowTask, reply: Reply) -> None:
         """A request ended: its flow goes on."""
         self.flows.resume(task, reply, reply.done_ns)
 
-    def give_up(self, task: Task, error: Exception) -> None:
+    def give_up(self, task: FlowTask, error: Exception) -> None:
         self.flows.give_up(task, error)
 
-    def _wake_later(self, at_ns: int, task: Task) -> None:
+    def _wake_later(self, at_ns: int, task: FlowTask) -> None:
         heapq.heappush(self._waking, (at_ns, next(self._order), task))
 
     # --- deadlines and the end

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any
 
-from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.attempt import FlowTask
 from stormgate.load.engine.stream import Flow, Session, Stream
 from stormgate.load.flow import Reply, Request, Think
 from stormgate.load.options import shown
@@ -96,9 +96,9 @@ class Flows:
         self,
         sandbox: Sandbox,
         *,
-        prepare: Callable[[Task], None],
-        submit: Callable[[Task], None],
-        wake_later: Callable[[int, Task], None],
+        prepare: Callable[[FlowTask], None],
+        submit: Callable[[FlowTask], None],
+        wake_later: Callable[[int, FlowTask], None],
         on_login: Callable[[Stream, bool], None],
     ) -> None:
         self.stopping = False
@@ -120,9 +120,9 @@ class Flows:
         except BaseException as error:
             self._sandbox.caught(stream.name, error)
             return
-        self._follow(Task(flow, stream, at_ns), item, at_ns)
+        self._follow(FlowTask(flow, stream, at_ns), item, at_ns)
 
-    def begin_login(self, task: Task, at_ns: int) -> None:
+    def begin_login(self, task: FlowTask, at_ns: int) -> None:
         """Begin the login of a stream that has one."""
         stream = task.stream
         login: Callable[[Session], Any] | None = stream.login
@@ -133,7 +133,7 @@ class Flows:
             return
         self.resume(task, None, at_ns)
 
-    def resume(self, task: Task, reply: Reply | None, at_ns: int) -> None:
+    def resume(self, task: FlowTask, reply: Reply | None, at_ns: int) -> None:
         """Send a flow its reply (None: the end of a pause) and do what it yields; what it asks for
         is intended for `at_ns`.
         """
@@ -152,7 +152,7 @@ class Flows:
             return
         self._follow(task, item, at_ns)
 
-    def close(self, task: Task) -> None:
+    def close(self, task: FlowTask) -> None:
         """End a flow that is to go no further. What it raises over that is no fault of its."""
         try:
             task.flow.close()
@@ -161,12 +161,12 @@ class Flows:
         except BaseException:
             return
 
-    def give_up(self, task: Task, error: BaseException) -> None:
+    def give_up(self, task: FlowTask, error: BaseException) -> None:
         """A flow goes no further over what its request was made of."""
         self._failed(task, error)
         self.close(task)
 
-    def _follow(self, task: Task, item: Any, at_ns: int) -> None:
+    def _follow(self, task: FlowTask, item: Any, at_ns: int) -> None:
         wrong = None
         while True:
             try:
@@ -198,18 +198,18 @@ class Flows:
         else:
             self._wake_later(wake_ns, task)
 
-    def _swallowed(self, task: Task, wrong: BaseException | None) -> None:
+    def _swallowed(self, task: FlowTask, wrong: BaseException | None) -> None:
         """A flow went on over what it should not have yielded: nothing was asked there all the
         same.
         """
         if wrong is not None:
             self._sandbox.caught(task.stream.name, wrong, hurt=task.hurt)
 
-    def _ended(self, task: Task) -> None:
+    def _ended(self, task: FlowTask) -> None:
         if task.is_login:
             self._on_login(task.stream, True)
 
-    def _failed(self, task: Task, error: BaseException) -> None:
+    def _failed(self, task: FlowTask, error: BaseException) -> None:
         name = f"{task.stream.name}.login" if task.is_login else task.stream.name
         self._sandbox.caught(name, error, hurt=task.hurt)
         if task.is_login:

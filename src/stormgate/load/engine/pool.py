@@ -11,7 +11,7 @@ from stormgate.load.http.addresses import Addresses
 from stormgate.load.http.connection import Connection
 from stormgate.load.http.head import header_block
 from stormgate.model import Population
-from stormgate.net.origin import Origin, parse_origin
+from stormgate.net.origin import HttpOrigin, parse_origin
 
 
 class Pool:
@@ -44,7 +44,7 @@ class Pool:
     def __init__(
         self,
         edge: str,
-        origin: Origin,
+        origin: HttpOrigin,
         population: Population,
         *,
         is_edge: bool = True,
@@ -87,7 +87,7 @@ class Pool:
         self.wanted = False  # whether new requests are steered here
 
 
-class Place:
+class Pools:
     """A population at work: its pools by edge, nearest first, and the one its new requests go to
     now.
     """
@@ -121,7 +121,7 @@ class Place:
         self.current.wanted = True
         return left if left is not self.current else None
 
-    def elsewhere(self, origin: Origin) -> Pool:
+    def elsewhere(self, origin: HttpOrigin) -> Pool:
         """The pool of an origin that is no edge, made when a redirect first leads there."""
         name = f"{origin.scheme}://{origin.netloc}"
         pool = self.pools.get(name)

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from stormgate.load.engine.pool import Place, Pool
+from stormgate.load.engine.pool import Pool, Pools
 from stormgate.load.flow import Reply, Request
 from stormgate.load.http.location import follow, method_after
-from stormgate.net.origin import Origin
+from stormgate.net.origin import HttpOrigin
 
 # The pool for an origin that is none of a population's edges. Raises ValueError when nothing may
 # be sent there.
-Elsewhere = Callable[[Place, Origin], Pool]
+Elsewhere = Callable[[Pools, HttpOrigin], Pool]
 
 
-def nowhere_else(_place: Place, origin: Origin) -> Pool:
+def nowhere_else(_place: Pools, origin: HttpOrigin) -> Pool:
     raise ValueError(f"{origin.netloc} is not an edge of this population")
 
 
 def redirected(
-    request: Request, reply: Reply, pool: Pool, place: Place, elsewhere: Elsewhere
+    request: Request, reply: Reply, pool: Pool, place: Pools, elsewhere: Elsewhere
 ) -> tuple[Request, Pool]:
     """The request a redirect leads to, and the pool it goes by: the one of the answer, another edge
     of the population, or one of `elsewhere`.
@@ -43,7 +43,9 @@ def redirected(
     ), target
 
 
-def _pool_for(origin: Origin, path: str, pool: Pool, place: Place, elsewhere: Elsewhere) -> Pool:
+def _pool_for(
+    origin: HttpOrigin, path: str, pool: Pool, place: Pools, elsewhere: Elsewhere
+) -> Pool:
     for one in (pool, *place.pools.values()):
         if (one.origin.scheme, one.origin.host, one.origin.port) == (
             origin.scheme,

@@ -10,7 +10,7 @@ from typing import Any
 import gevent
 from gevent import socket as gsocket
 
-from stormgate.load.engine.pool import Place, Pool
+from stormgate.load.engine.pool import Pool, Pools
 from stormgate.load.engine.table import parse_table, steer
 from stormgate.load.http.addresses import Addresses
 from stormgate.net.allow import AllowList, NotAllowedError
@@ -41,7 +41,7 @@ def resolve(pool: Pool, allow: AllowList) -> bool:
 def follow_table(
     url: str,
     interval_s: float,
-    places: Mapping[str, Place],
+    places: Mapping[str, Pools],
     allow: AllowList,
     on_change: Callable[[Any, dict[str, str], list[Pool]], None],
     on_error: Callable[[str], None],

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
-from stormgate.load.engine.pool import Place, Pool
+from stormgate.load.engine.pool import Pool, Pools
 from stormgate.load.flow import Request
 from stormgate.load.http.cookies import Jar
 from stormgate.load.http.head import dressed, header_block
@@ -105,7 +105,7 @@ class Stream:
     def __init__(  # noqa: PLR0913 - one per property of a stream
         self,
         name: str,
-        place: Place,
+        place: Pools,
         session: Session,
         *,
         key: int,

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stormgate.load.engine.pool import Place, Pool
+from stormgate.load.engine.pool import Pool, Pools
 
 
 def parse_table(body: bytes) -> tuple[Any, dict[str, tuple[str, ...]]]:
@@ -25,7 +25,7 @@ def parse_table(body: bytes) -> tuple[Any, dict[str, tuple[str, ...]]]:
 
 
 def steer(
-    places: Mapping[str, Place], orders: Mapping[str, Sequence[str]]
+    places: Mapping[str, Pools], orders: Mapping[str, Sequence[str]]
 ) -> tuple[dict[str, str], list[Pool]]:
     """Apply a table: what changed ({population: first edge}) and the pools that were left."""
     moved: dict[str, str] = {}

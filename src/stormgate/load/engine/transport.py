@@ -10,7 +10,7 @@ from collections.abc import Container, Mapping
 import httptools
 from gevent import monkey
 
-from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.attempt import FlowTask
 from stormgate.load.engine.clock import TurnClock, clock
 from stormgate.load.engine.dial import Dialer
 from stormgate.load.engine.labels import connection_classes
@@ -57,7 +57,7 @@ class Wire:
         self.clock = TurnClock()
         self.tick = 0
         self.open_allowance = max_connections  # how many connections this tick may still open
-        self.deferred: deque[tuple[Task, Outcome]] = deque()
+        self.deferred: deque[tuple[FlowTask, Outcome]] = deque()
         self._lag = self.counters.lags.append
         self._observed = len(recorder.observed)
         self.reasons = Reasons(None)
@@ -65,23 +65,23 @@ class Wire:
             self, *connection_classes(recorder, observe), observed=len(recorder.observed)
         )
 
-    def attempt(self, task: Task, pool: Pool) -> None:
+    def attempt(self, task: FlowTask, pool: Pool) -> None:
         """Start an attempt of a task's request."""
         raise NotImplementedError
 
-    def transmit(self, connection: Connection, task: Task) -> None:
+    def transmit(self, connection: Connection, task: FlowTask) -> None:
         """Write a task's request on a ready connection."""
         raise NotImplementedError
 
-    def answered(self, connection: Connection, task: Task, raw: bytes, stamp: Stamp) -> None:
+    def answered(self, connection: Connection, task: FlowTask, raw: bytes, stamp: Stamp) -> None:
         """A whole response came; `stamp` says when its last byte did."""
         raise NotImplementedError
 
-    def ended_without_reply(self, task: Task, outcome: Outcome) -> None:
+    def ended_without_reply(self, task: FlowTask, outcome: Outcome) -> None:
         """A request ended, and nothing whole came back."""
         raise NotImplementedError
 
-    def open(self, task: Task) -> None:
+    def open(self, task: FlowTask) -> None:
         self._lag(task.started_ns - task.intended_ns if task.attempt == 1 else 0)
         self.open_allowance -= 1
         self.dialer.open(task)
@@ -176,11 +176,11 @@ class Wire:
         else:
             self._in_parts(connection, task, data, stamp)
 
-    def _malformed(self, connection: Connection, task: Task, why: str) -> None:
+    def _malformed(self, connection: Connection, task: FlowTask, why: str) -> None:
         self.reasons.say(Outcome.MALFORMED, task.request.name, why)
         self.failed(connection, Outcome.MALFORMED)
 
-    def _in_parts(self, connection: Connection, task: Task, data: bytes, stamp: Stamp) -> None:
+    def _in_parts(self, connection: Connection, task: FlowTask, data: bytes, stamp: Stamp) -> None:
         """What came is not just one whole response."""
         chunks = connection.chunks
         if chunks is None:

@@ -6,7 +6,7 @@ import re
 import string
 from urllib.parse import quote, urljoin, urlsplit
 
-from stormgate.net.origin import Origin, parse_origin
+from stormgate.net.origin import HttpOrigin, parse_origin
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What the standard leaves alone: unreserved, reserved and "%", less what it percent-encodes in a
@@ -27,7 +27,7 @@ def method_after(status: int, method: str) -> str:
     return method
 
 
-def follow(base: str, location: str) -> tuple[Origin, str]:
+def follow(base: str, location: str) -> tuple[HttpOrigin, str]:
     """The origin (its prefix empty) and the path with its query that `location` leads to from the
     URL `base`. `location` is as it stood in the header, one character a byte: bytes outside ASCII
     and spaces are percent-encoded as they came. A fragment stays with the user.

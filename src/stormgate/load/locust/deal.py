@@ -127,7 +127,7 @@ class Seats:
             self.give_back(str(msg.data["class"]), int(msg.data["position"]))
 
 
-class Shared:
+class SharedDealer:
     """A `Dealer` whose positions are the master's to give."""
 
     def __init__(self, shares: Mapping[str, float], user_class: str, seats: Seats) -> None:

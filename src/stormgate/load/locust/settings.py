@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from stormgate.load.engine.pool import Place
+from stormgate.load.engine.pool import Pools
 from stormgate.model import Plan, Population, Steering, from_json
 from stormgate.net.allow import AllowList
 from stormgate.net.references import with_secrets
@@ -50,7 +50,7 @@ class Settings:
     def shares(self) -> dict[str, float]:
         return {population.name: population.share for population in self.populations}
 
-    def places(self) -> dict[str, Place]:
+    def places(self) -> dict[str, Pools]:
         """A fresh `Place` per population. Raises SettingsError for an edge without a link, or a
         link that is no URL.
         """
@@ -62,7 +62,7 @@ class Settings:
                 if edge in population.links
             }
             try:
-                found[population.name] = Place(population, index, urls)
+                found[population.name] = Pools(population, index, urls)
             except ValueError as error:
                 raise SettingsError(f"population {population.name!r}: {error}") from None
         return found

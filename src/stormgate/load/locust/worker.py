@@ -19,7 +19,7 @@ from stormgate.load.engine.engine import Engine
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.stream import Session, Stream, pick_flow
 from stormgate.load.http.addresses import Addresses
-from stormgate.load.locust.deal import Seats, Shared
+from stormgate.load.locust.deal import Seats, SharedDealer
 from stormgate.load.locust.settings import Settings, SettingsError
 from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
@@ -82,7 +82,7 @@ class Worker:
         self._settings = settings
         self._index, self._count = index, max(count, index + 1)
         self._scale = settings.scale
-        self._dealers: dict[tuple[str, str | None], Dealer | Shared] = {}
+        self._dealers: dict[tuple[str, str | None], Dealer | SharedDealer] = {}
         self._seats = seats
         self._finished = False
         self.surging: Factors = {}
@@ -136,7 +136,7 @@ class Worker:
                 )
             shares = {pinned: 1.0} if pinned is not None else self._settings.shares
             if self._seats is not None:
-                dealer = Shared(shares, cls.__name__, self._seats)
+                dealer = SharedDealer(shares, cls.__name__, self._seats)
             else:
                 dealer = Dealer(shares, index=self._index, count=self._count)
             self._dealers[cls.__name__, pinned] = dealer

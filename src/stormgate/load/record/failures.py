@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import Any
 
-from stormgate.load.engine.attempt import Task
+from stormgate.load.engine.attempt import FlowTask
 from stormgate.load.flow import Reply
 from stormgate.model import Outcome
 
@@ -28,7 +28,7 @@ class FirstFailures:
         self.tell: Tell | None = None
         self._seen: set[tuple[str, Outcome, int]] = set()
 
-    def note(self, task: Task, reply: Reply) -> None:
+    def note(self, task: FlowTask, reply: Reply) -> None:
         """A request that ended with anything but `ok`, before what follows it is decided."""
         request = task.request
         key = (request.name, reply.outcome, reply.status)

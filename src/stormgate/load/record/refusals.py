@@ -16,7 +16,7 @@ from stormgate.evidence.write import TIMELINE, Timeline
 from stormgate.load.record.sink import Sink
 from stormgate.model import Event, Plan, from_json
 from stormgate.net.allow import AllowList
-from stormgate.net.guard import Guard, Refusal, install
+from stormgate.net.guard import Refusal, SocketGuard, install
 from stormgate.net.references import know_secrets
 from stormgate.system.secrets import know_environment
 from stormgate.system.streams import lasting
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 # Told in another thread, or before there is a run folder to tell it to.
 _waiting: deque[dict[str, Any]] = deque(maxlen=10_000)
-_guard: Guard | None = None
+_guard: SocketGuard | None = None
 
 
 def begin() -> None:
@@ -45,7 +45,7 @@ def begin() -> None:
         sys.exit(2)
     know_secrets(plan.target, os.environ, plan=plan)
     sys.stdout, sys.stderr = lasting(sys.stdout), lasting(sys.stderr)
-    _guard = Guard(AllowList(plan.target.allow), _tell)
+    _guard = SocketGuard(AllowList(plan.target.allow), _tell)
     install(_guard)
 
 

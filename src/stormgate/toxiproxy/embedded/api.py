@@ -18,7 +18,7 @@ JSON = "application/json"
 TEXT = "text/plain; charset=utf-8"
 
 
-class Request(NamedTuple):
+class ApiCall(NamedTuple):
     """`target` as it stands in the request line."""
 
     method: str
@@ -27,7 +27,7 @@ class Request(NamedTuple):
     body: bytes
 
 
-class Answer(NamedTuple):
+class ApiAnswer(NamedTuple):
     """`request_id` is empty where Toxiproxy sends none: on paths it does not know."""
 
     status: int
@@ -45,7 +45,7 @@ class Api:
         self._ids = itertools.count(1)
         self._boot = os.urandom(6).hex()
         name, toxic = r"(?P<proxy>[^/]+)", r"(?P<toxic>[^/]+)"
-        routes: list[tuple[str, dict[str, Callable[..., Answer]]]] = [
+        routes: list[tuple[str, dict[str, Callable[..., ApiAnswer]]]] = [
             ("/version", {"GET": self._show_version}),
             ("/reset", {"POST": self._reset}),
             ("/populate", {"POST": self._populate}),
@@ -60,7 +60,7 @@ class Api:
             routes.append(("/metrics", {"GET": self._metrics}))
         self._routes = [(re.compile(pattern + r"\Z"), methods) for pattern, methods in routes]
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ApiCall) -> ApiAnswer:
         """Never raises for a bad request."""
         path = unquote(request.target.partition("?")[0])
         for pattern, methods in self._routes:
@@ -68,86 +68,88 @@ class Api:
             if found is None:
                 continue
             if request.method not in methods:
-                return Answer(405, "")
+                return ApiAnswer(405, "")
             if request.user_agent.startswith("Mozilla/"):
                 # A page in a browser must not be able to break somebody's network.
-                answer = Answer(403, TEXT, b"User agent not allowed\n")
+                answer = ApiAnswer(403, TEXT, b"User agent not allowed\n")
             else:
                 answer = self._handle(methods[request.method], request.body, found.groupdict())
             return answer._replace(request_id=f"{self._boot}{next(self._ids):08x}")
-        return Answer(404, TEXT, b"404 page not found\n")
+        return ApiAnswer(404, TEXT, b"404 page not found\n")
 
-    def _handle(self, handler: Callable[..., Answer], body: bytes, names: dict[str, str]) -> Answer:
+    def _handle(
+        self, handler: Callable[..., ApiAnswer], body: bytes, names: dict[str, str]
+    ) -> ApiAnswer:
         try:
             return handler(body, **names)
         except ApiError as error:
             # Toxiproxy means application/json here, but http.Error overwrites it.
-            return Answer(error.status, TEXT, _dump(error.as_json()) + b"\n")
+            return ApiAnswer(error.status, TEXT, _dump(error.as_json()) + b"\n")
 
-    def _show_version(self, body: bytes) -> Answer:
-        return Answer(
+    def _show_version(self, body: bytes) -> ApiAnswer:
+        return ApiAnswer(
             200, "application/json;charset=utf-8", f'{{"version": "{self._version}"}}\n'.encode()
         )
 
-    def _reset(self, body: bytes) -> Answer:
+    def _reset(self, body: bytes) -> ApiAnswer:
         self._proxies.reset()
-        return Answer(204, "")
+        return ApiAnswer(204, "")
 
-    def _populate(self, body: bytes) -> Answer:
+    def _populate(self, body: bytes) -> ApiAnswer:
         proxies, error = self._proxies.populate(body)
         listed = {"proxies": [proxy_json(proxy) for proxy in proxies] or None}
         if error is not None:
-            return Answer(error.status, JSON, _dump({**error.as_json(), **listed}))
-        return Answer(201, JSON, _dump(listed))
+            return ApiAnswer(error.status, JSON, _dump({**error.as_json(), **listed}))
+        return ApiAnswer(201, JSON, _dump(listed))
 
-    def _list(self, body: bytes) -> Answer:
-        return Answer(
+    def _list(self, body: bytes) -> ApiAnswer:
+        return ApiAnswer(
             200, JSON, _dump({proxy.name: proxy_json(proxy) for proxy in self._proxies.all()})
         )
 
-    def _create(self, body: bytes) -> Answer:
-        return Answer(201, JSON, _dump(proxy_json(self._proxies.create(body))))
+    def _create(self, body: bytes) -> ApiAnswer:
+        return ApiAnswer(201, JSON, _dump(proxy_json(self._proxies.create(body))))
 
-    def _show(self, body: bytes, proxy: str) -> Answer:
-        return Answer(200, JSON, _dump(proxy_json(self._proxies.get(proxy))))
+    def _show(self, body: bytes, proxy: str) -> ApiAnswer:
+        return ApiAnswer(200, JSON, _dump(proxy_json(self._proxies.get(proxy))))
 
-    def _update(self, body: bytes, proxy: str) -> Answer:
+    def _update(self, body: bytes, proxy: str) -> ApiAnswer:
         found = self._proxies.get(proxy)
         self._proxies.update(found, body)
-        return Answer(200, JSON, _dump(proxy_json(found)))
+        return ApiAnswer(200, JSON, _dump(proxy_json(found)))
 
-    def _delete(self, body: bytes, proxy: str) -> Answer:
+    def _delete(self, body: bytes, proxy: str) -> ApiAnswer:
         self._proxies.remove(proxy)
-        return Answer(204, "")
+        return ApiAnswer(204, "")
 
-    def _toxics(self, body: bytes, proxy: str) -> Answer:
-        return Answer(
+    def _toxics(self, body: bytes, proxy: str) -> ApiAnswer:
+        return ApiAnswer(
             200, JSON, _dump([toxic_json(toxic) for toxic in self._proxies.get(proxy).all_toxics()])
         )
 
-    def _add_toxic(self, body: bytes, proxy: str) -> Answer:
-        return Answer(
+    def _add_toxic(self, body: bytes, proxy: str) -> ApiAnswer:
+        return ApiAnswer(
             200, JSON, _dump(toxic_json(collection.add_toxic(self._proxies.get(proxy), body)))
         )
 
-    def _show_toxic(self, body: bytes, proxy: str, toxic: str) -> Answer:
-        return Answer(
+    def _show_toxic(self, body: bytes, proxy: str, toxic: str) -> ApiAnswer:
+        return ApiAnswer(
             200, JSON, _dump(toxic_json(collection.find_toxic(self._proxies.get(proxy), toxic)))
         )
 
-    def _update_toxic(self, body: bytes, proxy: str, toxic: str) -> Answer:
-        return Answer(
+    def _update_toxic(self, body: bytes, proxy: str, toxic: str) -> ApiAnswer:
+        return ApiAnswer(
             200,
             JSON,
             _dump(toxic_json(collection.update_toxic(self._proxies.get(proxy), toxic, body))),
         )
 
-    def _remove_toxic(self, body: bytes, proxy: str, toxic: str) -> Answer:
+    def _remove_toxic(self, body: bytes, proxy: str, toxic: str) -> ApiAnswer:
         found = self._proxies.get(proxy)
         found.remove_toxic(collection.find_toxic(found, toxic))
-        return Answer(204, "")
+        return ApiAnswer(204, "")
 
-    def _metrics(self, body: bytes) -> Answer:
+    def _metrics(self, body: bytes) -> ApiAnswer:
         """Prometheus text. Unlike the real server's, the counters move while connections are
         open.
         """
@@ -160,7 +162,7 @@ class Api:
                 }  # fmt: skip
                 text = ",".join(f'{key}="{_label(value)}"' for key, value in labels.items())
                 lines.append(f"{name}{{{text}}} {proxy.bytes_received(stream)}")
-        return Answer(
+        return ApiAnswer(
             200, "text/plain; version=0.0.4; charset=utf-8", "\n".join([*lines, ""]).encode()
         )
 

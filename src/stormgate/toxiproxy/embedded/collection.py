@@ -10,7 +10,7 @@ from typing import Any
 from stormgate.toxiproxy.embedded import address
 from stormgate.toxiproxy.embedded.gojson import BodyError, Fields, first_value, shortest_float32
 from stormgate.toxiproxy.embedded.live_toxic import LiveToxic
-from stormgate.toxiproxy.embedded.proxy import Proxy
+from stormgate.toxiproxy.embedded.proxy import LiveProxy
 from stormgate.toxiproxy.toxics import TOXICS
 from stormgate.toxiproxy.types import STREAMS, Stream
 
@@ -38,19 +38,19 @@ class Collection:
         """With `seed` the toxicity, jitter and slices of each proxy repeat, given the same order of
         connections.
         """
-        self._proxies: dict[str, Proxy] = {}
+        self._proxies: dict[str, LiveProxy] = {}
         self._seed = seed
 
-    def all(self) -> list[Proxy]:
+    def all(self) -> list[LiveProxy]:
         return [self._proxies[name] for name in sorted(self._proxies)]
 
-    def get(self, name: str) -> Proxy:
+    def get(self, name: str) -> LiveProxy:
         try:
             return self._proxies[name]
         except KeyError:
             raise ApiError("proxy not found", 404) from None
 
-    def create(self, body: bytes) -> Proxy:
+    def create(self, body: bytes) -> LiveProxy:
         fields = _object(body, "Proxy")
         name, upstream, listen, enabled = _proxy_fields(fields, "")
         if name in self._proxies:
@@ -61,7 +61,7 @@ class Collection:
         self._proxies[name] = proxy
         return proxy
 
-    def populate(self, body: bytes) -> tuple[list[Proxy], ApiError | None]:
+    def populate(self, body: bytes) -> tuple[list[LiveProxy], ApiError | None]:
         """The proxies made or kept, and the error that stopped it, if one did."""
         try:
             value = first_value(body)
@@ -75,7 +75,7 @@ class Collection:
             return [], bad_body(error)
         except ApiError as error:
             return [], error
-        done: list[Proxy] = []
+        done: list[LiveProxy] = []
         for name, upstream, listen, enabled in wanted:
             try:
                 done.append(self._add_or_replace(name, upstream, listen, enabled))
@@ -83,7 +83,7 @@ class Collection:
                 return done, error
         return done, None
 
-    def _add_or_replace(self, name: str, upstream: str, listen: str, enabled: bool) -> Proxy:
+    def _add_or_replace(self, name: str, upstream: str, listen: str, enabled: bool) -> LiveProxy:
         existing = self._proxies.get(name)
         if existing is not None:
             try:
@@ -99,7 +99,7 @@ class Collection:
         self._proxies[name] = proxy
         return proxy
 
-    def update(self, proxy: Proxy, body: bytes) -> None:
+    def update(self, proxy: LiveProxy, body: bytes) -> None:
         fields = _object(body, "Proxy")
         try:
             listen = fields.text("listen", proxy.listen)
@@ -131,12 +131,12 @@ class Collection:
         if failures:
             raise ApiError("; ".join(failures), 500)
 
-    def _new(self, name: str, listen: str, upstream: str) -> Proxy:
+    def _new(self, name: str, listen: str, upstream: str) -> LiveProxy:
         rng = random.Random() if self._seed is None else random.Random(f"{self._seed}/{name}")  # noqa: S311
-        return Proxy(name, listen, upstream, rng)
+        return LiveProxy(name, listen, upstream, rng)
 
 
-def add_toxic(proxy: Proxy, body: bytes) -> LiveToxic:
+def add_toxic(proxy: LiveProxy, body: bytes) -> LiveToxic:
     fields = _object(body, "Toxic")
     try:
         name, type_ = fields.text("name", ""), fields.text("type", "")
@@ -159,7 +159,7 @@ def add_toxic(proxy: Proxy, body: bytes) -> LiveToxic:
     return toxic
 
 
-def update_toxic(proxy: Proxy, name: str, body: bytes) -> LiveToxic:
+def update_toxic(proxy: LiveProxy, name: str, body: bytes) -> LiveToxic:
     toxic = find_toxic(proxy, name)
     fields = _object(body, "Toxic")
     try:
@@ -175,14 +175,14 @@ def update_toxic(proxy: Proxy, name: str, body: bytes) -> LiveToxic:
     return toxic
 
 
-def find_toxic(proxy: Proxy, name: str) -> LiveToxic:
+def find_toxic(proxy: LiveProxy, name: str) -> LiveToxic:
     toxic = proxy.find_toxic(name)
     if toxic is None:
         raise ApiError("toxic not found", 404)
     return toxic
 
 
-def proxy_json(proxy: Proxy) -> dict[str, Any]:
+def proxy_json(proxy: LiveProxy) -> dict[str, Any]:
     return {
         "name": proxy.name,
         "listen": proxy.listen,
@@ -236,7 +236,7 @@ def _stream(text: str) -> Stream:
     raise ApiError("stream was invalid, can be either upstream or downstream", 400)
 
 
-def _start(proxy: Proxy) -> None:
+def _start(proxy: LiveProxy) -> None:
     try:
         proxy.start()
     except address.ListenError as error:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from stormgate.toxiproxy.embedded.live_toxic import LiveToxic
-from stormgate.toxiproxy.embedded.stage import Sink, Stage
+from stormgate.toxiproxy.embedded.stage import Stage, StageSink
 from stormgate.toxiproxy.types import Stream
 
 # Shared by all sockets: asyncio fills it and hands it over within one callback, and what is kept is
@@ -23,7 +23,7 @@ _READ = memoryview(bytearray(64 * 1024))
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
-class Owner(Protocol):
+class LinkOwner(Protocol):
     """What a link knows of the proxy it belongs to."""
 
     rng: random.Random
@@ -188,7 +188,7 @@ class Direction:
                 return
 
     def _wire(self) -> None:
-        sink: Sink = _Output(self)
+        sink: StageSink = _Output(self)
         for _, stage in reversed(self.stages):
             stage.next = sink
             sink = stage
@@ -255,7 +255,7 @@ class Link:
     __slots__ = ("_gone", "client", "directions", "proxy", "upstream")
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, proxy: Owner, client: Peer, upstream: Peer
+        self, loop: asyncio.AbstractEventLoop, proxy: LinkOwner, client: Peer, upstream: Peer
     ) -> None:
         self.proxy = proxy
         self.client = client

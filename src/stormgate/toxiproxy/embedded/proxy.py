@@ -22,7 +22,7 @@ _ACCEPT_BATCH = 64
 _ACCEPT_PAUSE_S = 0.1
 
 
-class Proxy:
+class LiveProxy:
     """Accepts on `listen`, connects each client to `upstream`."""
 
     def __init__(self, name: str, listen: str, upstream: str, rng: random.Random) -> None:

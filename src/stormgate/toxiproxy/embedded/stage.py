@@ -13,7 +13,7 @@ from typing import Protocol
 from stormgate.toxiproxy.toxics.base import Flow, Step
 
 
-class Sink(Protocol):
+class StageSink(Protocol):
     """Where bytes go next: the following stage, or the socket."""
 
     def feed(self, data: bytes) -> None: ...
@@ -40,7 +40,7 @@ class Stage:
         self._timer_at = math.inf
         self._close_at: float | None = None
         self.flow = flow
-        self.next: Sink | None = None
+        self.next: StageSink | None = None
         self.pending_bytes = 0
         self.ended = False
         self.closed = False

@@ -13,7 +13,7 @@ from stormgate.toxiproxy.toxics.base import Flow, Step, ToxicType
 
 
 @dataclass(frozen=True)
-class Bandwidth(ToxicType):
+class BandwidthToxic(ToxicType):
     """`rate` in KB/s; 0 stalls for as long as it lasts."""
 
     type: ClassVar[str] = "bandwidth"

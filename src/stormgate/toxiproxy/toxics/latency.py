@@ -10,7 +10,7 @@ from stormgate.toxiproxy.toxics.base import Flow, Step, ToxicType
 
 
 @dataclass(frozen=True)
-class Latency(ToxicType):
+class LatencyToxic(ToxicType):
     """Attributes in ms. As in Toxiproxy the end of the stream is not delayed beyond the data before
     it.
     """
@@ -28,7 +28,7 @@ class _LatencyFlow(Flow):
     # little bandwidth.
     window_bytes = 1024 * 32 * 1024
 
-    def __init__(self, toxic: Latency, rng: random.Random) -> None:
+    def __init__(self, toxic: LatencyToxic, rng: random.Random) -> None:
         self._toxic = toxic
         self._rng = rng
         self._last = 0.0
