@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,31 @@ from stormgate.model import Verdict
 if TYPE_CHECKING:
     from stormgate.faults.restore import OpenLedger, RestoreReport
     from stormgate.model import Target
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """The options of the command."""
+
+    deadline_s: float
+    force: bool
+    forget: bool
+    trust: bool
+    target_file: Path | None
+    resolved: str | None
+    components: tuple[str, ...]
+    faults: tuple[str, ...]
+
+    def check(self, folder: Path | None) -> None:
+        """Raises click.UsageError for options that contradict each other."""
+        if self.resolved is not None and not self.resolved.strip():
+            raise click.UsageError("--resolved: say what you did, for whoever reads the run")
+        if (self.trust or self.resolved) and folder is None:
+            raise click.UsageError("--trust and --resolved are for one run: name its FOLDER")
+        if (self.components or self.faults) and (self.resolved is not None or self.forget):
+            raise click.UsageError(
+                "--component and --fault choose what to undo: not with --resolved or --forget"
+            )
 
 
 @click.command("restore")
@@ -49,15 +75,21 @@ if TYPE_CHECKING:
     metavar="REASON",
     help="Undo nothing: close what you mended by hand, once it is seen to be whole.",
 )
-def restore_command(
-    folder: Path | None,
-    deadline_s: float,
-    force: bool,
-    forget: bool,
-    trust: bool,
-    target_file: Path | None,
-    resolved: str | None,
-) -> int:
+@click.option(
+    "--component",
+    "components",
+    multiple=True,
+    metavar="NAME",
+    help="Undo only what is broken of this component (or region); repeatable.",
+)
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="NAME",
+    help="Undo only what this fault of the gate broke; repeatable.",
+)
+def restore_command(folder: Path | None, **given: Any) -> int:
     """Undo every fault that a killed run left behind.
 
     FOLDER is one run folder; without it, every run of this user on this machine whose faults are
@@ -66,11 +98,9 @@ def restore_command(
     """
     from stormgate.faults.restore import OpenLedger, open_ledgers
 
-    if resolved is not None and not resolved.strip():
-        raise click.UsageError("--resolved: say what you did, for whoever reads the run")
-    if (trust or resolved) and folder is None:
-        raise click.UsageError("--trust and --resolved are for one run: name its FOLDER")
-    present = _load_target(target_file) if target_file is not None else None
+    how = _How(**given)
+    how.check(folder)
+    present = _load_target(how.target_file) if how.target_file is not None else None
     try:
         found = open_ledgers(None if present is None or folder else present.name)
     except OSError as error:
@@ -86,32 +116,25 @@ def restore_command(
     clean = True
     for each in found:
         if each.lost:
-            clean = _lost(each, forget, resolved) and clean
-        elif each.owner is not None and not force:
+            clean = _lost(each, how) and clean
+        elif each.owner is not None and not how.force:
             clean = False
             _say(
                 f"{each.folder}: its run is alive ({each.owner}); stop that, or use --force",
                 err=True,
             )
         else:
-            clean = _one(each.folder, deadline_s, trust, present, resolved, force) and clean
+            clean = _one(each.folder, how, present) and clean
     if not found:
         clean = _say_where_it_looked()
     return 0 if clean else Verdict.DIRTY.exit_code
 
 
-def _one(
-    folder: Path,
-    deadline_s: float,
-    trust: bool,
-    present: Target | None,
-    resolved: str | None,
-    force: bool,
-) -> bool:
+def _one(folder: Path, how: _How, present: Target | None) -> bool:
     """Restore one run, or close it; whether it is clean afterwards."""
     from stormgate.faults.admit import review
     from stormgate.faults.resolve import resolve
-    from stormgate.faults.restore import restore
+    from stormgate.faults.restore import Only, restore
 
     try:
         looked = review(folder)
@@ -120,15 +143,17 @@ def _one(
                 _say(f"would run or contact: {line}", err=True)
     except (OSError, ValueError):
         pass  # restoring says why
-    if resolved is not None:
-        return _tell(
-            resolve(folder, resolved.strip(), trust=trust, present=present, unseen=force), "closed"
-        )
+    if how.resolved is not None:
+        reason = how.resolved.strip()
+        closed = resolve(folder, reason, trust=how.trust, present=present, unseen=how.force)
+        return _tell(closed, "closed")
+    chosen = Only(how.components, how.faults) if how.components or how.faults else None
     report = restore(
         folder,
-        deadline_s,
-        trust=trust,
+        how.deadline_s,
+        trust=how.trust,
         present=present,
+        only=chosen,
         say=lambda text: _say(text, err=True),
     )
     return _tell(report, "undone")
@@ -143,10 +168,10 @@ def _tell(report: RestoreReport, word: str) -> bool:
     return report.clean
 
 
-def _lost(each: OpenLedger, forget: bool, resolved: str | None) -> bool:
-    if (forget or resolved is not None) and each.pointer is not None:
+def _lost(each: OpenLedger, how: _How) -> bool:
+    if (how.forget or how.resolved is not None) and each.pointer is not None:
         each.pointer.forget()
-        _say(f"{each.target}: forgotten ({each.lost}){f': {resolved}' if resolved else ''}")
+        _say(f"{each.target}: forgotten ({each.lost}){f': {how.resolved}' if how.resolved else ''}")
         return True
     _say(f"{each.target}: {each.lost}. Look at the target, then: stormgate restore --forget", True)
     return False

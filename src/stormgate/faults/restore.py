@@ -58,6 +58,25 @@ class RestoreReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Only:
+    """A choice among what is open: components, by their own names or as part of one that was asked
+    for (a region), and faults, by the names the gate gives them. Empty: any.
+    """
+
+    components: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    def chooses(self, entry: Entry) -> bool:
+        """Whether an entry is meant."""
+        return (not self.faults or entry.fault in self.faults) and (
+            not self.components or bool({entry.part.name, entry.component} & set(self.components))
+        )
+
+    def __str__(self) -> str:
+        return ", ".join((*self.components, *(f"fault {name}" for name in self.faults)))
+
+
+@dataclass(frozen=True, slots=True)
 class OpenLedger:
     """A run on this machine whose faults are not all undone.
 
@@ -82,11 +101,13 @@ def restore(
     whole_s: float | None = None,
     trust: bool = False,
     present: Target | None = None,
+    only: Only | None = None,
     say: Callable[[str], object] = str,
 ) -> RestoreReport:
     """Undo everything the run in `folder` left broken, verify it, and wait until the target is
     whole (`whole_s`, else the rest).
 
+    `only`: undo what it chooses and nothing else; what stays open is a problem of the report.
     `trust`: play a ledger that is not this user's own, too. `present`: undo with the commands and
     addresses that the target's document has today. `say` is told within seconds what is stuck.
     Never raises for what it finds: the report says it. Idempotent. A folder without open entries is
@@ -98,20 +119,32 @@ def restore(
         return opened
     report = RestoreReport(folder=folder, target=opened.context.target.name)
     context, entries = opened.context, opened.entries
+    chosen = [entry for entry in entries if only is None or only.chooses(entry)]
+    left = tuple(f"still open: {_words(entry)}" for entry in entries if entry not in chosen)
+    if not chosen:
+        return replace(report, failed=left, why=f"nothing is open of {only}")
     # Also where a ledger's own record names another address than its target does.
     with holding(AllowList(context.target.allow)):
         try:
             if is_gone_soon(context.target):
                 void_entries(context, entries)
                 return replace(report, void=True, why=WHY)
-            undone = undo_entries(context, entries, max(end - time.monotonic(), 1.0), say)
+            undone = undo_entries(context, chosen, max(end - time.monotonic(), 1.0), say)
         except UndoFailed as error:
-            return replace(report, failed=tuple(str(error).split("; ")), why=str(error))
+            failed = (*str(error).split("; "), *left)
+            return replace(report, failed=failed, why=str(error))
         except (OSError, ValueError) as error:
             return replace(report, failed=(f"{folder}: {error}",), why="the ledger cannot be kept")
+        if left:
+            why = f"{len(left)} more of this run are still broken"
+            return replace(report, undone=tuple(undone), failed=left, why=why)
         forget(folder, context.target.name)
         left_s = whole_s if whole_s is not None else max(end - time.monotonic(), 1.0)
         return report_whole(context, replace(report, undone=tuple(undone)), left_s)
+
+
+def _words(entry: Entry) -> str:
+    return f"{entry.part.name} ({entry.mode}) of fault {entry.fault}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 from tests.unit.faults.ledger_world import World, orphan, restoring
 
+from stormgate.commands.restore import restore_command
 from stormgate.evidence.manifest import check_manifest, write_manifest
 from stormgate.faults import pointers, resolve, undo
 from stormgate.faults.context import make_context
@@ -215,3 +218,45 @@ def test_what_was_never_broken_cannot_be_undone(two: World, selection: object, s
     with pytest.raises(EmptySelection, match=says):
         undo_action(selection)  # type: ignore[arg-type]
     assert len(open_entries(two.folder)) == 3
+
+
+def test_of_what_a_run_broke_one_component_or_one_fault_is_undone(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    other = tmp_path / "other"
+    other.mkdir()
+    elsewhere = World(other)
+    second = replace(elsewhere.component(), name="cache")
+    world.ledger = type(world.ledger)(
+        world.folder, replace(world.target, components=(world.component(), second))
+    )
+    world.ledger.intend(
+        [
+            world.entry(),
+            world.entry("2", part=second, component="eu-west", fault="g"),
+        ]
+    )
+    orphan()
+    code, said = restoring(world.folder, "--component", "nobody")
+    assert code == 6
+    assert "nothing is open of nobody" in said
+    assert (world.calls, elsewhere.calls) == ([], [])
+
+    code, said = restoring(world.folder, "--component", "eu-west", "--fault", "g")
+    assert code == 6, said
+    assert "undone: eu-west (slow)" in said
+    assert "still open: db (slow) of fault f" in said
+    assert [entry.part.name for entry in open_entries(world.folder)] == ["db"]
+    assert world.flag.exists()
+    assert pointers.pointers() != []
+
+    code, said = restoring(world.folder, "--fault", "f")
+    assert code == 0, said
+    assert not world.flag.exists()
+    assert pointers.pointers() == []
+
+
+def test_a_choice_is_for_undoing_alone(world: World) -> None:
+    argv = [str(world.folder), "--component", "db", "--resolved", "by hand"]
+    done = CliRunner().invoke(restore_command, argv)
+    assert isinstance(done.exception, click.UsageError | SystemExit)
+    assert len(open_entries(world.folder)) == 1
