@@ -417,7 +417,10 @@ def test_what_cannot_be_undone_keeps_no_other_down(here, monkeypatch):
             undo_all(context, deadline_s=6)
     assert look(here, "a/edge", 2) == observe.State.ANSWERS
     assert [entry.part.name for entry in open_entries(here.folder)] == [LINK]
-    assert here.events()[-2:] == ["fault.cleared", "fault.undo_failed"]
+    told = here.events()
+    assert "fault.undo_pending" in told, "what hangs is told while it is still tried"
+    ends = [event for event in told if event != "fault.undo_pending"]
+    assert ends[-2:] == ["fault.cleared", "fault.undo_failed"]
     assert undo_all(context) == [f"{LINK} (crash)"]
 
 
