@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stormgate.report.words import amount
+from stormgate.report.words import amount, one_line
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,7 +59,8 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    head = f"A {names[0]}: {comparison.verdicts[0]}\nB {names[1]}: {comparison.verdicts[1]}"
+    a, b = (one_line(name) for name in names)
+    head = f"A {a}: {comparison.verdicts[0]}\nB {b}: {comparison.verdicts[1]}"
     if not comparison.same_plan:
         head += (
             "\nnot judged against the same plan: objectives of the same name may not "
@@ -78,7 +79,11 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
         difference = "" if row.difference is None else _signed(row.difference, row.unit)
         # That none was shown is what an interval around zero says already.
         quiet = row.telling.startswith("no difference")
-        table.add_row(row.name, *shown, difference, interval, "" if quiet else row.telling)
+        told = "" if quiet else row.telling
+        # Names come from folders of anybody: nothing in them is markup, or steers the terminal.
+        table.add_row(
+            *(Text(one_line(cell)) for cell in (row.name, *shown, difference, interval, told))
+        )
     table.caption = f"between: the interval of B - A at {comparison.confidence:g} confidence"
     table.caption_justify = "left"
     return Group(Text(head), Text(""), table)
