@@ -1,5 +1,6 @@
 """The command backend: somebody's own scripts, believed only as far as they can be observed."""
 
+import functools
 import stat
 import sys
 import threading
@@ -12,7 +13,7 @@ from stormgate.faults.context import make_context
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed, Unproven
 from stormgate.faults.inject import inject
 from stormgate.faults.ledger import open_entries
-from stormgate.faults.undo import undo_all
+from stormgate.faults.undo import undo_all, undo_entries
 from stormgate.model import Component, Target
 
 pytestmark = pytest.mark.live
@@ -84,7 +85,10 @@ def test_an_undo_that_only_says_so_is_not_believed(script):
     assert len(open_entries(context.folder)) == 1
 
 
-def test_a_broken_observer_proves_neither_fault_nor_health(script, tmp_path):
+def test_a_broken_observer_proves_neither_fault_nor_health(script, monkeypatch):
+    # The observer fails for ever: how long it is asked again is not what is tried here.
+    soon = functools.partial(undo_entries, deadline_s=3)
+    monkeypatch.setattr("stormgate.faults.inject.undo_entries", soon)
     context, component = script(apply="apply", undo="undo", observe="fail")
     with pytest.raises(UndoFailed, match="ended with 7"):
         inject(context, [component], "slow", {"latency_ms": 30}, proof_s=0.2)

@@ -394,7 +394,7 @@ def test_a_full_disk_keeps_nothing_from_being_undone(here, monkeypatch):
         full.setattr(context.ledger, "undone", lambda entry, saw: no_space())
         full.setattr(context.timeline, "append", lambda row: no_space())
         with pytest.raises(UndoFailed, match="the ledger cannot say so"):
-            undo_all(context)
+            undo_all(context, deadline_s=6)
     assert look(here, "a/edge", 2) == observe.State.ANSWERS
     assert through(here).state == observe.State.ANSWERS
     assert len(open_entries(here.folder)) == 2, "what is not written down is not closed"
