@@ -164,7 +164,7 @@ def _failures(judgement: Judgement) -> Markup:
     """How requests failed, also where the verdict did not mind."""
     if not judgement.failures:
         return Markup("")
-    head = [("Route", "name"), ("Got", ""), ("Requests", "number"), ("Wanted", "")]
+    head = [("Route", "name"), ("Got", "word"), ("Requests", "number"), ("Wanted", "word")]
     head += [("Where", "why"), ("When", "why")]
     rows = []
     for f in judgement.failures:
