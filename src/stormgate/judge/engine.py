@@ -85,7 +85,7 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     checks = _validity(run, context, measured, stream, arrivals, timed, failed=failed)
     checks.append(exposures.finding())
     allowed = against.validity.max_flow_errors
-    unvisited = [] if health.closed_loop else visits.problems(against, due)
+    unvisited = [] if health.without_streams else visits.problems(against, due)
     checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
     judgement = conclude(against, findings, checks)
     decisive = {
@@ -236,7 +236,7 @@ def _validity(
             run, stream.rows, [*problems, *cut, *v.sealed_problems(getattr(run, "folder", None))]
         ),
     ]
-    if not health.closed_loop:
+    if not health.without_streams:
         checks.append(v.check_load(plan, measured, arrivals, Due(plan, run.timeline)))
     network = check_network(run.timeline)
     return [network, *checks] if network is not None else checks

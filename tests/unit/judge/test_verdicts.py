@@ -22,6 +22,7 @@ from tests.golden.judge_writer import (
 )
 
 from stormgate.judge import judge
+from stormgate.judge.synthetic import MemoryRun
 from stormgate.model import Event, Judgement, Plan, Validity, Verdict, Waiver
 
 AVAILABILITY = objective("availability", target=0.999)
@@ -353,6 +354,35 @@ def test_closed_loop_latency_is_not_gated(plan: Plan, rows: Rows) -> None:
     judgement = judge(run)
     assert found(judgement, "latency").verdict is Verdict.INCONCLUSIVE
     assert found(judgement, "availability").verdict is Verdict.PASS
+
+
+def beside(run: MemoryRun) -> None:
+    """One idle worker of users that pace themselves, beside the streams."""
+    idle = dict.fromkeys(("planned", "sent", "completed", "not_sent", "rows"), 0)
+    run.generator = [
+        *run.generator,
+        *(
+            row | idle | {"worker": "worker-9", "model": "closed", "in_flight": 0}
+            for row in run.generator
+            if row["worker"] == "worker-0"
+        ),
+    ]
+
+
+def test_users_that_pace_themselves_excuse_no_stream_beside_them(plan: Plan, rows: Rows) -> None:
+    run = synthetic(plan, rows)
+    beside(run)
+    assert found(judge(run), "availability").verdict is Verdict.PASS
+    late = synthetic(plan, rows)
+    for row in late.generator:
+        row["send_lag_p99_ms"] = 500.0
+    beside(late)
+    judgement = judge(late)
+    assert judgement.verdict is Verdict.INCONCLUSIVE
+    assert "send lag" in str(judgement.validity)
+    few = synthetic(plan, rows.select(np.random.default_rng(1).random(len(rows.intended_ns)) < 0.9))
+    beside(few)
+    assert "generator planned" in str([f.why for f in judge(few).validity])
 
 
 def test_retries_are_judged_by_their_last_attempt(plan: Plan, rows: Rows) -> None:

@@ -113,7 +113,11 @@ def _within(value: Any, limit: float) -> bool:
 
 @dataclass(frozen=True)
 class GeneratorHealth:
-    """Which seconds the generator was unfit in, and why. Times are CLOCK_MONOTONIC ns."""
+    """Which seconds the generator was unfit in, and why. Times are CLOCK_MONOTONIC ns.
+
+    `closed_loop`: some users paced themselves; `without_streams`: all of them did, so no rate was
+    promised.
+    """
 
     spans: tuple[tuple[int, int, str], ...]
     rows: int
@@ -121,6 +125,7 @@ class GeneratorHealth:
     allowed_share: float
     lags: tuple[tuple[int, int, float], ...] = ()
     silences: tuple[tuple[int, int], ...] = ()
+    without_streams: bool = False
 
     def lag_s(self, begin_ns: int, end_ns: int) -> float:
         """The latest that anything was sent after its intended start in this time; infinite if a
@@ -182,7 +187,7 @@ def health_of(
     by_worker: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         by_worker.setdefault(str(row.get("worker")), []).append(row)
-    closed = any(row.get("model") == "closed" for row in rows)
+    paced = {id(row) for row in rows if row.get("model") == "closed"}
     each = rate_per_s / max(1, len(by_worker))
     for worker, mine in sorted(by_worker.items()):
         mine.sort(key=lambda row: int(row["at_ns"]))
@@ -194,9 +199,10 @@ def health_of(
                 silences.append((covered, begin))
                 spans.append((covered, begin, f"{worker} did not report"))
             lags.append((begin, at, _lag_s(row)))
-            why = (
-                None if closed else saturation(row, rules, mine[max(0, i - _RECENT + 1) : i], each)
-            )
+            # Users that pace themselves wait for answers, whoever is slow; streams beside them do
+            # not, and are held to their plan all the same.
+            near = mine[max(0, i - _RECENT + 1) : i]
+            why = None if id(row) in paced else saturation(row, rules, near, each)
             if why is not None:
                 spans.append((begin, at, f"{worker}: {why}"))
             covered = max(covered, at)
@@ -206,10 +212,11 @@ def health_of(
     return GeneratorHealth(
         tuple(sorted(spans)),
         len(rows),
-        closed,
+        bool(paced),
         rules.max_saturated_share,
         tuple(sorted(lags)),
         tuple(sorted(silences)),
+        0 < len(paced) == len(rows),
     )
 
 
