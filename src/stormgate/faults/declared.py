@@ -6,6 +6,7 @@ before anything is broken.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -45,6 +46,18 @@ class AnyParameters(Parameters):
     """Whatever somebody's own commands understand."""
 
     model_config = ConfigDict(extra="allow")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """One thing that a preflight looked at: `what` it is, whether it is as a run needs it, what was
+    `saw`n there, and what to do about it where it is not.
+    """
+
+    what: str
+    ok: bool
+    saw: str
+    fix: str = ""
 
 
 def _whole(value: Any) -> Any:

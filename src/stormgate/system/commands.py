@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -11,10 +12,12 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stormgate.system.processes import pid_start_ticks, signal_if_same, tree
 
 _TAIL_BYTES = 2000
+_INTERPRETERS = ("sh", "bash", "dash", "zsh", "ksh", "perl", "ruby", "node")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,24 @@ def run_command(
         output.seek(max(0, output.seek(0, os.SEEK_END) - _TAIL_BYTES))
         lines = output.read().decode("utf-8", "replace").strip().splitlines()
     return Ended(process.returncode, lines[-1] if lines else "(no output)")
+
+
+def why_not_runnable(argv: Sequence[str]) -> str | None:
+    """Why a command could not even begin, without running it: no such program, not executable, or
+    the script that an interpreter is given is not there. None: it could.
+    """
+    program = str(argv[0])
+    if shutil.which(program) is None:
+        if os.sep in program:
+            there = Path(program).exists()
+            return f"{program} is not executable" if there else f"there is no file {program}"
+        return f"there is no program {program!r} on the PATH"
+    name = Path(program).name
+    if len(argv) > 1 and (name in _INTERPRETERS or name.startswith("python")):
+        script = str(argv[1])
+        if not script.startswith("-") and not Path(script).is_file():
+            return f"there is no file {script}, which {name} is given"
+    return None
 
 
 def _end_all(process: subprocess.Popen[bytes]) -> None:

@@ -20,7 +20,7 @@ from stormgate.faults import backends
 from stormgate.faults.asked import ACTIONS, MODULE, OWN, SECONDS, SHAPES, Action
 from stormgate.faults.declared import Parameters, misfit
 from stormgate.faults.errors import CannotBreak
-from stormgate.faults.expansion import parts_of
+from stormgate.faults.expansion import links, parts_of
 
 
 def check_python(provider: Mapping[str, Any], loc: Loc, check: Check) -> None:
@@ -173,6 +173,9 @@ def _models(func: str, mode: str, names: set[str], at: Loc, check: Check) -> lis
         if mode not in backends.known_modes():
             fix = nearest(mode, backends.known_modes(), what="modes")
             check.note_value(f"{func}: unknown mode {mode!r}", fix, *at)
+        if components is not None and func == "partition":
+            for link in links(components.target):
+                check.touched.asked.setdefault(link.name, set()).add(mode)
         every = [backends.get(name).modes for name in backends.names()]
         return list({id(one[mode]): one[mode] for one in every if mode in one}.values())
     found: dict[int, type[Parameters]] = {}
@@ -189,6 +192,7 @@ def _models(func: str, mode: str, names: set[str], at: Loc, check: Check) -> lis
                         f"{part.mode} (it can {', '.join(sorted(offered)) or 'nothing'})"
                     )
                 found[id(offered[part.mode])] = offered[part.mode]
+                check.touched.asked.setdefault(part.component.name, set()).add(part.mode)
         except CannotBreak as error:
             check.note_value(f"{func}: {error}", "choose another mode, or another component", *at)
     return list(found.values())

@@ -22,12 +22,15 @@ OURS = "stormgate.chaos."
 class Touched:
     """What an experiment's actions select: the components by name, and whether something is known
     only at run time. `stand`: the shortest time that something broken stands, and where that is
-    written (file, line). `held`: each hold, s, and where it is written. `populations`: whose load
-    is changed. `everyone`: places that select nobody knows whom. `strangers`: places of actions
-    that are not ours, in an experiment that does not declare what they touch.
+    written (file, line). `asked`: the modes in which each component's own backend will be asked to
+    break it, as far as that is known. `held`: each hold, s, and where it is written.
+    `populations`: whose load is changed. `everyone`: places that select nobody knows whom.
+    `strangers`: places of actions that are not ours, in an experiment that does not declare what
+    they touch.
     """
 
     components: set[str] = field(default_factory=set)
+    asked: dict[str, set[str]] = field(default_factory=dict)
     unresolved: list[str] = field(default_factory=list)
     stand: tuple[Stand, tuple[str, int]] | None = None
     held: list[tuple[float, tuple[str, int]]] = field(default_factory=list)

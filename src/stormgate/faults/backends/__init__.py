@@ -15,11 +15,11 @@ import importlib
 import os
 import pkgutil
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from stormgate.faults.declared import Handle, Parameters, checked
+from stormgate.faults.declared import CheckRow, Handle, Parameters, checked
 from stormgate.faults.errors import CannotBreak
 from stormgate.model import Component, Observe, Target
 from stormgate.net.references import resolved
@@ -95,6 +95,15 @@ class Backend:
     def are_gone(self, parts: Sequence[Component]) -> bool:
         """Whether nothing is left of these parts that a fault could be in. Unknown is not gone."""
         return not parts
+
+    def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
+        """What `stormgate check` has to know of this component before a run: is it found, may it be
+        broken in these `modes` (what the gate's experiments will ask of it; none: nothing), and is
+        there what takes that back. Looks, or asks for a dry run, and changes nothing; each look
+        within a few seconds. What it raises is shown as a row that is wrong. That its `observe`
+        says healthy has been looked at already.
+        """
+        return ()
 
     def plan(self, request: FaultRequest) -> Record:
         """Everything needed to apply and to undo, as JSON-ready data. Looks at the part, changes

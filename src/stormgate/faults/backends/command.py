@@ -11,18 +11,18 @@ while the fault is in effect and 1 while it is not.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
-from stormgate.faults.declared import AnyParameters, Argv, Handle, Parameters
+from stormgate.faults.declared import AnyParameters, Argv, CheckRow, Handle, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
-from stormgate.model import Component
+from stormgate.model import Component, Target
 from stormgate.net.look import look
 from stormgate.net.references import REFERENCE
-from stormgate.system.commands import Ended, run_command
+from stormgate.system.commands import Ended, run_command, why_not_runnable
 
 _APPLY_S = 30.0
 _OBSERVE_S = 5.0
@@ -85,6 +85,19 @@ class CommandBackend(Backend):
         commands = handle.get("apply")
         return dict.fromkeys(commands if isinstance(commands, Mapping) else (), AnyParameters)
 
+    def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
+        """Every command can begin; `observe`, which only looks, is run, and says 1."""
+        named = [("observe", part.handle["observe"])]
+        for mode in sorted(modes or part.handle["apply"]):
+            named += [(f"{step} {mode}", _argv(part, step, mode)) for step in ("apply", "undo")]
+        rows = []
+        for what, argv in named:
+            why = why_not_runnable(argv)
+            rows.append(CheckRow(what, why is None, why or " ".join(argv), f"correct its `{what}`"))
+        if rows[0].ok:
+            rows += [_sees_nothing(part, mode) for mode in sorted(modes)]
+        return rows
+
     def plan(self, request: FaultRequest) -> Record:
         part, mode = request.part, request.mode
         observe = part.handle.get("observe")
@@ -138,6 +151,20 @@ class CommandBackend(Backend):
             return Observation(True, f"observe {_told(ended)}")
         now = look(part.observe, _LOOK_S)
         return Observation(now.healthy, f"{part.observe.address} {now}")
+
+
+def _sees_nothing(part: Component, mode: str) -> CheckRow:
+    environment = {
+        "STORMGATE_COMPONENT": part.name,
+        "STORMGATE_MODE": mode,
+        "STORMGATE_TOKEN": "check",
+    }
+    ended, what = _observed(part, {"environment": environment}), f"observe {mode}"
+    if ended.code == 0:
+        fix = "undo it (stormgate restore), or let observe exit with 1 while nothing is broken"
+        return CheckRow(what, False, f"says that it is broken already: {ended.said}", fix)
+    fix = "it exits with 0 while the fault is there and with 1 while it is not; nothing else counts"
+    return CheckRow(what, ended.code == 1, _told(ended), fix)
 
 
 def _observed(part: Component, record: Record) -> Ended:

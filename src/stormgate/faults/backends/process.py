@@ -9,22 +9,23 @@ return when the process answers.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
-from stormgate.faults.declared import Argv, Handle, Parameters
+from stormgate.faults.declared import Argv, CheckRow, Handle, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.faults.proof import shows, silence_s
-from stormgate.model import Component
+from stormgate.model import Component, Target
 from stormgate.net.look import look
-from stormgate.system.commands import run_command
+from stormgate.system.commands import run_command, why_not_runnable
 from stormgate.system.processes import alive, signal_if_same, tree
 
 _LOOK_S = 1.0
@@ -61,6 +62,22 @@ class ProcessBackend(Backend):
 
     def are_gone(self, parts: Sequence[Component]) -> bool:
         return all(_identity(part) is None for part in parts)
+
+    def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
+        identity, rows = _identity(part), []
+        if identity is None:
+            saw = f"no running process behind {part.handle.get('pid_file')}"
+            rows.append(CheckRow("process", False, saw, "start it, or correct its pidFile"))
+        else:
+            rows.append(CheckRow("process", True, f"process {identity[0]} runs"))
+            if modes:
+                rows.append(_may_signal(identity))
+        argv = [str(word) for word in part.handle.get("start") or ()]
+        if argv:
+            why = why_not_runnable(argv)
+            fix = "correct its `start`, which brings the process back"
+            rows.append(CheckRow("start", why is None, why or " ".join(argv), fix))
+        return rows
 
     def plan(self, request: FaultRequest) -> Record:
         part = request.part
@@ -178,6 +195,20 @@ def _identity(part: Component) -> tuple[int, int] | None:
     path = part.handle.get("pid_file")
     named = read_pid_file(path) if isinstance(path, str) else None
     return named if named is not None and alive(*named) else None
+
+
+def _may_signal(identity: tuple[int, int]) -> CheckRow:
+    """Whether the process and all below it may be signalled by us; nothing is sent."""
+    for pid, ticks in tree(*identity):
+        try:
+            if alive(pid, ticks):
+                os.kill(pid, 0)
+        except ProcessLookupError:
+            continue
+        except PermissionError:
+            fix = "run the gate as the process's user, or as root"
+            return CheckRow("signals", False, f"process {pid} may not be signalled", fix)
+    return CheckRow("signals", True, "may be sent")
 
 
 def _start(part: Component, timeout_s: float) -> None:

@@ -8,14 +8,21 @@ packets.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Params, Record
-from stormgate.faults.declared import MOST_KB_PER_S, Handle, Milliseconds, Parameters, Whole
+from stormgate.faults.declared import (
+    MOST_KB_PER_S,
+    CheckRow,
+    Handle,
+    Milliseconds,
+    Parameters,
+    Whole,
+)
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.faults.proof import NARROW_MIN_MS, added_latency_ms, shows, silence_s
 from stormgate.model import Component, Observe, Target, from_json, to_json
@@ -117,6 +124,31 @@ class ToxiproxyBackend(Backend):
         except ToxiproxyError:
             return ()
         return (proxy.listen,)
+
+    def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
+        url, name = str(part.handle["url"]), str(part.handle["proxy"])
+        client = Client(url, _TIMEOUT_S)
+        try:
+            proxies = client.proxies()
+        except ToxiproxyError as error:
+            fix = f"start a Toxiproxy server at {url}, or correct the handle's url"
+            return [CheckRow("server", False, str(error), fix)]
+        proxy = proxies.get(name)
+        if proxy is None:
+            has = ", ".join(sorted(proxies)) or "none"
+            fix = "make that proxy, or correct the handle's proxy"
+            return [CheckRow("proxy", False, f"no proxy {name!r} at {url} (it has {has})", fix)]
+        way = f"{proxy.listen} -> {proxy.upstream}"
+        if not proxy.enabled:
+            fix = f"enable it, if nobody else means it to be off (`stormgate restore`): {url}"
+            return [CheckRow("proxy", False, f"{name} ({way}) is disabled", fix)]
+        if proxy.toxics:
+            left = ", ".join(toxic.name for toxic in proxy.toxics)
+            ours = any(toxic.name.startswith("stormgate_") for toxic in proxy.toxics)
+            fix = "stormgate restore" if ours else "remove them, or they are part of what is judged"
+            return [CheckRow("proxy", not ours, f"{name} ({way}) has toxics: {left}", fix)]
+        rows = [CheckRow("proxy", True, f"{name} ({way})")]
+        return rows + ([_passes(part, modes, _probe(part, target, proxy.listen))] if modes else [])
 
     def plan(self, request: FaultRequest) -> Record:
         part, mode = request.part, request.mode
@@ -316,6 +348,17 @@ def _direct(part: Component, target: Target) -> dict[str, Any] | None:
         if destination is not None and destination.observe is not None
         else None
     )
+
+
+def _passes(part: Component, modes: Collection[str], probe: Observe) -> CheckRow:
+    """Whether the link carries an answer, as every fault on it will have to be seen by."""
+    if probe.protocol == "tcp" and set(modes) - {"refuse"}:
+        saw = f"{', '.join(sorted(set(modes) - {'refuse'}))} cannot be seen on a bare tcp port"
+        fix = f"give what {part.name} leads to an `observe` that answers, and name it destination"
+        return CheckRow("through it", False, saw, fix)
+    now = look(probe, _LOOK_S)
+    fix = "correct the proxy's upstream, or start what it leads to"
+    return CheckRow("through it", now.healthy, f"{probe.protocol} at {probe.address} {now}", fix)
 
 
 def _lossy_in_effect(probe: Observe, before_ms: float, timeout_s: float) -> Observation:
