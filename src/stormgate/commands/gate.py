@@ -49,7 +49,8 @@ def command(
     from stormgate.net.references import unset_references
     from stormgate.report.console import RunScreen
     from stormgate.supervise.hush import know_plan
-    from stormgate.supervise.supervisor import Options, Supervisor
+    from stormgate.supervise.supervisor import Supervisor
+    from stormgate.supervise.terms import Options
     from stormgate.system.limits import open_files, too_few_open_files
 
     plan = preflight(gate, load_plan(gate, allow_production=allow_production))

@@ -12,12 +12,9 @@ import contextlib
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
-from typing import Any, Protocol
 
 from stormgate.evidence.folder import create_run_folder
 from stormgate.evidence.live import LiveSamples, NdjsonTail
@@ -26,6 +23,7 @@ from stormgate.judge.baseline import with_baselines
 from stormgate.model import Event, Fault, Judgement, Plan
 from stormgate.net.status import why_not_whole
 from stormgate.supervise import children, conclude, early
+from stormgate.supervise.terms import Options, RunStopped, Screen, stopped_by_signals
 from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
 from stormgate.system.processes import spawn, stop
 
@@ -41,35 +39,6 @@ REPLAY_S = 20.0
 SETTLE_S = 3.0
 WHOLE_S = 30.0
 WHOLE_AT_END_S = 5.0
-
-
-class RunStopped(Exception):  # noqa: N818 - it is how a run ends, often rightly
-    """The run ends early. `event` says whether a guard or person (ABORT) or the harness (ERROR)
-    ended it; None: already said.
-    """
-
-    def __init__(self, event: Event | None, why: str) -> None:
-        super().__init__(why)
-        self.event = event
-        self.why = why
-
-
-class Screen(Protocol):
-    """What the supervisor tells whoever is watching."""
-
-    def phase(self, name: str, seconds: float | None) -> None: ...
-    def tick(self, stats: Mapping[str, Any]) -> None: ...
-    def event(self, text: str) -> None: ...
-    def done(self, judgement: Judgement, folder: Path) -> None: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """Where a gate runs: `root` holds the content folders, `reports` gets the run folder."""
-
-    root: Path
-    reports: Path
-    lab_defect: str | None = None
 
 
 class Supervisor:
@@ -110,7 +79,7 @@ class Supervisor:
         self._tail = NdjsonTail(self.folder / TIMELINE)
         self._samples = LiveSamples(self.folder)
         self._timeline.write(Event.RUN_BEGIN, gate=plan.gate, lab_defect=self._options.lab_defect)
-        with self._signals():
+        with stopped_by_signals(self._heard):
             try:
                 self._trial()
                 # here already: a signal between the trial and the teardown must not skip the
@@ -309,28 +278,11 @@ class Supervisor:
 
     # The end, whatever it was.
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM stop the trial once; while things are being undone they change
-        nothing.
-        """
-
-        def stop_once(number: int, frame: FrameType | None) -> None:
-            if not self._stopping:
-                self._stopping = True
-                raise RunStopped(Event.ABORT, f"stopped by {signal.Signals(number).name}")
-
-        wanted = [signal.SIGINT, signal.SIGTERM]
-        if (
-            signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-        ):  # under nohup the run is meant to outlive its terminal
-            wanted.append(signal.SIGHUP)
-        before = {number: signal.signal(number, stop_once) for number in wanted}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _heard(self, name: str) -> None:
+        """A signal stops the trial once; while things are being undone it changes nothing."""
+        if not self._stopping:
+            self._stopping = True
+            raise RunStopped(Event.ABORT, f"stopped by {name}")
 
     def _note_end(self, stopped: RunStopped) -> None:
         self._stopping = True
