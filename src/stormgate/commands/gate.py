@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from stormgate.commands.common import load_plan, preflight, refuse
+from stormgate.commands.hold import held
 
 _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 
@@ -43,9 +44,6 @@ def command(
     from dataclasses import replace
 
     from stormgate.documents import suite_root
-    from stormgate.faults import lease, restore
-    from stormgate.faults.errors import LeaseHeld
-    from stormgate.faults.state import HOW_TO_KEEP_STATE, require_writable
     from stormgate.net.references import unset_references
     from stormgate.report.console import RunScreen
     from stormgate.supervise.hush import know_plan
@@ -66,38 +64,13 @@ def command(
     if trouble := too_few_open_files(open_files(), _FEWEST_FILES, "a gate"):
         refuse(trouble, "ulimit -n 65536")
     know_plan(plan, root := suite_root(gate))
-    held = None
-    try:
-        require_writable()
-        # A lab of our own starts empty; a shared target may still carry the faults, or the run, of
-        # somebody else.
-        shared = plan.target.provision is None
-        ledgers = restore.open_ledgers(plan.target.name) if shared else []
-    except OSError as error:
-        refuse(f"what is broken could not be remembered: {error}", HOW_TO_KEEP_STATE)
-    for ledger in ledgers:
-        broken = ledger.lost or f"{', '.join(ledger.open)} of {ledger.folder}"
-        refuse(
-            f"target {plan.target.name!r} still carries faults: {broken}",
-            "stormgate restore" if ledger.lost else f"stormgate restore {ledger.folder}",
-        )
-    if shared:
+    reports = reports or root / "reports"
+    options = Options(root=root, reports=reports, lab_defect=lab_defect)
+    with held(plan, reports):
         try:
-            held = lease.acquire(plan.target.name, folder=reports or root / "reports")
-        except LeaseHeld as error:
-            refuse(str(error), "wait for that run to end, or stop it")
-    try:
-        screen = RunScreen(plan)
-        judgement, _ = Supervisor(
-            plan,
-            Options(root=root, reports=reports or root / "reports", lab_defect=lab_defect),
-            screen,
-        ).run()
-    except OSError as error:
-        raise click.ClickException(f"no run folder could be made: {error}") from error
-    finally:
-        if held is not None:
-            lease.release(held)
+            judgement, _ = Supervisor(plan, options, RunScreen(plan)).run()
+        except OSError as error:
+            raise click.ClickException(f"no run folder could be made: {error}") from error
     return judgement.exit_code
 
 
