@@ -40,12 +40,18 @@ GENERATOR = _fields(
     "rows:integer send_lag_p99_ms:number send_lag_max_ms:number cpu:number flow_errors:integer "
     "final:boolean",
     "seq:integer completed:integer in_flight:integer blocks:integer model:string "
+    "operations:integer "
     "flow_errors_over_failures:integer streams:integer send_lag_p50_ms:number "
     "loop_lag_max_ms:number open_connections:integer new_connections:integer "
     "clock_offset_ns:integer clock_error_ms:number unreached:integer waiting:integer "
     "locked_out:integer engine_errors:integer "
     "reported:integer given_up:integer unreported:integer cut:integer "
     "locust_requests:integer locust_failures:integer",
+)
+RESIDENCY = _fields(
+    "at_ns:integer class:string canary:string store:string phase:string scanned:boolean",
+    "found:boolean|null searched:integer region:string|null allowed:array control:boolean|null "
+    "why:string|null",
 )
 READING = _fields("at_ns:integer probe:string value:number", "error:string|null")
 UNDO = _fields(
@@ -109,6 +115,7 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
 ROWS: dict[str, tuple[Field, ...]] = {
     "generator": GENERATOR,
     "reading": READING,
+    "residency": RESIDENCY,
     "undo": UNDO,
     "journal": JOURNAL,
 }

@@ -89,6 +89,26 @@ def reading_problem(row: Mapping[str, Any]) -> str | None:
     return None
 
 
+def residency_problem(row: Mapping[str, Any]) -> str | None:
+    """Which law of a row of operations/residency.ndjson this one breaks, or None."""
+    if time_of(row) is None:
+        return "at_ns is no time in ns"
+    for key in ("class", "canary", "store", "phase"):
+        if not isinstance(row.get(key), str) or not row[key].strip():
+            return f"{key} is {row.get(key)!r}, not a word"
+    if type(row.get("scanned")) is not bool:
+        return f"scanned is {row.get('scanned')!r}, not true or false"
+    if row["scanned"]:
+        if type(row.get("found")) is not bool:
+            return f"found is {row.get('found')!r}, not true or false, although it was scanned"
+        searched = row.get("searched")
+        if type(searched) is not int or searched < 0:
+            return f"searched is {searched!r}, not how much was looked through"
+    elif not isinstance(row.get("why"), str) or not row["why"].strip():
+        return "not scanned, and no why"
+    return None
+
+
 def refusal_problem(row: Mapping[str, Any]) -> str | None:
     """Which law of a `net.refused` row this one breaks, or None."""
     if row.get("by") not in ("load", "chaos"):

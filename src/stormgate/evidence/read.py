@@ -12,7 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stormgate.evidence.laws import reading_problem, time_of, undo_problem
+from stormgate.evidence.laws import reading_problem, residency_problem, time_of, undo_problem
+from stormgate.evidence.operations import FINAL, OPERATIONS, PLANNED, RESIDENCY
 from stormgate.evidence.write import GENERATOR, READINGS, TIMELINE, UNDO
 from stormgate.model import PLAN_SCHEMA, Event, Plan, digest_of, from_json
 
@@ -43,7 +44,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class SampleFile:
-    """What a worker's samples file was found to hold after reading it through."""
+    """What a worker's file of samples or operations was found to hold after reading it through."""
 
     worker: str
     blocks: int
@@ -149,6 +150,7 @@ class Run:
         self.problems: list[str] = []
         self.plan_is_sealed = False
         self.sample_files: dict[str, SampleFile] = {}
+        self.operation_files: dict[str, SampleFile] = {}
 
     @cached_property
     def plan(self) -> Plan | None:
@@ -216,14 +218,31 @@ class Run:
         if not paths:
             self._problem("samples: no file")
         for path in paths:
-            yield from self._batches_of(path)
+            yield from self._blocks(path, self.sample_files)
 
-    def _batches_of(self, path: Path) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def operations(self, *which: str) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Every whole block of `operations/` as (worker, record batch): of the files named
+        (FINAL, PLANNED), or without any of all the load's. Afterwards `operation_files` says how
+        each file ended.
+        """
+        for path in sorted((self.folder / OPERATIONS).glob("*.arrow")):
+            if path.stem in which or (not which and path.stem not in (FINAL, PLANNED)):
+                yield from self._blocks(path, self.operation_files)
+
+    @cached_property
+    def residency(self) -> list[dict[str, Any]]:
+        """What was looked for in which store (`residency_problem` is its law)."""
+        return self._lawful(f"{OPERATIONS}/{RESIDENCY}", residency_problem)
+
+    def _blocks(
+        self, path: Path, into: dict[str, SampleFile]
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
         import pyarrow as pa
 
         worker, blocks, rows, problem = path.stem, 0, 0, None
+        name = f"{path.parent.name}/{path.name}"
         if not path.is_file():
-            self._problem(f"samples/{path.name}: no regular file")
+            self._problem(f"{name}: no regular file")
             return
         try:
             with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
@@ -237,15 +256,14 @@ class Run:
                     yield worker, batch
                 beyond = _beyond_the_end(source)
                 if beyond > 0:
-                    problem = f"samples/{path.name}: {beyond:,} bytes after the end of the stream"
+                    problem = f"{name}: {beyond:,} bytes after the end of the stream"
                     self._problem(problem)
         except (pa.ArrowException, OSError, EOFError) as error:
             problem = (
-                f"samples/{path.name}: torn after {blocks} whole blocks "
-                f"({str(error).splitlines()[0][:120]})"
+                f"{name}: torn after {blocks} whole blocks ({str(error).splitlines()[0][:120]})"
             )
             self._problem(problem)
-        self.sample_files[worker] = SampleFile(worker, blocks, rows, _ends_cleanly(path), problem)
+        into[worker] = SampleFile(worker, blocks, rows, _ends_cleanly(path), problem)
 
     def samples(self) -> pd.DataFrame:
         """All samples as a DataFrame, one row an attempt, with a `worker` column; times in ns of

@@ -11,35 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.evidence.arrow import Interner, buffer, is_words, numbers, valid, words
 from stormgate.evidence.laws import OPS, OUTCOMES, RowLaws
 from stormgate.evidence.schema import SAMPLES_SCHEMA
 
 Array = NDArray[Any]
-UNKNOWN = "(unknown)"
 CODED = ("population", "route", "op", "outcome")
 _FIXED = ("intended_ns", "sent_ns", "done_ns", "request", "attempt", "status", "bytes_in")
-
-
-class Interner:
-    """Strings to small integers; 0 is null. Codes depend on the order of arrival, so no result may:
-    results are sorted by name.
-    """
-
-    def __init__(self) -> None:
-        self.names: list[str] = [UNKNOWN]
-        self._codes: dict[str | None, int] = {None: 0}
-
-    def code(self, name: str | None) -> int:
-        found = self._codes.get(name)
-        if found is None:
-            found = self._codes[name] = len(self.names)
-            self.names.append(str(name))
-        return found
-
-    def known(self, names: Iterable[str]) -> Array:
-        """A mask over the codes so far: which stand for one of `names`."""
-        wanted = set(names)
-        return np.array([i > 0 and n in wanted for i, n in enumerate(self.names)])
 
 
 class Columns:
@@ -127,9 +105,9 @@ class Decoder:
         if version != SAMPLES_SCHEMA.encode():
             raise ValueError(f"schema {version.decode(errors='replace')!r} is not {SAMPLES_SCHEMA}")
         codes = {
-            name: self._codes(name, _words(name, batch.column(i)))
+            name: self._codes(name, words(name, batch.column(i)))
             for i, name in enumerate(batch.schema.names)
-            if name not in _FIXED and (name in CODED or _is_words(batch.column(i)))
+            if name not in _FIXED and (name in CODED or is_words(batch.column(i)))
         }
         for name in CODED:
             if name not in codes:
@@ -137,11 +115,11 @@ class Decoder:
         outcome = codes["outcome"]
         interner = self.columns["outcome"]
         return Block(
-            intended_ns=_numbers(batch, "intended_ns"),
-            done_ns=_numbers(batch, "done_ns"),
-            request=_numbers(batch, "request"),
-            attempt=_numbers(batch, "attempt"),
-            status=_numbers(batch, "status"),
+            intended_ns=numbers(batch, "intended_ns"),
+            done_ns=numbers(batch, "done_ns"),
+            request=numbers(batch, "request"),
+            attempt=numbers(batch, "attempt"),
+            status=numbers(batch, "status"),
             ok=outcome == interner.code("ok"),
             not_sent=outcome == interner.code("not_sent"),
             codes=codes,
@@ -156,12 +134,12 @@ class Decoder:
             table = np.array([interner.code(v) for v in dictionary.to_pylist()] or [0], np.int32)
             seen = self._seen[name] = (dictionary, table)
         indices = column.indices
-        values = _buffer(indices)
+        values = buffer(indices)
         if indices.null_count == 0:
             codes: Array = seen[1][values]
             return codes
-        valid = _valid(indices)
-        return np.where(valid, seen[1][np.where(valid, values, 0)], 0).astype(np.int32)
+        mask = valid(indices)
+        return np.where(mask, seen[1][np.where(mask, values, 0)], 0).astype(np.int32)
 
     def lawful(self, batch: Any, block: Block) -> dict[str, Array]:
         """The columns that the laws of a row are about (`RowLaws.check`)."""
@@ -169,8 +147,8 @@ class Decoder:
         if index < 0:
             raise ValueError("column 'sent_ns' is missing")
         sent = batch.column(index)
-        was_sent = _valid(sent)
-        sent_ns = _numbers(batch, "sent_ns", nullable=True)
+        was_sent = valid(sent)
+        sent_ns = numbers(batch, "sent_ns", nullable=True)
         outcomes = self.columns["outcome"]
         answered = block.ok | (block.codes["outcome"] == outcomes.code("bad_status"))
         return {
@@ -188,65 +166,6 @@ class Decoder:
             "nobody": block.codes["population"] == 0,
             "nowhere": block.codes["route"] == 0,
         }
-
-
-def _is_words(column: Any) -> bool:
-    return hasattr(column, "dictionary") or str(column.type) in ("string", "large_string")
-
-
-def _words(name: str, column: Any) -> Any:
-    """A string column as dictionary codes. Raises ValueError when it holds no strings."""
-    if str(column.type) in ("string", "large_string"):
-        column = column.dictionary_encode()
-    if not hasattr(column, "dictionary") or "string" not in str(column.type.value_type):
-        wanted = "dictionary<values=string, indices=int32>"
-        raise ValueError(f"column {name!r} is {column.type}, not {wanted}")
-    size, indices = len(column.dictionary), column.indices
-    if len(indices) > indices.null_count:
-        codes = _buffer(indices)[_valid(indices)]
-        if int(codes.max()) >= size or int(codes.min()) < 0:
-            raise ValueError(f"column {name!r} has a code outside its dictionary of {size}")
-    return column
-
-
-def _valid(array: Any) -> Array:
-    """Which values of an Arrow array are not null, as a mask."""
-    if array.null_count == 0:
-        return np.ones(len(array), bool)
-    bits = np.frombuffer(array.buffers()[0], np.uint8)
-    mask: Array = np.unpackbits(bits, bitorder="little")[
-        array.offset : array.offset + len(array)
-    ].astype(bool)
-    return mask
-
-
-def _buffer(array: Any) -> Array:
-    """An Arrow array of integers as numpy, nulls as whatever lies there. Its own to_numpy imports
-    pandas: half a second.
-    """
-    kind = "u" if str(array.type).startswith("u") else "i"
-    data = np.frombuffer(array.buffers()[1], np.dtype(f"{kind}{array.type.bit_width // 8}"))
-    return data[array.offset : array.offset + len(array)]
-
-
-def _numbers(batch: Any, name: str, *, nullable: bool = False) -> Array:
-    """An integer column; times as int64 whatever width they came in. Raises ValueError."""
-    index = batch.schema.get_field_index(name)
-    if index < 0:
-        raise ValueError(f"column {name!r} is missing")
-    column = batch.column(index)
-    if column.null_count and not nullable:
-        raise ValueError(f"column {name!r} holds nulls; only sent_ns may")
-    wanted = "int64 of nanoseconds" if name.endswith("_ns") else "an integer column"
-    if str(column.type).lstrip("u") not in ("int8", "int16", "int32", "int64"):
-        raise ValueError(f"column {name!r} is {column.type}, not {wanted}")
-    values = _buffer(column) if len(column) else np.zeros(0, np.int64)
-    if not name.endswith("_ns"):
-        return values
-    if values.dtype == np.uint64 and len(values) and int(values.max()) >= 1 << 63:
-        raise ValueError(f"column {name!r} holds a time beyond 63 bits")
-    times: Array = values.astype(np.int64, copy=False)
-    return times
 
 
 class Requests:

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.evidence.samples import UNKNOWN, Block, Columns
+from stormgate.evidence.arrow import UNKNOWN
+from stormgate.evidence.samples import Block, Columns
 
 Array = NDArray[Any]
 

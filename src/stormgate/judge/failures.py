@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.evidence.samples import UNKNOWN, Block
+from stormgate.evidence.arrow import UNKNOWN
+from stormgate.evidence.samples import Block
 from stormgate.evidence.timeline import SECOND_NS, Windows
 from stormgate.judge.context import rows_in
 from stormgate.judge.registry import kinds

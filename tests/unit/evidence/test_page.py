@@ -124,9 +124,10 @@ def test_the_tables_of_the_plan_are_its_fields(section: str) -> None:
     assert told == required
 
 
-@pytest.mark.parametrize("section", ["generator", "undo", "journal", "reading"])
+@pytest.mark.parametrize("section", ["generator", "undo", "journal", "reading", "residency"])
 def test_the_tables_of_rows_are_the_declared_fields(section: str) -> None:
-    rows = SECTIONS.get(section) or tables("readings.ndjson")[0]
+    homes = {"reading": ("readings.ndjson", 0), "residency": ("operations/", 1)}
+    rows = SECTIONS.get(section) or tables(homes[section][0])[homes[section][1]]
     declared = {f.name: f for f in ROWS[section]}
     assert {row.name: row.needed for row in rows} == {n: f.needed for n, f in declared.items()}
     for row in rows:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from stormgate.evidence.samples import UNKNOWN
+from stormgate.evidence.arrow import UNKNOWN
 from stormgate.evidence.timeline import SECOND_NS, FaultWindow
 from stormgate.judge.cells import where_mask
 from stormgate.judge.failover import CellTrace, SendSeries, traces

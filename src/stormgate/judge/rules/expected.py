@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from stormgate.evidence.samples import UNKNOWN
+from stormgate.evidence.arrow import UNKNOWN
 from stormgate.evidence.timeline import phase_names
 from stormgate.judge.registry import Kind, Result
 from stormgate.judge.rules.visits import Visits
