@@ -15,7 +15,7 @@ from tests.live.load_engine import counts, server
 
 from stormgate.evidence.read import Run
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(300)]
 
 TARGET = """\
 apiVersion: stormgate.dev/v1
