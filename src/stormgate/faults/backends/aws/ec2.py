@@ -11,6 +11,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from stormgate.faults.backends import Observation, Record
 from stormgate.faults.backends.aws.family import Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
@@ -23,13 +25,21 @@ _ENDED = {"shutting-down", "terminated"}
 _REPLACERS = {"HealthCheck", "ReplaceUnhealthy", "Terminate"}
 
 
+class StopInstance(Parameters):
+    """`grace_s` is what `rolling_restart` says to whatever it stops; how long an instance may take
+    to end, AWS decides.
+    """
+
+    grace_s: float = Field(default=5.0, ge=0, le=600)
+
+
 class Ec2(Family):
     """See the module."""
 
     service = "ec2"
     clients = ("sts", "ec2", "autoscaling")
     modes: ClassVar[Mapping[str, type[Parameters]]] = {
-        "stop": Parameters,
+        "stop": StopInstance,
         "crash": Parameters,
         "terminate": Parameters,
     }
