@@ -205,7 +205,6 @@ def play(
             "stormgate.cli",
             "gate",
             str(gate_file),
-            "--no-check",
             "--reports",
             str(place / "reports"),
         ],

@@ -25,6 +25,7 @@ from stormgate.documents.target_shape import (
 )
 from stormgate.documents.yamlfile import Document, Loc, read_documents
 from stormgate.faults import backends
+from stormgate.faults.errors import CannotBreak
 from stormgate.net.allow import AllowList
 from stormgate.net.references import REFERENCE
 
@@ -297,7 +298,13 @@ def _check_observed(
     else.
     """
     for index, component in enumerate(spec.components):
-        for host in backends.get(component.backend).hosts(component.handle):
+        try:
+            contacted = backends.get(component.backend).hosts(component.handle)
+        except CannotBreak as error:
+            line = document.line("spec", "components", index, "handle")
+            problems.add(document.file, line, str(error), "correct its handle")
+            continue
+        for host in contacted:
             if not allow.permits_host(host):
                 problems.add(
                     document.file,

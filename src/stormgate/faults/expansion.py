@@ -43,7 +43,7 @@ def parts_of(target: Target, component: Component, mode: str) -> tuple[Part, ...
     backend, offered = backends.get(component.backend), backends.modes_of(component)
     known = {*backends.known_modes(), *offered}
     known |= {own for one in target.components for own in backends.modes_of(one)}
-    if mode not in known:
+    if mode not in known and mode not in backend.refuses:
         raise CannotBreak(f"unknown mode {mode!r}; one of {', '.join(sorted(known))}")
     if (mode == SURGE) != (component.kind == LOAD):
         raise CannotBreak(f"{component.name}: only the load surges, and it can do nothing else")
@@ -69,6 +69,8 @@ def parts_of(target: Target, component: Component, mode: str) -> tuple[Part, ...
             for link in links(target)
             if _touches(link, {component.name}, both=mode == "blackhole")
         ]
+    if mode in backend.refuses and (not found or mode not in LINK_MODES):
+        raise CannotBreak(f"{component.name}: no {mode}: {backend.refuses[mode]}")
     if not found:
         raise CannotBreak(
             f"{component.name}: nothing to break by {mode} (no process in it, or no link that "

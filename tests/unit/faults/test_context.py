@@ -82,9 +82,8 @@ def test_production_is_not_broken_by_hand_without_saying_so(tmp_path):
 
 
 def test_backends_are_found_by_being_there():
-    assert backends.names() == ("aws", "command", "group", "load", "process", "toxiproxy")
+    assert {"command", "group", "load", "process", "toxiproxy"} <= set(backends.names())
     with pytest.raises(
-        CannotBreak,
-        match=r"no backend 'gcp' .there are aws, command, group, load, process, toxiproxy",
+        CannotBreak, match=rf"no backend 'gcp' .there are {', '.join(backends.names())}"
     ):
         backends.get("gcp")

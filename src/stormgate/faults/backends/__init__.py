@@ -67,6 +67,10 @@ class Backend:
     """It alone breaks a component in every mode; a mode it does not offer is not looked for on the
     links that lead there."""
 
+    refuses: ClassVar[Mapping[str, str]] = {}
+    """Modes that somebody may well ask of it and that it cannot do, each with the reason and what
+    comes nearest."""
+
     def modes_of(self, handle: Mapping[str, Any]) -> Mapping[str, type[Parameters]]:
         """The modes of the component with this handle, where not all have the same."""
         return self.modes

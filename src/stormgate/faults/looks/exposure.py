@@ -46,7 +46,7 @@ def look(
     snapshot: Snapshot = connections,
 ) -> dict[str, Exposure]:
     """The exposure of each thing, given the parts that stand for it: one used part is enough.
-    Returns at once when all are used, else after `watch_s`.
+    Returns at once when all are used or have no address to be seen at, else after `watch_s`.
     """
     places = {name: _places(parts) for name, parts in wanted.items()}
     before = snapshot()
@@ -63,7 +63,7 @@ def look(
         for name, own in places.items():
             if name not in found and (seen := _seen(own, fresh)) is not None:
                 found[name] = seen
-        open_questions = [name for name in wanted if name not in found]
+        open_questions = [name for name in wanted if name not in found and _seeable(places[name])]
         if not open_questions or time.monotonic() >= end or waiter.wait(_PAUSE_S):
             break
         now = snapshot() or frozenset()
@@ -80,6 +80,11 @@ def _addresses(part: Component) -> Sequence[str]:
         return backends.get(part.backend).arrivals(part)
     except ChaosError:
         return ()
+
+
+def _seeable(places: Sequence[tuple[str, str, Endpoint | None]]) -> bool:
+    """Whether waiting could show anything: there is an address that can be told."""
+    return any(where is not None for _, _, where in places)
 
 
 def _seen(

@@ -1,1 +1,0 @@
-"""SLOs as OpenSLO v1 writes them, and what a gate takes from them."""

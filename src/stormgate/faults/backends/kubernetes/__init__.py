@@ -1,0 +1,132 @@
+"""Break what Kubernetes runs, through its API server alone: pods, workloads, services, leases and
+nodes, with no agent and no privileged pod.
+
+Everything that is changed is held to the very object (uid) and version that was planned on, carries
+the whole undo record in an annotation beside the ledger's, and is looked at through the API until
+it is undone. `handle` is in handle.py; each mode is in the file of its family.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
+from stormgate.faults.backends.kubernetes.api import KubernetesError
+from stormgate.faults.backends.kubernetes.handle import KubernetesHandle, shape
+from stormgate.faults.backends.kubernetes.killing import PodCrash, PodEviction, PodStop
+from stormgate.faults.backends.kubernetes.kubeconfig import access
+from stormgate.faults.backends.kubernetes.leader import LeaderLoss
+from stormgate.faults.backends.kubernetes.marks import VanishedError
+from stormgate.faults.backends.kubernetes.nodes import Cordon, Drain, NodesCrash, ZoneLoss
+from stormgate.faults.backends.kubernetes.services import Detach, Isolate
+from stormgate.faults.backends.kubernetes.ways import ClusterMode, Site
+from stormgate.faults.backends.kubernetes.workloads import BadRollout, ScaleDown
+from stormgate.faults.declared import Parameters
+from stormgate.faults.errors import CannotBreak, ChaosError, NotApplied, UndoFailed
+from stormgate.model import Component
+
+_PODS: dict[str, ClusterMode] = {"crash": PodCrash(), "stop": PodStop(), "evict": PodEviction()}
+_WORKLOAD: dict[str, ClusterMode] = {**_PODS, "isolate": Isolate(), "bad_rollout": BadRollout()}
+_NODES: dict[str, ClusterMode] = {
+    "crash": NodesCrash(),
+    "zone_loss": ZoneLoss(),
+    "drain": Drain(),
+    "cordon": Cordon(),
+}
+MODES: dict[str, dict[str, ClusterMode]] = {
+    "deployment": {**_WORKLOAD, "scale_down": ScaleDown()},
+    "statefulset": {**_WORKLOAD, "scale_down": ScaleDown()},
+    "daemonset": _WORKLOAD,
+    "pod": _PODS,
+    "pods": {**_PODS, "isolate": _WORKLOAD["isolate"]},
+    "service": {**_PODS, "isolate": _WORKLOAD["isolate"], "detach": Detach()},
+    "lease": {"leader_loss": LeaderLoss()},
+    "nodes": _NODES,
+}
+_SIGNALS = (
+    "no API sends PID 1 of a container a signal (kill -9 1 and kill -STOP 1 by exec succeed and do "
+    "nothing)"
+)
+_NETWORK = "a packet can only be touched on its node or on its way, and no agent of ours is there"
+
+
+class KubernetesBackend(Backend):
+    """See the module."""
+
+    handle = KubernetesHandle
+    modes: ClassVar[Mapping[str, type[Parameters]]] = {
+        mode: way.parameters for ways in MODES.values() for mode, way in ways.items()
+    }
+    undo_stage = 1
+    refuses: ClassVar[Mapping[str, str]] = {
+        "freeze": f"{_SIGNALS}; nearest: crash of the pods, or isolate",
+        "lossy": f"{_NETWORK}; nearest: a toxiproxy link in front of it, or detach",
+        "slow": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
+        "bandwidth": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
+        "blackhole": f"{_NETWORK}; nearest: isolate (a NetworkPolicy)",
+        "refuse": f"{_NETWORK}; nearest: detach (a Service without endpoints), or scale_down",
+        "power": "the API has no switch for it; nearest: crash of the nodes (aws: ec2 stop)",
+        "clock": "pods share their node's clock; nearest: none without an agent on the node",
+    }
+
+    def modes_of(self, handle: Mapping[str, Any]) -> Mapping[str, type[Parameters]]:
+        return {mode: way.parameters for mode, way in MODES[shape(handle)].items()}
+
+    def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
+        return (access(handle).host,)
+
+    def plan(self, request: FaultRequest) -> Record:
+        site = Site.of(request.part)
+        with _as(CannotBreak, site):
+            return _way(site, request.mode).plan(site, request)
+
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
+        site = Site.of(part)
+        with _as(NotApplied, site):
+            _way(site, str(record["mode"])).apply(site, record, stop)
+
+    def undo(self, part: Component, record: Record, timeout_s: float) -> None:
+        site = Site.of(part)
+        way = _way(site, str(record["mode"]))
+        with _as(UndoFailed, site, f"; by hand: {way.by_hand(site, record)}"):
+            way.undo(site, record, timeout_s)
+
+    def in_effect(self, part: Component, record: Record) -> Observation:
+        site = Site.of(part)
+        try:
+            return _way(site, str(record["mode"])).in_effect(site, record)
+        except (KubernetesError, VanishedError, ChaosError) as error:
+            return Observation(False, str(error))
+
+    def is_whole(self, part: Component, record: Record) -> Observation:
+        site = Site.of(part)
+        way = _way(site, str(record["mode"]))
+        try:
+            seen = way.is_whole(site, record)
+        except (KubernetesError, VanishedError, ChaosError) as error:
+            seen = Observation(False, str(error))
+        if seen.seen:
+            return seen
+        return Observation(False, f"{seen.saw}; by hand: {way.by_hand(site, record)}")
+
+
+@contextlib.contextmanager
+def _as(kind: type[ChaosError], site: Site, more: str = "") -> Iterator[None]:
+    """What the API says as the error that the engine knows."""
+    try:
+        yield
+    except (KubernetesError, VanishedError) as error:
+        raise kind(f"{site.part.name}: {error}{more}") from None
+
+
+def _way(site: Site, mode: str) -> ClusterMode:
+    ways = MODES[shape(site.handle)]
+    if mode not in ways:
+        raise CannotBreak(f"{site.part.name}: a {shape(site.handle)} cannot {mode}")
+    return ways[mode]
+
+
+BACKEND = KubernetesBackend()

@@ -1,1 +1,0 @@
-"""The report page: one file, offline, readable without its script."""

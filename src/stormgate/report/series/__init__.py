@@ -1,1 +1,0 @@
-"""Evidence folded into what the page draws, in one pass over the samples."""
