@@ -271,6 +271,7 @@ class Reply:
         "done_ns",
         "error",
         "intended_ns",
+        "labels",
         "outcome",
         "status",
     )
@@ -292,6 +293,13 @@ class Reply:
         self.status = status
         self.intended_ns = intended_ns
         self.done_ns = done_ns
+        # What the answer's headers said of who served it, as codes of the worker's recorder.
+        self.labels: list[int] | None = None
+
+    @property
+    def tried_again(self) -> bool:
+        """Whether there may have been attempts before this one."""
+        return self._request.retry is not None
 
     @property
     def ok(self) -> bool:

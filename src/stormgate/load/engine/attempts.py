@@ -198,7 +198,7 @@ class Exchange(Wire):
                 outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
                 self.reasons.say(outcome, request.name, reply.error)
             reply = reply.again(request, outcome, status, raw, intended, done)
-        labels = connection.labels
+        reply.labels = labels = connection.labels
         row = (
             intended,
             sent,

@@ -138,6 +138,8 @@ class Flows:
         is intended for `at_ns`.
         """
         if self.stopping:
+            if reply is not None:
+                self._last_word(task, reply)
             self.close(task)
             return
         if reply is not None and reply.outcome is not Outcome.OK:
@@ -151,6 +153,18 @@ class Flows:
             self._failed(task, error)
             return
         self._follow(task, item, at_ns)
+
+    def _last_word(self, task: FlowTask, reply: Reply) -> None:
+        """An answer that came while the load ends: what it said is still noted, and nothing more
+        is asked.
+        """
+        task.hurt = task.hurt or reply.outcome is not Outcome.OK
+        try:
+            task.flow.send(reply)
+        except StopIteration:
+            return
+        except BaseException as error:
+            self._sandbox.caught(task.stream.name, error, hurt=task.hurt)
 
     def close(self, task: FlowTask) -> None:
         """End a flow that is to go no further. What it raises over that is no fault of its."""

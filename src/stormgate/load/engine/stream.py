@@ -12,14 +12,15 @@ from stormgate.load.engine.pool import Pool, Pools
 from stormgate.load.flow import Request
 from stormgate.load.http.cookies import Jar
 from stormgate.load.http.head import dressed, header_block
+from stormgate.load.record.operations import Operations
 from stormgate.model import Population
 
 Flow = Generator[Any, Any, Any]
 
 
-class Session:
+class Session(Operations):
     """What one user keeps between flows: headers sent with each request, seeded randomness, and
-    whatever the flow stores on it.
+    whatever the flow stores on it; and what notes operations on data (`wrote`, `read`, ...).
 
     `random` is seeded from the run's seed, the user class and the stream, so data pickers repeat
     with the run.

@@ -21,6 +21,7 @@ from stormgate.load.engine.stream import Session, Stream, pick_flow
 from stormgate.load.http.addresses import Addresses
 from stormgate.load.locust.deal import Seats, SharedDealer
 from stormgate.load.locust.settings import Settings, SettingsError
+from stormgate.load.record.operations import OperationLog
 from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
 from stormgate.load.record.sink import Sink
@@ -98,7 +99,8 @@ class Worker:
         self.recorder = Recorder(name, tuple(settings.observe))
         for population in settings.populations:
             self.recorder.know(population.name, population.labels)
-        self._writer = Writer(self.recorder, sink, stats, model="open", clock=clock)
+        self.log = OperationLog(self.recorder)
+        self._writer = Writer(self.recorder, sink, stats, model="open", clock=clock, log=self.log)
         self.engine = Engine(
             self.recorder,
             self.places.values(),
@@ -151,10 +153,12 @@ class Worker:
             raise SettingsError(
                 f"{cls.__name__} has no flow(self, session), or --tags left none of its tasks"
             )
+        session = Session(place.model, position, key, cookies=cls.cookies)
+        session.notes_into(self.log, name, place.model.labels)
         stream = Stream(
             cls.__name__,
             place,
-            Session(place.model, position, key, cookies=cls.cookies),
+            session,
             key=key,
             rate_per_s=float(cls.rate_per_s or 1.0) * self._scale,
             poisson=cls.arrival == "poisson",

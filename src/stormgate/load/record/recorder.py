@@ -34,7 +34,7 @@ _FIELDS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def _column(
+def array_column(
     values: NDArray[Any], kind: pa.DataType, null: NDArray[np.bool_] | None = None
 ) -> pa.Array:
     """A column from its buffers: `pa.array` imports pandas on first use, a second in which nothing
@@ -69,7 +69,7 @@ class Words:
     def column(
         self, codes: NDArray[Any], null: NDArray[np.bool_] | None = None
     ) -> pa.DictionaryArray:
-        indices = _column(codes.astype(np.int32), pa.int32(), null)
+        indices = array_column(codes.astype(np.int32), pa.int32(), null)
         return pa.DictionaryArray.from_arrays(indices, self._dictionary())
 
     def _dictionary(self) -> pa.Array:
@@ -190,16 +190,16 @@ class Recorder:
         population, route, op = np.array(self._series_codes, np.int32).reshape(-1, 3)[series].T
         defaults = np.array(self._defaults, np.int64).reshape(-1, len(self.labels))
         columns = [
-            _column(rows["intended_ns"], pa.int64()),
-            _column(rows["sent_ns"], pa.int64(), rows["sent_ns"] == _UNSENT),
-            _column(rows["done_ns"], pa.int64()),
+            array_column(rows["intended_ns"], pa.int64()),
+            array_column(rows["sent_ns"], pa.int64(), rows["sent_ns"] == _UNSENT),
+            array_column(rows["done_ns"], pa.int64()),
             self._populations.column(population),
             self._routes.column(route),
             self._ops.column(op),
-            _column(rows["request"], pa.uint64()),
-            _column(rows["attempt"], pa.uint8()),
-            _column(rows["status"], pa.uint16()),
-            _column(rows["bytes_in"], pa.uint32()),
+            array_column(rows["request"], pa.uint64()),
+            array_column(rows["attempt"], pa.uint8()),
+            array_column(rows["status"], pa.uint16()),
+            array_column(rows["bytes_in"], pa.uint32()),
             _OUTCOME_WORDS.column(rows["outcome"]),
         ]
         for position, name in enumerate(self.labels):
@@ -251,15 +251,14 @@ class BlockStream:
 
 
 class BlockFile:
-    """`samples/<worker>.arrow`: whole blocks appended, so it reads up to the last one after a kill
-    -9.
+    """`samples/<worker>.arrow` (or another room of a run folder): whole blocks appended, so it
+    reads up to the last one after a kill -9.
     """
 
-    def __init__(self, folder: Path, worker: str) -> None:
+    def __init__(self, folder: Path, worker: str, room: str = "samples") -> None:
         """Raises FileExistsError rather than mixing two runs' samples."""
-        samples = folder / "samples"
-        samples.mkdir(parents=True, exist_ok=True)
-        self._file = (samples / f"{worker}.arrow").open("xb", buffering=0)
+        (folder / room).mkdir(parents=True, exist_ok=True)
+        self._file = (folder / room / f"{worker}.arrow").open("xb", buffering=0)
 
     def write(self, data: bytes) -> None:
         view = memoryview(data)

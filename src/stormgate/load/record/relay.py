@@ -114,6 +114,9 @@ class MessageSink:
     def block(self, data: bytes) -> None:
         self._outbox.put({"block": data})
 
+    def operations(self, data: bytes) -> None:
+        self._outbox.put({"operations": data})
+
     def generator(self, row: Mapping[str, Any]) -> None:
         self._outbox.put({"generator": dict(row)})
 
@@ -157,6 +160,8 @@ class Receiver:
     def _use(sink: FolderSink, data: Mapping[str, Any]) -> None:
         if "block" in data:
             sink.block(data["block"])
+        elif "operations" in data:
+            sink.operations(data["operations"])
         elif "generator" in data:
             sink.generator(data["generator"])
         elif "event" in data:

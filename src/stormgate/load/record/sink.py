@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from stormgate.evidence.operations import OPERATIONS
 from stormgate.evidence.write import GENERATOR, Journal, Timeline
 from stormgate.load.record.recorder import BlockFile
 
@@ -17,6 +18,9 @@ class Sink(Protocol):
 
     def block(self, data: bytes) -> None:
         """Bytes to append to the worker's samples stream."""
+
+    def operations(self, data: bytes) -> None:
+        """Bytes to append to the worker's stream of operations."""
 
     def generator(self, row: Mapping[str, Any]) -> None:
         """A row of generator truth."""
@@ -36,12 +40,19 @@ class FolderSink:
         samples are already there.
         """
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._worker = folder, worker
         self._samples = BlockFile(folder, worker)
+        self._operations: BlockFile | None = None  # most workloads note none
         self._generator = Journal(folder / GENERATOR)
         self._timeline = Timeline(folder)
 
     def block(self, data: bytes) -> None:
         self._samples.write(data)
+
+    def operations(self, data: bytes) -> None:
+        if self._operations is None:
+            self._operations = BlockFile(self._folder, self._worker, OPERATIONS)
+        self._operations.write(data)
 
     def generator(self, row: Mapping[str, Any]) -> None:
         self._generator.append(row)
@@ -51,6 +62,8 @@ class FolderSink:
 
     def close(self) -> None:
         self._samples.close()
+        if self._operations is not None:
+            self._operations.close()
         self._generator.close()
         self._timeline.close()
 
@@ -59,6 +72,9 @@ class NoSink:
     """For a run whose evidence nobody asked for: Locust's own statistics are all there is."""
 
     def block(self, data: bytes) -> None:
+        """Dropped."""
+
+    def operations(self, data: bytes) -> None:
         """Dropped."""
 
     def generator(self, row: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from locust.stats import RequestStats
 from stormgate.load.locust import stats as stats_bridge
 from stormgate.load.record import refusals
 from stormgate.load.record.generator import Truth
+from stormgate.load.record.operations import OperationLog
 from stormgate.load.record.recorder import BlockStream, Recorder
 from stormgate.load.record.sink import Sink
 
@@ -32,7 +33,7 @@ class Clock:
 
 class Writer:
     """Everything a worker writes goes through here. `model` is "open" or "closed"; `stats` None
-    leaves Locust's own alone.
+    leaves Locust's own alone; `log` is where users note operations.
     """
 
     def __init__(
@@ -43,10 +44,14 @@ class Writer:
         *,
         model: str,
         clock: Clock,
+        log: OperationLog | None = None,
     ) -> None:
         self.recorder = recorder
         self.rows = 0
         self.blocks = 0
+        self.operations = 0
+        self._log = log
+        self._operations: BlockStream | None = None
         self._sink = sink
         self._stats = stats
         self._clock = clock
@@ -55,6 +60,7 @@ class Writer:
 
     def flush(self) -> int:
         """Write what was recorded since the last call as one block; how many rows that were."""
+        self._flush_operations()
         rows = self.recorder.take()
         if not len(rows):
             return 0
@@ -71,6 +77,13 @@ class Writer:
         self._sink.block(self._stream.block(self.recorder.batch(rows)))
         return len(rows)
 
+    def _flush_operations(self) -> None:
+        batch = None if self._log is None else self._log.take(self._clock.offset_ns)
+        if batch is not None:
+            self._operations = self._operations or BlockStream(batch.schema)
+            self.operations += batch.num_rows
+            self._sink.operations(self._operations.block(batch))
+
     def report(
         self,
         totals: dict[str, int],
@@ -85,7 +98,7 @@ class Writer:
             totals=totals,
             lags_ns=lags[0],
             loop_lag_ns=lags[1],
-            gauges={"rows": self.rows, "blocks": self.blocks, **gauges},
+            gauges={**self._written(), **gauges},
             final=final,
         )
         if self._clock.error_ns is not None:
@@ -95,6 +108,10 @@ class Writer:
             }
         refusals.hand_over(self._sink, self._clock.now(), final=final)
         self._sink.generator(row)
+
+    def _written(self) -> dict[str, int]:
+        written = {"rows": self.rows, "blocks": self.blocks}
+        return written if self._log is None else written | {"operations": self.operations}
 
     def event(self, name: str, **fields: Any) -> None:
         """Write a row of the timeline, stamped now."""
@@ -108,5 +125,7 @@ class Writer:
         """The last block, the end of the stream and the final row."""
         self.flush()
         self._sink.block(self._stream.end())
+        if self._operations is not None:
+            self._sink.operations(self._operations.end())
         self.report(totals, lags, gauges, final=True)
         self._sink.close()
