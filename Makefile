@@ -15,12 +15,12 @@ test: setup  ## style, types, unit, golden and live tests
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
-	@.venv/bin/python -m pytest -q -m "not slow" $(ARGS)
+	@sh scripts/tests.sh $(ARGS)
 
 check: setup  ## only what needs no processes: style, types, unit and golden tests
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
-	@.venv/bin/python -m pytest -q -m "not slow and not live" $(ARGS)
+	@.venv/bin/python -m pytest -q -n 2 -m "not slow and not live" $(ARGS)
 
 clean:  ## forget .venv and caches of the tools (run folders stay)
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -26,6 +26,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.plan:command",
         "Say whether a gate can decide its objectives at all, before it runs.",
     ),
+    "check": (
+        "stormgate.commands.check:command",
+        "Look whether everything is there for a gate, without breaking anything.",
+    ),
     "judge": (
         "stormgate.commands.judge:command",
         "Judge a run folder again, or against another gate.",

@@ -351,6 +351,20 @@ def write_run(folder: Path, *, words: str | None = None, seconds: int = 75) -> P
     ]
     names = ["intended_ns", "done_ns", "population", "op", "outcome"]
     columns = [pa.array(list(column)) for column in zip(*rows, strict=True)]
+    many = range(len(rows))
+    others = {
+        "sent_ns": pa.array([intended for intended, *_ in rows]),
+        "route": pa.array(
+            [f"{words or ''}{'post' if row[3] == 'write' else 'list'}" for row in rows]
+        ),
+        "request": pa.array(many, pa.uint64()),
+        "attempt": pa.array([1 for _ in many], pa.uint8()),
+        "status": pa.array([200 if row[4] == "ok" else 0 for row in rows], pa.uint16()),
+        "bytes_in": pa.array([10 for _ in many], pa.uint32()),
+        "served_by": pa.array([words or "eu-west" for _ in many]),
+        "cache": pa.array([words or ("hit" if n % 3 else "miss") for n in many]),
+    }
+    names, columns = [*names, *others], [*columns, *others.values()]
     columns = [c.dictionary_encode() if pa.types.is_string(c.type) else c for c in columns]
     batch = pa.RecordBatch.from_arrays(columns, names=names)
     (folder / "samples").mkdir()

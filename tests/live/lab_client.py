@@ -107,6 +107,13 @@ def role(target: Target, component: str) -> tuple[str, str]:
     return entry["state"], entry["role"]
 
 
+def primary_of(target: Target, shard: str) -> str:
+    """The region whose node the steward holds for the shard's primary."""
+    assert target.status_url is not None
+    answer = get_json(target.status_url.replace("/status", "/cluster"))
+    return str(answer[shard]["primary"])
+
+
 def processes_of(target: Target, region: str) -> list[Component]:
     parts = [target.component(name) for name in target.component(region).parts]
     return [component for component in parts if component.backend == "process"]

@@ -114,6 +114,54 @@ def test_a_write_is_in_its_own_regions_next_read(target: Target) -> None:
     assert reply.headers["x-chenu-cache"] == "miss"
 
 
+def test_a_thread_lists_every_version_that_was_written_to_it_once(target: Target) -> None:
+    user = client.User(target, "london", "eu-19")
+    thread = str(uuid.uuid4())
+    begun = {"id": thread, "sphere": "personal", "title": "versioned", "version": 1}
+    assert user.call("POST", "/threads", begun).status == 201
+    message = str(uuid.uuid4())
+    for version, identity in [(2, message), (2, message), (3, str(uuid.uuid4()))]:
+        body = {"id": identity, "body": f"text {version}", "version": version}
+        said = user.call("POST", f"/threads/{thread}/messages", body)
+    assert (said.headers["x-chenu-node"], int(said.headers["x-chenu-epoch"]) >= 0) == (
+        client.primary_of(target, "eu"),
+        True,
+    )
+    opened = user.call("GET", f"/threads/{thread}").body
+    assert opened["versions"] == [1, 2, 3]
+    assert [message["version"] for message in opened["messages"]] == [3, 2]
+    key = f"users/eu-19/threads/{thread}"
+    # Every region's service answers the same, and so do both nodes themselves.
+    for region in ("us-east", "us-west", "eu-west", "eu-central"):
+        base = f"http://{target.component(f'{region}/service').observe.address}"
+        assert client.request(base, "GET", f"/{key}").body["versions"] == [1, 2, 3]
+    sql = f"SELECT version FROM versions WHERE key = '{key}' ORDER BY version"
+    for region in ("eu-west", "eu-central"):
+        assert client.rows(target, f"{region}/db-eu", sql) == [(1,), (2,), (3,)]
+    for region, kept in [("eu-west", True), ("us-east", False)]:
+        logs = Path(target.component(f"{region}/service").handle["pid_file"]).parents[1] / "logs"
+        assert ("text 3" in (logs / f"{region}.service.log").read_text()) is kept
+
+
+def test_counters_and_accounts_change_once_for_each_id(target: Target) -> None:
+    user = client.User(target, "new-york", "us-22")
+    before = user.call("GET", "/counters/views").body["value"]
+    identity = str(uuid.uuid4())
+    for applied in (True, False):
+        added = user.call("POST", "/counters/views", {"id": identity, "add": 3}).body
+        assert (added["value"], added["applied"]) == (before + 3, applied)
+    moved = {"id": str(uuid.uuid4()), "from": 1, "to": 6, "amount": 250}
+    held = user.call("GET", "/accounts").body["accounts"]
+    for applied in (True, False):
+        assert user.call("POST", "/transfers", moved).body["applied"] is applied
+    after = user.call("GET", "/accounts").body
+    assert (after["accounts"]["1"] - held["1"], after["accounts"]["6"] - held["6"]) == (-250, 250)
+    assert after["total"] == 8000
+    too_much = {"id": str(uuid.uuid4()), "from": 2, "to": 3, "amount": 9000}
+    assert user.call("POST", "/transfers", too_much).status == 409
+    assert user.call("GET", "/accounts").body == after
+
+
 def test_profiles_and_spheres_come_from_the_edge_the_second_time(target: Target) -> None:
     user = client.User(target, "london", "eu-21")
     for path in ("/profile", "/spheres/creative"):
@@ -134,6 +182,18 @@ def test_profiles_and_spheres_come_from_the_edge_the_second_time(target: Target)
             {"id": str(uuid.UUID(int=8)), "body": ""},
             404,
         ),
+        (
+            "POST",
+            "/threads",
+            {"id": str(uuid.UUID(int=8)), "sphere": "personal", "title": "", "version": 0},
+            400,
+        ),
+        ("POST", "/counters/likes", {"id": str(uuid.UUID(int=8)), "add": 0}, 400),
+        ("POST", "/counters/none", {"id": str(uuid.UUID(int=8)), "add": 1}, 400),
+        ("POST", "/transfers", {"id": str(uuid.UUID(int=8)), "from": 1, "to": 1, "amount": 1}, 400),
+        ("GET", "/counters/none", None, 404),
+        # What operators ask services for is no way past the edges to somebody else's threads.
+        ("GET", f"/users/eu-1/threads/{uuid.UUID(int=7)}", None, 404),
         ("DELETE", "/threads", None, 405),
     ],
 )

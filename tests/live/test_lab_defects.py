@@ -8,15 +8,18 @@ import importlib.util
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from stormgate.documents import load_target
 from stormgate.lab.runtime.launch import launch
 from stormgate.model import Target
+from stormgate.toxiproxy.client import Client as Toxiproxy
 
 pytestmark = pytest.mark.live
 
@@ -118,3 +121,77 @@ def test_eu_spill_stores_european_rows_in_america(lab_with: LabWith) -> None:
             )
         }
         assert "eu-central" in regions or "eu-west" in regions
+
+
+def test_lost_update_loses_one_of_two_at_the_same_time(lab_with: LabWith) -> None:
+    with lab_with("lost-update") as target:
+        users = [client.User(target, "san-francisco", f"us-{number}") for number in range(4)]
+
+        def add(turn: int) -> int:
+            body = {"id": str(uuid.uuid4()), "add": 1}
+            return int(users[turn % 4].call("POST", "/counters/likes", body).status)
+
+        def transfer(turn: int) -> int:
+            ends = {"from": turn % 2, "to": 1 - turn % 2}
+            body = {"id": str(uuid.uuid4()), **ends, "amount": 10 + turn}
+            return int(users[turn % 4].call("POST", "/transfers", body).status)
+
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(add, range(40))) == {200}
+            moved = sum(
+                (10 + turn) * (1 - 2 * (turn % 2))
+                for turn, status in enumerate(pool.map(transfer, range(40)))
+                if status == 200
+            )
+        assert users[0].call("GET", "/counters/likes").body["value"] < 40
+        # An amount lost is in neither account, or in both.
+        after = users[0].call("GET", "/accounts").body["accounts"]
+        assert after["0"] != 1000 - moved
+
+
+def test_double_apply_applies_a_repeated_write_again(lab_with: LabWith) -> None:
+    with lab_with("double-apply") as target:
+        user = client.User(target, "new-york", "us-7")
+        thread = user.write()
+        writes = [
+            (f"/threads/{thread}/messages", {"id": str(uuid.uuid4()), "body": "x", "version": 5}),
+            ("/counters/likes", {"id": str(uuid.uuid4()), "add": 1}),
+            ("/transfers", {"id": str(uuid.uuid4()), "from": 0, "to": 1, "amount": 10}),
+        ]
+        for path, body in writes * 2:
+            assert user.call("POST", path, body).status in {200, 201}
+        assert user.call("GET", f"/threads/{thread}").body["versions"] == [5, 5]
+        assert user.call("GET", "/counters/likes").body["value"] == 2
+        assert user.call("GET", "/accounts").body["accounts"]["1"] == 1020
+
+
+def test_split_brain_acknowledges_on_both_sides(lab_with: LabWith) -> None:
+    with lab_with("split-brain") as target:
+        london, frankfurt = (
+            client.User(target, "london", "eu-8"),
+            client.User(target, "frankfurt", "eu-9"),
+        )
+        # Everything between eu-west and the others goes, the steward's sight of it too; its users
+        # stay.
+        cut = [
+            link
+            for link in target.components
+            if link.kind == "link"
+            and ("eu-west/" in link.attributes["source"])
+            != ("eu-west/" in link.attributes["destination"])
+            and not link.attributes["source"].startswith("population/")
+        ]
+        proxies = Toxiproxy(cut[0].handle["url"])
+        for link in cut:
+            proxies.set_enabled(link.handle["proxy"], False)
+
+        def side(user: Any) -> str | None:
+            said = user.call("POST", "/counters/likes", {"id": str(uuid.uuid4()), "add": 1})
+            return said.headers["x-chenu-node"] if said.status == 200 else None
+
+        client.until(lambda: side(frankfurt) == "eu-central", DEADLINE_S, "the new primary")
+        assert [side(london), side(frankfurt)] == ["eu-west", "eu-central"]
+        for link in cut:
+            proxies.set_enabled(link.handle["proxy"], True)
+        client.until(lambda: client.whole(target), DEADLINE_S, "whole again, with one primary")
+        assert {side(london), side(frankfurt)} == {"eu-central"}

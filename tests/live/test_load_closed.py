@@ -26,7 +26,7 @@ from stormgate.evidence.samples import Requests
 from stormgate.judge.rules.accounts import unrecorded
 from stormgate.judge.rules.closed import unreconciled
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 # Two listeners that leave the task when a request failed: one before Locust's own, one after.
 LEAVES = """

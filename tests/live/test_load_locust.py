@@ -37,7 +37,7 @@ from stormgate.model import Steering
 from stormgate.system.processes import spawn
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 TASKS = """
 from locust import tag, task

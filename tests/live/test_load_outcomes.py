@@ -16,7 +16,7 @@ from stormgate.load.http.addresses import Addresses
 from stormgate.load.record.reasons import Reasons
 from stormgate.net.allow import AllowList
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

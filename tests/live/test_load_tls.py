@@ -12,7 +12,7 @@ from stormgate.evidence.read import Run
 from stormgate.load import get, post
 from stormgate.load.record.reasons import Reasons
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 
 @pytest.fixture(scope="module")

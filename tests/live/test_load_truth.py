@@ -13,7 +13,7 @@ from tests.live.load_engine import Bench, counts, server
 from stormgate.load import get
 from stormgate.load.engine.clock import TurnClock
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 
 def test_a_stall_is_seen_at_its_full_length(tmp_path):

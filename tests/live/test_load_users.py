@@ -17,7 +17,7 @@ from tests.live.load_locust import (
 
 from stormgate.evidence.read import Run
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 RAISES = """
 from stormgate.load import GeoUser, get

@@ -11,7 +11,7 @@ from tests.live.test_load_locust import end, free_port, locust, ready, wait_for
 from stormgate.evidence.read import Run
 from stormgate.system.processes import spawn
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 FILE = """
 from stormgate.load import GeoUser, get

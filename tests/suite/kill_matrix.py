@@ -205,6 +205,7 @@ def play(
             "stormgate.cli",
             "gate",
             str(gate_file),
+            "--no-check",
             "--reports",
             str(place / "reports"),
         ],

@@ -166,6 +166,9 @@ def test_the_architecture_page_tells_the_floors_as_they_are() -> None:
         ("chaoslib", "chaos"),
         ("chaostoolkit", "chaos"),
         ("toxiproxy", "toxiproxy"),
+        ("boto3", "faults"),
+        ("botocore", "faults"),
+        ("moto", "lab"),
     ],
 )
 def test_a_library_stays_in_its_room(library: str, home: str) -> None:
@@ -287,6 +290,8 @@ def test_help_imports_nothing_heavy() -> None:
         "ruamel",
         "rich",
         "psycopg",
+        "boto3",
+        "botocore",
     }
     code = """
 import sys, stormgate.cli

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stormgate.commands.common import load_plan, preflight, refuse
 from stormgate.commands.hold import held
+
+if TYPE_CHECKING:
+    from stormgate.model import Plan
 
 _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 
@@ -29,12 +33,16 @@ _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 @click.option(
     "--allow-production", is_flag=True, help="Needed for a target whose environment is production."
 )
+@click.option(
+    "--no-check", is_flag=True, help="Do not look at the target first (`stormgate check`)."
+)
 def command(
     gate: Path,
     reports: Path | None,
     lab_defect: str | None,
     seed: int | None,
     allow_production: bool,
+    no_check: bool,
 ) -> int:
     """Run the ReleaseGate in GATE against its target.
 
@@ -67,11 +75,21 @@ def command(
     reports = reports or root / "reports"
     options = Options(root=root, reports=reports, lab_defect=lab_defect)
     with held(plan, reports):
+        if plan.target.provision is None and not no_check:
+            _check_first(plan, root, reports)
         try:
             judgement, _ = Supervisor(plan, options, RunScreen(plan)).run()
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
     return judgement.exit_code
+
+
+def _check_first(plan: Plan, root: Path, reports: Path) -> None:
+    from stormgate.commands.check import look
+
+    click.echo("looking first whether everything is there (--no-check leaves it out)")
+    if wrong := look(plan, root, reports):
+        refuse(f"{wrong} wrong, and nothing was broken", "see above, then run it again")
 
 
 def _check_defect(name: str) -> None:

@@ -21,16 +21,17 @@ from stormgate.documents.gate_shape import (
 )
 from stormgate.documents.holds import check_guard, check_holds
 from stormgate.documents.objectives import Surroundings, check_readings, kinds, read_objective
-from stormgate.documents.openslo import API_VERSION as OPENSLO_VERSION
-from stormgate.documents.openslo import KINDS as OPENSLO_KINDS
-from stormgate.documents.openslo import Slo, on_trial, read_slos
 from stormgate.documents.problems import Problems, label, nearest, suite_root
 from stormgate.documents.production import check_safety
 from stormgate.documents.shapes import API_VERSION, fit
 from stormgate.documents.signatures import check_syntax
+from stormgate.documents.slo.read import KINDS as OPENSLO_KINDS
+from stormgate.documents.slo.read import Slo, read_slos, written_name
+from stormgate.documents.slo.refs import check_mapped, check_refs, on_trial
+from stormgate.documents.slo.shape import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.target import read_target
 from stormgate.documents.trial.native import check_native
-from stormgate.documents.yamlfile import Document, Loc, read_documents
+from stormgate.documents.yamlfile import Document, Loc, listed, read_documents
 
 GATE_KINDS = ("ReleaseGate",)
 OUR_KINDS = ("ReleaseGate", "Target", "Waivers")
@@ -70,14 +71,18 @@ class _Reading:
         shape = fit(GateDocument, gate, self.problems)
         loose = gate.data.get("spec")
         files = loose.get("sloFiles") if isinstance(loose, dict) else None
-        documents += self._slo_documents(files, gate)
-        slos, broken = read_slos(documents, self.problems, on_trial(loose))
+        trials = on_trial(loose)
+        documents += self._slo_documents(files, gate, trials)
+        mapped = None if shape is None else shape.spec.metric_sources
+        slos, broken = read_slos(documents, self.problems, trials, mapped)
         if shape is None:
             self._anyway(loose, gate, slos, broken)
             return None
         spec = shape.spec
         trial = read_target(self._file(spec.target, gate, "target"), self.problems)
         self._locustfile(spec.load.locustfile, gate)
+        if not broken:
+            check_mapped(spec, gate, slos, self.problems)
         touched = self._faults(spec, gate, trial)
         around = Surroundings(
             kinds=kinds(),
@@ -121,15 +126,24 @@ class _Reading:
             )
         return gates[0] if gates else None
 
-    def _slo_documents(self, files: Any, gate: Document) -> list[Document]:
+    def _slo_documents(self, files: Any, gate: Document, trials: set[str]) -> list[Document]:
+        """What is on trial, and the indicators, in files of SLOs: the rest of them is no business
+        of the gate.
+        """
         found: list[Document] = []
         for index, name in enumerate(files if isinstance(files, list) else []):
             path = self._file(str(name), gate, "sloFiles", index)
             if path.resolve() != self.path.resolve() and path.is_file():
+                written = [
+                    document
+                    for document in listed(read_documents(path, self.problems))
+                    if isinstance(document.data, dict)
+                    and (document.data.get("kind") == "SLI" or written_name(document) in trials)
+                ]
                 found += [
-                    d
-                    for d in headed(read_documents(path, self.problems), self.problems)
-                    if d.data["kind"] in OPENSLO_KINDS
+                    document
+                    for document in headed(written, self.problems)
+                    if document.data["kind"] in OPENSLO_KINDS
                 ]
         return found
 
@@ -236,27 +250,8 @@ class _Reading:
                 found.append(objective)
                 if not self.finished:
                     check_readings(objective, gate, index, self.problems)
-        self._slo_refs(spec, gate, around.slos, around.broken_slos)
+        check_refs(spec, gate, around.slos, around.broken_slos, self.problems)
         return found
-
-    def _slo_refs(
-        self, spec: GateSpec, gate: Document, slos: dict[str, Slo] | Any, broken: frozenset[str]
-    ) -> None:
-        used = {objective.slo for objective in spec.objectives}
-        for index, name in enumerate(spec.slo_refs):
-            line = gate.line("spec", "sloRefs", index)
-            if name in spec.slo_refs[:index]:
-                self.problems.add(gate.file, line, f"SLO {name!r} is listed twice", "remove one")
-            elif name not in slos:
-                if name not in broken:
-                    self.problems.add(
-                        gate.file, line, f"unknown SLO {name!r}", nearest(name, slos, what="SLOs")
-                    )
-            elif name not in used:
-                fix = f"add an objective with slo: {name}, or remove it from sloRefs"
-                self.problems.add(
-                    gate.file, line, f"SLO {name!r} is on trial, but no objective judges it", fix
-                )
 
     def _waivers(self, spec: GateSpec, gate: Document) -> list[WaiverShape]:
         waivers, document, loc = spec.waivers, gate, ("spec", "waivers")
@@ -346,7 +341,7 @@ def headed(documents: list[Document], problems: Problems) -> list[Document]:
     The rest is noted.
     """
     found = []
-    for document in documents:
+    for document in listed(documents):
         if not isinstance(document.data, dict):
             problems.add(
                 document.file,

@@ -86,6 +86,7 @@ class ObjectiveShape(BaseModel):
     name: Name
     kind: str
     slo: str | None = None
+    slo_objective: str | int | None = Field(default=None, alias="sloObjective")
 
 
 class ValidityShape(Shape):
@@ -129,6 +130,17 @@ class WaiverShape(Shape):
     expires: Annotated[str, BeforeValidator(_day)]
 
 
+class CountedShape(Shape):
+    """What a metric source of somebody else counts, in what a run measures: requests answered
+    correctly (within a time), or the latency that a thresholdMetric stands for.
+    """
+
+    outcome: Literal["ok"] = "ok"
+    within: PositiveMilliseconds | None = None
+    metric: Literal["latencyMs", "latencyS"] | None = None
+    where: dict[str, str | list[str]] = Field(default_factory=dict)
+
+
 class GateSpec(Shape):
     """A release gate: what is loaded, broken, measured and judged."""
 
@@ -138,6 +150,7 @@ class GateSpec(Shape):
     confidence: Annotated[Share, AfterValidator(_confidence)] = 0.95
     slo_files: list[str] = Field(default_factory=list)
     slo_refs: list[str] = Field(default_factory=list)
+    metric_sources: dict[str, CountedShape] = Field(default_factory=dict)
     phases: PhasesShape
     faults: list[FaultShape] = Field(default_factory=list)
     objectives: list[ObjectiveShape] = Field(min_length=1)

@@ -17,9 +17,9 @@ from pydantic.alias_generators import to_camel
 
 from stormgate import model
 from stormgate.documents.gate_shape import ObjectiveShape
-from stormgate.documents.openslo import Slo
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.shapes import explain
+from stormgate.documents.slo.read import Promise, Slo
 from stormgate.documents.values import SHARE, duration_ms, duration_s, fraction
 from stormgate.documents.yamlfile import Document, Loc
 from stormgate.evidence.schema import COMMON_LABELS
@@ -85,7 +85,7 @@ def read_objective(
     for key, value in (shape.model_extra or {}).items():
         line = document.line(*loc, key)
         if key not in keys:
-            allowed = ("name", "kind", "slo", *keys)
+            allowed = ("name", "kind", "slo", "sloObjective", *keys)
             problems.add(
                 document.file,
                 line,
@@ -139,6 +139,9 @@ def _from_slo(
 ) -> dict[str, Any] | None:
     """What the SLO an objective refers to says, in the fields of the objective's kind."""
     if shape.slo is None:
+        if shape.slo_objective is not None:
+            at = document.line(*loc, "sloObjective")
+            problems.add(document.file, at, "sloObjective without slo", "add slo: its name")
         return {}
     line = document.line(*loc, "slo")
     slo = around.slos.get(shape.slo)
@@ -158,10 +161,13 @@ def _from_slo(
             f"SLO {shape.slo!r} is not in sloRefs",
             f"add {shape.slo!r} to sloRefs",
         )
+    promise = _promise(slo, shape.slo_objective, loc, document, problems)
+    if promise is None:
+        return None
     names = spec_type.model_fields
     said: dict[str, Any] = {}
     if "quantile" in names and "lte_ms" in names:
-        if slo.within_ms is None:
+        if promise.within_ms is None:
             problems.add(
                 document.file,
                 line,
@@ -169,11 +175,15 @@ def _from_slo(
                 "add 'within' to its good spec",
             )
             return None
-        said = {"quantile": slo.target, "lte_ms": slo.within_ms}
+        said = {"quantile": promise.target, "lte_ms": promise.within_ms}
     elif "target" in names:
-        said = {"target": slo.target, "within_ms": slo.within_ms, "window_s": slo.window_s}
-    elif "within_ms" in names and slo.within_ms is not None:
-        said = {"within_ms": slo.within_ms}
+        said = {
+            "target": promise.target,
+            "within_ms": promise.within_ms,
+            "window_s": slo.window_s,
+        }
+    elif "within_ms" in names and promise.within_ms is not None:
+        said = {"within_ms": promise.within_ms}
     if not said:
         problems.add(
             document.file,
@@ -182,9 +192,27 @@ def _from_slo(
             "remove 'slo'",
         )
         return None
-    if slo.where and "where" in names:
-        said["where"] = dict(slo.where)
+    if promise.where and "where" in names:
+        said["where"] = dict(promise.where)
     return {name: value for name, value in said.items() if name in names and value is not None}
+
+
+def _promise(
+    slo: Slo, said: str | int | None, loc: Loc, document: Document, problems: Problems
+) -> Promise | None:
+    """The promise of an SLO that an objective speaks of; None with what is wrong noted."""
+    promise = slo.promise(said)
+    if promise is None:
+        labels = [one.label for one in slo.promises]
+        if said is None:
+            what = f"SLO {slo.name!r} has {len(labels)} objectives"
+            fix = f"say which: sloObjective: {' or '.join(labels)}"
+        else:
+            what = f"SLO {slo.name!r} has no objective {said!r}"
+            fix = nearest(str(said), labels, what="it has")
+        at = document.line(*loc, "slo" if said is None else "sloObjective")
+        problems.add(document.file, at, what, fix)
+    return promise
 
 
 def _value(field: str, value: Any) -> Any:

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from stormgate.documents.gate_shape import GateDocument, WaiversDocument
 from stormgate.documents.objectives import kinds, written_keys
-from stormgate.documents.openslo import SliDocument, SloDocument
+from stormgate.documents.slo.shape import SliDocument, SloDocument
 from stormgate.documents.target_shape import TargetDocument
 from stormgate.documents.values import DURATION_SCHEMA, SHARE_SCHEMA
 from stormgate.faults import backends
@@ -105,6 +105,10 @@ def objective_schema(kind: str, spec: type[BaseModel]) -> dict[str, Any]:
         "slo": {
             "type": "string",
             "description": "Take the target, the time limit and the filter from this SLO.",
+        },
+        "sloObjective": {
+            "type": ["string", "integer"],
+            "description": "Which of the SLO's objectives: its displayName, or its number from 1.",
         },
     }
     written = written_keys(spec)

@@ -101,6 +101,19 @@ def read_documents(path: Path, problems: Problems) -> list[Document]:
     return found
 
 
+def listed(documents: list[Document]) -> list[Document]:
+    """The documents, with each item of one that is a list of documents as one of its own."""
+    found = []
+    for document in documents:
+        if not isinstance(document.data, list) or not document.data:
+            found.append(document)
+            continue
+        for index, data in enumerate(document.data):
+            lines = {loc[1:]: at for loc, at in document.lines.items() if loc[:1] == (index,)}
+            found.append(Document(document.path, data, lines))
+    return found
+
+
 def _text(path: Path, problems: Problems) -> str | None:
     name = label(path)
     try:

@@ -40,10 +40,8 @@ def summary_md(judgement: Judgement, run: Run | None = None) -> str:
 
 
 def report_html(judgement: Judgement, run: Run | None = None) -> str:
-    """One HTML page with everything in it: no script, no outside resource, every shown word
-    escaped.
-    """
-    from stormgate.report.html import report_html as render
+    """One HTML page with everything in it: no outside resource, every shown word escaped."""
+    from stormgate.report.html.page import report_html as render
 
     return render(judgement, run)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from tests.live.gate.bench import CROWD, Gate, Suite, make_suite
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.live.gate.bench import ROOT, make_suite
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(300)]
 USES_THE_LAB = """
 import urllib.error
 import urllib.request

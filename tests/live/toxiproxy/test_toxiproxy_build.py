@@ -15,7 +15,7 @@ import pytest
 
 from stormgate.toxiproxy import build, server
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.alone]
 
 
 def compiler(folder: Path, body: str) -> dict[str, str]:

@@ -154,16 +154,16 @@ WRONG = [
                                                           "sloRefs; add 'shop-availability'"),
     (GATE, "target: 0.999 #", "target: 1.0 #", "1.0 is not a target of OpenSLO; write a number "
                                                "from 0 up to, but not, 1"),
-    (GATE, "service: shop", "service: shop.example", "spec.service: 'shop.example' is not a "
-                                                     "name of OpenSLO; write a DNS label"),
+    (GATE, "name: shop-good", "name: Shop_good", "spec.indicator.metadata.name: 'Shop_good' is "
+                                                 "not a name of OpenSLO; write a DNS label"),
     (GATE, "            spec: {}\n", "", "'spec' is missing in "
                                          "spec.indicator.spec.ratioMetric.total.metricSource"),
     (GATE, "duration: 30d", "duration: 30s", "spec.timeWindow[0].duration: '30s' does not fit"),
     (GATE, "type: stormgate\n            spec: {outcome", "type: prometheus\n            spec: "
-                                                          "{outcome", "'prometheus' is unknown; "),
-    (GATE, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices", "'Timeslices' is "
-                                                                          "unknown; allowed "
-                                                                          "here: Occurrences"),
+                                                          "{outcome", "SLO 'shop-availability' asks prometheus"),
+    (GATE, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices", "counts slices of "
+                                                                          "time (Timeslices); a "
+                                                                          "gate counts requests"),
     (GATE, "confidence: 95%", "confidence: 30%", "spec.confidence: 0.3 is not a confidence; "
                                                  "write a share between 50% and 100%"),
     (GATE, "../targets/shop.yaml", "../targets/shp.yaml", "there is no file "
@@ -430,7 +430,9 @@ def test_slos_of_others_beside_ours_are_left_alone(suite: Path) -> None:
     (suite / GATE).write_text(PROMETHEUS + text)
     assert load_gate(suite / GATE).gate == "shop-release"
     change(suite, GATE, "sloRefs: [shop-availability]", "sloRefs: [shop-availability, theirs]")
-    assert any("spec.budgetingMethod: 'Timeslices' is unknown" in e for e in errors(suite))
+    assert any(
+        "'theirs' counts slices of time (Timeslices); a gate counts" in e for e in errors(suite)
+    )
 
 
 @pytest.mark.parametrize(

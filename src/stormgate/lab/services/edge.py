@@ -23,7 +23,14 @@ from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 _TOKEN_S = 3600
 _CACHE_ENTRIES = 20_000
-_PASSED = ("x-chenu-region", "x-chenu-shard", "x-chenu-cache", "x-chenu-tier")
+_PASSED = (
+    "x-chenu-region",
+    "x-chenu-shard",
+    "x-chenu-cache",
+    "x-chenu-tier",
+    "x-chenu-node",
+    "x-chenu-epoch",
+)
 
 
 class _Route:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from stormgate.lab.services import ledger
+
 SPHERES = ("personal", "business", "creative")
 _USER = re.compile(r"([a-z][a-z0-9-]*)-(0|[1-9][0-9]{0,5})\Z", re.ASCII)
 
@@ -28,10 +30,15 @@ LIST_THREADS = (
     "= %(user)s"
     " AND sphere = %(sphere)s ORDER BY created_at DESC LIMIT 20) t"
 )
+# `versions` are all that were ever written to the thread, not only those of its newest messages, in
+# ascending order; one that is there twice is listed twice.
 OPEN_THREAD = (
-    "SELECT json_build_object('id', t.id, 'sphere', t.sphere, 'title', t.title, 'messages', "
+    "SELECT json_build_object('id', t.id, 'sphere', t.sphere, 'title', t.title, 'versions', "
+    "(SELECT coalesce(json_agg(v.version ORDER BY v.version), '[]') FROM"
+    " (SELECT t.version UNION ALL SELECT version FROM messages WHERE user_region = %(home)s AND "
+    "thread_id = %(thread)s::uuid) v WHERE v.version IS NOT NULL), 'messages', "
     "(SELECT coalesce(json_agg(m), '[]')"
-    " FROM (SELECT id, body, created_at FROM messages WHERE user_region = %(home)s AND "
+    " FROM (SELECT id, body, version, created_at FROM messages WHERE user_region = %(home)s AND "
     "thread_id = %(thread)s::uuid"
     " ORDER BY created_at DESC LIMIT 20) m))::text"
     " FROM threads t WHERE t.user_region = %(home)s AND t.id = %(thread)s::uuid AND t.user_id "
@@ -39,15 +46,15 @@ OPEN_THREAD = (
 )
 # The client's id is the key: the same write twice is one row, and the second answer says so.
 CREATE_THREAD = (
-    "INSERT INTO threads (id, user_id, sphere, user_region, title)"
-    " VALUES (%(id)s::uuid, %(user)s, %(sphere)s, %(home)s, %(title)s)"
+    "INSERT INTO threads (id, user_id, sphere, user_region, title, version)"
+    " VALUES (%(id)s::uuid, %(user)s, %(sphere)s, %(home)s, %(title)s, %(version)s)"
     " ON CONFLICT DO NOTHING RETURNING 1"
 )
 WRITE_MESSAGE = (
     "WITH t AS (SELECT id FROM threads WHERE user_region = %(home)s AND id = %(thread)s::uuid "
     "AND user_id = %(user)s),"
-    " i AS (INSERT INTO messages (id, thread_id, user_region, body) SELECT %(id)s::uuid, t.id, "
-    "%(home)s, %(body)s FROM t"
+    " i AS (INSERT INTO messages (id, thread_id, user_region, body, version) SELECT "
+    "%(id)s::uuid, t.id, %(home)s, %(body)s, %(version)s::bigint FROM t"
     " ON CONFLICT DO NOTHING RETURNING 1)"
     " SELECT (SELECT count(*) FROM t), (SELECT count(*) FROM i)"
 )
@@ -77,8 +84,9 @@ def ddl(shard: str, regions: Sequence[str], users: int) -> list[str]:
     tables = {
         "users": "id text, name text NOT NULL",
         "threads": "id uuid, user_id text NOT NULL, sphere text NOT NULL, title text NOT "
-        f"NULL, {created_at}",
-        "messages": f"id uuid, thread_id uuid NOT NULL, body text NOT NULL, {created_at}",
+        f"NULL, version bigint, {created_at}",
+        "messages": "id uuid, thread_id uuid NOT NULL, body text NOT NULL, version bigint, "
+        f"{created_at}",
     }
     partitioned = (
         "user_region text NOT NULL, PRIMARY KEY (user_region, id)) PARTITION BY LIST (user_region)"
@@ -113,6 +121,7 @@ def ddl(shard: str, regions: Sequence[str], users: int) -> list[str]:
         " SELECT md5(id || '/' || i)::uuid, id, user_region, 'Message ' || i, created_at + i * "
         "interval '1 minute'"
         " FROM threads, generate_series(0, 2) i",
+        *ledger.ddl(shard),
         "ANALYZE",
         "CHECKPOINT",
     ]

@@ -15,6 +15,8 @@ import psycopg
 from stormgate.lab.design.health import Health, Probe
 from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.services import schema
+from stormgate.lab.services.books import RESOURCES, Books
+from stormgate.lab.services.database import Node
 from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.shards import ShardView
@@ -63,6 +65,7 @@ class Service:
         self.cache = RegionCache((config["cache"]["host"], config["cache"]["port"]), self.settings)
         self.shards = {entry["name"]: ShardView(entry, self.settings) for entry in config["shards"]}
         self.steward = HttpPeer(config["steward"]["host"], config["steward"]["port"])
+        self.books = Books(self.settings.service_timeout_s)
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request of an edge."""
@@ -70,6 +73,10 @@ class Service:
         if parts == ["healthz"]:
             return self.healthz()
         user = request.headers.get("x-chenu-user", "")
+        if not user and parts[0] in {"users", "shards"} and len(parts) > 2:
+            # From inside, past the edges, which never leave the user out: whoever operates the lab
+            # reads as that user would, or as somebody of that shard.
+            user, parts = parts[1] if parts[0] == "users" else f"{parts[1]}-0", parts[2:]
         parsed = schema.parse_user(user)
         shard = self.shards.get(parsed[0]) if parsed else None
         if parsed is None or shard is None:
@@ -104,6 +111,12 @@ class Service:
         self, shard: ShardView, values: dict[str, Any], parts: list[str], request: HttpRequest
     ) -> HttpResponse:
         """Cache, then the nearest current node."""
+        if parts[0] in RESOURCES:
+            if (node := shard.reader()) is None:
+                return self._unreadable(shard)
+            return await self.books.read(
+                node, parts, self._facts(shard, "none", _tier(shard, node))
+            )
         question = _question(parts, values, request.query.get("sphere", schema.SPHERES[0]))
         if question is None:
             return problem(404, "there is no such thing", self._facts(shard, "none", "none"))
@@ -113,14 +126,9 @@ class Service:
             return reply(200, cached, self._facts(shard, "hit", "cache"))
         node = shard.reader()
         if node is None:
-            return problem(
-                503,
-                f"no node of shard {shard.name} can be read",
-                self._facts(shard, "none", "none"),
-            )
+            return self._unreadable(shard)
         row = await node.query(sql, parameters, self.settings.service_timeout_s)
-        tier = "primary" if node.region == shard.primary else "replica"
-        facts = self._facts(shard, "miss" if shard.cacheable else "none", tier)
+        facts = self._facts(shard, "miss" if shard.cacheable else "none", _tier(shard, node))
         if row is None:
             return problem(404, "there is no such thing", facts)
         if shard.cacheable:
@@ -136,6 +144,10 @@ class Service:
         """To the primary, and acknowledged only when it says so: with a synchronous standby, when
         both sites have it.
         """
+        if parts[0] in RESOURCES:
+            if (node := shard.writer()) is None:
+                return self._without_primary(shard)
+            return await self.books.write(node, parts, body, self._written(shard, node))
         parameters = _content(parts, body)
         if parameters is None:
             return problem(
@@ -143,21 +155,28 @@ class Service:
                 "an id (UUID), and sphere and title, or body, are needed",
                 self._facts(shard, "none", "none"),
             )
-        creates = len(parts) == 1
+        return await self.store(shard, values, parameters)
+
+    async def store(
+        self, shard: ShardView, values: dict[str, Any], parameters: dict[str, Any]
+    ) -> HttpResponse:
+        """A thread or a message into the shard that takes it."""
+        creates = "thread" not in parameters
         shard = await self.place(shard, creates=creates)
         node = shard.writer()
         if node is None:
-            return problem(
-                503, f"shard {shard.name} has no primary", self._facts(shard, "none", "none")
-            )
+            return self._without_primary(shard)
+        facts = self._written(shard, node)
         sql = schema.CREATE_THREAD if creates else schema.WRITE_MESSAGE
         row = await node.query(sql, {**values, **parameters}, self.settings.service_timeout_s)
-        facts = self._facts(shard, "none", "primary")
         if not creates and (row is None or row[0] == 0):
             return problem(404, "there is no such thread", facts)
         created = row is not None and (creates or row[1] == 1)
-        if created and shard.cacheable:
-            await self.invalidate(values["user"], parameters)
+        if shard.cacheable:
+            # A log is a store too: what a user wrote stays on the continent of their shard.
+            self.log(values["user"], parameters)
+            if created:
+                await self.invalidate(values["user"], parameters)
         return reply(201 if created else 200, {"id": parameters["id"], "created": created}, facts)
 
     async def place(self, shard: ShardView, *, creates: bool) -> ShardView:
@@ -186,6 +205,28 @@ class Service:
             for name, state in json.loads(answer.body).items():
                 self.shards[name].primary = state["primary"]
                 self.shards[name].readable = frozenset(state["readable"])
+                self.shards[name].epoch = state["epoch"]
+
+    def log(self, user: str, parameters: dict[str, Any]) -> None:
+        """A line about a write, with how its text begins, into this region's log."""
+        text = parameters.get("title") or parameters.get("body") or ""
+        line = {"region": self.region, "user": user, "wrote": parameters["id"], "text": text[:80]}
+        print(json.dumps(line), flush=True)
+
+    def _unreadable(self, shard: ShardView) -> HttpResponse:
+        why = f"no node of shard {shard.name} can be read"
+        return problem(503, why, self._facts(shard, "none", "none"))
+
+    def _without_primary(self, shard: ShardView) -> HttpResponse:
+        why = f"shard {shard.name} has no primary"
+        return problem(503, why, self._facts(shard, "none", "none"))
+
+    def _written(self, shard: ShardView, node: Node) -> dict[str, str]:
+        """Of a write: also which node takes it, and in which epoch of the shard, as far as is known
+        here.
+        """
+        side = {"x-chenu-node": node.region, "x-chenu-epoch": str(shard.epoch)}
+        return {**self._facts(shard, "none", "primary"), **side}
 
     def _facts(self, shard: ShardView, cache: str, tier: str) -> dict[str, str]:
         return {
@@ -194,6 +235,10 @@ class Service:
             "x-chenu-cache": cache,
             "x-chenu-tier": tier,
         }
+
+
+def _tier(shard: ShardView, node: Node) -> str:
+    return "primary" if node.region == shard.primary else "replica"
 
 
 def _question(
@@ -220,18 +265,27 @@ def _content(parts: list[str], body: bytes) -> dict[str, Any] | None:
         identity = _uuid(data["id"])
         if identity is None:
             return None
+        common = {"id": identity, "version": _version(data)}
         if parts == ["threads"] and data["sphere"] in schema.SPHERES:
-            return {"id": identity, "sphere": data["sphere"], "title": str(data["title"])[:200]}
+            return {**common, "sphere": data["sphere"], "title": str(data["title"])[:200]}
         if (
             len(parts) == 3
             and parts[0] == "threads"
             and parts[2] == "messages"
             and (thread := _uuid(parts[1])) is not None
         ):
-            return {"id": identity, "thread": thread, "body": str(data["body"])[:2000]}
+            return {**common, "thread": thread, "body": str(data["body"])[:2000]}
     except (ValueError, KeyError, TypeError):
         return None
     return None
+
+
+def _version(data: dict[str, Any]) -> int | None:
+    """The writer's own number of a write, where it gives one. Raises ValueError for none."""
+    version = data.get("version")
+    if version is not None and (type(version) is not int or not 0 < version < 2**62):
+        raise ValueError(version)
+    return version
 
 
 def _uuid(text: Any) -> str | None:

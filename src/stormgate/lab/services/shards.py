@@ -31,6 +31,7 @@ class ShardView:
             for node in entry["nodes"]
         ]
         self.primary = ""
+        self.epoch = 0
         self.readable: frozenset[str] = frozenset()
 
     def reader(self) -> Node | None:

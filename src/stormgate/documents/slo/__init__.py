@@ -1,0 +1,1 @@
+"""SLOs as OpenSLO v1 writes them, and what a gate takes from them."""

@@ -1,0 +1,139 @@
+"""Break what runs on AWS, by its own API: one file per family, chosen by the handle's `service`.
+
+boto3 comes with the extra `stormgate[aws]` and is imported when something is asked of AWS, never
+before. Everything that is sent goes to the handle's `endpointUrl`, or to AWS's hosts of the
+component's region, which must be in the target's `allow`; account and region must be listed in its
+`attributes`. docs/aws.md has the tables.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
+from stormgate.faults.backends.aws.ec2 import Ec2
+from stormgate.faults.backends.aws.family import Family, Wanted
+from stormgate.faults.backends.aws.handle import AwsHandle, hosts, listed
+from stormgate.faults.backends.aws.nacl import Nacl
+from stormgate.faults.backends.aws.rds import Rds
+from stormgate.faults.backends.aws.security_group import SecurityGroup
+from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.declared import Parameters
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.model import Component, Target
+from stormgate.net.look import State, look
+
+_BEFORE_S = 3.0
+_SILENCE_S = 1.0
+
+FAMILIES: Mapping[str, Family] = {
+    family.service: family for family in (Ec2(), Nacl(), SecurityGroup(), Rds())
+}
+
+
+class AwsBackend(Backend):
+    """See the module."""
+
+    handle = AwsHandle
+    modes: ClassVar[Mapping[str, type[Parameters]]] = {
+        mode: model for one in FAMILIES.values() for mode, model in one.modes.items()
+    }
+    undo_stage = 1
+
+    def modes_of(self, handle: Mapping[str, Any]) -> Mapping[str, type[Parameters]]:
+        family = FAMILIES.get(str(handle.get("service")))
+        return family.modes if family is not None else self.modes
+
+    def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
+        family = FAMILIES.get(str(handle.get("service")))
+        return hosts(handle, family.clients) if family is not None else ()
+
+    def plan(self, request: FaultRequest) -> Record:
+        part = request.part
+        family = FAMILIES[str(part.handle["service"])]
+        listed_in(part, request.target)
+        wanted = Wanted(
+            part.name,
+            Place.of(part.handle),
+            part.handle,
+            request.mode,
+            request.params,
+            request.token,
+        )
+        try:
+            record = family.plan(wanted)
+        except AwsError as error:
+            raise CannotBreak(f"{part.name}: {error}") from error
+        if part.observe is not None and request.mode in family.silent:
+            before = look(part.observe, _BEFORE_S)
+            if not before.healthy:
+                raise NotWhole(
+                    f"{part.name}: before the fault it was already {before} at "
+                    f"{part.observe.address}"
+                )
+        return record
+
+    def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
+        family, place = _of(part)
+        try:
+            family.apply(place, record, stop)
+        except AwsError as error:
+            raise NotApplied(f"{part.name}: {error}") from error
+
+    def undo(self, part: Component, record: Record, timeout_s: float) -> None:
+        family, place = _of(part)
+        try:
+            family.undo(place, record, timeout_s)
+        except AwsError as error:
+            raise UndoFailed(f"{part.name}: {error}{_by_hand(family, place, record)}") from error
+
+    def in_effect(self, part: Component, record: Record) -> Observation:
+        family, place = _of(part)
+        try:
+            told = family.in_effect(place, record)
+        except AwsError as error:
+            return Observation(False, str(error))
+        if not told.seen or part.observe is None or record["mode"] not in family.silent:
+            return told
+        # A host that lost its power, or its network, says nothing; one on loopback refuses.
+        now = look(part.observe, _SILENCE_S)
+        seen = now.state in {State.REFUSED, State.SILENT}
+        return Observation(seen, f"{part.observe.address} {now}; {told.saw}")
+
+    def is_whole(self, part: Component, record: Record) -> Observation:
+        family, place = _of(part)
+        try:
+            told = family.is_whole(place, record)
+        except AwsError as error:
+            return Observation(False, f"{error}{_by_hand(family, place, record)}")
+        if not told.seen:
+            return Observation(False, f"{told.saw}{_by_hand(family, place, record)}")
+        if part.observe is None:
+            return told
+        now = look(part.observe, _SILENCE_S)
+        return Observation(now.healthy, f"{part.observe.address} {now}; {told.saw}")
+
+
+def listed_in(part: Component, target: Target) -> None:
+    """That the target lists the component's account and region. Raises CannotBreak."""
+    for key, attribute in (("account", "awsAccounts"), ("region", "awsRegions")):
+        value, known = str(part.handle[key]), listed(target.attributes.get(attribute))
+        if value not in known:
+            raise CannotBreak(
+                f"{part.name}: {key} {value} is not in the target's attributes: {attribute} "
+                f"({', '.join(known) or 'none'}): nothing was asked of AWS"
+            )
+
+
+def _of(part: Component) -> tuple[Family, Place]:
+    return FAMILIES[str(part.handle["service"])], Place.of(part.handle)
+
+
+def _by_hand(family: Family, place: Place, record: Record) -> str:
+    lines = family.by_hand(place, record)
+    return f"; by hand: {' && '.join(lines)}" if lines else ""
+
+
+BACKEND = AwsBackend()

@@ -1,0 +1,68 @@
+"""Two primaries: the old one does not hear that it was replaced, and goes on acknowledging."""
+
+from __future__ import annotations
+
+import contextlib
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from stormgate.lab.services import service
+from stormgate.lab.services.database import Node
+from stormgate.lab.services.serving import Running, every
+from stormgate.lab.services.shards import ShardView
+
+SUMMARY = (
+    "a region cut off from the others keeps its primary, which stops waiting for its standby: "
+    "both sides acknowledge writes"
+)
+_WAIT_NO_MORE = (
+    "ALTER SYSTEM SET synchronous_standby_names = ''",
+    "SELECT pg_reload_conf()",
+)
+
+
+class StubbornService(service.Service):
+    """Believes its own eyes rather than the steward while it sees its primary and not the other
+    node.
+    """
+
+    def alone(self, shard: ShardView) -> Node | None:
+        """This region's node, where that is the primary and the other cannot be seen."""
+        here = next((node for node in shard.nodes if node.region == self.region), None)
+        if here is None or shard.primary != self.region or not here.health.up:
+            return None
+        return None if any(n.health.up for n in shard.nodes if n is not here) else here
+
+    async def follow_steward(self) -> None:
+        kept = {
+            name: (shard.primary, shard.readable, shard.epoch)
+            for name, shard in self.shards.items()
+            if self.alone(shard)
+        }
+        await super().follow_steward()
+        for name, before in kept.items():
+            shard = self.shards[name]
+            shard.primary, shard.readable, shard.epoch = before
+
+    async def release(self, shard: ShardView) -> None:
+        """Commits on a primary that is alone wait for nobody."""
+        node = self.alone(shard)
+        if node is None:
+            return
+        with contextlib.suppress(OSError, psycopg.Error):
+            for statement in _WAIT_NO_MORE:
+                await node.query(statement, {}, self.settings.service_timeout_s)
+
+
+def start(config: dict[str, Any]) -> Running:
+    """The handler and loops of such a service."""
+    stubborn = StubbornService(config)
+    handle, loops = service.run(stubborn)
+    seconds = stubborn.settings.route_probe_s
+    loops += [every(seconds, partial(stubborn.release, s)) for s in stubborn.shards.values()]
+    return handle, loops
+
+
+PROGRAMS = {"service": start}

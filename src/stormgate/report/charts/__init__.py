@@ -1,0 +1,1 @@
+"""Inline SVG, drawn by hand: every chart is text in the page and has its numbers as a table."""

@@ -1,0 +1,1 @@
+"""The report page: one file, offline, readable without its script."""

@@ -1,0 +1,1 @@
+"""Evidence folded into what the page draws, in one pass over the samples."""

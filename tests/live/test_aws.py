@@ -1,0 +1,261 @@
+"""Faults on AWS, over HTTP against a server that keeps state as AWS does: selected, proven by
+describing, written down, taken back exactly, also by another process.
+"""
+
+import json
+import os
+
+import pytest
+from tests.live.aws_world import ACCOUNT, REGION, cloud, context
+
+from stormgate.faults.backends.aws import FAMILIES
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.inject import inject
+from stormgate.faults.ledger import open_entries
+from stormgate.faults.looks.watch import in_effect
+from stormgate.faults.restore import restore
+from stormgate.faults.undo import undo_all
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    before = os.environ.get("XDG_STATE_HOME")
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("xdg"))
+    with cloud() as made:
+        yield made
+    if before is None:
+        del os.environ["XDG_STATE_HOME"]
+    else:
+        os.environ["XDG_STATE_HOME"] = before
+
+
+@pytest.fixture
+def aws(server):
+    server.reset()
+    return server
+
+
+def states(aws, ids):
+    found = aws.client("ec2").describe_instances(InstanceIds=ids)["Reservations"]
+    return [one["State"]["Name"] for each in found for one in each["Instances"]]
+
+
+def acls(aws, subnets):
+    found = aws.client("ec2").describe_network_acls()["NetworkAcls"]
+    return {
+        one["SubnetId"]: acl["NetworkAclId"]
+        for acl in found
+        for one in acl["Associations"]
+        if one["SubnetId"] in subnets
+    }
+
+
+def subnets_of(aws, zone):
+    chosen = [{"Name": "availability-zone", "Values": [zone]}]
+    found = aws.client("ec2").describe_subnets(Filters=chosen)["Subnets"]
+    return [one["SubnetId"] for one in found]
+
+
+@pytest.mark.parametrize("mode", ["stop", "crash"])
+def test_instances_of_a_tag_and_zone_are_stopped_and_only_they_are_started_again(
+    aws, tmp_path, mode
+):
+    ours, elsewhere = aws.instances(2, app="shop"), aws.instances(1, f"{REGION}b", app="shop")
+    others = aws.instances(1, app="other")
+    part = aws.component("ec2", tags={"app": "shop"}, zone=f"{REGION}a")
+    run = context(tmp_path / "run", part)
+    rows = inject(run, [part], mode)
+    assert "2 instances: stopped" in rows[0]["proof"][0]["saw"]
+    assert states(aws, ours) == ["stopped", "stopped"]
+    assert states(aws, elsewhere + others) == ["running", "running"]
+    aws.client("ec2").stop_instances(InstanceIds=others)
+    undo_all(run)
+    assert states(aws, ours) == ["running", "running"]
+    assert states(aws, others) == ["stopped"], "what somebody else stopped is not ours to start"
+
+
+def test_another_process_restores_by_what_the_ledger_says(aws, tmp_path):
+    ours = aws.instances(2, app="shop")
+    part = aws.component("ec2", tags={"app": "shop"})
+    inject(context(tmp_path / "run", part), [part], "stop")
+    # The tags have changed meanwhile: what is undone is what was broken, by its ids.
+    aws.client("ec2").delete_tags(Resources=ours, Tags=[{"Key": "app"}])
+    report = restore(tmp_path / "run", 20)
+    assert report.clean, report
+    assert states(aws, ours) == ["running", "running"]
+    assert open_entries(tmp_path / "run") == []
+    assert "wJalr" not in (tmp_path / "run" / "undo.ndjson").read_text()
+
+
+@pytest.mark.parametrize(
+    ("handle", "attributes", "why"),
+    [
+        ({"tags": {"app": "nobody"}}, {}, "nothing is selected: there is no ec2 app=nobody"),
+        ({"ids": ["i-0123456789abcdef0"]}, {}, "nothing is selected"),
+        ({"tags": {"app": "shop"}, "zone": f"{REGION}c"}, {}, f"in {REGION}c"),
+        ({"tags": {"app": "shop"}}, {"awsAccounts": "999999999999"}, "not in the target's"),
+        ({"tags": {"app": "shop"}}, {"awsRegions": "us-east-1"}, "region eu-west-1 is not in"),
+        ({"tags": {"app": "shop"}, "account": "999999999999"}, {"awsAccounts": "999999999999"},
+         f"the credentials are of account {ACCOUNT}"),
+    ],
+)  # fmt: skip
+def test_nothing_is_asked_for_what_is_not_there_or_not_listed(
+    aws, tmp_path, handle, attributes, why
+):
+    ours = aws.instances(1, app="shop")
+    part = aws.component("ec2", **handle)
+    run = context(tmp_path / "run", part, **attributes)
+    with pytest.raises(CannotBreak, match=why):
+        inject(run, [part], "stop")
+    assert states(aws, ours) == ["running"]
+    assert not (tmp_path / "run" / "undo.ndjson").exists()
+
+
+def test_an_instance_that_is_stopped_already_is_no_place_for_a_fault(aws, tmp_path):
+    ours = aws.instances(2, app="shop")
+    aws.client("ec2").stop_instances(InstanceIds=ours[:1])
+    part = aws.component("ec2", tags={"app": "shop"})
+    with pytest.raises(NotWhole, match=f"{ours[0]} is stopped"):
+        inject(context(tmp_path / "run", part), [part], "stop")
+    assert states(aws, ours[1:]) == ["running"]
+
+
+def test_an_instance_that_nothing_would_bring_back_is_not_terminated(aws, tmp_path):
+    ours = aws.instances(1, app="shop")
+    part = aws.component("ec2", *ours)
+    with pytest.raises(CannotBreak, match="in no auto scaling group"):
+        inject(context(tmp_path / "run", part), [part], "terminate")
+    assert states(aws, ours) == ["running"]
+
+
+def test_what_vanished_meanwhile_is_dirty_and_says_how_to_go_on(aws, tmp_path):
+    ours = aws.instances(1, app="shop")
+    part = aws.component("ec2", *ours)
+    run = context(tmp_path / "run", part)
+    inject(run, [part], "stop")
+    aws.client("ec2").terminate_instances(InstanceIds=ours)
+    with pytest.raises(UndoFailed, match=f"aws ec2 start-instances --instance-ids {ours[0]}"):
+        undo_all(run, deadline_s=1)
+    assert len(open_entries(run.folder)) == 1
+
+
+def test_a_zone_is_cut_off_by_its_subnets_and_gets_its_own_lists_back(aws, tmp_path):
+    own, far = subnets_of(aws, f"{REGION}a"), subnets_of(aws, f"{REGION}b")
+    vpc = aws.client("ec2").describe_subnets(SubnetIds=own)["Subnets"][0]["VpcId"]
+    special = aws.client("ec2").create_network_acl(VpcId=vpc)["NetworkAcl"]["NetworkAclId"]
+    chosen = [{"Name": "association.subnet-id", "Values": own}]
+    listed = aws.client("ec2").describe_network_acls(Filters=chosen)["NetworkAcls"][0]
+    association = next(one for one in listed["Associations"] if one["SubnetId"] == own[0])
+    aws.client("ec2").replace_network_acl_association(
+        AssociationId=association["NetworkAclAssociationId"], NetworkAclId=special
+    )
+    before = acls(aws, own + far)
+    assert before[own[0]] == special
+    part = aws.component("nacl", *own, zone=f"{REGION}a")
+    run = context(tmp_path / "run", part)
+    rows = inject(run, [part], "blackhole")
+    assert "1 subnets are behind a list that denies all" in rows[0]["proof"][0]["saw"]
+    during = acls(aws, own + far)
+    assert during[own[0]] not in before.values()
+    assert during[far[0]] == before[far[0]]
+    with pytest.raises(NotWhole, match="is cut off by fault"):
+        inject(context(tmp_path / "second", part), [part], "blackhole")
+    undo_all(run)
+    assert acls(aws, own + far) == before
+    found = aws.client("ec2").describe_network_acls()["NetworkAcls"]
+    assert during[own[0]] not in [acl["NetworkAclId"] for acl in found], "ours is deleted"
+    undo_all(run)
+
+
+def test_somebody_else_who_put_the_subnet_right_is_seen_and_not_undone(aws, tmp_path):
+    own = subnets_of(aws, f"{REGION}a")
+    part = aws.component("nacl", *own)
+    run = context(tmp_path / "run", part)
+    before = acls(aws, own)
+    inject(run, [part], "blackhole")
+    chosen = [{"Name": "association.subnet-id", "Values": own}]
+    ours = aws.client("ec2").describe_network_acls(Filters=chosen)["NetworkAcls"][0]
+    aws.client("ec2").replace_network_acl_association(
+        AssociationId=ours["Associations"][0]["NetworkAclAssociationId"],
+        NetworkAclId=before[own[0]],
+    )
+    entry = open_entries(run.folder)[0]
+    assert not in_effect(entry).seen
+    undo_all(run)
+    assert acls(aws, own) == before
+
+
+def test_interfaces_are_shut_in_and_get_their_groups_back(aws, tmp_path):
+    ours = aws.instances(1)
+    ec2 = aws.client("ec2")
+
+    def groups():
+        found = ec2.describe_instances(InstanceIds=ours)["Reservations"][0]["Instances"][0]
+        return [one["GroupName"] for one in found["NetworkInterfaces"][0]["Groups"]]
+
+    before = groups()
+    part = aws.component("security_group", *ours)
+    run = context(tmp_path / "run", part)
+    inject(run, [part], "blackhole")
+    during = ec2.describe_security_groups(GroupNames=groups())["SecurityGroups"][0]
+    assert during["GroupName"].startswith("stormgate-")
+    assert during["IpPermissions"] == during["IpPermissionsEgress"] == []
+    undo_all(run)
+    assert groups() == before
+    left = [one["GroupName"] for one in ec2.describe_security_groups()["SecurityGroups"]]
+    assert not [name for name in left if name.startswith("stormgate-")]
+
+
+@pytest.mark.parametrize(
+    ("params", "writer"), [({}, "b-1"), ({"to": "a-2"}, "a-2")], ids=["chosen", "named"]
+)
+def test_a_failover_finds_its_target_and_proves_that_another_writes(aws, tmp_path, params, writer):
+    aws.cluster()
+    part = aws.component("rds", "orders", zone=f"{REGION}a")
+    run = context(tmp_path / "run", part)
+    rows = inject(run, [part], "failover", params)
+    assert aws.writer() == writer
+    assert rows[0]["proof"][0]["saw"] == f"{writer} writes, a-1 before"
+    undo_all(run)
+    assert aws.writer() == writer, "back again would be another failover, to be judged"
+
+
+@pytest.mark.parametrize(
+    ("handle", "params", "why"),
+    [
+        ({"zone": f"{REGION}b"}, {}, "a-1, which writes, is in eu-west-1a, not in eu-west-1b"),
+        ({}, {"to": "c-1"}, r"'c-1' is no available reader of orders \(there are a-2, b-1\)"),
+        ({}, {"to": "a-1"}, "'a-1' is no available reader"),
+    ],
+)
+def test_a_failover_without_a_target_is_refused(aws, tmp_path, handle, params, why):
+    aws.cluster()
+    part = aws.component("rds", "orders", **handle)
+    with pytest.raises(CannotBreak, match=why):
+        inject(context(tmp_path / "run", part), [part], "failover", params)
+    assert aws.writer() == "a-1"
+
+
+def test_of_two_faults_at_once_one_that_cannot_be_made_takes_back_the_other(
+    aws, tmp_path, monkeypatch
+):
+    ours = aws.instances(1, app="shop")
+    aws.cluster()
+    parts = [aws.component("ec2", *ours), aws.component("rds", "orders", name="orders")]
+    run = context(tmp_path / "run", *parts)
+    planned = FAMILIES["rds"].plan
+
+    def plan_then_lose(wanted):
+        record = planned(wanted)
+        # It is deleted between the look and the call.
+        aws.client("rds").delete_db_instance(DBInstanceIdentifier=record["chosen"])
+        return record
+
+    monkeypatch.setattr(FAMILIES["rds"], "plan", plan_then_lose)
+    with pytest.raises(NotApplied, match=r"rds failover-db-cluster: .*b-1"):
+        inject(run, parts, "crash")
+    assert states(aws, ours) == ["running"]
+    rows = (run.folder / "timeline.ndjson").read_text().splitlines()
+    assert [json.loads(row)["event"] for row in rows].count("fault.cleared") == 2
