@@ -199,8 +199,8 @@ WRONG = [
                                                      "missing; add 'apply'"),
     (TARGET, "backend: process", "backend: openstack", "spec.components[0].backend: no backend "
                                                         "is called 'openstack'; there are: "
-                                                        "command, group, "),
-    (TARGET, "backend: process", "backend: aws", "no backend is called 'aws'"),
+                                                        "aws, command, group, "),
+    (TARGET, "backend: process", "backend: gcp", "no backend is called 'gcp'"),
     (TARGET, "backend: process", "backend: load", "no backend is called 'load'"),
     (TARGET, "backend: process", "backend: ../process", "no backend is called '../process'"),
     (TARGET, "pidFile: /run", "pidfile: /run", "unknown key 'pidfile'; did you mean 'pidFile'?"),
