@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 if TYPE_CHECKING:
+    from stormgate.documents.trial.given import Changes
     from stormgate.model import Plan
 
 
@@ -16,15 +17,27 @@ def refuse(why: str, fix: str) -> NoReturn:
     raise click.ClickException(f"{why}\n  fix: {fix}")
 
 
-def load_plan(gate: Path, *, allow_production: bool = False, finished: bool = False) -> Plan:
+def load_plan(
+    gate: Path,
+    *,
+    allow_production: bool = False,
+    finished: bool = False,
+    changes: Changes | None = None,
+) -> Plan:
     """The plan of a gate document, its rules proven able to fail. Wrong documents: exit code 2 and
-    every problem at once. `finished`: for a run that is over.
+    every problem at once. `finished`: for a run that is over. `changes`: those of a short try.
     """
     from stormgate.documents import DocumentErrors, load_gate
+    from stormgate.documents.trial.given import NO_CHANGES
     from stormgate.judge.canary import canary_problems
 
     try:
-        plan = load_gate(gate, allow_production=allow_production, finished=finished)
+        plan = load_gate(
+            gate,
+            allow_production=allow_production,
+            finished=finished,
+            changes=changes or NO_CHANGES,
+        )
     except DocumentErrors as errors:
         raise click.ClickException(str(errors)) from None
     if blind := canary_problems(plan):

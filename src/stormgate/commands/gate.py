@@ -12,7 +12,8 @@ from stormgate.commands.common import load_plan, preflight, refuse
 from stormgate.commands.hold import held
 
 if TYPE_CHECKING:
-    from stormgate.model import Plan
+    from stormgate.model import Judgement, Plan
+    from stormgate.supervise.terms import Options
 
 _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 
@@ -36,41 +37,65 @@ _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 @click.option(
     "--no-check", is_flag=True, help="Do not look at the target first (`stormgate check`)."
 )
-def command(
+@click.option("--release", metavar="NAME", help="The release on trial. [default: the pipeline's]")
+@click.option("--commit", metavar="SHA", help="Its commit. [default: the pipeline's]")
+@click.option(
+    "--set",
+    "assignments",
+    metavar="PATH=VALUE",
+    multiple=True,
+    help="For a short try: change a phase, the load or a guard, as in phases.steady=20s.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(min=0, min_open=True),
+    help="For a short try: so many requests/s.",
+)
+@click.option(
+    "--only-fault",
+    "only_faults",
+    metavar="NAME",
+    multiple=True,
+    help="For a short try: this fault alone. What was left out is never a PASS.",
+)
+def command(  # noqa: PLR0913 - one for each option of the command line
     gate: Path,
+    *,
     reports: Path | None,
     lab_defect: str | None,
     seed: int | None,
     allow_production: bool,
     no_check: bool,
+    release: str | None,
+    commit: str | None,
+    assignments: tuple[str, ...],
+    rate: float | None,
+    only_faults: tuple[str, ...],
 ) -> int:
     """Run the ReleaseGate in GATE against its target.
 
     Prints the phases as they pass, then the objectives with their verdicts, and leaves the evidence
-    in a run folder.
+    in a run folder. A run that only the load generator kept from an answer is tried again as often
+    as the gate's `policy.retryInconclusive` says.
     """
     from dataclasses import replace
 
+    from stormgate.commands.identity import release_of
     from stormgate.documents import suite_root
-    from stormgate.net.references import unset_references
-    from stormgate.report.console import RunScreen
+    from stormgate.documents.trial.given import parse_changes
     from stormgate.supervise.hush import know_plan
-    from stormgate.supervise.supervisor import Supervisor
     from stormgate.supervise.terms import Options
-    from stormgate.system.limits import open_files, too_few_open_files
 
-    plan = preflight(gate, load_plan(gate, allow_production=allow_production))
-    if unset := unset_references(plan.target, os.environ):
-        refuse(
-            f"target {plan.target.name!r} refers to variables that are not set: {', '.join(unset)}",
-            "export them",
-        )
+    try:
+        changes = parse_changes(assignments, rate, only_faults)
+    except ValueError as error:
+        raise click.UsageError(f"--set: {error}") from None
+    plan = load_plan(gate, allow_production=allow_production, changes=changes)
+    plan = preflight(gate, plan)
+    plan = replace(plan, release=release_of(release, commit, os.environ))
     if seed is not None:
         plan = replace(plan, seed=seed)
-    if lab_defect is not None:
-        _check_defect(lab_defect)
-    if trouble := too_few_open_files(open_files(), _FEWEST_FILES, "a gate"):
-        refuse(trouble, "ulimit -n 65536")
+    _check(plan, lab_defect)
     know_plan(plan, root := suite_root(gate))
     reports = reports or root / "reports"
     options = Options(root=root, reports=reports, lab_defect=lab_defect)
@@ -78,10 +103,37 @@ def command(
         if plan.target.provision is None and not no_check:
             _check_first(plan, root, reports)
         try:
-            judgement, _ = Supervisor(plan, options, RunScreen(plan)).run()
+            return _try(plan, options).exit_code
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
-    return judgement.exit_code
+
+
+def _try(plan: Plan, options: Options) -> Judgement:
+    from stormgate.report.console import RunScreen
+    from stormgate.supervise.attempts import try_plan
+    from stormgate.supervise.supervisor import Supervisor
+
+    return try_plan(
+        plan,
+        lambda one: Supervisor(one, options, RunScreen(one)).run(),
+        click.echo,
+    )
+
+
+def _check(plan: Plan, lab_defect: str | None) -> None:
+    """What must be there before anything is touched; else exit code 2."""
+    from stormgate.net.references import unset_references
+    from stormgate.system.limits import open_files, too_few_open_files
+
+    if unset := unset_references(plan.target, os.environ):
+        refuse(
+            f"target {plan.target.name!r} refers to variables that are not set: {', '.join(unset)}",
+            "export them",
+        )
+    if lab_defect is not None:
+        _check_defect(lab_defect)
+    if trouble := too_few_open_files(open_files(), _FEWEST_FILES, "a gate"):
+        refuse(trouble, "ulimit -n 65536")
 
 
 def _check_first(plan: Plan, root: Path, reports: Path) -> None:

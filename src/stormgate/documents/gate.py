@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,48 +19,53 @@ from stormgate.documents.gate_shape import (
     WaiversDocument,
     WaiverShape,
 )
+from stormgate.documents.heads import headed
 from stormgate.documents.holds import check_guard, check_holds
 from stormgate.documents.objectives import Surroundings, check_readings, kinds, read_objective
 from stormgate.documents.problems import Problems, label, nearest, suite_root
 from stormgate.documents.production import check_safety
-from stormgate.documents.shapes import API_VERSION, fit
+from stormgate.documents.shapes import fit
 from stormgate.documents.signatures import check_syntax
 from stormgate.documents.slo.read import KINDS as OPENSLO_KINDS
 from stormgate.documents.slo.read import Slo, read_slos, written_name
 from stormgate.documents.slo.refs import check_mapped, check_refs, on_trial
-from stormgate.documents.slo.shape import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.target import read_target
+from stormgate.documents.trial.given import NO_CHANGES, Changes
 from stormgate.documents.trial.native import check_native
 from stormgate.documents.yamlfile import Document, Loc, listed, read_documents
 
-GATE_KINDS = ("ReleaseGate",)
-OUR_KINDS = ("ReleaseGate", "Target", "Waivers")
 
-
-def load(path: Path, *, allow_production: bool = False, finished: bool = False) -> model.Plan:
+def load(
+    path: Path,
+    *,
+    allow_production: bool = False,
+    finished: bool = False,
+    changes: Changes = NO_CHANGES,
+) -> model.Plan:
     """The plan of a gate file. Raises DocumentErrors with every problem in every document it refers
     to.
     """
     problems = Problems()
-    plan = _Reading(path, problems, allow_production, finished).plan()
+    plan = _Reading(path, problems, allow_production, finished, changes).plan()
     problems.raise_any()
     if plan is None:  # unreachable: no plan without a problem
         raise AssertionError(path)
     return plan
 
 
+@dataclass
 class _Reading:
     """One reading of a gate; `problems` gathers what is wrong wherever it is."""
 
-    def __init__(
-        self, path: Path, problems: Problems, allow_production: bool, finished: bool
-    ) -> None:
-        self.path = path
-        self.folder = path.resolve().parent
-        self.root = suite_root(path)
-        self.problems = problems
-        self.allow_production = allow_production
-        self.finished = finished
+    path: Path
+    problems: Problems
+    allow_production: bool
+    finished: bool
+    changes: Changes
+
+    def __post_init__(self) -> None:
+        self.folder = self.path.resolve().parent
+        self.root = suite_root(self.path)
 
     def plan(self) -> model.Plan | None:
         documents = headed(read_documents(self.path, self.problems), self.problems)
@@ -68,6 +73,7 @@ class _Reading:
         if gate is None:
             read_slos(documents, self.problems)
             return None
+        self.changes.apply(gate, self.problems)
         shape = fit(GateDocument, gate, self.problems)
         loose = gate.data.get("spec")
         files = loose.get("sloFiles") if isinstance(loose, dict) else None
@@ -103,7 +109,7 @@ class _Reading:
         stand = {name: one.stand for name, one in touched.items() if one.stand is not None}
         check_holds(plan, stand, self.problems)
         check_guard(plan, {name: one.held for name, one in touched.items()}, self.problems)
-        return plan
+        return self.changes.made(plan)
 
     def _gate_among(self, documents: list[Document]) -> Document | None:
         gates = [document for document in documents if document.data.get("kind") == "ReleaseGate"]
@@ -332,47 +338,9 @@ class _Reading:
                 for w in waivers
             ),
             stop=spec.stop,
+            retry_inconclusive=spec.policy.retry_inconclusive,
             source=self._relative(self.path),
         ).sealed()
-
-
-def headed(documents: list[Document], problems: Problems) -> list[Document]:
-    """The documents that say what they are: a mapping whose kind and apiVersion belong together.
-    The rest is noted.
-    """
-    found = []
-    for document in listed(documents):
-        if not isinstance(document.data, dict):
-            problems.add(
-                document.file,
-                document.line(),
-                "not a document",
-                "write apiVersion, kind, metadata and spec",
-            )
-            continue
-        kind, version = document.data.get("kind"), document.data.get("apiVersion")
-        if kind in OUR_KINDS or kind in OPENSLO_KINDS:
-            wanted = API_VERSION if kind in OUR_KINDS else OPENSLO_VERSION
-            if version != wanted:
-                said = "no apiVersion" if version is None else f"apiVersion {version!r}"
-                problems.add(
-                    document.file,
-                    document.line("apiVersion"),
-                    f"{said} for kind {kind}",
-                    f"write apiVersion: {wanted}",
-                )
-                # Read on as if it were right: one mistake, one message.
-                document.data["apiVersion"] = wanted
-            found.append(document)
-            continue
-        message = "no kind" if kind is None else f"unknown kind {kind!r}"
-        problems.add(
-            document.file,
-            document.line("kind"),
-            message,
-            nearest(str(kind), (*OUR_KINDS, *OPENSLO_KINDS), what="kinds"),
-        )
-    return found
 
 
 def _mappings(value: Any) -> list[tuple[int, dict[str, Any]]]:

@@ -121,6 +121,12 @@ class BlastRadiusShape(Shape):
     max_users: Annotated[Share, AfterValidator(_positive_share)]
 
 
+class PolicyShape(Shape):
+    """What the gate does by itself with a run that decided nothing."""
+
+    retry_inconclusive: int = Field(default=0, ge=0, le=5)
+
+
 class WaiverShape(Shape):
     """Permission to ship although an objective fails, until a day."""
 
@@ -159,6 +165,7 @@ class GateSpec(Shape):
     blast_radius: BlastRadiusShape | None = None
     waivers: list[WaiverShape] | str = Field(default_factory=list)
     stop: Literal["planned", "certain"] = "planned"
+    policy: PolicyShape = Field(default_factory=PolicyShape)
 
 
 class GateDocument(Ours):

@@ -107,6 +107,24 @@ def conclude(plan: Plan, objectives: Sequence[Finding], validity: Sequence[Findi
         objectives=tuple(rounded(f) for f in objectives),
         validity=tuple(rounded(f) for f in validity),
         why=why,
+        release=plan.release,
+        short=plan.short,
+        attempts=plan.attempts,
+    )
+
+
+def generator_alone(judgement: Judgement) -> bool:
+    """Whether a run is INCONCLUSIVE for no other reason than the load generator's own trouble.
+
+    Only such a run may be tried again without a person: nothing it says of the target takes part
+    in the choice. Trying again whatever did not please would be testing until it passes.
+    """
+    findings = [*judgement.objectives, *judgement.validity]
+    open_ = [f for f in findings if f.verdict is not Verdict.PASS]
+    return (
+        judgement.verdict is Verdict.INCONCLUSIVE
+        and bool(open_)
+        and all(f.verdict is Verdict.INCONCLUSIVE and f.why.startswith("generator") for f in open_)
     )
 
 

@@ -26,6 +26,7 @@ from stormgate.judge.rules.expected import held
 from stormgate.judge.rules.exposure import Exposures
 from stormgate.judge.rules.generator import health_of, own_failures
 from stormgate.judge.rules.network import check_network
+from stormgate.judge.rules.short import check_short
 from stormgate.judge.rules.visits import Visits
 from stormgate.judge.rules.workload import check_workload
 from stormgate.model import Event, Finding, Judgement, Objective, Plan, Verdict
@@ -239,4 +240,5 @@ def _validity(
     if not health.without_streams:
         checks.append(v.check_load(plan, measured, arrivals, Due(plan, run.timeline)))
     network = check_network(run.timeline)
-    return [network, *checks] if network is not None else checks
+    said = [one for one in (check_short(plan), network) if one is not None]
+    return [*said, *checks]

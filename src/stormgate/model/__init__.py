@@ -22,13 +22,16 @@ from stormgate.model.plan import (
     digest_of,
     plan_digest,
 )
+from stormgate.model.release import LEFT_OUT, Attempt, Release
 from stormgate.model.target import Component, Observe, Population, Region, Steering, Target
 from stormgate.model.verdict import EXIT_USAGE, Outcome, Verdict, worst
 
 __all__ = [
     "EXIT_USAGE",
+    "LEFT_OUT",
     "PLAN_SCHEMA",
     "VERDICT_SCHEMA",
+    "Attempt",
     "Cell",
     "Component",
     "Event",
@@ -44,6 +47,7 @@ __all__ = [
     "Plan",
     "Population",
     "Region",
+    "Release",
     "Steering",
     "Target",
     "Validity",

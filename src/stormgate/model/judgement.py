@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stormgate.model.release import Attempt, Release
 from stormgate.model.verdict import Verdict
 
 VERDICT_SCHEMA = "stormgate.verdict/1"
@@ -75,7 +76,9 @@ class Judgement:
     """The answer: the verdict, the exit code (0 also for a FAIL that is wholly waived), and why.
 
     `validity` are the findings that say whether the measurement itself can be trusted; they take
-    part in the verdict. `failures` say how requests failed, what decides first.
+    part in the verdict. `failures` say how requests failed, what decides first. `release`, `short`
+    and `attempts` are the plan's: what was judged, what a short try left out, and the attempts
+    before this one.
     """
 
     gate: str
@@ -86,4 +89,7 @@ class Judgement:
     validity: tuple[Finding, ...] = ()
     why: str = ""
     failures: tuple[Failure, ...] = ()
+    release: Release = field(default_factory=Release)
+    short: tuple[str, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     schema: str = VERDICT_SCHEMA

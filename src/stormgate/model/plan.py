@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stormgate.model.codec import to_json
+from stormgate.model.release import Attempt, Release
 from stormgate.model.target import Target
 
 PLAN_SCHEMA = "stormgate.plan/1"
@@ -99,8 +100,9 @@ class Plan:
     """A gate with everything resolved: what is loaded, broken, measured and judged, from which
     seed.
 
-    Durations of the fixed phases are seconds. `versions` pins what ran. `digest` is SHA-256 over
-    all of the rest."""
+    Durations of the fixed phases are seconds. `versions` pins what ran. `short` names what a short
+    try left out or changed, `attempts` the attempts before this one, of `1 + retry_inconclusive`.
+    `digest` is SHA-256 over all of the rest."""
 
     gate: str
     seed: int
@@ -116,6 +118,10 @@ class Plan:
     guard: Guard = field(default_factory=Guard)
     waivers: tuple[Waiver, ...] = ()
     stop: str = "planned"
+    release: Release = field(default_factory=Release)
+    short: tuple[str, ...] = ()
+    retry_inconclusive: int = 0
+    attempts: tuple[Attempt, ...] = ()
     source: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     started_utc: str = ""

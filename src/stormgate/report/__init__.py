@@ -21,13 +21,13 @@ def verdict_json(judgement: Judgement) -> str:
     return render(judgement)
 
 
-def junit_xml(judgement: Judgement) -> str:
+def junit_xml(judgement: Judgement, run: Run | None = None) -> str:
     """JUnit XML: a test case per objective and validity rule. What is not PASS is a failure or an
-    error, never skipped.
+    error, never skipped. Of `run` come the times.
     """
     from stormgate.report.junit import junit_xml as render
 
-    return render(judgement)
+    return render(judgement, run)
 
 
 def summary_md(judgement: Judgement, run: Run | None = None) -> str:

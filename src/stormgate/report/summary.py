@@ -18,6 +18,7 @@ from stormgate.report.words import (
     one_line,
     seconds,
     spared,
+    told_of_run,
     untried,
     verdict_word,
     worst_first,
@@ -59,7 +60,7 @@ def _lines(judgement: Judgement, plan: Plan | None, folder: str, max_cells: int)
     yield ""
     yield from _table(judgement.objectives)
     yield ""
-    for told in (*spared(judgement), *untried(judgement)):
+    for told in (*told_of_run(judgement), *spared(judgement), *untried(judgement)):
         yield f"- {_md(told)}"
         yield ""
     yield from _reasons(judgement.objectives)

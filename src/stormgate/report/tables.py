@@ -21,6 +21,7 @@ from stormgate.report.words import (
     next_steps,
     one_line,
     spared,
+    told_of_run,
     untried,
     verdict_word,
     worst_first,
@@ -87,7 +88,7 @@ def judgement_parts(
         yield _table("Objective", judgement.objectives, style), False
     else:
         yield Text("  No objective was judged.", "dim"), False
-    for told in (*spared(judgement), *untried(judgement)):
+    for told in (*told_of_run(judgement), *spared(judgement), *untried(judgement)):
         yield Padding(Text(style.safe(told), "dim", overflow="fold"), (0, 0, 0, 2)), False
     yield from ((line, False) for line in _reasons(judgement.objectives, style))
     if any(f.verdict is not Verdict.PASS for f in judgement.objectives):

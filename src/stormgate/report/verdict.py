@@ -12,10 +12,18 @@ NOT_YET = "the run has not been judged: it is still going, or it died before its
 
 
 def verdict_json(judgement: Judgement) -> str:
-    """The judgement as JSON, keys in the order of the model, ending in a newline."""
-    return (
-        json.dumps(_finite(to_json(judgement)), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
-    )
+    """The judgement as JSON, keys in the order of the model, ending in a newline. `release`,
+    `short` and `attempts` are there only when there is something to say.
+    """
+    data = to_json(judgement)
+    for key, said in (
+        ("release", bool(judgement.release)),
+        ("short", bool(judgement.short)),
+        ("attempts", bool(judgement.attempts)),
+    ):
+        if not said:
+            del data[key]
+    return json.dumps(_finite(data), indent=2, ensure_ascii=True, allow_nan=False) + "\n"
 
 
 def _finite(value: Any) -> Any:
@@ -38,6 +46,9 @@ def not_judged_yet(plan: Plan) -> Judgement:
         verdict=Verdict.INCONCLUSIVE,
         exit_code=Verdict.INCONCLUSIVE.exit_code,
         plan_digest=plan.digest,
+        release=plan.release,
+        short=plan.short,
+        attempts=plan.attempts,
         objectives=tuple(
             Finding(
                 name=objective.name,

@@ -137,6 +137,24 @@ def headline(judgement: Judgement) -> str:
     return one_line(f"{decisive[0].name}: {decisive[0].why}{more}")
 
 
+def told_of_run(judgement: Judgement) -> list[str]:
+    """Which release was judged and how: its name and who said it, what a short try changed, and
+    the attempts before this one. Empty when there is nothing to say.
+    """
+    told, release = [], judgement.release
+    if release:
+        by = f", told by {one_line(release.told_by)}" if release.told_by else ""
+        told.append(f"Release {one_line(release.text)}{by}.")
+    if judgement.short:
+        told.append(f"A short try, not the whole gate: {one_line('; '.join(judgement.short))}.")
+    for number, attempt in enumerate(judgement.attempts, start=1):
+        told.append(
+            f"Attempt {number} was {one_line(attempt.verdict)}: {one_line(attempt.why)} "
+            f"({one_line(attempt.folder)})."
+        )
+    return told
+
+
 def spared(judgement: Judgement) -> list[str]:
     """Of each objective that passed over cells that did not: which, and why they may."""
     told = []

@@ -62,6 +62,9 @@ def harness_error(plan: Plan, why: str) -> Judgement:
         verdict=Verdict.ERROR,
         exit_code=Verdict.ERROR.exit_code,
         plan_digest=plan.digest,
+        release=plan.release,
+        short=plan.short,
+        attempts=plan.attempts,
         objectives=(),
         why=why,
     )
@@ -83,7 +86,7 @@ def write_reports(folder: Path, judgement: Judgement) -> None:
 
     run = open_run(folder)
     write_atomically(folder / "verdict.json", report.verdict_json(judgement))
-    write_atomically(folder / "junit.xml", report.junit_xml(judgement))
+    write_atomically(folder / "junit.xml", report.junit_xml(judgement, run))
     write_atomically(folder / "summary.md", report.summary_md(judgement, run))
     write_atomically(folder / "report.html", report.report_html(judgement, run))
 

@@ -126,7 +126,7 @@ def test_the_manual_names_every_kind_and_every_key() -> None:
         if f"`{key}`" not in manual and key != "baseline"
     ]
     places = {
-        "ReleaseGate": [("spec",), ("spec", "load"), ("spec", "phases"), ("spec", "faults", 0), ("spec", "validity"), ("spec", "abort"), ("spec", "abort", "errorRate"), ("spec", "blastRadius"), ("spec", "waivers", 0)],
+        "ReleaseGate": [("spec",), ("spec", "load"), ("spec", "phases"), ("spec", "faults", 0), ("spec", "validity"), ("spec", "abort"), ("spec", "abort", "errorRate"), ("spec", "policy"), ("spec", "blastRadius"), ("spec", "waivers", 0)],
         "Target": [("spec",), ("spec", "regions", 0), ("spec", "populations", 0), ("spec", "components", 0), ("spec", "components", 0, "observe"), ("spec", "steering")],
     }  # fmt: skip
     for kind, locs in places.items():

@@ -25,6 +25,7 @@ from stormgate.report.words import (
     percent,
     spare,
     spared,
+    told_of_run,
     untried,
     verdict_word,
     worst_first,
@@ -82,7 +83,8 @@ def objectives(judgement: Judgement) -> Markup:
         "bound, a line at the limit; what does not hold is shaded.</small></p>"
     )
     told = Markup("").join(
-        Markup("<p>{}</p>").format(line) for line in (*spared(judgement), *untried(judgement))
+        Markup("<p>{}</p>").format(line)
+        for line in (*told_of_run(judgement), *spared(judgement), *untried(judgement))
     )
     return Markup("{}{}{}{}").format(
         heading("Objectives", "objectives"),
