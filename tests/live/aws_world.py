@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -40,6 +41,14 @@ class Cloud:
 
     def reset(self) -> None:
         request = urllib.request.Request(f"{self.url}/moto-api/reset", method="POST")
+        urllib.request.urlopen(request, timeout=20).close()
+
+    def slowly(self, model: str, looks: int) -> None:
+        """What moves on when it is looked at moves on after so many looks."""
+        wanted = {"model_name": model, "transition": {"progression": "manual", "times": looks}}
+        url = f"{self.url}/moto-api/state-manager/set-transition"
+        request = urllib.request.Request(url, json.dumps(wanted).encode(), method="POST")
+        request.add_header("Content-Type", "application/json")
         urllib.request.urlopen(request, timeout=20).close()
 
     def component(

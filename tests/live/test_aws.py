@@ -2,14 +2,16 @@
 describing, written down, taken back exactly, also by another process.
 """
 
+import io
 import json
 import os
+import zipfile
 
 import pytest
 from tests.live.aws_world import ACCOUNT, REGION, cloud, context
 
 from stormgate.faults.backends.aws import FAMILIES
-from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed, Unproven
 from stormgate.faults.inject import inject
 from stormgate.faults.ledger import open_entries
 from stormgate.faults.looks.watch import in_effect
@@ -259,3 +261,176 @@ def test_of_two_faults_at_once_one_that_cannot_be_made_takes_back_the_other(
     assert states(aws, ours) == ["running"]
     rows = (run.folder / "timeline.ndjson").read_text().splitlines()
     assert [json.loads(row)["event"] for row in rows].count("fault.cleared") == 2
+
+
+def group_of(aws, name="web"):
+    listed = aws.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    return listed["AutoScalingGroups"][0]
+
+
+@pytest.fixture
+def web(aws):
+    """An auto scaling group of two, in two zones."""
+    asg = aws.client("autoscaling")
+    asg.create_launch_configuration(
+        LaunchConfigurationName="lc", ImageId="ami-12c6146b", InstanceType="t2.micro"
+    )
+    subnets = [subnets_of(aws, f"{REGION}{zone}")[0] for zone in "ab"]
+    asg.create_auto_scaling_group(
+        AutoScalingGroupName="web",
+        LaunchConfigurationName="lc",
+        MinSize=2,
+        MaxSize=4,
+        DesiredCapacity=2,
+        VPCZoneIdentifier=",".join(subnets),
+    )
+    return [one["InstanceId"] for one in group_of(aws)["Instances"]]
+
+
+def test_a_group_resumes_exactly_what_the_fault_suspended(aws, tmp_path, web):
+    asg = aws.client("autoscaling")
+    asg.suspend_processes(AutoScalingGroupName="web", ScalingProcesses=["AZRebalance"])
+    instances = aws.component("ec2", *web)
+    with pytest.raises(CannotBreak, match="'web' would replace it while it is stopped"):
+        inject(context(tmp_path / "early", instances), [instances], "stop")
+    part = aws.component("asg", "web", name="group")
+    run = context(tmp_path / "run", part, instances)
+    wanted = ["AZRebalance", "HealthCheck", "ReplaceUnhealthy", "Terminate"]
+    inject(run, [part], "suspend", {"processes": wanted})
+    assert sorted(p["ProcessName"] for p in group_of(aws)["SuspendedProcesses"]) == wanted
+    inject(run, [instances], "stop")
+    undo_all(run)
+    assert states(aws, web) == ["running", "running"]
+    assert [p["ProcessName"] for p in group_of(aws)["SuspendedProcesses"]] == ["AZRebalance"]
+
+
+def test_a_group_loses_a_zone_and_gets_its_subnets_back(aws, tmp_path, web):
+    before = group_of(aws)["VPCZoneIdentifier"]
+    part = aws.component("asg", "web", zone=f"{REGION}a")
+    run = context(tmp_path / "run", part)
+    inject(run, [part], "zone_loss")
+    assert group_of(aws)["VPCZoneIdentifier"] == before.split(",")[1]
+    assert states(aws, web) == ["terminated", "terminated"]
+    undo_all(run)
+    assert set(group_of(aws)["VPCZoneIdentifier"].split(",")) == set(before.split(","))
+
+
+def test_targets_of_a_zone_are_deregistered_and_come_back_on_their_ports(aws, tmp_path):
+    elb, ec2 = aws.client("elbv2"), aws.client("ec2")
+    subnets = [subnets_of(aws, f"{REGION}{zone}")[0] for zone in "ab"]
+    vpc = ec2.describe_subnets(SubnetIds=subnets)["Subnets"][0]["VpcId"]
+    made = elb.create_target_group(Name="tg", Protocol="HTTP", Port=80, VpcId=vpc)
+    group = made["TargetGroups"][0]["TargetGroupArn"]
+    balancer = elb.create_load_balancer(Name="lb", Subnets=subnets)["LoadBalancers"][0]
+    elb.create_listener(
+        LoadBalancerArn=balancer["LoadBalancerArn"],
+        Protocol="HTTP",
+        Port=80,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
+    )
+    (near,), (far,) = aws.instances(1), aws.instances(1, f"{REGION}b")
+    targets = [{"Id": near, "Port": 8080}, {"Id": far, "Port": 8081}]
+    elb.register_targets(TargetGroupArn=group, Targets=targets)
+
+    def registered():
+        found = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
+        return {(one["Target"]["Id"], one["Target"]["Port"]) for one in found}
+
+    part = aws.component("elb", "tg", zone=f"{REGION}a")
+    run = context(tmp_path / "run", part)
+    inject(run, [part], "detach")
+    assert registered() == {(far, 8081)}
+    undo_all(run)
+    assert registered() == {(near, 8080), (far, 8081)}
+
+
+@pytest.mark.parametrize("prior", [None, 7])
+def test_a_function_gets_back_what_it_had_reserved(aws, tmp_path, prior):
+    functions = aws.client("lambda")
+    role = aws.client("iam").create_role(RoleName="r", AssumeRolePolicyDocument="{}")["Role"]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as code:
+        code.writestr("a.py", "x = 1")
+    functions.create_function(
+        FunctionName="f",
+        Runtime="python3.12",
+        Role=role["Arn"],
+        Handler="a.b",
+        Code={"ZipFile": packed.getvalue()},
+    )
+
+    def reserved():
+        answer = functions.get_function_concurrency(FunctionName="f")
+        return answer.get("ReservedConcurrentExecutions")
+
+    if prior is not None:
+        functions.put_function_concurrency(FunctionName="f", ReservedConcurrentExecutions=prior)
+    part = aws.component("lambda", "f")
+    run = context(tmp_path / "run", part)
+    inject(run, [part], "throttle")
+    assert reserved() == 0
+    undo_all(run)
+    assert reserved() == prior
+
+
+def test_a_health_check_is_inverted_and_says_how_long_users_take_to_move(aws, tmp_path):
+    dns = aws.client("route53")
+    config = {"IPAddress": "192.0.2.1", "Port": 80, "Type": "HTTP", "RequestInterval": 10}
+    made = dns.create_health_check(CallerReference="a", HealthCheckConfig=config)
+    check = made["HealthCheck"]["Id"]
+    part = aws.component("route53", check)
+    with pytest.raises(CannotBreak, match="no record follows health check"):
+        inject(context(tmp_path / "idle", part), [part], "invert")
+    zone = dns.create_hosted_zone(Name="shop.example.", CallerReference="z")["HostedZone"]["Id"]
+    record = {
+        "Name": "www.shop.example.",
+        "Type": "A",
+        "TTL": 45,
+        "SetIdentifier": "first",
+        "Failover": "PRIMARY",
+        "HealthCheckId": check,
+        "ResourceRecords": [{"Value": "192.0.2.1"}],
+    }
+    changes = [{"Action": "CREATE", "ResourceRecordSet": record}]
+    dns.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
+    run = context(tmp_path / "run", part)
+    rows = inject(run, [part], "invert")
+    assert rows[0]["proof"][0]["saw"].endswith("30 s to notice, 45 s in resolvers")
+    undo_all(run)
+    found = dns.get_health_check(HealthCheckId=check)["HealthCheck"]["HealthCheckConfig"]
+    assert found["Inverted"] is False
+
+
+def test_an_experiment_template_that_could_succeed_over_nothing_is_refused(aws, tmp_path):
+    fis, (box,) = aws.client("fis"), aws.instances(1)
+    arn = f"arn:aws:ec2:{REGION}:{ACCOUNT}:instance/{box}"
+
+    def template(mode, arns):
+        target = {"resourceType": "aws:ec2:instance", "selectionMode": "ALL"}
+        chosen = {"resourceArns": arns} if arns else {"resourceTags": {"app": "nobody"}}
+        action = {"actionId": "aws:ec2:stop-instances", "targets": {"Instances": "box"}}
+        made = fis.create_experiment_template(
+            clientToken=f"{mode}{bool(arns)}",
+            description="stop a box",
+            roleArn=f"arn:aws:iam::{ACCOUNT}:role/fis",
+            stopConditions=[{"source": "none"}],
+            targets={"box": {**target, **chosen}},
+            actions={"stop": action},
+            experimentOptions={"emptyTargetResolutionMode": mode},
+        )
+        return made["experimentTemplate"]["id"]
+
+    skipping = aws.component("fis", template("skip", [arn]))
+    with pytest.raises(CannotBreak, match="succeeds over nothing"):
+        inject(context(tmp_path / "skip", skipping), [skipping], "run")
+    aws.slowly("fis::experiment", 8)
+    empty = aws.component("fis", template("fail", []))
+    with pytest.raises(Unproven):
+        inject(context(tmp_path / "empty", empty), [empty], "run", proof_s=1)
+    part = aws.component("fis", template("fail", [arn]))
+    run = context(tmp_path / "run", part)
+    rows = inject(run, [part], "run")
+    assert rows[0]["proof"][0]["saw"] == "it runs; targets resolved: box: 1"
+    undo_all(run)
+    ended = [one["state"]["status"] for one in fis.list_experiments()["experiments"]]
+    assert ended == ["stopped", "stopped"]

@@ -13,11 +13,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
+from stormgate.faults.backends.aws.arc import Arc
+from stormgate.faults.backends.aws.asg import Asg
 from stormgate.faults.backends.aws.ec2 import Ec2
+from stormgate.faults.backends.aws.elasticache import Elasticache
+from stormgate.faults.backends.aws.elb import Elb
 from stormgate.faults.backends.aws.family import Family, Wanted
+from stormgate.faults.backends.aws.fis import Fis
+from stormgate.faults.backends.aws.functions import Functions
 from stormgate.faults.backends.aws.handle import AwsHandle, hosts, listed
 from stormgate.faults.backends.aws.nacl import Nacl
 from stormgate.faults.backends.aws.rds import Rds
+from stormgate.faults.backends.aws.route53 import Route53
 from stormgate.faults.backends.aws.security_group import SecurityGroup
 from stormgate.faults.backends.aws.session import AwsError, Place
 from stormgate.faults.declared import Parameters
@@ -29,7 +36,20 @@ _BEFORE_S = 3.0
 _SILENCE_S = 1.0
 
 FAMILIES: Mapping[str, Family] = {
-    family.service: family for family in (Ec2(), Nacl(), SecurityGroup(), Rds())
+    family.service: family
+    for family in (
+        Ec2(),
+        Asg(),
+        Nacl(),
+        SecurityGroup(),
+        Rds(),
+        Elasticache(),
+        Elb(),
+        Functions(),
+        Route53(),
+        Arc(),
+        Fis(),
+    )
 }
 
 
