@@ -5,6 +5,7 @@ of their own (load/record/).
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +24,14 @@ from stormgate.evidence.operations import (
 from stormgate.system.secrets import redacted
 
 
+def rows_batch(rows: Sequence[Mapping[str, Any]], schema: Any) -> Any:
+    """Rows as one record batch of a schema; a column that a row has not is null there."""
+    import pyarrow as pa
+
+    columns = [pa.array([row.get(field.name) for row in rows], field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
 class OperationFile:
     """`operations/<worker>.arrow` of a run folder. Raises FileExistsError when it is there already,
     OSError when it cannot be written.
@@ -33,7 +42,6 @@ class OperationFile:
 
         (folder / OPERATIONS).mkdir(exist_ok=True)
         self.rows = 0
-        self._arrow = pa
         self._schema = schema or arrow_schema(worker)
         self._waiting: list[dict[str, Any]] = []
         self._file = (folder / OPERATIONS / f"{worker}.arrow").open("xb", buffering=0)
@@ -62,14 +70,7 @@ class OperationFile:
         if not self._waiting:
             return
         rows, self._waiting = self._waiting, []
-        self._write(rows)
-
-    def _write(self, rows: list[dict[str, Any]]) -> None:
-        pa = self._arrow
-        columns = [
-            pa.array([row.get(field.name) for row in rows], field.type) for field in self._schema
-        ]
-        self._writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=self._schema))
+        self._writer.write_batch(rows_batch(rows, self._schema))
 
     def close(self) -> None:
         """Write what waits, and the end of the stream: without it the file counts as cut."""
@@ -107,13 +108,12 @@ def write_planned(folder: Path, planned: list[tuple[str, str, str]]) -> None:
 
     schema = planned_schema()
     (folder / OPERATIONS).mkdir(exist_ok=True)
+    rows = [
+        {"key": redacted(key)[:LONGEST_KEY], "store": store, "kind": kind}
+        for key, store, kind in planned
+    ]
     with (
         (folder / OPERATIONS / f"{PLANNED}.arrow").open("xb") as file,
         pa.ipc.new_stream(file, schema) as writer,
     ):
-        keys = pa.array([redacted(key)[:LONGEST_KEY] for key, _, _ in planned], pa.string())
-        stores, kinds = (
-            pa.array([row[place] for row in planned], schema.field(name).type)
-            for place, name in ((1, "store"), (2, "kind"))
-        )
-        writer.write_batch(pa.RecordBatch.from_arrays([keys, stores, kinds], schema=schema))
+        writer.write_batch(rows_batch(rows, schema))

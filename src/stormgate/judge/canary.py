@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.evidence.operation_files import rows_batch
+from stormgate.evidence.operations import FINAL, PLANNED, arrow_schema, planned_schema
 from stormgate.evidence.schema import CORE_COLUMNS
 from stormgate.evidence.timeline import phase_names
 from stormgate.judge.engine import judge_objective
@@ -134,6 +136,7 @@ def _run(plan: Plan, spec: Any, canary: Canary | None) -> MemoryRun:
         wrong &= times >= min(requested, default=begin)
     run.blocks = [(_WORKER, _batch(plan, spec, canary, times, wrong))]
     run.readings = _readings(canary, stretches)
+    _operated(run, canary, begin, end)
     return run
 
 
@@ -170,6 +173,30 @@ def _batch(plan: Plan, spec: Any, canary: Canary, times: Array, wrong: Array) ->
         codes, names = table.get(column, (np.zeros(len(times), np.int64), [_PLACEHOLDER]))
         table[column] = (np.where(wrong, len(names), codes), [*names, name])
     return batch_of(_WORKER, columns, labels)
+
+
+def _operated(run: MemoryRun, canary: Canary, begin: int, end: int) -> None:
+    """The operations of a canary, what was read back of them, and looks for what it hid."""
+
+    def timed(row: Mapping[str, Any], **times: str) -> dict[str, Any]:
+        made = {"outcome": "ok", **row}
+        for column, share in times.items():
+            made[column] = begin + round(made.pop(share) * (end - begin))
+        return made
+
+    span = {"invoked_ns": "invoked", "completed_ns": "completed"}
+    for name, rows, schema in (
+        (_WORKER, canary.operations, arrow_schema(_WORKER)),
+        (FINAL, canary.final, arrow_schema(FINAL, final=True)),
+    ):
+        base = {"session": "one"} if name == _WORKER else {"phase": "final"}
+        made = [{"op": at, **base, **timed(row, **span)} for at, row in enumerate(rows, start=1)]
+        if made:
+            run.operated[name] = rows_batch(made, schema)
+    if canary.final:
+        run.operated[PLANNED] = rows_batch(canary.final, planned_schema())
+    run.generator[-1]["operations"] = len(canary.operations)
+    run.residency = [timed(row, at_ns="at") for row in canary.residency]
 
 
 def _readings(canary: Canary, stretches: list[MadePhase]) -> list[dict[str, Any]]:

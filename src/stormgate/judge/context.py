@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from stormgate.evidence.samples import Block
 from stormgate.evidence.timeline import FaultWindow, PhaseLike, Windows, select
 from stormgate.judge.cells import Cells
+from stormgate.judge.histories.data import Data
 from stormgate.judge.rules.generator import GeneratorHealth
 from stormgate.model import Plan
 
@@ -38,7 +39,12 @@ class RunLike(Protocol):
     @property
     def problems(self) -> list[str]: ...
     def phases(self) -> Sequence[PhaseLike]: ...
+    @property
+    def residency(self) -> list[dict[str, Any]]: ...
+    @property
+    def operation_files(self) -> Mapping[str, Any]: ...
     def batches(self) -> Iterator[tuple[str, Any]]: ...
+    def operations(self, *which: str) -> Iterator[tuple[str, Any]]: ...
 
 
 @dataclass
@@ -52,6 +58,7 @@ class JudgeContext:
     faults: Sequence[FaultWindow]
     health: GeneratorHealth
     readings: Sequence[Mapping[str, Any]] = ()
+    data: Data | None = None
     _cells: dict[tuple[str, ...], Cells] = field(default_factory=dict)
 
     def windows(self, selectors: Sequence[str]) -> Windows:

@@ -17,6 +17,7 @@ from stormgate.evidence.timeline import PhaseWindow, Windows, fault_windows, sel
 from stormgate.judge.context import JudgeContext, RunLike, rows_in
 from stormgate.judge.decide import apply_waivers, conclude, holm_across
 from stormgate.judge.failures import Failures, late_ms
+from stormgate.judge.histories.data import Data, data_of
 from stormgate.judge.registry import Accumulator, JudgeTask, Kind, Result, kinds
 from stormgate.judge.rules import validity as v
 from stormgate.judge.rules.accounts import unrecorded
@@ -54,7 +55,8 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     due = Due(against, run.timeline)
     lowest = due.lowest_per_s(begin, end)
     health = health_of(run.generator, against.validity, begin, end, lowest)
-    context = JudgeContext(against, phases, faults, health, run.readings)
+    data = _data(run, against.objectives)
+    context = JudgeContext(against, phases, faults, health, run.readings, data)
     seats = [_seat_or_refusal(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
     stream = Requests(run.batches(), RowLaws(*_span(run)))
@@ -109,13 +111,21 @@ def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
     end = max((w.end_ns for w in measured.windows), default=0)
     lowest = Due(plan, run.timeline).lowest_per_s(begin, end)
     health = health_of(run.generator, plan.validity, begin, end, lowest)
-    context = JudgeContext(
-        plan, phases, fault_windows(run.timeline, phases, plan.faults), health, run.readings
-    )
+    faults = fault_windows(run.timeline, phases, plan.faults)
+    data = _data(run, [objective])
+    context = JudgeContext(plan, phases, faults, health, run.readings, data)
     kind, accumulator = _seat(objective, context)
     for block in Requests(run.batches()):
         accumulator.add(block)
     return _finish(kind, accumulator, context).finding
+
+
+def _data(run: RunLike, objectives: Sequence[Objective]) -> Data | None:
+    """The data evidence, where an objective asks for it."""
+    known = kinds()
+    if not any(o.kind in known and known[o.kind].data for o in objectives):
+        return None
+    return data_of(run, *_span(run))
 
 
 def _seat(objective: Objective, context: JudgeContext) -> tuple[Kind, Accumulator]:

@@ -292,6 +292,8 @@ def _phases(objective: Objective, spec: Any, plan: Plan) -> list[str]:
     faults = [f for f in plan.faults if wanted in (None, f.name)]
     # Trials are judged one by one: what one fault's watch holds is what counts.
     shortest = min(faults, key=lambda f: f.recovery_s, default=None)
+    if shortest is None and wanted is None and kinds()[objective.kind].data:
+        return ["steady"]  # operations of the whole run count
     return [] if shortest is None else [f"fault[{shortest.name}]", f"recovery[{shortest.name}]"]
 
 

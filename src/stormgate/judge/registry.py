@@ -1,5 +1,5 @@
-"""Objective kinds, registered by being a file in judge/kinds/ with a `KIND`; and what a kind must
-offer.
+"""Objective kinds, registered by being a file in or below judge/kinds/ with a `KIND`; and what a
+kind must offer.
 
 A kind turns an objective into an accumulator: it sees every block of requests once, in no
 particular order, and then says a Finding.
@@ -96,12 +96,17 @@ class Canary:
     probes would read, spread over each phase.
 
     `labels` are written over every request's own; `readings` are values per probe. `from_fault`:
-    all was well until the first fault was requested.
+    all was well until the first fault was requested. `operations`, `final` and `residency` are rows
+    of those files, whose times (`invoked`, `completed`, `at`) are shares of the run; what is read
+    in the end was planned.
     """
 
     outcome: str = "reset"
     latency_ms: float = 5.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    operations: Sequence[Mapping[str, Any]] = ()
+    final: Sequence[Mapping[str, Any]] = ()
+    residency: Sequence[Mapping[str, Any]] = ()
     readings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     everywhere: bool = True
     from_fault: bool = False
@@ -149,7 +154,7 @@ class Kind:
     objective's phases) are what cannot work, or is worth knowing, before a run. `interval` of a
     finding at alpha is what one run says the value could truly be. `good_within_ms` and
     `drawn_limit_ms` of a spec (as the plan holds it) serve the charts of a report; `reads` is the
-    probe whose readings it needs.
+    probe whose readings it needs. `data`: it is judged on operations and what was read back.
     """
 
     name: str
@@ -163,6 +168,7 @@ class Kind:
     over_faults: bool = False
     outage: bool = False
     against_baseline: bool = False
+    data: bool = False
     allowed_outage_s: Callable[[Any], float] = _no_seconds
     served: Callable[[Any], tuple[float, float] | None] = _no_share
     contradictions: Callable[[Any, Plan, Mapping[str, float]], Sequence[str]] = _nothing
@@ -185,12 +191,16 @@ def kinds() -> dict[str, Kind]:
     """
     package = importlib.import_module("stormgate.judge.kinds")
     found: dict[str, Kind] = {}
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda m: m.name):
-        kind = getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "KIND", None)
+    rooms = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    for module in sorted(rooms, key=lambda m: m.name):
+        if module.ispkg:  # a room of kinds that have something in common
+            continue
+        kind = getattr(importlib.import_module(module.name), "KIND", None)
+        place = module.name.removeprefix("stormgate.").replace(".", "/")
         if not isinstance(kind, Kind):
-            raise TypeError(f"judge/kinds/{module.name}.py defines no KIND of type Kind")
+            raise TypeError(f"{place}.py defines no KIND of type Kind")
         if kind.name in found:
-            raise ValueError(f"judge/kinds/{module.name}.py: kind {kind.name!r} exists already")
+            raise ValueError(f"{place}.py: kind {kind.name!r} exists already")
         found[kind.name] = kind
     return found
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stormgate.evidence.operations import FINAL, PLANNED
 from stormgate.evidence.schema import CORE_COLUMNS, SAMPLES_SCHEMA
 from stormgate.evidence.timeline import SECOND_NS
 from stormgate.model import Event, Plan
@@ -48,12 +49,20 @@ class MemoryRun:
     journals: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     blocks: list[tuple[str, Any]] = field(default_factory=list)
+    operated: dict[str, Any] = field(default_factory=dict)
+    residency: list[dict[str, Any]] = field(default_factory=list)
+    operation_files: dict[str, Any] = field(default_factory=dict)
 
     def phases(self) -> Sequence[MadePhase]:
         return self.stretches
 
     def batches(self) -> Iterator[tuple[str, Any]]:
         yield from sorted(self.blocks, key=lambda pair: pair[0])
+
+    def operations(self, *which: str) -> Iterator[tuple[str, Any]]:
+        for worker, batch in sorted(self.operated.items()):
+            if worker in which or (not which and worker not in (FINAL, PLANNED)):
+                yield worker, batch
 
 
 def stretches_of(plan: Plan, fault_s: float = FAULT_S) -> list[MadePhase]:

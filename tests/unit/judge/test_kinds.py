@@ -57,6 +57,7 @@ def test_every_kind_is_registered() -> None:
         "ratio",
         "nonInferiority",
         "deployLoss",
+        "ackedWrites",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -354,6 +355,8 @@ EVERY = [
     objective("ratio", quantile=0.95, lte=1.1),
     objective("nonInferiority", margin=0.1),
     objective("deployLoss"),
+    objective("ackedWrites"),
+    objective("ackedWrites", "some", lost=2, stores=["eu", "us"], keys="note-*"),
 ]
 
 

@@ -1,0 +1,1 @@
+"""Kinds that are judged on operations: what users did to data, and what was read back."""
