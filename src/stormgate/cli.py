@@ -39,6 +39,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.restore:restore_command",
         "Undo every fault that a killed run left behind.",
     ),
+    "use": (
+        "stormgate.commands.use:command",
+        "Choose what plain `chaos run` acts on in this suite.",
+    ),
     "lab": ("stormgate.commands.lab:command", "Start, look at and stop the embedded lab."),
     "geography": (
         "stormgate.commands.geography:command",

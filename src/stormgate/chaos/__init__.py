@@ -5,3 +5,7 @@ The promise: whatever happens, either every fault is undone and verified, or the
 and says what to do. Only `run` and `control` import chaoslib; the judge may import `journal`, the
 supervisor `ledger`, `lease` and `restore`.
 """
+
+from stormgate.chaos.suite import reach
+
+reach()

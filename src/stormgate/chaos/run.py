@@ -22,6 +22,7 @@ from chaoslib.control import load_global_controls
 from chaoslib.exceptions import ChaosException
 from chaoslib.experiment import ensure_experiment_is_valid, run_experiment
 from chaoslib.loader import load_experiment
+from chaoslib.settings import load_settings
 from chaoslib.types import Strategy
 
 from stormgate.chaos import control
@@ -38,6 +39,8 @@ from stormgate.system.secrets import know_environment
 from stormgate.system.streams import lasting
 
 logger = logging.getLogger("chaostoolkit")
+
+_OURS = {"type": "python", "module": "stormgate.chaos.control"}
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -105,18 +108,11 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
 def _run_chaoslib(
     session: ChaosSession, experiment_path: str, configuration: dict[str, Any]
 ) -> dict[str, Any]:
-    # The library reads the rollback strategy from the settings alone; `runtime` in an experiment is
-    # for its CLI.
-    settings: dict[str, Any] = {
-        "runtime": {"rollbacks": {"strategy": "always"}, "hypothesis": {"strategy": "default"}},
-        "controls": {
-            "stormgate": {"provider": {"type": "python", "module": "stormgate.chaos.control"}}
-        },
-    }
+    settings = _settings(session)
     load_global_controls(settings)
     experiment = load_experiment(experiment_path, settings)
     know_secrets(session.context.target, os.environ, experiment)
-    _without_our_control(experiment)
+    _with_our_control(experiment)
     experiment = with_given(experiment, configuration)
     ensure_experiment_is_valid(experiment)
     for name in _ignored_timeouts(experiment):
@@ -134,14 +130,45 @@ def _run_chaoslib(
     return journal
 
 
-def _without_our_control(experiment: dict[str, Any]) -> None:
-    """It is loaded for every experiment here; twice would hold every probe twice."""
-    kept = [
-        each
-        for each in experiment.get("controls") or []
-        if (each.get("provider") or {}).get("module") != "stormgate.chaos.control"
+def _settings(session: ChaosSession) -> dict[str, Any]:
+    """The user's own settings of Chaos Toolkit (~/.chaostoolkit/settings.yaml), as `chaos run`
+    takes them: their controls see this run, too, and the journal names them. What a gate promises
+    (both hypotheses, rollbacks always) wins over what they say of a strategy.
+    """
+    # The library reads the rollback strategy from the settings alone; `runtime` in an experiment is
+    # for its CLI.
+    written = load_settings(os.path.expanduser("~/.chaostoolkit/settings.yaml"))
+    settings: dict[str, Any] = written if isinstance(written, dict) else {}
+    listed = settings.get("controls")
+    controls = {
+        str(name): one
+        for name, one in (listed if isinstance(listed, dict) else {}).items()
+        if isinstance(one, dict) and not _is_our_control(one)
+    }
+    session.controls = tuple(controls)
+    if controls:
+        logger.info(f"controls of ~/.chaostoolkit/settings.yaml: {', '.join(controls)}")
+    return {
+        **settings,
+        "runtime": {"rollbacks": {"strategy": "always"}, "hypothesis": {"strategy": "default"}},
+        "controls": controls,
+    }
+
+
+def _is_our_control(one: dict[str, Any]) -> bool:
+    provider = one.get("provider")
+    return isinstance(provider, dict) and provider.get("module") == _OURS["module"]
+
+
+def _with_our_control(experiment: dict[str, Any]) -> None:
+    """Ours belongs to every experiment here, once. It stands in the experiment, as under `chaos
+    run`: a global one would make the library apply all others of the experiment once more.
+    """
+    written = experiment.get("controls") or []
+    experiment["controls"] = [
+        *(each for each in written if not _is_our_control(each)),
+        {"name": "stormgate.chaos.control", "provider": _OURS},
     ]
-    experiment["controls"] = kept
 
 
 def _ignored_timeouts(experiment: dict[str, Any]) -> list[str]:

@@ -55,6 +55,8 @@ class ChaosSession:
         self._unwound = threading.Event()
         self._before: dict[signal.Signals, Any] = {}
         self._failed: list[str] = []
+        self.controls: tuple[str, ...] = ()
+        """Controls of somebody else's that see every experiment on this machine."""
 
     def begin(self, journal: dict[str, Any]) -> None:
         """From inside chaoslib's own signal scope (its `started` event): ours replace its handlers,
@@ -121,6 +123,7 @@ class ChaosSession:
             "gone": is_gone(target),
             "undo_failed": self._failed,
             "stopped": self.context.stopping.is_set(),
+            **({"controls": list(self.controls)} if self.controls else {}),
             "folder": str(self.context.folder),
         }
         return left

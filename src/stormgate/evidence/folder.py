@@ -16,10 +16,10 @@ LATEST = "latest"
 
 
 def create_run_folder(
-    reports: Path, gate: str, *, now: datetime, first_files: Mapping[str, str]
+    reports: Path, gate: str, *, now: datetime, first_files: Mapping[str, str], latest: bool = True
 ) -> Path:
     """`reports/<UTC time>-<gate>-<id>/` with `first_files` in it before anything runs, and
-    `reports/latest` pointing there.
+    `reports/latest` pointing there, unless it is no run of a gate.
 
     A run that dies must leave no green and no gap, so the first files are the INCONCLUSIVE verdict
     and its reports. Raises OSError (no space, no permission) before anything else was started.
@@ -31,7 +31,8 @@ def create_run_folder(
         (folder / name).mkdir()
     for name, text in first_files.items():
         write_atomically(folder / name, text)
-    point_latest(reports, folder)
+    if latest:
+        point_latest(reports, folder)
     return folder
 
 

@@ -2,9 +2,9 @@
 environment of this process.
 
 STORMGATE_PLAN (a run's plan.json) or STORMGATE_TARGET (a resolved target, such as a lab's
-topology.json) says what to act on; STORMGATE_EVIDENCE where evidence goes; STORMGATE_FAULT what the
-trial is called. Under plain `chaos run` without a run folder one is made below `reports/`, so that
-even a fault injected by hand has a ledger.
+topology.json) says what to act on, else what `stormgate use` chose; STORMGATE_EVIDENCE where
+evidence goes; STORMGATE_FAULT what the trial is called. Under plain `chaos run` without a run
+folder one is made below `reports/`, so that even a fault injected by hand has a ledger.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from stormgate.faults import backends
 from stormgate.faults.errors import NoTarget
 from stormgate.faults.ledger import Ledger, going_on
 from stormgate.faults.looks.watch import Watch
+from stormgate.faults.used import find_used, read_used
 from stormgate.model import Component, Plan, Target, from_json
 from stormgate.net.allow import AllowList
 from stormgate.net.references import resolved
@@ -33,9 +34,9 @@ from stormgate.net.references import resolved
 T = TypeVar("T")
 
 HOW_TO_GET_A_TARGET = (
-    "there is no target to break: set STORMGATE_PLAN to the plan.json of a run (`stormgate "
-    "gate` does), or STORMGATE_TARGET to a "
-    "resolved target such as the topology.json that `stormgate lab up` names"
+    "there is no target to break: choose one with `stormgate use TARGET` (for the lab after "
+    "`stormgate lab up`), or set STORMGATE_PLAN to the plan.json of a run (`stormgate gate` "
+    "does), or STORMGATE_TARGET to a resolved target such as a lab's topology.json"
 )
 
 
@@ -87,23 +88,14 @@ def current() -> Context:
 
 def from_environment(env: Mapping[str, str]) -> Context:
     """See the module. Raises NoTarget."""
-    plan_path, target_path = env.get("STORMGATE_PLAN"), env.get("STORMGATE_TARGET")
+    plan_path = env.get("STORMGATE_PLAN")
     seed = 0
     plan = None
     if plan_path:
         plan = _read(Plan, Path(plan_path), "STORMGATE_PLAN")
         target, seed = plan.target, plan.seed
-    elif target_path:
-        target = _read(Target, Path(target_path), "STORMGATE_TARGET")
-        if target.environment == "production" and env.get("STORMGATE_ALLOW_PRODUCTION") != "1":
-            # A plan was admitted by the gate, with its limits and its abort rule; a bare target was
-            # not.
-            raise NoTarget(
-                f"target {target.name!r} is production: set STORMGATE_ALLOW_PRODUCTION=1, or "
-                "better run it through a gate"
-            )
     else:
-        raise NoTarget(HOW_TO_GET_A_TARGET)
+        target = _bare(env)
     fault = env.get("STORMGATE_FAULT", "chaos")
     evidence = env.get("STORMGATE_EVIDENCE")
     if evidence:
@@ -111,8 +103,29 @@ def from_environment(env: Mapping[str, str]) -> Context:
         if not folder.is_dir():
             raise NoTarget(f"STORMGATE_EVIDENCE={evidence}: no such run folder")
     else:
-        folder = create_run_folder(Path("reports"), fault, now=datetime.now(UTC), first_files={})
+        folder = create_run_folder(
+            Path("reports"), fault, now=datetime.now(UTC), first_files={}, latest=False
+        )
     return make_context(target, folder, fault=fault, seed=seed, plan=plan)
+
+
+def _bare(env: Mapping[str, str]) -> Target:
+    """A target without a plan: that of the environment, else the one chosen for the suite."""
+    path, used = env.get("STORMGATE_TARGET"), find_used(Path.cwd())
+    if path:
+        target = _read(Target, Path(path), "STORMGATE_TARGET")
+    elif used is not None:
+        target = read_used(used)
+    else:
+        raise NoTarget(HOW_TO_GET_A_TARGET)
+    if target.environment == "production" and env.get("STORMGATE_ALLOW_PRODUCTION") != "1":
+        # A plan was admitted by the gate, with its limits and its abort rule; a bare target was
+        # not.
+        raise NoTarget(
+            f"target {target.name!r} is production: set STORMGATE_ALLOW_PRODUCTION=1, or "
+            "better run it through a gate"
+        )
+    return target
 
 
 def refuse_strangers(target: Target) -> None:

@@ -24,8 +24,9 @@ def target(address="127.0.0.1:1", allow=("127.0.0.0/8",), backend="toxiproxy", *
     )
 
 
-def test_no_target_says_how_to_get_one():
-    with pytest.raises(NoTarget, match=r"STORMGATE_PLAN.*stormgate lab up"):
+def test_no_target_says_how_to_get_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(NoTarget, match=r"stormgate use TARGET.*stormgate lab up.*STORMGATE_PLAN"):
         from_environment({})
 
 
