@@ -12,6 +12,7 @@ from typing import Any
 
 from stormgate.documents.problems import Problems
 from stormgate.documents.yamlfile import read_documents
+from stormgate.faults import backends
 from stormgate.model import Component, Plan
 from stormgate.system.secrets import looks_secret
 
@@ -54,7 +55,8 @@ def _programs(component: Component) -> list[str]:
     argvs: list[Any] = [handle.get("start"), handle.get("observe")]
     for modes in (handle.get("apply"), handle.get("undo")):
         argvs += modes.values() if isinstance(modes, dict) else []
-    return list(dict.fromkeys(str(argv[0]) for argv in argvs if argv))
+    written = [str(argv[0]) for argv in argvs if argv]
+    return list(dict.fromkeys([*written, *backends.get(component.backend).programs(handle)]))
 
 
 def _processes(data: Any) -> Iterator[tuple[str, str]]:

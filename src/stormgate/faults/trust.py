@@ -66,7 +66,7 @@ def commands(name: str, backend: str, handle: Mapping[str, Any], mode: str) -> l
     """What undoing an entry may run or contact, one line each."""
     lines = []
     for step, value in sorted(handle.items()):
-        if step == "apply":
+        if step == "apply" or value is None:
             continue
         chosen = value.get(mode) if isinstance(value, Mapping) else value
         if isinstance(chosen, list | tuple):

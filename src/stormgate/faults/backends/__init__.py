@@ -79,6 +79,12 @@ class Backend:
         """The hosts it will contact for the component with this handle: each must be allowed."""
         return ()
 
+    def programs(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
+        """The programs it starts for the component with this handle, beside those whose words stand
+        in the handle: the gate at the socket cannot hold them.
+        """
+        return ()
+
     def observed_at(self, part: Component, target: Target) -> Observe | None:
         """Where the part is looked at from outside; None where only the backend itself can say.
         Raises CannotBreak.
