@@ -43,6 +43,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.use:command",
         "Choose what plain `chaos run` acts on in this suite.",
     ),
+    "wire": (
+        "stormgate.commands.wire:command",
+        "Put Toxiproxy in front of what a target names as its links.",
+    ),
     "lab": ("stormgate.commands.lab:command", "Start, look at and stop the embedded lab."),
     "geography": (
         "stormgate.commands.geography:command",

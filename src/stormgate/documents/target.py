@@ -13,6 +13,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from stormgate import model
+from stormgate.documents.links.read import check_links, rerouted
+from stormgate.documents.links.read import components as link_components
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.shapes import fit
 from stormgate.documents.target_shape import (
@@ -117,11 +119,11 @@ def _to_model(shape: TargetDocument) -> model.Target:
         if spec.provision is None
         else {name: options or {} for name, options in spec.provision.items()},
         regions=tuple(model.Region(**region.model_dump()) for region in spec.regions),
-        populations=tuple(
-            model.Population(**{**population.model_dump(), "edges": tuple(population.edges)})
-            for population in spec.populations
+        populations=tuple(rerouted(one, spec.links) for one in _populations(spec)),
+        components=(
+            *(_component(component) for component in spec.components),
+            *link_components(spec.links, spec.toxiproxy),
         ),
-        components=tuple(_component(component) for component in spec.components),
         steering=model.Steering(
             mode=spec.steering.mode,
             url=spec.steering.url,
@@ -131,6 +133,13 @@ def _to_model(shape: TargetDocument) -> model.Target:
         status_url=spec.status_url,
         attributes=spec.attributes,
     )
+
+
+def _populations(spec: TargetSpec) -> list[model.Population]:
+    return [
+        model.Population(**{**population.model_dump(), "edges": tuple(population.edges)})
+        for population in spec.populations
+    ]
 
 
 def _component(shape: ComponentShape) -> model.Component:
@@ -190,13 +199,17 @@ def _check(spec: TargetSpec, document: Document, problems: Problems) -> None:
             "provision",
         )
     _check_components(spec, document, problems)
+    check_links(spec.links, _populations(spec), [c.name for c in spec.components], spec.allow, note)
+    host = urlsplit(spec.toxiproxy or "").hostname
+    if spec.links and host and not AllowList(spec.allow).permits_host(host):
+        note(f"host {host!r} is not in allow", f"allow now: {', '.join(spec.allow)}", "toxiproxy")
     _check_reach(spec, document, problems)
     if spec.provision is None and spec.steering.mode == "table" and not spec.steering.url:
         note("steering by table without a url", "add the url the table is read from", "steering")
 
 
 def _check_components(spec: TargetSpec, document: Document, problems: Problems) -> None:
-    names = {c.name for c in spec.components}
+    names = {c.name for c in spec.components} | {link.name for link in spec.links}
     regions = [r.name for r in spec.regions]
     for index, component in enumerate(spec.components):
         loc: Loc = ("spec", "components", index)

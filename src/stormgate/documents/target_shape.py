@@ -16,6 +16,7 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from stormgate.documents.links.shape import LinkShape
 from stormgate.documents.problems import nearest
 from stormgate.documents.shapes import Ours, Shape, explain
 from stormgate.documents.values import PositiveMilliseconds, Share, show, wrong
@@ -159,6 +160,8 @@ class TargetSpec(Shape):
     regions: list[RegionShape] = Field(min_length=1)
     populations: list[PopulationShape] = Field(min_length=1)
     components: list[ComponentShape] = Field(default_factory=list)
+    links: list[LinkShape] = Field(default_factory=list)
+    toxiproxy: str | None = Field(default=None, pattern=r"^http://(\[[0-9a-f:]+\]|[^\s:/@]+):\d+$")
     steering: SteeringShape = Field(default_factory=SteeringShape)
     observe: dict[str, str] = Field(default_factory=dict)
     status_url: str | None = None

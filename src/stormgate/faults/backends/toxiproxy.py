@@ -131,7 +131,7 @@ class ToxiproxyBackend(Backend):
         try:
             proxies = client.proxies()
         except ToxiproxyError as error:
-            fix = f"start a Toxiproxy server at {url}, or correct the handle's url"
+            fix = f"start it (`stormgate wire` does, for a target's links) at {url}, or correct url"
             return [CheckRow("server", False, str(error), fix)]
         proxy = proxies.get(name)
         if proxy is None:
