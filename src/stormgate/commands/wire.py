@@ -18,7 +18,7 @@ import click
 from stormgate.model import Target, Verdict
 
 if TYPE_CHECKING:
-    from stormgate.toxiproxy.wiring import Wire
+    from stormgate.toxiproxy.wiring import LinkWire
 
 _UP_S = 40.0
 _DOWN_S = 10.0
@@ -87,7 +87,7 @@ def command(
     _stay(found, state, lambda: _tell(lines, override, found))
 
 
-def _tell(lines: list[str], override: str, found: list[Wire]) -> None:
+def _tell(lines: list[str], override: str, found: list[LinkWire]) -> None:
     """The addresses on standard output, what else there is to know beside it."""
     for line in lines:
         click.echo(line)
@@ -97,7 +97,7 @@ def _tell(lines: list[str], override: str, found: list[Wire]) -> None:
         click.echo(f"# for Docker Compose (--compose-file):\n{override}", err=True)
 
 
-def _stay(found: list[Wire], state: Path, tell: Callable[[], None]) -> None:
+def _stay(found: list[LinkWire], state: Path, tell: Callable[[], None]) -> None:
     """Hold the wiring until ctrl-C, SIGTERM or the server's own end."""
     from stormgate.system.files import write_atomically
     from stormgate.system.processes import pid_start_ticks

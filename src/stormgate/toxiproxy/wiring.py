@@ -26,7 +26,7 @@ class WiringError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Wire:
+class LinkWire:
     """One proxy: whoever is told `listen` by the variable `env` reaches `upstream` through it."""
 
     link: str
@@ -63,12 +63,12 @@ class Wired:
                 return  # the server is gone, and its proxies with it
 
 
-def wires(target: Target) -> list[Wire]:
+def wires(target: Target) -> list[LinkWire]:
     """The proxies that the links of a target are made of; proxies of one's own are not among
     them.
     """
     return [
-        Wire(
+        LinkWire(
             link=one.name,
             source=one.attributes["source"],
             url=str(one.handle["url"]),
@@ -82,7 +82,7 @@ def wires(target: Target) -> list[Wire]:
     ]
 
 
-def wire_up(found: list[Wire], log_path: Path) -> Wired:
+def wire_up(found: list[LinkWire], log_path: Path) -> Wired:
     """Make the proxies, on the server that answers at their URL, else on one of ours there. Raises
     WiringError; then nothing of ours is left.
     """
@@ -123,7 +123,7 @@ def _launch(url: str, log_path: Path) -> RunningServer:
         raise WiringError(f"no Toxiproxy could be started at {url}: {error}") from error
 
 
-def _make(client: Client, wire: Wire) -> bool:
+def _make(client: Client, wire: LinkWire) -> bool:
     """Whether it had to be made. Raises WiringError for another of its name, ToxiproxyError."""
     try:
         there = client.get(wire.proxy)
@@ -138,17 +138,17 @@ def _make(client: Client, wire: Wire) -> bool:
     return False
 
 
-def environment_lines(found: Iterable[Wire]) -> list[str]:
+def environment_lines(found: Iterable[LinkWire]) -> list[str]:
     """`NAME=host:port` for each link, once."""
     return list(dict.fromkeys(f"{one.env}={one.listen}" for one in found))
 
 
-def compose_override(target: Target, found: Iterable[Wire]) -> str:
+def compose_override(target: Target, found: Iterable[LinkWire]) -> str:
     """A file for `docker compose -f … -f …` that tells each service its addresses, as they are seen
     from within a container; empty where no link comes from a service.
     """
     known = {one.name: one for one in target.components}
-    services: dict[str, list[Wire]] = {}
+    services: dict[str, list[LinkWire]] = {}
     for one in found:
         if one.source in known:
             services.setdefault(_service(known[one.source]), []).append(one)
