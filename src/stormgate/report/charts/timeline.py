@@ -150,13 +150,13 @@ def _lane(chart: TimelineChart, lane: str, y: float) -> Iterable[Markup]:
 
 
 def _pane(chart: TimelineChart, pane: Pane, top: float) -> Iterable[Markup]:
-    yield text(LEFT, top - 5, pane.title, "title", "start")
+    yield text(LEFT, top - 5, pane.title, f"title own-{pane.key}", "start")
     for at, words in pane.ticks:
         y = top + pane.height * (1 - at)
         yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
             n(LEFT), n(WIDTH - RIGHT), n(y), n(y)
         )
-        yield text(LEFT - 6, y + 4, words, "tick", "end")
+        yield text(LEFT - 6, y + 4, words, f"tick own-{pane.key}", "end")
     yield _plot(
         chart, top, pane.height, [*_shades(chart, pane.height), *pane.body], f"p-{pane.key}"
     )
@@ -166,7 +166,7 @@ def _pane(chart: TimelineChart, pane: Pane, top: float) -> Iterable[Markup]:
         while any(abs(y - other) < 10 for other in taken):
             y += 2
         taken.append(y)
-        yield text(WIDTH - RIGHT + 5, y, letter, f"end {css}", "start")
+        yield text(WIDTH - RIGHT + 5, y, letter, f"end {css} own-{pane.key}", "start")
     # Last, so that no curve runs over their words.
     for at, words in pane.rules:
         y = top + pane.height * (1 - at)

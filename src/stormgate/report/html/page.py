@@ -8,11 +8,12 @@ import base64
 import hashlib
 import json
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from stormgate.model import Judgement, Plan, Verdict, to_json
+from stormgate.report.html.data import as_element, page_data
 from stormgate.report.html.findings import cells, deciding, failures, objectives, validity
 from stormgate.report.html.parts import heading
 from stormgate.report.html.run import RunSections, run_sections
@@ -53,29 +54,37 @@ def report_html(judgement: Judgement, run: Run | None = None) -> str:
         _footer(judgement, run),
     ]
     title = f"{judgement.verdict.value} {one_line(judgement.gate)}"
-    return page(title, Markup("\n").join(section for section in sections if section))
+    data = page_data(run, drawn) if run is not None else None
+    return page(title, Markup("\n").join(section for section in sections if section), data)
 
 
-def page(title: str, body: Markup) -> str:
+def page(title: str, body: Markup, data: dict[str, Any] | None = None) -> str:
     """A whole document around a body: our style, and nothing that could be loaded or run beside
-    it, whatever an escaping mistake would let through.
+    it, whatever an escaping mistake would let through. With `data` our script comes along.
     """
-    css = _resource("page.css")
-    policy = f"default-src 'none'; style-src '{_digest(css)}'; base-uri 'none'; form-action 'none'"
+    css, script = _resource("page.css"), Markup("")
+    policy = f"default-src 'none'; style-src '{digest(css)}'; base-uri 'none'; form-action 'none'"
+    if data is not None:
+        code = _resource("page.js")
+        policy += f"; script-src '{digest(code)}'"
+        script = Markup("\n{}\n<script>{}</script>").format(
+            as_element(data),
+            Markup(code),  # noqa: S704 - our own
+        )
     document = Markup(
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" content="{}">\n'
-        "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}\n</body>\n</html>\n"
+        "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}{}\n</body>\n</html>\n"
     )
-    return printable(document.format(Markup(policy), title, Markup(css), body))  # noqa: S704 - our own
+    return printable(document.format(Markup(policy), title, Markup(css), body, script))  # noqa: S704 - our own
 
 
 def _resource(name: str) -> str:
     return resources.files("stormgate.report.html").joinpath(name).read_text(encoding="utf-8")
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     """The hash of an inline style or script as a Content-Security-Policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 

@@ -14,6 +14,8 @@ from markupsafe import Markup
 from stormgate.model import Verdict
 from stormgate.report.words import MARKS, one_line
 
+LONG = 28
+
 
 def chip(verdict: Verdict, word: str | None = None) -> Markup:
     """A verdict as a coloured word; the mark says it without the colour."""
@@ -34,7 +36,14 @@ def table(
     body = []
     for row in rows:
         cells = (
-            Markup('<td class="{}" data-label="{}">{}</td>').format(kind, name, value)
+            Markup('<td class="{}" data-label="{}">{}</td>').format(
+                # A short word stays whole; one that would push the page aside may break.
+                f"{kind} long"
+                if len(str(value)) > LONG and not isinstance(value, Markup)
+                else kind,
+                name,
+                value,
+            )
             for (name, kind), value in zip(head, row, strict=True)
         )
         body.append(Markup("<tr>{}</tr>").format(Markup("").join(cells)))

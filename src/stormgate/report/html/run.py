@@ -58,6 +58,7 @@ class RunSections:
     duration_s: float = 0.0
     series: ChartSeries | None = None
     faults: list[Span] = field(default_factory=list)
+    free_by: str = "op"
 
 
 def run_sections(run: Run) -> RunSections:
@@ -101,6 +102,7 @@ def run_sections(run: Run) -> RunSections:
         duration_s,
         series,
         faults,
+        _free_by(series),
     )
 
 
@@ -239,13 +241,17 @@ def _latency_panes(series: ChartSeries, held: Sequence[tuple[Cut, float, Limit]]
         title += f" by {' and '.join(cut.columns)}" if cut.columns else ""
         title += f", one step {counted.latency_width_s:g} s"
         yield latency_pane(f"latency-{number}", title, lines, counted.latency_width_s, limit)
-    regions = series.cuts["region"]
-    named = {n: g.quantiles_ms[0.95] for n, g in regions.groups.items() if not is_unknown(n)}
-    by = "region" if named else "op"
+    by = _free_by(series)
     counted = series.cuts[by]
-    lines = named or {n: g.quantiles_ms[0.95] for n, g in counted.groups.items()}
+    lines = {n: g.quantiles_ms[0.95] for n, g in counted.groups.items() if not is_unknown(n)}
     title = f"Latency: p95 by {by}, one step {counted.latency_width_s:g} s"
     yield latency_pane("latency-free", title, lines, counted.latency_width_s)
+
+
+def _free_by(series: ChartSeries) -> str:
+    """By what the free latency pane is parted at first: by region where answers say theirs."""
+    named = [name for name in series.cuts["region"].groups if not is_unknown(name)]
+    return "region" if named else "op"
 
 
 def _near(group: Group, q: float) -> list[float | None]:
