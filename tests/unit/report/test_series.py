@@ -160,7 +160,7 @@ def test_samples_that_cannot_be_read_are_named(tmp_path: Path) -> None:
 
 def test_names_without_end_are_folded_not_kept() -> None:
     counter = CutCounter(Cut("route", ("route",)), 1, 1)
-    numbers = [counter._number((n,), [f"r{n}"]) for n in range(MOST_GROUPS + 50)]
+    numbers = [counter._group(f"r{n}") for n in range(MOST_GROUPS + 50)]
     assert counter.folded
     assert counter.names[-1] == OTHERS
     assert len(counter.names) == MOST_GROUPS + 1

@@ -169,7 +169,6 @@ class _Counter:
         good = block.good(self.within_ms)
         seen = {
             "at": at,
-            "inside": np.ones(len(block), bool),
             "good": good,
             "latency_ms": latency_ms,
             "bucket": np.where(block.ok, bucket_of(latency_ms), FAILED),

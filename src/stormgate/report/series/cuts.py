@@ -7,7 +7,7 @@ percentile down.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -71,6 +71,50 @@ class CutSeries:
     folded: bool = False
 
 
+class _Numbers:
+    """Numbers for pairs of small integers, by a table: what `np.unique` over every block would
+    cost seconds for.
+    """
+
+    def __init__(self) -> None:
+        self.table: Array = np.full((1, 1), -1, np.int64)
+        self.pairs: list[tuple[int, int]] = []
+
+    def of(self, first: Array, second: Array) -> Array:
+        """The number of each pair; one not met before gets the next."""
+        shape = (int(first.max()) + 1, int(second.max()) + 1)
+        if shape[0] > self.table.shape[0] or shape[1] > self.table.shape[1]:
+            size = (max(self.table.shape[0], shape[0]), max(self.table.shape[1], shape[1]))
+            grown: Array = np.full(size, -1, np.int64)
+            grown[: self.table.shape[0], : self.table.shape[1]] = self.table
+            self.table = grown
+        found: Array = self.table[first, second]
+        unknown = found < 0
+        if unknown.any():
+            new = {(int(a), int(b)) for a, b in zip(first[unknown], second[unknown], strict=True)}
+            for pair in sorted(new):
+                self.table[pair] = len(self.pairs)
+                self.pairs.append(pair)
+            found = self.table[first, second]
+        return found
+
+
+def tally(into: Array, group: Array, at: Array, kind: Array) -> Array | None:
+    """Count rows into `into[group, at, kind]`. Blocks come in the order of time, so that a small
+    table of their own stretch is counted and added; returns it (None where it would not be small).
+    """
+    low, high = int(at.min()), int(at.max()) + 1
+    groups, _, kinds = into.shape
+    size = groups * (high - low) * kinds
+    flat = (group * (high - low) + (at - low)) * kinds + kind
+    if size > 8 * len(flat) + 200_000:
+        np.add.at(into, (group, at, kind), into.dtype.type(1))
+        return None
+    counted: Array = np.bincount(flat, minlength=size).reshape(groups, high - low, kinds)
+    into[:, low:high] += counted.astype(into.dtype)
+    return counted
+
+
 class CutCounter:
     """Counts one cut; `fine` bins of time make one of latency."""
 
@@ -79,78 +123,72 @@ class CutCounter:
         self.rows = math.ceil(bins / fine)
         self.names: list[str] = []
         self.folded = False
-        self._known: dict[tuple[int, ...], int] = {}
-        self.total = np.zeros((0, bins), np.int32)
-        self.good = np.zeros((0, bins), np.int32)
+        self._numbers = [_Numbers() for _ in cut.columns]
+        self._group_of: list[int] = []
+        # [..., 0] counts what was not good, [..., 1] what was.
+        self.counts = np.zeros((0, bins, 2), np.int32)
         self.histogram = np.zeros((0, self.rows, BUCKETS), np.int32)
         self.worst = np.zeros((0, self.rows))
         self.stages = np.zeros((0, len(STAGES), BUCKETS), np.int64)
 
     def add(self, block: Block, seen: Mapping[str, Array]) -> None:
         """`seen`: at (bin), good, bucket, latency_ms and stage of each row of the block."""
-        group = self._groups(block)
-        inside = seen["inside"]
-        for column, words in self.cut.where.items():
-            codes = block.label(column)
-            inside = inside & block.columns[column].known(words)[codes]
-        if not inside.all():
-            if not inside.any():
+        if self.cut.where:
+            keep = np.ones(len(block), bool)
+            for column, words in self.cut.where.items():
+                keep &= block.columns[column].known(words)[block.label(column)]
+            if not keep.any():
                 return
-            group = group[inside]
-            seen = {name: values[inside] for name, values in seen.items()}
+            block = block.take(keep)
+            seen = {name: values[keep] for name, values in seen.items()}
+        group = self._groups(block)
         at, bucket = seen["at"], seen["bucket"]
-        bins = group * self.bins + at
-        np.add.at(self.total.reshape(-1), bins, 1)
-        np.add.at(self.good.reshape(-1), bins[seen["good"]], 1)
-        late = group * self.rows + at // self.fine
-        np.add.at(self.histogram.reshape(-1), late * BUCKETS + bucket, 1)
-        answered = bucket != FAILED
-        np.maximum.at(self.worst.reshape(-1), late[answered], seen["latency_ms"][answered])
-        staged = (group * len(STAGES) + seen["stage"]) * BUCKETS + bucket
-        np.add.at(self.stages.reshape(-1), staged, 1)
+        late = at // self.fine
+        tally(self.counts, group, at, seen["good"].astype(np.int64))
+        counted = tally(self.histogram, group, late, bucket)
+        tally(self.stages, group, seen["stage"], bucket)
+        rows = np.flatnonzero(bucket != FAILED)
+        if counted is not None and len(rows):
+            # Only a row of the highest bucket of its bin can be the slowest answer.
+            low, there = int(late.min()), counted[:, :, :FAILED] > 0
+            top = FAILED - 1 - there[:, :, ::-1].argmax(axis=2)
+            rows = rows[bucket[rows] == top[group[rows], late[rows] - low]]
+        np.maximum.at(self.worst, (group[rows], late[rows]), seen["latency_ms"][rows])
 
     def _groups(self, block: Block) -> Array:
         """The group of each row, the arrays grown for those not met before."""
-        columns = [block.label(name) for name in self.cut.columns]
-        if not columns:
-            self._number((), [])
-            return np.zeros(len(block), np.int64)
-        combined = np.zeros(len(block), np.int64)
-        for name, codes in zip(self.cut.columns, columns, strict=True):
-            combined = combined * len(block.columns[name].names) + codes
-        distinct, first, inverse = np.unique(combined, return_index=True, return_inverse=True)
-        numbers = []
-        for row in first.tolist():
-            key = tuple(int(codes[row]) for codes in columns)
-            names = [
-                block.columns[name].names[code]
-                for name, code in zip(self.cut.columns, key, strict=True)
-            ]
-            numbers.append(self._number(key, names))
-        assert len(numbers) == len(distinct)  # noqa: S101
-        return np.asarray(numbers, np.int64)[inverse]
+        number = np.zeros(len(block), np.int64)
+        for numbers, column in zip(self._numbers, self.cut.columns, strict=True):
+            number = numbers.of(number, block.label(column))
+        while len(self._group_of) <= int(number.max()):
+            self._group_of.append(self._group(self._name(len(self._group_of), block)))
+        return np.asarray(self._group_of, np.int64)[number]
 
-    def _number(self, key: tuple[int, ...], names: Sequence[str]) -> int:
-        known = self._known.get(key)
-        if known is not None:
-            return known
+    def _name(self, number: int, block: Block) -> str:
+        """The words of a numbered combination."""
+        words: list[str] = []
+        for numbers, column in zip(
+            reversed(self._numbers), reversed(self.cut.columns), strict=True
+        ):
+            number, code = numbers.pairs[number]
+            words.insert(0, block.columns[column].names[code])
+        return " / ".join(words) if words else "all"
+
+    def _group(self, name: str) -> int:
         if len(self.names) >= MOST_GROUPS:
             self.folded = True
             if self.names[-1] != OTHERS:
                 self._grow(OTHERS)
-            self._known[key] = len(self.names) - 1
-        else:
-            self._known[key] = len(self.names)
-            self._grow(" / ".join(names) if names else "all")
-        return self._known[key]
+            return len(self.names) - 1
+        self._grow(name)
+        return len(self.names) - 1
 
     def _grow(self, name: str) -> None:
         self.names.append(name)
-        for field_name in ("total", "good", "histogram", "worst", "stages"):
+        for field_name in ("counts", "histogram", "worst", "stages"):
             old = getattr(self, field_name)
-            setattr(
-                self, field_name, np.concatenate([old, np.zeros((1, *old.shape[1:]), old.dtype)])
-            )
+            new = np.zeros((1, *old.shape[1:]), old.dtype)
+            setattr(self, field_name, np.concatenate([old, new]))
 
     def series(self, width_s: float) -> CutSeries:
         """All of it, groups sorted by name; those without a request are left out."""
@@ -172,11 +210,11 @@ class CutCounter:
             groups[self.names[number]] = Group(
                 name=self.names[number],
                 count=count,
-                good=int(self.good[number].sum()),
+                good=int(self.counts[number, :, 1].sum()),
                 failed=int(stages[:, FAILED].sum()),
                 max_ms=float(slowest.max()) if answered.any() else None,
-                total_by_bin=self.total[number].tolist(),
-                good_by_bin=self.good[number].tolist(),
+                total_by_bin=self.counts[number].sum(axis=1).tolist(),
+                good_by_bin=self.counts[number, :, 1].tolist(),
                 quantiles_ms={q: quantiles(merged, q) for q in QUANTILES},
                 worst_ms=[
                     float(ms) if some else None
