@@ -5,6 +5,8 @@ describing, written down, taken back exactly, also by another process.
 import io
 import json
 import os
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -17,6 +19,8 @@ from stormgate.faults.ledger import open_entries
 from stormgate.faults.looks.watch import in_effect
 from stormgate.faults.restore import restore
 from stormgate.faults.undo import undo_all
+from stormgate.judge.journal import problems
+from stormgate.model import to_json
 
 pytestmark = pytest.mark.live
 
@@ -433,4 +437,52 @@ def test_an_experiment_template_that_could_succeed_over_nothing_is_refused(aws, 
     assert rows[0]["proof"][0]["saw"] == "it runs; targets resolved: box: 1"
     undo_all(run)
     ended = [one["state"]["status"] for one in fis.list_experiments()["experiments"]]
-    assert ended == ["stopped", "stopped"]
+    assert ended[-1] == "stopped"
+    assert set(ended) <= {"stopped", "completed"}, "the one over nothing was not left running"
+
+
+def test_a_native_experiment_that_did_nothing_has_failed(aws, tmp_path):
+    """chaostoolkit-aws calls an empty list a success; Chaos Toolkit believes it."""
+    (box,) = aws.instances(1)
+
+    def action(name, module, func, **arguments):
+        provider = {"type": "python", "module": f"chaosaws.{module}.actions", "func": func}
+        return {"type": "action", "name": name, "provider": {**provider, "arguments": arguments}}
+
+    experiment = {
+        "title": "t",
+        "description": "d",
+        "configuration": {"aws_region": REGION},
+        "method": [
+            action("stop", "ec2", "stop_instances", instance_ids=[box]),
+            action("detach", "ec2", "detach_random_volume", instance_ids=[]),
+            action("fail-over", "rds", "failover_db_cluster", db_cluster_identifier="orders"),
+        ],
+        "rollbacks": [
+            action("start", "ec2", "start_instances", instance_ids=[box]),
+        ],
+    }
+    run = context(tmp_path / "run")
+    (tmp_path / "trial.json").write_text(json.dumps(experiment))
+    (tmp_path / "target.json").write_text(json.dumps(to_json(run.target)))
+    environment = {
+        **os.environ,
+        "AWS_ENDPOINT_URL": aws.url,
+        "STORMGATE_TARGET": str(tmp_path / "target.json"),
+        "STORMGATE_EVIDENCE": str(run.folder),
+    }
+    command = [sys.executable, "-m", "stormgate.chaos.run", str(tmp_path / "trial.json")]
+    done = subprocess.run(
+        [*command, "--fault", "trial"],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    journal = json.loads((run.folder / "journals" / "trial.json").read_bytes())
+    told = {one["activity"]["name"]: one["status"] for one in journal["run"]}
+    assert told == {"stop": "succeeded", "detach": "failed", "fail-over": "failed"}, done.stderr
+    whys = [problem.why for problem in problems(journal)]
+    assert [why.partition(":")[0] for why in whys] == ["'detach' failed", "'fail-over' failed"]
+    assert states(aws, [box]) == ["running"]

@@ -23,6 +23,7 @@ from stormgate.chaos.held import hold
 from stormgate.chaos.session import ChaosSession, write_journal
 from stormgate.faults.context import current
 from stormgate.faults.errors import ChaosError
+from stormgate.judge.rules.vacuous import vacuous
 from stormgate.model import Event
 from stormgate.net.guard import acting
 from stormgate.net.references import know_secrets
@@ -100,8 +101,10 @@ def after_activity_control(
     context: dict[str, Any], state: Any, configuration: Any = None, secrets: Any = None
 ) -> None:
     """Hold a probe against its tolerance, wherever it is; in a method Chaos Toolkit would ignore
-    it.
+    it. An action of a driver that did nothing, and called it a success, has failed.
     """
+    if isinstance(state, dict) and context.get("type") == "action":
+        _fail_if_vacuous(context, state)
     if (
         not isinstance(state, dict)
         or "tolerance" not in context
@@ -118,6 +121,17 @@ def after_activity_control(
             tolerance, state.get("output"), configuration=configuration, secrets=secrets
         )
         state["tolerance_met"] = bool(met)
+
+
+def _fail_if_vacuous(activity: dict[str, Any], state: dict[str, Any]) -> None:
+    provider = activity.get("provider")
+    if state.get("status") != "succeeded" or not isinstance(provider, dict):
+        return
+    module, func = str(provider.get("module")), str(provider.get("func"))
+    if (why := vacuous(module, func, state.get("output"))) is not None:
+        logger.error(f"{activity.get('name')}: {why}")
+        state["status"] = "failed"
+        state["exception"] = [why]
 
 
 def _know_values(loaded: Any, *, every: bool) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from stormgate.judge.rules.vacuous import vacuous
 from stormgate.model import Verdict
 
 # Our runner leaves what the undo ledger said at the end under this key of the journal.
@@ -144,6 +145,10 @@ def _activity(run: Mapping[str, Any]) -> Iterable[JournalProblem]:
         yield JournalProblem(
             Verdict.ERROR, f"{_name(run)} returned false, which is how some drivers fail"
         )
+    elif (nothing := _nothing_done(run)) is not None:
+        unproven = nothing.startswith(_INCONCLUSIVE_ERRORS)
+        severity = Verdict.INCONCLUSIVE if unproven else Verdict.ERROR
+        yield JournalProblem(severity, f"{_name(run)} failed: {nothing}")
     elif not _is_action(activity) and "tolerance" in activity:
         if "tolerance_met" not in run:
             yield JournalProblem(
@@ -176,9 +181,10 @@ def _rollbacks(journal: Mapping[str, Any]) -> Iterable[JournalProblem]:
         failed = run.get("status") != "succeeded" or (
             _is_action(run["activity"]) and run.get("output") is False
         )
-        if failed:
+        nothing = None if failed else _nothing_done(run)
+        if failed or nothing is not None:
             forgiven = _made_up_for(run["activity"], ours)
-            why = f"rollback {_name(run)} failed: {_error(run)}"
+            why = f"rollback {_name(run)} failed: {nothing or _error(run)}"
             yield (
                 JournalProblem(Verdict.ERROR, f"{why}; a later try undid everything")
                 if forgiven
@@ -230,6 +236,14 @@ def _not_run(
         else:
             left.append(activity)
     return left
+
+
+def _nothing_done(run: Mapping[str, Any]) -> str | None:
+    """Why an action of another driver that succeeded did nothing; None where it did."""
+    provider = run["activity"].get("provider") or {}
+    if not _is_action(run["activity"]) or "output" not in run:
+        return None
+    return vacuous(str(provider.get("module")), str(provider.get("func")), run["output"])
 
 
 def _is_action(activity: Mapping[str, Any]) -> bool:

@@ -219,3 +219,32 @@ def test_a_module_that_ends_its_process_is_a_problem_not_a_pass(suite):
     write(suite, text=text)
     (found,) = problems(suite)
     assert "could not be asked" in found
+
+
+DRIVER = EXPERIMENT.replace(
+    "{{type: python, module: os, func: rename, arguments: {{src: a, dst: b}}}}",
+    "{{type: python, module: chaosaws.{module}, func: {func}, arguments: {arguments}}}",
+)
+
+
+@pytest.mark.parametrize(
+    ("module", "func", "arguments", "why"),
+    [
+        ("rds.actions", "failover_db_cluster", "{db_cluster_identifier: a}",
+         "failover_db_cluster without target_db_instance_identifier is refused by AWS"),
+        ("rds.actions", "failover_db_cluster",
+         "{db_cluster_identifier: a, target_db_instance_identifier: b}", None),
+        ("ec2.actions", "stop_instances", "{instance_ids: []}",
+         "stop_instances: instance_ids is empty, and selects nothing"),
+        ("ec2.actions", "stop_instances", "{instances: [i-1]}", "takes no argument 'instances'"),
+        ("ec2.actions", "stop_instances", "{instance_ids: [i-1]}", None),
+        ("lambda.actions", "invoke_function", "{}", "chaosaws.lambda"),
+    ],
+)  # fmt: skip
+def test_a_call_of_chaosaws_that_cannot_do_anything_is_refused(suite, module, func, arguments, why):
+    write(suite, text=DRIVER.format(more="", module=module, func=func, arguments=arguments))
+    found = [one for one in problems(suite) if TRIAL in one]
+    if why is None:
+        assert found == []
+    else:
+        assert any(why in one and f"{TRIAL}:7: " in one for one in found), found

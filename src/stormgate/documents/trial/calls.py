@@ -15,6 +15,7 @@ from stormgate.documents.problems import nearest
 from stormgate.documents.signatures import module as module_of
 from stormgate.documents.signatures import signature as signature_of
 from stormgate.documents.trial.checking import OURS, Check
+from stormgate.documents.trial.drivers import check_driver
 from stormgate.documents.yamlfile import Loc
 from stormgate.faults import backends
 from stormgate.faults.asked import ACTIONS, MODULE, OWN, SECONDS, SHAPES, Action
@@ -53,6 +54,7 @@ def check_python(provider: Mapping[str, Any], loc: Loc, check: Check) -> None:
         check.note(
             f"{func} needs argument {key!r}", f"add arguments: {{{key}: …}}", *loc, "arguments"
         )
+    check_driver(module, func, resolved, loc, check)
     if module == MODULE and func in ACTIONS and not missing:
         _check_action(func, resolved, loc, check)
 
