@@ -34,6 +34,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.judge:command",
         "Judge a run folder again, or against another gate.",
     ),
+    "publish": (
+        "stormgate.commands.publish:command",
+        "Publish a run's verdict: JSON for rollouts, annotations for GitHub.",
+    ),
     "compare": ("stormgate.commands.compare:command", "Compare two runs, objective by objective."),
     "restore": (
         "stormgate.commands.restore:restore_command",
