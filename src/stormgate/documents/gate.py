@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from stormgate import model
 from stormgate.documents.experiments import Given, Touched, check_experiment
 from stormgate.documents.gate_shape import (
+    FEWEST_USERS,
     GateDocument,
     GateSpec,
     ObjectiveShape,
@@ -303,7 +304,10 @@ class _Reading:
             target=trial,
             load=replace(
                 model.Load(
-                    locustfile=load_file, rate_per_s=spec.load.rate_per_s, users=spec.load.users
+                    locustfile=load_file,
+                    rate_per_s=spec.load.rate_per_s,
+                    # Until the Locust file has said who its users are (supervise/preflight.py).
+                    users=spec.load.users or max(spec.load.workers, FEWEST_USERS),
                 ),
                 workers=spec.load.workers,
                 tags=tuple(spec.load.tags),

@@ -46,12 +46,17 @@ def _day(value: Any) -> Any:
     return value
 
 
+FEWEST_USERS = 10  # that a gate has which does not say how many
+
+
 class LoadShape(Shape):
-    """The workload."""
+    """The workload. Without `users` there are as many as it takes for every population to have
+    users of every class.
+    """
 
     locustfile: str = Field(min_length=1)
     rate_per_s: float = Field(gt=0, le=1_000_000)
-    users: int = Field(gt=0, le=1_000_000)
+    users: int | None = Field(default=None, gt=0, le=1_000_000)
     workers: int = Field(default=1, gt=0, le=256)
     tags: list[str] = Field(default_factory=list)
 

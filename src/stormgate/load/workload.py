@@ -66,6 +66,8 @@ def _class(cls: Any, tags: Sequence[str]) -> dict[str, Any]:
         "tasks": len(cls.tasks),
         "tags": tagged,
         "wanted": bool(cls.fixed_count or cls.weight),
+        "weight": 0 if cls.fixed_count else cls.weight,
+        "fixed": cls.fixed_count,
     }
 
 

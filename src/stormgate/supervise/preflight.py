@@ -5,19 +5,24 @@ be read, who its users are, and what its shape plans.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from stormgate.documents.gate_shape import FEWEST_USERS
 from stormgate.documents.problems import DocumentErrors, Problem, Problems, label, nearest
 from stormgate.documents.yamlfile import read_documents
+from stormgate.load.schedule.shares import Dealer
 from stormgate.model import Plan
 
 READ_S = 60.0
+# Streams are cheap, but each is a greenlet; populations that still have none are told by `plan`.
+_MOST_USERS = 5_000
 # How much longer than its fixed phases a run may take for each fault.
 _FAULT_S = 300.0
 
@@ -27,12 +32,19 @@ def preflight(gate: Path, plan: Plan, root: Path) -> Plan:
     can be known without starting the load.
     """
     at = _Lines(gate)
-    load = plan.load
+    found = read_workload(plan, root)
     problems: list[Problem] = []
+    if not at.has("users") and "problem" not in found:
+        if found.get("shape"):
+            message = "users is missing: a LoadTestShape makes ratePerS with so many users"
+            problems.append(at.problem("ratePerS", message, "users: 100"))
+        elif (users := enough_users(plan, found.get("classes", ()))) != plan.load.users:
+            plan = replace(plan, load=replace(plan.load, users=users)).sealed()
+            found = read_workload(plan, root)
+    load = plan.load
     if load.workers > load.users:
         message = f"{load.workers} workers for {load.users} users: some would have nobody"
         problems.append(at.problem("workers", message, f"at most {load.users} workers"))
-    found = read_workload(plan, root)
     problems += found_problems(plan, found, at, root)
     if problems:
         raise DocumentErrors(problems)
@@ -41,6 +53,36 @@ def preflight(gate: Path, plan: Plan, root: Path) -> Plan:
         return plan
     points = tuple((float(t), float(users)) for t, users in shape["points"])
     return replace(plan, load=replace(load, shape=shape["name"], schedule=points)).sealed()
+
+
+def enough_users(plan: Plan, classes: Sequence[Mapping[str, Any]]) -> int:
+    """The least number of users with which every population has some of every class. Classes with
+    a fixed count have those besides.
+    """
+    weights: list[float] = [cls["weight"] for cls in classes if cls["weight"]]
+    fixed = sum(int(cls["fixed"]) for cls in classes)
+    shares = {p.name: p.share for p in plan.target.populations}
+    users = 0
+    if weights and any(share > 0 for share in shares.values()):
+        total = sum(weights)
+        users = math.ceil(first_of_all(shares) * total / min(weights) - 1e-9)
+        if whole := [weight for weight in weights if isinstance(weight, int)]:
+            # Whole rounds of Locust's deal: then every class has exactly its part.
+            around = sum(whole) // math.gcd(*whole)
+            users = math.ceil(users / around) * around if len(whole) == len(weights) else users
+    return min(max(users + fixed, FEWEST_USERS, plan.load.workers), _MOST_USERS)
+
+
+def first_of_all(shares: Mapping[str, float]) -> int:
+    """After how many streams of one class every population with a share has had one."""
+    dealer = Dealer(shares)
+    missing = {name for name, share in shares.items() if share > 0}
+    position = 0
+    for position in range(_MOST_USERS):
+        missing.discard(dealer.population(position))
+        if not missing:
+            break
+    return position + 1
 
 
 def fixed_s(plan: Plan) -> float:
@@ -132,6 +174,12 @@ class _Lines:
             ),
             None,
         )
+
+    def has(self, key: str) -> bool:
+        """Whether the gate says so itself."""
+        spec = self._document.data.get("spec") if self._document is not None else None
+        load = spec.get("load") if isinstance(spec, dict) else None
+        return isinstance(load, dict) and key in load
 
     def problem(self, key: str, message: str, fix: str) -> Problem:
         if self._document is None:

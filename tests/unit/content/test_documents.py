@@ -4,6 +4,10 @@ given.
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,8 @@ from stormgate.documents import DocumentErrors, Problem, load_gate, load_target
 from stormgate.documents.experiments import Given, check_experiment
 from stormgate.documents.problems import Problems
 from stormgate.documents.schema import SHAPES, combined, schemas
+from stormgate.judge.planning import assess
+from stormgate.supervise.preflight import preflight
 
 ROOT = Path(__file__).resolve().parents[3]
 SLAS = sorted((ROOT / "slas").glob("*.yaml"))
@@ -122,6 +128,86 @@ def test_init_lays_out_a_set_that_loads_and_overwrites_nothing(tmp_path: Path) -
     assert "is not overwritten" in again.output
     assert {p: p.read_text() for p in folder.rglob("*") if p.is_file()} == before
     assert run.invoke(init_command, [str(tmp_path / "x"), "--name", "../evil"]).exit_code != 0
+
+
+KINDS = ["http", "process", "compose"]
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "kubernetes"])
+@pytest.mark.parametrize("urls", [(), ("eu=http://127.0.0.1:81", "us=https://us.shop.example/v1")])
+def test_init_of_every_kind_lays_out_what_can_be_decided(kind, urls, tmp_path, monkeypatch) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    clusters = [{"name": "c", "cluster": {"server": "https://127.0.0.1:6443"}}]
+    named = ("home", "eu", "us")
+    contexts = [{"name": name, "context": {"cluster": "c", "user": "u"}} for name in named]
+    users = [{"name": "u", "user": {"token": "t"}}]
+    kubeconfig.write_text(json.dumps({"clusters": clusters, "contexts": contexts, "users": users}))
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    given = [word for url in urls for word in ("--url", url)]
+    folder = tmp_path / "shop"
+    result = CliRunner().invoke(init_command, [str(folder), "--kind", kind, "--rate", "60", *given])
+    assert result.exit_code == 0, result.output
+    gate = folder / "slas" / "release.yaml"
+    assert "users:" not in gate.read_text().partition("  seed:")[0].partition("load:")[2]
+    plan = preflight(gate, load_gate(gate), folder)
+    assert plan.load.rate_per_s == 60
+    regions = ["eu", "us"] if urls else ["home"]
+    assert [region.name for region in plan.target.regions] == regions
+    assert sum(population.share for population in plan.target.populations) == pytest.approx(1)
+    # Of each class of users there are some in each population.
+    assert plan.load.users == 10 * len(regions)
+    assert len(plan.target.components) == (0 if kind == "http" else len(regions))
+    assessment = assess(plan, 15.0)
+    assert assessment.decidable, assessment
+    assert all(o.requests_expected >= o.requests_needed for o in assessment.objectives)
+    validator = Draft202012Validator(combined())
+    for name in ("slas/release.yaml", "targets/shop.yaml"):
+        for document in loaded(folder / name):
+            validator.validate(document)
+    assert (
+        "stormgate gate slas/release.yaml"
+        in (folder / ".github" / "workflows" / "release-gate.yml").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("urls", "told"),
+    [
+        (["127.0.0.1:80"], "is not a base URL; write http://host:port"),
+        (["http://127.0.0.1:x"], "is not a base URL"),
+        (["http://me:secret@127.0.0.1"], "credentials in a URL"),
+        (["EU=http://127.0.0.1"], "'EU' is not a region's name"),
+        (["eu=http://127.0.0.1", "eu=http://127.0.0.2"], "region 'eu' is given twice"),
+    ],
+)
+def test_init_refuses_what_is_no_address(urls, told, tmp_path) -> None:
+    given = [word for url in urls for word in ("--url", url)]
+    result = CliRunner().invoke(init_command, [str(tmp_path / "x"), *given])
+    assert result.exit_code != 0
+    assert told in result.output
+    assert not (tmp_path / "x").exists()
+
+
+def test_init_asks_a_person_at_a_terminal(tmp_path, monkeypatch) -> None:
+    """At a real terminal of its own, where what is not said by options is asked."""
+    ours, theirs = os.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-m", "stormgate.cli", "init", str(tmp_path / "shop")],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    os.close(theirs)
+    os.write(ours, b"eu=http://127.0.0.1:81\nus=http://127.0.0.1:82\n\nhttp\n")
+    output, _ = done.communicate(timeout=30)
+    os.close(ours)
+    assert done.returncode == 0, output.decode()
+    target = load_target(tmp_path / "shop" / "targets" / "shop.yaml")
+    assert [population.links for population in target.populations] == [
+        {"eu": "http://127.0.0.1:81", "us": "http://127.0.0.1:82"},
+        {"us": "http://127.0.0.1:82", "eu": "http://127.0.0.1:81"},
+    ]
+    assert target.components == ()
 
 
 @pytest.fixture(scope="module")

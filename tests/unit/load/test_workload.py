@@ -1,8 +1,12 @@
 """What is known of a Locust file before it runs: a shape's schedule, and who its users are."""
 
+import dataclasses
 import os
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from tests.golden.judge_writer import objective, plan_of
 
 # Locust patches the interpreter for gevent on import, which this process's other tests must not
 # notice; nor must the locust processes that they start be told not to.
@@ -12,7 +16,10 @@ from locust import LoadTestShape, User
 from stormgate.load.locust.counts import counts
 
 del os.environ["LOCUST_SKIP_MONKEY_PATCH"]
+from stormgate.load.schedule.shares import Dealer
 from stormgate.load.workload import schedule
+from stormgate.model import Population
+from stormgate.supervise.preflight import enough_users
 
 
 def shape(tick):
@@ -52,3 +59,27 @@ def test_users_are_counted_as_locust_deals_them():
     assert counts([many, few], 8) == {"Many": 6, "Few": 2}
     assert counts([many, user("One", fixed_count=1)], 5) == {"Many": 4, "One": 1}
     assert counts([], 5) == counts([many], 0) == {}
+
+
+@given(
+    shares=st.lists(st.floats(0.02, 1), min_size=1, max_size=6),
+    weights=st.lists(st.integers(1, 20), min_size=1, max_size=4),
+)
+@example(shares=[0.5, 0.5], weights=[9, 1])
+def test_without_a_number_every_population_has_users_of_every_class(shares, weights):
+    users = tuple(share / sum(shares) for share in shares)
+    populations = [
+        Population(name=f"p{number}", share=share, latitude=0, longitude=0)
+        for number, share in enumerate(users)
+    ]
+    trial = plan_of([objective("availability", target=0.9)])
+    target = dataclasses.replace(trial.target, populations=tuple(populations))
+    trial = dataclasses.replace(trial, target=target)
+    classes = [type(f"C{n}", (User,), {"weight": w}) for n, w in enumerate(weights)]
+    found = [{"weight": weight, "fixed": 0} for weight in weights]
+    count = enough_users(trial, found)
+    made = counts(classes, count)
+    for cls in classes:
+        dealer = Dealer({p.name: p.share for p in populations})
+        dealt = {dealer.take()[1] for _ in range(made[cls.__name__])}
+        assert len(dealt) == len(shares), (count, made)

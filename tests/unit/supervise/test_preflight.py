@@ -7,7 +7,8 @@ import pytest
 from tests.golden.judge_writer import objective, plan_of
 
 from stormgate.documents.problems import Problem
-from stormgate.supervise.preflight import found_problems
+from stormgate.model import Population
+from stormgate.supervise.preflight import enough_users, found_problems
 
 
 class At:
@@ -73,3 +74,21 @@ def test_problems_are_named_where_they_stand(found, load, told):
         assert problems == []
     else:
         assert any(told in str(problem) for problem in problems)
+
+
+def populations(*shares):
+    return tuple(
+        Population(name=f"p{number}", share=share, latitude=0, longitude=0)
+        for number, share in enumerate(shares)
+    )
+
+
+def test_two_populations_and_one_writer_in_ten_take_twenty_users():
+    trial = plan()
+    halves = dataclasses.replace(trial.target, populations=populations(0.5, 0.5))
+    found = [{"weight": 9, "fixed": 0}, {"weight": 1, "fixed": 0}]
+    assert enough_users(dataclasses.replace(trial, target=halves), found) == 20
+    assert (
+        enough_users(dataclasses.replace(trial, target=halves), [*found, {"weight": 0, "fixed": 3}])
+        == 23
+    )
