@@ -78,7 +78,7 @@ def init_command(
     Nothing that exists is overwritten. What is written loads without an error; `stormgate check`
     says what of it is not yet so.
     """
-    from stormgate.documents.starter import NAME, Wanted, regions_of, texts
+    from stormgate.documents.starter import NAME, Starter, regions_of, texts
 
     product = (
         name or re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-") or "product"
@@ -94,7 +94,7 @@ def init_command(
         regions = regions_of(urls or ("http://127.0.0.1:8080",))
     except ValueError as error:
         raise click.ClickException(f"--url: {error}") from None
-    made = texts(Wanted(product, regions, kind or "process", rate_per_s))
+    made = texts(Starter(product, regions, kind or "process", rate_per_s))
     try:
         written = write_all({folder / path: text for path, text in made.items()})
         for extra in ("probes", "reports"):

@@ -32,7 +32,7 @@ _HEADERS_COMMENT = """\
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Starter:
     """What there is: the product's `name`, base URL by region, how its parts run, and how many
     requests a second a gate makes.
     """
@@ -43,26 +43,26 @@ class Wanted:
     rate_per_s: float
 
 
-def texts(wanted: Wanted) -> dict[str, str]:
+def texts(starter: Starter) -> dict[str, str]:
     """The suite's files by path."""
-    surge = wanted.kind == "http"
+    surge = starter.kind == "http"
     fault = "surge" if surge else "web-loss"
-    first = part_of(wanted, next(iter(wanted.urls)))
+    first = part_of(starter, next(iter(starter.urls)))
     experiment = _template("surge.yaml" if surge else "experiment.yaml")
     made = {
-        "slas/release.yaml": _gate(wanted, surge),
-        f"targets/{wanted.name}.yaml": _target(wanted),
+        "slas/release.yaml": _gate(starter, surge),
+        f"targets/{starter.name}.yaml": _target(starter),
         f"experiments/{fault}.yaml": experiment.replace(
             "component: web\n", f"component: {first}\n"
         ),
         "loadtests/users.py": _template("locustfile.txt").replace(
-            "http://127.0.0.1:8080", next(iter(wanted.urls.values()))
+            "http://127.0.0.1:8080", next(iter(starter.urls.values()))
         ),
         "README.md": _template("readme.md"),
         ".gitignore": _template("ignore.txt"),
         ".github/workflows/release-gate.yml": _template("pipeline.yaml"),
     }
-    return {path: text.replace("PRODUCT", wanted.name) for path, text in made.items()}
+    return {path: text.replace("PRODUCT", starter.name) for path, text in made.items()}
 
 
 def regions_of(given: Sequence[str]) -> dict[str, str]:
@@ -94,17 +94,17 @@ def regions_of(given: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def part_of(wanted: Wanted, region: str) -> str:
+def part_of(starter: Starter, region: str) -> str:
     """The name of what can be broken in a region."""
-    return "web" if len(wanted.urls) == 1 else f"{region}/web"
+    return "web" if len(starter.urls) == 1 else f"{region}/web"
 
 
-def _gate(wanted: Wanted, surge: bool) -> str:
-    steady_s = max(30, math.ceil(_SHOWN / wanted.rate_per_s) - _FINAL_S)
+def _gate(starter: Starter, surge: bool) -> str:
+    steady_s = max(30, math.ceil(_SHOWN / starter.rate_per_s) - _FINAL_S)
     load = "load: {locustfile: ../loadtests/users.py, ratePerS: 100, users: 10}"
     text = _template("gate.yaml").replace(
         load,
-        f"load: {{locustfile: ../loadtests/users.py, ratePerS: {wanted.rate_per_s:g}}} "
+        f"load: {{locustfile: ../loadtests/users.py, ratePerS: {starter.rate_per_s:g}}} "
         "# the one knob; the classes in there have weights",
     )
     text = text.replace("steady: 45s", f"steady: {steady_s}s")
@@ -117,27 +117,27 @@ def _gate(wanted: Wanted, surge: bool) -> str:
     return text
 
 
-def _target(wanted: Wanted) -> str:
+def _target(starter: Starter) -> str:
     text = _template("target.yaml")
     head, _, rest = text.partition("  regions:\n")
     _, _, comment = rest.partition("  # Who asks")
     comment = "  # Who asks" + comment.partition("\n")[0] + "\n"
-    hosts = [f"{urlsplit(url).hostname}" for url in wanted.urls.values()]
+    hosts = [f"{urlsplit(url).hostname}" for url in starter.urls.values()]
     outside = [host for host in dict.fromkeys(hosts) if not _is_loopback(host)]
     if outside:
         allowed = ", ".join(f'"{host}"' if ":" in host else host for host in outside)
         head = head.replace("[127.0.0.0/8]", f"[127.0.0.0/8, {allowed}]")
-    places = {name: _place(number, name) for number, name in enumerate(wanted.urls)}
+    places = {name: _place(number, name) for number, name in enumerate(starter.urls)}
     lines = [head + "  regions: # where they stand is for distances and maps; put yours in"]
     lines += [
         f"    - {{name: {name}, latitude: {places[name][0]:.2f}, longitude: {places[name][1]:.2f}}}"
-        for name in wanted.urls
+        for name in starter.urls
     ]
     lines += ["", comment + "  populations:"]
-    for name, share in zip(wanted.urls, _shares(len(wanted.urls)), strict=True):
-        lines += _population(wanted, name, share, places[name])
+    for name, share in zip(starter.urls, _shares(len(starter.urls)), strict=True):
+        lines += _population(starter, name, share, places[name])
     lines += [_HEADERS_COMMENT, ""]
-    if wanted.kind == "http":
+    if starter.kind == "http":
         lines.append(_template("no-components.yaml"))
     else:
         lines += [
@@ -146,16 +146,16 @@ def _target(wanted: Wanted) -> str:
             "  components:",
         ]
         lines += [
-            component(wanted.kind, part_of(wanted, name), name, url)
-            for name, url in wanted.urls.items()
+            component(starter.kind, part_of(starter, name), name, url)
+            for name, url in starter.urls.items()
         ]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _population(wanted: Wanted, region: str, share: int, place: tuple[float, float]) -> list[str]:
-    alone = len(wanted.urls) == 1
-    edges = [region, *(other for other in wanted.urls if other != region)]
-    links = ", ".join(f'{edge}: "{wanted.urls[edge]}"' for edge in edges)
+def _population(starter: Starter, region: str, share: int, place: tuple[float, float]) -> list[str]:
+    alone = len(starter.urls) == 1
+    edges = [region, *(other for other in starter.urls if other != region)]
+    links = ", ".join(f'{edge}: "{starter.urls[edge]}"' for edge in edges)
     return [
         f"    - name: {'everyone' if alone else f'{region}-users'}",
         f"      share: {share}%",
