@@ -54,7 +54,7 @@ export default function () { http.get(__ENV.TARGET); }
 # and one receive a request.
 FLOOR = """
 import os, select, socket, sys, time
-from stormgate.load.timer import Timer
+from stormgate.load.engine.timer import Timer
 port, rate = int(sys.argv[1]), int(sys.argv[2])
 REQUEST = b"GET / HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\nUser-Agent: stormgate\\r\\n\\r\\n"
 answers, ticks, timer, sockets = select.epoll(), select.epoll(), Timer(), {}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import gevent
 
-from stormgate.load.engine.engine import Engine
+from stormgate.load.engine.build import open_loop
 from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.steering import resolve
 from stormgate.load.engine.stream import Session, Stream
+from stormgate.load.record.failures import FirstFailures
+from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
 from stormgate.load.schedule.shares import stream_key
 from stormgate.model import Population
@@ -64,9 +66,11 @@ class Bench:
             pool.tls = context if pool.origin.scheme == "https" else None
         self.recorder = Recorder("w", tuple(observe or ()))
         self.errors = []
-        self.engine = Engine(
+        self.reasons, self.failures = Reasons(), FirstFailures()
+        self.engine = open_loop(
             self.recorder,
-            [self.place],
+            reasons=self.reasons,
+            failures=self.failures,
             hub=gevent.get_hub(),
             observe=observe,
             on_flow_error=lambda *e: self.errors.append(e),

@@ -13,7 +13,6 @@ from tests.live.load_engine import Bench, counts, server
 from stormgate.load import Retry, get, post, request, think
 from stormgate.load.engine.elsewhere import Beyond
 from stormgate.load.http.addresses import Addresses
-from stormgate.load.record.reasons import Reasons
 from stormgate.net.allow import AllowList
 
 pytestmark = [pytest.mark.live, pytest.mark.alone]
@@ -278,7 +277,7 @@ def test_odd_locations_are_followed_as_browsers_do(url, location, asked):
 def test_a_redirect_that_leads_nowhere_is_the_final_answer_and_said(url):
     said = []
     with Bench(url) as bench:
-        bench.engine.reasons = Reasons(lambda *what: said.append(what))
+        bench.reasons.tell = lambda *what: said.append(what)
         for location in ("", "mailto:a@b.test", "http://192.0.2.1/", "/ok"):
             status = 302 if location != "/ok" else 399
             rows, reply = bench.play(
@@ -294,8 +293,12 @@ def test_a_redirect_that_leads_nowhere_is_the_final_answer_and_said(url):
 
 def test_another_origin_is_asked_without_credentials_and_only_if_it_may_be(url, tmp_path):
     def beyond(bench, allow, named=None):
-        bench.engine.elsewhere = Beyond(
-            bench.engine, AllowList(allow), named, ssl.create_default_context
+        bench.engine.attempts.elsewhere = Beyond(
+            bench.engine.transport.resolved,
+            bench.reasons,
+            AllowList(allow),
+            named,
+            ssl.create_default_context,
         )
 
     def flow(session):
@@ -355,7 +358,7 @@ def at(bench, *hosts):
         for host in hosts
     )
     said = []
-    bench.engine.reasons = Reasons(lambda *what: said.append(what))
+    bench.reasons.tell = lambda *what: said.append(what)
     return said
 
 
@@ -389,7 +392,7 @@ def test_a_silent_address_is_passed_over_within_the_deadline_and_all_are_used(ur
         assert [row["outcome"] for row in rows] == ["ok"] * 4
         assert ["did not answer within 250 ms" in why for _, _, why in said] == [True]
         assert not bench.engine.in_flight
-        bench.wait(lambda: not bench.engine.connections)  # nobody is left behind
+        bench.wait(lambda: not bench.engine.transport.connections)  # nobody is left behind
 
 
 def test_when_no_address_answers_the_outcome_is_the_targets(url, dead):
@@ -405,7 +408,7 @@ def test_when_no_address_answers_the_outcome_is_the_targets(url, dead):
         at(bench, "127.0.0.2", "127.0.0.3")
         rows, _ = bench.play(ask("/ok", connect_timeout_s=0.5))
         assert [row["outcome"] for row in rows] == ["connect_timeout"]
-        assert not bench.engine.connections
+        assert not bench.engine.transport.connections
 
 
 def test_a_body_that_does_not_decode_is_wrong_and_said(url):
@@ -472,8 +475,12 @@ def test_credentials_of_the_url_go_along_and_not_elsewhere(url, tmp_path):
         return here, there
 
     with server(tmp_path) as other, Bench(url.replace("//", "//us:pw@")) as bench:
-        bench.engine.elsewhere = Beyond(
-            bench.engine, AllowList(None), ["127.0.0.1"], ssl.create_default_context
+        bench.engine.attempts.elsewhere = Beyond(
+            bench.engine.transport.resolved,
+            bench.reasons,
+            AllowList(None),
+            ["127.0.0.1"],
+            ssl.create_default_context,
         )
         _, (here, there) = bench.play(flow)
     assert b"Authorization: Basic dXM6cHc=" in here.body
@@ -521,7 +528,7 @@ def test_the_first_failure_of_each_kind_is_told_with_what_was_wanted(url):
             yield get("/ok")
 
     with Bench(url) as bench:
-        bench.engine.failures.tell = told.append
+        bench.failures.tell = told.append
         bench.play(flow)
     assert [(t["route"], t["outcome"], t["status"], t["expected"]) for t in told] == [
         ("busy", "bad_status", 503, "200-399"),
@@ -564,7 +571,9 @@ def test_steering_closes_idle_connections_and_moves_new_requests(url, tmp_path):
         bench.wait(lambda: bench.engine.counters.completed > 100)
         moved = bench.place.steer(("edge-1", "edge-0"))
         bench.engine.drop_idle(moved)
-        bench.wait(lambda: not any(c.pool is moved for c in bench.engine.connections.values()))
+        bench.wait(
+            lambda: not any(c.pool is moved for c in bench.engine.transport.connections.values())
+        )
         left = counts(url)["/ok"]
         bench.wait(lambda: counts(other).get("/ok", 0) > 50)
         assert counts(url)["/ok"] == left
@@ -577,12 +586,12 @@ def test_steering_closes_idle_connections_and_moves_new_requests(url, tmp_path):
 def test_a_connection_cap_is_dropped_work_not_forgotten_work(url):
     said = []
     with Bench(url, max_connections=3) as bench:
-        bench.engine.reasons = Reasons(lambda *what: said.append(what))
+        bench.reasons.tell = lambda *what: said.append(what)
         bench.stream(lambda _s: (yield get("/never", timeout_s=0.5)), rate=100)
         gevent.sleep(2)
         rows = bench.finish(grace_s=0.6)
         totals = bench.engine.totals()
-        assert len(bench.engine.connections) == 0
+        assert len(bench.engine.transport.connections) == 0
     assert [(kind, place) for kind, place, _ in said] == [("not_sent", "127.0.0.1")]
     assert "opens 3 at most (by ulimit -n)" in said[0][2]
     unsent = [r for r in rows if r["outcome"] == "not_sent"]

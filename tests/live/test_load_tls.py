@@ -10,7 +10,6 @@ from tests.live.test_load_locust import locust
 
 from stormgate.evidence.read import Run
 from stormgate.load import get, post
-from stormgate.load.record.reasons import Reasons
 
 pytestmark = [pytest.mark.live, pytest.mark.alone]
 
@@ -80,11 +79,11 @@ def test_an_unknown_signer_and_a_wrong_name_are_refused(port, certificate):
 
     said = []
     with Bench(f"https://localhost:{port}", context=ssl.create_default_context()) as bench:
-        bench.engine.reasons = Reasons(lambda *what: said.append(what))
+        bench.reasons.tell = lambda *what: said.append(what)
         rows, _ = bench.play(flow)
         bench.play(flow)
     with Bench(f"https://127.0.0.1:{port}", context=trusting(certificate)) as bench:
-        bench.engine.reasons = Reasons(lambda *what: said.append(what))
+        bench.reasons.tell = lambda *what: said.append(what)
         rows += bench.play(flow)[0]
     assert [(kind, place) for kind, place, _ in said] == [
         ("tls", f"localhost:{port}"),

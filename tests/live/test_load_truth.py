@@ -56,7 +56,9 @@ def test_a_busy_generator_does_not_make_a_reply_look_late(tmp_path):
         # Written, not only begun: blocked any sooner, the request itself would go out late. Later
         # flows ask for nothing.
         bench.wait(
-            lambda: any(c.task and c.task.sent_ns > 0 for c in bench.engine.connections.values())
+            lambda: any(
+                c.task and c.task.sent_ns > 0 for c in bench.engine.transport.connections.values()
+            )
         )
         time.sleep(5)
         bench.wait(lambda: state.get("reply"))
@@ -85,7 +87,7 @@ class WrongClock(TurnClock):
 def test_setting_the_time_of_day_does_not_move_a_reply(tmp_path, step_s):
     """A stamp is in time of day; one that cannot be true is not believed."""
     with server(tmp_path) as url, Bench(url) as bench:
-        bench.engine.clock = WrongClock(step_s)
+        bench.engine.transport.clock = WrongClock(step_s)
         rows, _ = bench.play(lambda _s: (yield get("/ok")))
         assert [row["outcome"] for row in rows] == ["ok"]
         assert 0 <= rows[0]["done_ns"] - rows[0]["sent_ns"] < 10_000_000_000

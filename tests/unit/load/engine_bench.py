@@ -6,7 +6,7 @@ import contextlib
 import socket
 import time
 
-from stormgate.load.engine.engine import Engine
+from stormgate.load.engine.build import open_loop
 from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.stream import Session, Stream
 from stormgate.load.http.addresses import Addresses
@@ -95,9 +95,8 @@ class Bench:
         self.hub = Hub()
         self.flow_errors = []
         self.engine_errors = []
-        self.engine = Engine(
+        self.engine = open_loop(
             self.recorder,
-            [self.place],
             hub=self.hub,
             on_flow_error=lambda *told: self.flow_errors.append(told),
             on_engine_error=self.engine_errors.append,
@@ -124,7 +123,7 @@ class Bench:
 
     def turn(self, times=1):
         for _ in range(times):
-            self.engine._wake()
+            self.engine.wake()
             self.server.serve()
 
     def until(self, condition, within_s=10.0):

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.load.engine_bench import OK, Bench
 
 from stormgate.load import Retry, get, think
+from stormgate.load.engine.clock import clock
 from stormgate.load.engine.flows import Flows
 from stormgate.model import Outcome
 
@@ -205,7 +206,9 @@ def test_what_waits_for_a_connection_in_vain_is_not_sent_and_counted_once():
         bench.until(lambda: bench.counters.not_sent >= 10)
         totals = bench.engine.totals()
         undecided = totals["planned"] - sum(totals[k] for k in ("sent", "unreached", "not_sent"))
-        assert 0 <= undecided - bench.engine.waiting() <= 2  # on a connection that is being made
+        assert (
+            0 <= undecided - bench.engine.transport.waiting() <= 2
+        )  # on a connection that is being made
         rows = bench.finish()
         assert {"first_byte_timeout", "not_sent"} == {row["outcome"] for row in rows}
         assert bench.adds_up()
@@ -216,9 +219,9 @@ def test_an_engine_that_died_books_its_backlog_as_not_sent():
     with Bench() as bench:
         bench.stream(ask(), rate=5000)
         while not bench.engine.in_flight:
-            bench.engine._wake()  # opens connections; nobody writes on them
+            bench.engine.wake()  # opens connections; nobody writes on them
         bench.engine._beat_ns -= 10_000_000_000
-        assert bench.engine.is_dead(bench.engine.clock.set())
+        assert bench.engine.is_dead(clock())
         rows = bench.finish()
         assert {row["outcome"] for row in rows} == {"not_sent"}
         assert bench.adds_up()

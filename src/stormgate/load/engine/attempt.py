@@ -13,8 +13,8 @@ def nothing() -> Flow:
 
 
 class FlowTask:
-    """A flow, and the one request it waits for. Times are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing
-    was written yet.
+    """A flow, and the one request it waits for, which a transport carries (its `Attempt`). Times
+    are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing was written yet.
     """
 
     __slots__ = (
@@ -44,9 +44,9 @@ class FlowTask:
     timeout_ns: int
     connect_timeout_ns: int
     code: int
-    # Set by the exchange when the request is submitted.
-    attempt: int
+    # Set when the request is submitted.
     number: int
+    # Set by the transport.
     sent_ns: int
     started_ns: int
 
@@ -54,6 +54,7 @@ class FlowTask:
         self.flow = flow
         self.stream = stream
         self.intended_ns = intended_ns
+        self.attempt = 0  # of the request: none is under way
         self.redirects = 0
         self.leads_to: tuple[Request, Pool] | None = None  # of an answer that is a redirect
         self.is_login = False

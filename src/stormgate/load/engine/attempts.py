@@ -1,64 +1,74 @@
-"""One request after another over non-blocking connections: from a task with a request to a row and
-a reply.
+"""From a prepared request to its rows and its reply: attempts, retries, redirects, steering.
+
+Attempts go down to a transport and come back as completions; what a flow is to hear comes back in
+`settle`. Nothing here calls up, and nothing here knows a socket.
 """
 
 from __future__ import annotations
 
-import select
-import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
 
 from stormgate.load.engine.attempt import FlowTask
-from stormgate.load.engine.clock import clock
-from stormgate.load.engine.flows import OnFlowError, Sandbox
-from stormgate.load.engine.pool import Pool, Pools
+from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.redirect import Elsewhere, nowhere_else, redirected
-from stormgate.load.engine.transport import Wire
+from stormgate.load.engine.sandbox import Sandbox
+from stormgate.load.engine.stream import Stream
+from stormgate.load.engine.transport.seam import LoadTransport
 from stormgate.load.flow import Reply
-from stormgate.load.http.connection import READY, Connection, Stamp, expect_head
 from stormgate.load.http.cookies import SETS_COOKIE
 from stormgate.load.http.location import REDIRECTS
+from stormgate.load.record.counters import Counters
 from stormgate.load.record.failures import FirstFailures
+from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import CODE, Recorder
 from stormgate.model import Outcome
 
 _SHORTEST_NS = 1_000_000
-_AGAIN, _ONWARD = "again", "onward"
 _sets_cookie = SETS_COOKIE.search
 _OK, _BAD_STATUS, _NOT_SENT = Outcome.OK, Outcome.BAD_STATUS, Outcome.NOT_SENT
 _OK_CODE, _BAD_STATUS_CODE = CODE[_OK], CODE[_BAD_STATUS]
-_READ = select.POLLIN
-_WRITE = select.POLLOUT
+
+# A flow's reply, or what its request was made of raised: then the flow can go no further.
+Settled = tuple[FlowTask, Reply | Exception]
 
 
 def _is_deadline(value: object) -> bool:
     return type(value) is int and value >= _SHORTEST_NS
 
 
-class Exchange(Wire):
-    """Requests over connections. A subclass decides what follows a reply (`after`)."""
+class Attempts:
+    """Requests over a transport. Each attempt is a row; `stopping`: nothing is tried again and no
+    redirect followed any more. `elsewhere` finds the pool of an origin that is no edge.
+    """
 
     def __init__(
         self,
+        transport: LoadTransport[FlowTask],
         recorder: Recorder,
-        places: Iterable[Pools],
+        counters: Counters,
+        sandbox: Sandbox,
         *,
-        max_connections: int,
-        observe: Mapping[str, str],
-        on_flow_error: OnFlowError | None,
-        on_engine_error: Callable[[str], None] | None,
+        reasons: Reasons,
+        failures: FirstFailures,
+        elsewhere: Elsewhere = nowhere_else,
     ) -> None:
-        super().__init__(recorder, max_connections=max_connections, observe=observe)
-        self.places = list(places)
-        self.recorder = recorder
-        self.elsewhere: Elsewhere = nowhere_else
-        self.sandbox = Sandbox(self.counters, on_flow_error, on_engine_error)
+        self.counters = counters
+        self.elsewhere = elsewhere
         self.stopping = False
-        self.failures = FirstFailures()
+        self._transport = transport
+        self._recorder = recorder
+        self._sandbox = sandbox
+        self._reasons = reasons
+        self._failures = failures
+        self._settled: deque[Settled] = deque()
         self._next_request = 0
         self._record = recorder.rows.append
         self._pack = recorder.pack
-        self._no_labels = (0,) * self._observed
+        self._no_labels = (0,) * len(recorder.observed)
 
     @property
     def planned(self) -> int:
@@ -69,14 +79,6 @@ class Exchange(Wire):
     def in_flight(self) -> int:
         """Requests submitted and not ended."""
         return self._next_request - self.counters.completed
-
-    def after(self, task: FlowTask, reply: Reply) -> None:
-        """What follows a request's end."""
-        raise NotImplementedError
-
-    def give_up(self, task: FlowTask, error: Exception) -> None:
-        """A flow's request cannot go on, over what it was made of."""
-        raise NotImplementedError
 
     # --- sending
 
@@ -101,93 +103,71 @@ class Exchange(Wire):
             payload = session.dress(payload, pool, request)
         task.payload = payload if request.is_plain else payload + request.body
 
+    def _series(self, task: FlowTask) -> int:
+        request, place = task.request, task.stream.place
+        code = self._recorder.series_code(place.name, request.name, request.method, request.op)
+        request.codes[place] = code
+        return code
+
     def submit(self, task: FlowTask) -> None:
         """Start the first attempt of a prepared request, whose intended start has come."""
         self._next_request = task.number = self._next_request + 1
         task.attempt = 1
-        pool = task.pool
-        idle = pool.idle
-        if idle:  # nearly always: `attempt`, in short
-            connection = idle.pop()
-            if connection.state == READY and connection.idle_ns >= self.clock.fresh_ns:
-                self.transmit(connection, task)
-                return
-            idle.append(connection)
-        self.attempt(task, pool)
+        self._transport.submit(task)
 
-    def attempt(self, task: FlowTask, pool: Pool) -> None:
-        """Start an attempt on an idle connection, a new one, or when none may be opened, the pool's
-        queue.
-        """
-        task.pool = pool
-        idle = pool.idle
-        while idle:
-            connection = idle.pop()
-            if connection.state == READY:
-                # The read watcher saw every close up to this wake-up; after a long idle time the
-                # gap since is shut, too.
-                if connection.idle_ns < self.clock.fresh_ns:
-                    self.on_readable(connection)
-                    if connection.state != READY:
-                        continue
-                self.transmit(connection, task)
-                return
-        task.sent_ns = -1
-        task.started_ns = clock()
-        if pool.resolving:
-            pool.waiting.append(task)
-        elif not pool.addresses:
-            self.reasons.say(Outcome.DNS, pool.origin.host, pool.trouble)
-            self.deferred.append((task, Outcome.DNS))
-        elif self.open_allowance > 0 and len(self.connections) < self.max_connections:
-            self.open(task)
-        else:
-            pool.waiting.append(task)
+    def add_unsent(self, times: NDArray[Any], series: NDArray[Any], now_ns: int) -> None:
+        """Arrivals that were dropped in bulk, without running their flows: `not_sent`."""
+        count = len(times)
+        self._recorder.add_unsent(times, series, self._next_request + 1, now_ns)
+        self._next_request += count
+        self.counters.completed += count
+        self.counters.not_sent += count
 
-    def transmit(self, connection: Connection, task: FlowTask) -> None:
-        """Write the request on a ready connection that has none."""
-        payload = task.payload
-        if task.request.is_head:
-            expect_head(connection)
-        connection.task = task
-        task.sent_ns = now = clock()
-        if connection.tick:
-            connection.tick = 0
-        elif task.attempt == 1:
-            self._lag(now - task.intended_ns)
-        try:
-            sent = connection.send(payload)
-        except BlockingIOError:
-            sent = 0
-        except (OSError, ssl.SSLError):
-            connection.task = None
-            self.drop(connection)
-            # Not a byte left, so this is no retry: the peer had closed the connection while it was
-            # idle.
-            self.attempt(task, connection.pool)
-            return
-        if task.attempt == 1:
-            self.counters.sent += 1
-        if sent != len(payload):
-            connection.pending = payload[sent:]
-        if connection.pending:
-            self.epoll.modify(connection.fd, _READ | _WRITE)
+    def unsent_series(self, stream: Stream) -> int:
+        """The code of the rows of a stream's arrivals that were dropped."""
+        return self._recorder.series_code(stream.place.name, stream.name, "GET", "read")
 
     # --- how requests end
 
+    def settle(self) -> deque[Settled]:
+        """Deal with what has ended so far: rows are written, and what a request asks for next is
+        submitted. What flows are to hear, oldest first; whoever takes one removes it.
+        """
+        ended = self._transport.ended
+        take = ended.popleft
+        # Those of now: what ends at once when it is tried again waits for the next call.
+        for _ in range(len(ended)):
+            task, outcome, status, raw, done, labels = take()
+            try:
+                if outcome is _OK:
+                    self._answered(task, status, raw, done, labels)
+                elif outcome is not None:
+                    self._unanswered(task, outcome, done)
+                else:
+                    self._complete(task)  # the transport's own failure: no row, no reply
+            except BaseException as error:
+                self._sandbox.slipped(error)
+                if task.attempt:
+                    self._complete(task)
+        return self._settled
+
+    def _complete(self, task: FlowTask) -> None:
+        task.attempt = 0
+        self.counters.completed += 1
+
     # One function, as this runs for every response and a call costs as much as several of its
     # lines.
-    def answered(self, connection: Connection, task: FlowTask, raw: bytes, stamp: Stamp) -> None:  # noqa: PLR0912
-        """Record a whole response, keep or close its connection, and go on."""
-        request, intended, sent = task.request, task.intended_ns, task.sent_ns
-        done = self.clock.done(stamp, sent)
-        status = connection.status
+    def _answered(
+        self, task: FlowTask, status: int, raw: bytes, done: int, labels: Sequence[int] | None
+    ) -> None:
+        """Record a whole response, and go on."""
+        request, intended = task.request, task.intended_ns
         reply = Reply(request, _OK, status, raw, intended, done)
         head_size = raw.find(b"\r\n\r\n")
         if _sets_cookie(raw, 0, head_size if head_size >= 0 else len(raw)):
-            self._keep_cookies(task, connection.pool, reply)
+            self._keep_cookies(task, reply)
         # What a flow wants of an answer, it wants of the final one.
-        hop = status in REDIRECTS and request.redirects and self._leads_on(connection, task, reply)
+        hop = status in REDIRECTS and request.redirects and self._leads_on(task, reply)
         if hop or self._is_right(task, status):
             outcome, outcome_code = _OK, _OK_CODE
         else:
@@ -196,12 +176,12 @@ class Exchange(Wire):
         if request.looks_inside and outcome is _OK and not hop:
             if not self._fits(task, reply):
                 outcome, outcome_code = Outcome.WRONG_BODY, CODE[Outcome.WRONG_BODY]
-                self.reasons.say(outcome, request.name, reply.error)
+                self._reasons.say(outcome, request.name, reply.error)
             reply = reply.again(request, outcome, status, raw, intended, done)
-        reply.labels = labels = connection.labels
+        reply.labels = labels
         row = (
             intended,
-            sent,
+            task.sent_ns,
             done,
             task.number,
             task.code,
@@ -210,46 +190,31 @@ class Exchange(Wire):
             task.attempt,
             outcome_code,
         )
-        if labels is None:
-            self._record(self._pack(*row))
-        else:
-            self._record(self._pack(*row, *labels))
-            connection.labels = [0] * self._observed
-        connection.task, connection.complete = None, 0
+        self._record(self._pack(*row) if labels is None else self._pack(*row, *labels))
         if outcome is not _OK:
-            self.failures.note(task, reply)
-        if connection.keep and not connection.pending and not connection.ended:
-            connection.idle_ns = self.clock.now_ns
-            pool = connection.pool
-            if pool.wanted and not pool.waiting and request.is_plain:
-                pool.idle.append(connection)
-            else:
-                if request.is_head:
-                    connection.reset_parser()
-                self.release(connection)
-        else:
-            self.drop(connection)
+            self._failures.note(task, reply)
         if request.retry is None and not request.redirects:
+            task.attempt = 0
             self.counters.completed += 1
-            self.after(task, reply)
+            self._settled.append((task, reply))
         else:
-            self._ended(task, reply)
+            self._go_on(task, reply)
 
-    def _keep_cookies(self, task: FlowTask, pool: Pool, reply: Reply) -> None:
+    def _keep_cookies(self, task: FlowTask, reply: Reply) -> None:
         if task.stream.session.keeps_cookies and task.request.cookies:
             values = reply.headers.get_all("set-cookie")
-            task.stream.session.keep_cookies(values, pool, task.request)
+            task.stream.session.keep_cookies(values, task.pool, task.request)
 
-    def _leads_on(self, connection: Connection, task: FlowTask, reply: Reply) -> bool:
+    def _leads_on(self, task: FlowTask, reply: Reply) -> bool:
         """Whether a redirect is followed: then the answer is not the final one."""
         request, place = task.request, task.stream.place
         try:
             if task.redirects >= request.redirects:
                 raise ValueError(f"beyond the {request.redirects} to follow")
-            task.leads_to = redirected(request, reply, connection.pool, place, self.elsewhere)
+            task.leads_to = redirected(request, reply, task.pool, place, self.elsewhere)
         except ValueError as error:
             why = f"a {reply.status} is the final answer: {error}"
-            self.reasons.say("redirect", request.name, why)
+            self._reasons.say("redirect", request.name, why)
             return False
         return True
 
@@ -260,7 +225,7 @@ class Exchange(Wire):
         try:
             return status in expect
         except Exception as error:  # somebody's hand was in it since it was made
-            self.sandbox.caught(task.stream.name, error)
+            self._sandbox.caught(task.stream.name, error)
             return 200 <= status < 400
 
     def _fits(self, task: FlowTask, reply: Reply) -> bool:
@@ -270,111 +235,80 @@ class Exchange(Wire):
         try:
             return reply.fits()
         except BaseException as error:
-            self.sandbox.caught(task.stream.name, error)
+            self._sandbox.caught(task.stream.name, error)
             return True
 
-    def _series(self, task: FlowTask) -> int:
-        request, place = task.request, task.stream.place
-        code = self.recorder.series_code(place.name, request.name, request.method, request.op)
-        request.codes[place] = code
-        return code
-
-    def ended_without_reply(self, task: FlowTask, outcome: Outcome) -> None:
-        now = clock()
-        sent = -1 if outcome is Outcome.NOT_SENT else task.sent_ns
-        labels = self._no_labels
+    def _unanswered(self, task: FlowTask, outcome: Outcome, done: int) -> None:
+        """Record that nothing whole came back, and go on."""
+        sent = -1 if outcome is _NOT_SENT else task.sent_ns
         self._record(
             self._pack(
                 task.intended_ns,
                 sent,
-                now,
+                done,
                 task.number,
                 task.code,
                 0,
                 0,
                 task.attempt,
                 CODE[outcome],
-                *labels,
+                *self._no_labels,
             )
         )
-        reply = Reply(task.request, outcome, 0, b"", task.intended_ns, now)
+        reply = Reply(task.request, outcome, 0, b"", task.intended_ns, done)
         if outcome is not _NOT_SENT:
-            self.failures.note(task, reply)
+            self._failures.note(task, reply)
         if task.attempt == 1:  # once: a request is what its first attempt came to
             if outcome is _NOT_SENT:
                 self.counters.not_sent += 1
             elif sent < 0:
                 self.counters.unreached += 1
-        self._ended(task, reply)
+        self._go_on(task, reply)
 
-    def unserved(self, task: FlowTask, pool: Pool) -> None:
-        """A request waited for a connection in vain, or for its host's address."""
-        if pool.resolving:
-            outcome, why = Outcome.DNS, "no address came within a request's timeout"
-        else:
-            outcome, why = Outcome.NOT_SENT, "no connection came free within a request's timeout: "
-            why += f"this generator opens {self.max_connections} at most (by ulimit -n)"
-        self.reasons.say(outcome, pool.origin.host, why)
-        self.ended_without_reply(task, outcome)
-
-    def _ended(self, task: FlowTask, reply: Reply) -> None:
+    def _go_on(self, task: FlowTask, reply: Reply) -> None:
+        """What the request itself asks for next, else its reply."""
         try:
-            step = None if self.stopping else self._next_step(task, reply)
-        except Exception as error:
-            self.counters.completed += 1
-            self.give_up(task, error)
+            if not self.stopping and self._tries_again(task, reply):
+                task.attempt += 1
+                self._transport.submit(task)
+                return
+            hop = not self.stopping and self._moves_on(task, reply)
+        except Exception as error:  # users' values, used again
+            self._complete(task)
+            self._settled.append((task, error))
             return
-        if step is _AGAIN:
-            task.attempt += 1
-            self.attempt(task, task.pool)
-            return
-        self.counters.completed += 1
-        if step is _ONWARD:
+        self._complete(task)
+        if hop:
             self.submit(task)
         else:
             task.redirects = 0
-            self.after(task, reply)
+            self._settled.append((task, reply))
 
-    def _next_step(self, task: FlowTask, reply: Reply) -> str | None:
-        """What the request itself asks for next: another attempt, or the request a redirect leads
-        to, either of them prepared. Raises what users' values raise.
+    def _tries_again(self, task: FlowTask, reply: Reply) -> bool:
+        """Whether there is another attempt; then it is prepared. Raises what users' values
+        raise.
         """
         retry, outcome = task.request.retry, reply.outcome
         if (
-            retry is not None
-            and outcome is not _NOT_SENT
-            and outcome in retry.on
-            and task.attempt < retry.attempts
+            retry is None
+            or outcome is _NOT_SENT
+            or outcome not in retry.on
+            or task.attempt >= retry.attempts
         ):
-            place = task.stream.place
-            again = retry.next_edge or not task.pool.is_edge
-            self._dress(task, place.next_after(task.pool) if again else place.current)
-            return _AGAIN
+            return False
+        place = task.stream.place
+        again = retry.next_edge or not task.pool.is_edge
+        self._dress(task, place.next_after(task.pool) if again else place.current)
+        return True
+
+    def _moves_on(self, task: FlowTask, reply: Reply) -> bool:
+        """Whether a redirect leads to another request; then it is prepared. Raises what users'
+        values raise.
+        """
         if task.leads_to is None:
-            return None
+            return False
         (task.request, pool), task.leads_to = task.leads_to, None
         task.redirects += 1
         task.intended_ns = reply.done_ns
         self.prepare(task, pool)
-        return _ONWARD
-
-    def abandon(self, connection: Connection) -> None:
-        """Let go of a connection over which the engine itself failed. Its request gets no row: it
-        must not look like the target's failure.
-        """
-        task = connection.task
-        self.dialer.let_go(connection)
-        connection.task = None
-        self.drop(connection)
-        if task is not None:
-            self.counters.completed += 1
-
-    def waiting(self) -> int:
-        """Requests that wait for a free connection under the cap: ours, not the target's."""
-        return sum(
-            task.attempt == 1
-            for place in self.places
-            for pool in place.pools.values()
-            if not pool.resolving
-            for task in pool.waiting
-        )
+        return True

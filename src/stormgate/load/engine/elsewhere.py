@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable
 import gevent
 
 from stormgate.load.engine import steering
-from stormgate.load.engine.engine import Engine
 from stormgate.load.engine.pool import Pool, Pools
+from stormgate.load.record.reasons import Reasons
 from stormgate.model import Outcome
 from stormgate.net.allow import AllowList, NotAllowedError
 from stormgate.net.origin import HttpOrigin
@@ -25,13 +25,17 @@ class Beyond:
 
     def __init__(
         self,
-        engine: Engine,
+        resolved: Callable[[Pool], None],
+        reasons: Reasons,
         allow: AllowList,
         named: Iterable[str] | None,
         context: Callable[[], ssl.SSLContext],
     ) -> None:
-        """`named`: the hosts of the user's own URLs when there is no target, else None."""
-        self._engine = engine
+        """`resolved` is told of each pool whose address is known, or why there is none.
+        `named`: the hosts of the user's own URLs when there is no target, else None.
+        """
+        self._resolved = resolved
+        self._reasons = reasons
         self._allow = allow
         self._named = None if named is None else {host.lower() for host in named}
         if self._named is not None and self._named & _LOOPBACK:
@@ -68,10 +72,7 @@ class Beyond:
         try:
             steering.resolve(pool, self._allow)
         except (OSError, NotAllowedError) as error:
-            self._engine.reasons.say(Outcome.DNS, pool.origin.host, str(error))
+            self._reasons.say(Outcome.DNS, pool.origin.host, str(error))
         finally:
             pool.resolving = False
-        waiting = list(pool.waiting)
-        pool.waiting.clear()
-        for task in waiting:
-            self._engine.attempt(task, pool)
+        self._resolved(pool)

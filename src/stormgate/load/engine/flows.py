@@ -4,22 +4,20 @@ flow and no other, and is counted.
 
 from __future__ import annotations
 
-import contextlib
-import traceback
+import heapq
+import itertools
+from collections import deque
 from collections.abc import Callable, Generator
 from types import GeneratorType
 from typing import Any
 
-from stormgate.load.engine.attempt import FlowTask
+from stormgate.load.engine.attempt import FlowTask, nothing
+from stormgate.load.engine.sandbox import Sandbox
 from stormgate.load.engine.stream import Flow, Session, Stream
 from stormgate.load.flow import Reply, Request, Think
 from stormgate.load.options import shown
-from stormgate.load.record.counters import Counters
+from stormgate.load.schedule.queue import NEVER
 from stormgate.model import Outcome
-
-OnFlowError = Callable[[str, str, bool], None]
-_MOST_TEXT = 20_000
-_MOST_PLACES = 1_000
 
 
 def _generator(flow: Any, what: str) -> Flow:
@@ -31,65 +29,11 @@ def _generator(flow: Any, what: str) -> Flow:
     return flow
 
 
-class Sandbox:
-    """Counts what users' code raises, and what escapes everything: the engine's own failures; and
-    tells each place of it once.
-
-    `interrupt` is a KeyboardInterrupt that came while such code ran: the engine's caller's, not the
-    flow's.
-    """
-
-    def __init__(
-        self,
-        counters: Counters,
-        on_error: OnFlowError | None,
-        on_engine_error: Callable[[str], None] | None = None,
-    ) -> None:
-        self.interrupt: KeyboardInterrupt | None = None
-        self._counters = counters
-        self._on_error = on_error
-        self._on_engine_error = on_engine_error
-        self._told: set[tuple[str, ...]] = set()
-
-    def caught(self, name: str, error: BaseException, *, hurt: bool = False) -> None:
-        """A user's code raised; `hurt`: over an answer that was not ok."""
-        if isinstance(error, KeyboardInterrupt):
-            self.interrupt = error
-            return
-        text = "".join(traceback.format_exception(error))
-        place = "\n".join(line for line in text.splitlines() if line.startswith("  File "))
-        if hurt:
-            self._counters.flow_errors_over_failures += 1
-        else:
-            self._counters.flow_errors += 1
-        key = (name, place, str(hurt))
-        if key not in self._told and len(self._told) < _MOST_PLACES:
-            self._told.add(key)
-            try:
-                if self._on_error is not None:
-                    self._on_error(name, text[-_MOST_TEXT:], hurt)
-            except Exception:  # nobody could be told: that is ours
-                self._counters.engine_errors += 1
-
-    def slipped(self, error: BaseException) -> None:
-        """Something escaped everything: the engine's own failure."""
-        if isinstance(error, KeyboardInterrupt):
-            self.interrupt = error
-            return
-        self._counters.engine_errors += 1
-        text = "".join(traceback.format_exception(error))[-_MOST_TEXT:]
-        if (text,) not in self._told and len(self._told) < _MOST_PLACES:
-            self._told.add((text,))
-            with contextlib.suppress(Exception):  # nobody left to tell: the count stands
-                if self._on_engine_error is not None:
-                    self._on_engine_error(text)
-
-
 class Flows:
-    """Flows in progress: begins them, sends them replies and does what they yield.
+    """Flows in progress: begins them, sends them replies, does what they yield, and wakes them when
+    they have paused.
 
-    `prepare` takes what the user put into a request, and may raise; `submit` sends it; `wake_later`
-    resumes a task at a time (ns); `on_login` is told how a stream's login ended.
+    `prepare` takes what the user put into a request, and may raise; `submit` sends it.
     """
 
     def __init__(
@@ -98,15 +42,58 @@ class Flows:
         *,
         prepare: Callable[[FlowTask], None],
         submit: Callable[[FlowTask], None],
-        wake_later: Callable[[int, FlowTask], None],
-        on_login: Callable[[Stream, bool], None],
     ) -> None:
         self.stopping = False
+        self.logins: deque[tuple[Stream, bool]] = deque()  # how logins ended; taken by the engine
         self._sandbox = sandbox
         self._prepare = prepare
         self._submit = submit
-        self._wake_later = wake_later
-        self._on_login = on_login
+        self._paused: list[tuple[int, int, FlowTask]] = []
+        self._order = itertools.count()
+
+    # --- pauses
+
+    @property
+    def next_ns(self) -> int:
+        """When the next pause is over; NEVER without one."""
+        return self._paused[0][0] if self._paused else NEVER
+
+    def log_in_at(self, at_ns: int, stream: Stream) -> None:
+        """Begin a stream's login at a time; how it ends is told in `logins`."""
+        task = FlowTask(nothing(), stream, at_ns)  # the login itself is made when its time comes
+        task.is_login = True
+        task.number = 0
+        self._pause(at_ns, task)
+
+    def _pause(self, at_ns: int, task: FlowTask) -> None:
+        heapq.heappush(self._paused, (at_ns, next(self._order), task))
+
+    def wake(self, now_ns: int, most: int) -> int:
+        """Go on with flows whose pause is over, with no more than `most`: flows that only pause,
+        for no time at all, would never let go. Returns how many.
+        """
+        woken = 0
+        while self._paused and self._paused[0][0] <= now_ns and woken < most:
+            at_ns, _, task = heapq.heappop(self._paused)
+            woken += 1
+            if task.is_login and task.number == 0:
+                task.number = -1
+                if task.stream.alive:
+                    self._begin_login(task, at_ns)
+            else:
+                self.resume(task, None, at_ns)
+        return woken
+
+    def stop(self) -> None:
+        """No flow goes on any more: those that pause are closed now, the others when their request
+        ends.
+        """
+        self.stopping = True
+        for _, _, task in self._paused:
+            self.close(task)
+        self._paused.clear()
+
+    # --- flows
 
     def begin(self, stream: Stream, at_ns: int) -> None:
         """A user arrives: run a flow of the stream as far as its first request."""
@@ -122,7 +109,7 @@ class Flows:
             return
         self._follow(FlowTask(flow, stream, at_ns), item, at_ns)
 
-    def begin_login(self, task: FlowTask, at_ns: int) -> None:
+    def _begin_login(self, task: FlowTask, at_ns: int) -> None:
         """Begin the login of a stream that has one."""
         stream = task.stream
         login: Callable[[Session], Any] | None = stream.login
@@ -210,7 +197,7 @@ class Flows:
         if type(item) is Request:
             self._submit(task)
         else:
-            self._wake_later(wake_ns, task)
+            self._pause(wake_ns, task)
 
     def _swallowed(self, task: FlowTask, wrong: BaseException | None) -> None:
         """A flow went on over what it should not have yielded: nothing was asked there all the
@@ -221,10 +208,10 @@ class Flows:
 
     def _ended(self, task: FlowTask) -> None:
         if task.is_login:
-            self._on_login(task.stream, True)
+            self.logins.append((task.stream, True))
 
     def _failed(self, task: FlowTask, error: BaseException) -> None:
         name = f"{task.stream.name}.login" if task.is_login else task.stream.name
         self._sandbox.caught(name, error, hurt=task.hurt)
         if task.is_login:
-            self._on_login(task.stream, False)
+            self.logins.append((task.stream, False))

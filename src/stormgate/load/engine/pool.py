@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stormgate.load.http.addresses import Addresses
-from stormgate.load.http.connection import Connection
 from stormgate.load.http.head import header_block
 from stormgate.model import Population
 from stormgate.net.origin import HttpOrigin, parse_origin
@@ -18,8 +17,8 @@ class Pool:
     """One population's way to one edge: an address, the headers it always sends, and the
     connections it holds.
 
-    `idle` is a stack: the connection used last is used next, so surplus ones age and are closed by
-    the peer.
+    `idle` and `waiting` are the transport's own. `idle` is a stack: the connection used last is
+    used next, so surplus ones age and are closed by the peer.
     """
 
     __slots__ = (
@@ -82,8 +81,8 @@ class Pool:
         self.trouble = "its name was not looked up"  # why there are no addresses
         self.resolving = False  # its name is being looked up: what is to go there waits
         self.tls: Any = None
-        self.idle: list[Connection] = []
-        self.waiting: deque[Any] = deque()  # requests, in order; not looked at here
+        self.idle: list[Any] = []
+        self.waiting: deque[Any] = deque()  # attempts, in order
         self.wanted = False  # whether new requests are steered here
 
 

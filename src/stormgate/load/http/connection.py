@@ -17,6 +17,8 @@ import httptools
 from stormgate.geography.sources import proxy_line
 from stormgate.load.http.addresses import Address, Race
 from stormgate.load.http.folded import has_fold, is_whole, unfolded
+from stormgate.load.http.response import ends_at_close
+from stormgate.model import Outcome
 
 CONNECTING, HANDSHAKE, READY, CLOSED = range(4)
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
@@ -129,6 +131,16 @@ class Connection:
         """Whether the connection is ready to carry requests; True at once without TLS."""
         return True
 
+    def flush(self) -> bool:
+        """Send what is pending; whether all of it is out. Raises OSError when the connection is
+        lost.
+        """
+        try:
+            self.pending = self.pending[self.sock.send(self.pending) :]
+        except BlockingIOError:
+            return False
+        return not self.pending
+
     def on_message_complete(self) -> None:
         status = self.parser.get_status_code()
         if status >= 200:  # an informational response (100, 103) only announces the real one
@@ -191,6 +203,43 @@ def refold(connection: Connection, data: bytes, *, is_head: bool) -> bool:
     except (httptools.HttpParserError, httptools.HttpParserUpgrade):
         return False
     return True
+
+
+class BrokenAnswerError(Exception):
+    """What came is no answer and never will be: the outcome, and why ("": the outcome says it)."""
+
+    def __init__(self, outcome: Outcome, why: str = "") -> None:
+        super().__init__(outcome, why)
+        self.outcome, self.why = outcome, why
+
+
+def received(connection: Connection, data: bytes, request: Any) -> bytes | None:
+    """All of the response to `request` once it is whole, None while more is to come. `data` b""
+    is the connection's end. Raises BrokenAnswerError.
+    """
+    if data:
+        try:
+            connection.feed(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not refold(connection, data, is_head=request.is_head):
+                raise BrokenAnswerError(Outcome.MALFORMED, str(error)) from error
+        if connection.complete == 1 and connection.chunks is None:
+            return data
+    if connection.chunks is None:
+        connection.chunks = []
+    connection.chunks.append(data)
+    if connection.complete > 1:
+        raise BrokenAnswerError(Outcome.MALFORMED, "more than one answer to one request")
+    if data and not connection.complete and not connection.ended:
+        return None
+    raw = b"".join(connection.chunks)
+    if not (data and connection.complete):
+        if not (raw and ends_at_close(raw)):  # RFC 9112, 6.3, rule 8
+            raise BrokenAnswerError(Outcome.RESET)
+        connection.keep = False
+        connection.status = connection.parser.get_status_code()
+    connection.chunks = None
+    return raw
 
 
 def tls_trouble(error: ssl.SSLError | ssl.CertificateError) -> str:

@@ -13,14 +13,16 @@ from typing import Any
 import gevent
 from locust.stats import RequestStats
 
-from stormgate.load.engine import steering
+from stormgate.load.engine import build, steering
+from stormgate.load.engine.attempt import FlowTask
 from stormgate.load.engine.elsewhere import Beyond
-from stormgate.load.engine.engine import Engine
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.stream import Session, Stream, pick_flow
+from stormgate.load.engine.transport.seam import LoadTransport
 from stormgate.load.http.addresses import Addresses
 from stormgate.load.locust.deal import Seats, SharedDealer
 from stormgate.load.locust.settings import Settings, SettingsError
+from stormgate.load.record.failures import FirstFailures
 from stormgate.load.record.operations import OperationLog
 from stormgate.load.record.reasons import Reasons
 from stormgate.load.record.recorder import Recorder
@@ -101,19 +103,17 @@ class Worker:
             self.recorder.know(population.name, population.labels)
         self.log = OperationLog(self.recorder)
         self._writer = Writer(self.recorder, sink, stats, model="open", clock=clock, log=self.log)
-        self.engine = Engine(
+        self.engine = build.open_loop(
             self.recorder,
-            self.places.values(),
             hub=gevent.get_hub(),
+            reasons=Reasons(self._on_reason),
+            failures=FirstFailures(self._on_failure),
+            elsewhere=self._elsewhere,
             max_connections=connections,
             observe=settings.observe,
             on_flow_error=self._on_flow_error,
             on_engine_error=self._on_engine_error,
         )
-        self.engine.failures.tell = self._on_failure
-        self.engine.reasons = Reasons(self._on_reason)
-        urls = None if settings.allow is not None else self._hosts()
-        self.engine.elsewhere = Beyond(self.engine, self._allow, urls, self._tls_context)
         # What is alive now stays alive: keeping it out of collections keeps their pauses out of the
         # send lag.
         gc.collect()
@@ -222,9 +222,9 @@ class Worker:
     def _gauges(self) -> dict[str, int]:
         engine = self.engine
         return {
-            "open_connections": len(engine.connections),
+            "open_connections": engine.transport.open_connections,
             "in_flight": engine.in_flight,
-            "waiting": engine.waiting(),
+            "waiting": engine.transport.waiting(),
             "streams": len(engine.arrivals.streams),
             "locked_out": len(engine.locked_out) + engine.left_out,
         }
@@ -249,6 +249,10 @@ class Worker:
 
     def _hosts(self) -> list[str]:
         return [pool.origin.host for place in self.places.values() for pool in place.pools.values()]
+
+    def _elsewhere(self, transport: LoadTransport[FlowTask], reasons: Reasons) -> Beyond:
+        urls = None if self._settings.allow is not None else self._hosts()
+        return Beyond(transport.resolved, reasons, self._allow, urls, self._tls_context)
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._context is None:

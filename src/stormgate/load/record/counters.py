@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 
+class TransportCounts:
+    """What a transport counts, cumulative; and the send lags (ns) since they were last taken.
+
+    sent: first attempts whose first byte was written.
+    """
+
+    __slots__ = ("lags", "new_connections", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.new_connections = 0
+        self.lags: list[int] = []
+
+
 class Counters:
     """Cumulative counts, and the lags (ns) since they were last taken.
 
-    completed: requests that ended, whatever their outcome. sent, unreached, not_sent: what the
-    first attempt of each came to: its first byte was written; the target refused it, or let it wait
-    in vain, before that; the generator could not send it. engine_errors: what escaped everything,
-    the generator's own failure.
+    completed: requests that ended, whatever their outcome. sent (counted by the transport),
+    unreached, not_sent: what the first attempt of each came to: its first byte was written; the
+    target refused it, or let it wait in vain, before that; the generator could not send it.
+    engine_errors: what escaped everything, the generator's own failure.
     """
 
     __slots__ = (
@@ -17,25 +31,29 @@ class Counters:
         "engine_errors",
         "flow_errors",
         "flow_errors_over_failures",
-        "lags",
         "loop_lag_ns",
-        "new_connections",
         "not_sent",
-        "sent",
+        "transport",
         "unreached",
     )
 
     def __init__(self) -> None:
+        self.transport = TransportCounts()  # until there is a transport, which brings its own
         self.completed = 0
-        self.sent = 0
         self.unreached = 0
         self.not_sent = 0
         self.engine_errors = 0
         self.flow_errors = 0
         self.flow_errors_over_failures = 0
-        self.new_connections = 0
         self.loop_lag_ns = 0
-        self.lags: list[int] = []
+
+    @property
+    def sent(self) -> int:
+        return self.transport.sent
+
+    @property
+    def new_connections(self) -> int:
+        return self.transport.new_connections
 
     def totals(self, planned: int) -> dict[str, int]:
         """The cumulative counts a row of generator truth has the increase of.
@@ -57,8 +75,8 @@ class Counters:
 
     def take_lags(self) -> tuple[list[int], int]:
         """Send lags and the longest loop lag since the last call."""
-        lags, loop_lag = list(self.lags), self.loop_lag_ns
-        self.lags.clear()  # the engine holds this list's append
+        lags, loop_lag = list(self.transport.lags), self.loop_lag_ns
+        self.transport.lags.clear()  # the transport holds this list's append
         self.loop_lag_ns = 0
         return lags, loop_lag
 

@@ -24,8 +24,8 @@ class FirstFailures:
     fields of a timeline row; None until somebody listens.
     """
 
-    def __init__(self) -> None:
-        self.tell: Tell | None = None
+    def __init__(self, tell: Tell | None = None) -> None:
+        self.tell = tell
         self._seen: set[tuple[str, Outcome, int]] = set()
 
     def note(self, task: FlowTask, reply: Reply) -> None:

@@ -12,11 +12,11 @@ _MOST = 500  # a reason that is new with every request must not fill the disk
 
 class Reasons:
     """Passes a reason on the first time it stands at a place. `kind` is an outcome's name, or
-    `redirect` or `address` for what no outcome names.
+    `redirect` or `address` for what no outcome names. `tell`: None until somebody listens.
     """
 
-    def __init__(self, on_reason: OnReason | None) -> None:
-        self._on_reason = on_reason
+    def __init__(self, tell: OnReason | None = None) -> None:
+        self.tell = tell
         self._said: set[tuple[str, str, str]] = set()
 
     def say(self, kind: str, place: str, why: str) -> None:
@@ -24,5 +24,5 @@ class Reasons:
         if key in self._said or len(self._said) >= _MOST:
             return
         self._said.add(key)
-        if self._on_reason is not None:
-            self._on_reason(kind, place, why)
+        if self.tell is not None:
+            self.tell(kind, place, why)

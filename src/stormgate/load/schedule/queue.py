@@ -6,12 +6,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.load.engine.stream import Stream
 from stormgate.load.schedule.arrivals import Arrivals
 
 NEVER = (1 << 63) - 1
@@ -20,13 +19,22 @@ AHEAD_NS = 5_000_000  # a window is planned so long before it begins: planning t
 _CHUNK = 256
 
 
-def _objects(items: list[Stream]) -> NDArray[Any]:
+class Arriving(Protocol):
+    """What is known of a stream here."""
+
+    alive: bool
+
+
+S = TypeVar("S", bound=Arriving)
+
+
+def _objects(items: list[S]) -> NDArray[Any]:
     array = np.empty(len(items), object)
     array[:] = items
     return array
 
 
-class Agenda:
+class Agenda(Generic[S]):
     """Arrivals in order. `times[next]` and `due[next]` are the next one; its time is NEVER when the
     window is used up.
 
@@ -37,7 +45,7 @@ class Agenda:
     def __init__(self, arrivals: Arrivals) -> None:
         self._arrivals = arrivals
         self.times: list[int] = [NEVER]
-        self.due: list[Stream] = []
+        self.due: list[S] = []
         self.next = 0
         self.horizon_ns = NEVER
         self._later_times = np.empty(0, np.int64)
@@ -83,7 +91,7 @@ class Agenda:
         self._later_times, self._later_due = times[_CHUNK:], due[_CHUNK:]
         return len(self.due) > 0
 
-    def join(self, stream: Stream) -> None:
+    def join(self, stream: S) -> None:
         """Merge in the arrivals of a stream that began inside the window."""
         if self.horizon_ns == NEVER:
             return
@@ -99,7 +107,7 @@ class Agenda:
                 self.due.insert(index, stream)
 
     def drop(
-        self, before_ns: int, code_of: Callable[[Stream], int]
+        self, before_ns: int, code_of: Callable[[S], int]
     ) -> tuple[NDArray[np.int64], NDArray[Any]]:
         """Take out what was due up to `before_ns`: times and codes of those whose stream still
         lives.

@@ -4,23 +4,27 @@ any.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from stormgate.load.http.connection import Connection, TlsConnection
-from stormgate.load.record.recorder import Recorder
 
+# The code that stands for a value of a label in a row.
+CodeOf = Callable[[str, str], int]
 _Found = Callable[[Connection, bytes], None]
 
 
 def connection_classes(
-    recorder: Recorder, observe: Mapping[str, str]
+    observe: Mapping[str, str], observed: Sequence[str], code_of: CodeOf
 ) -> tuple[type[Connection], type[TlsConnection]]:
-    """The plain and the TLS connection for `observe` ({label: header name}); they read no header
-    when it is empty.
+    """The plain and the TLS connection for `observe` ({label: header name}), whose labels are in
+    the order of `observed`; they read no header when it is empty.
     """
     if not observe:
         return Connection, TlsConnection
-    by_header = {observe[label].lower(): _finder(recorder, label) for label in recorder.observed}
+    by_header = {
+        observe[label].lower(): _finder(code_of, label, position)
+        for position, label in enumerate(observed)
+    }
     # Servers spell a header one way: its exact bytes are looked up, and only a spelling never seen
     # before is folded.
     seen: dict[bytes, _Found | None] = {}
@@ -48,14 +52,13 @@ def connection_classes(
     return LabelledConnection, LabelledTlsConnection
 
 
-def _finder(recorder: Recorder, label: str) -> _Found:
-    position = recorder.observed.index(label)
+def _finder(code_of: CodeOf, label: str, position: int) -> _Found:
     codes: dict[bytes, int] = {}
 
     def found(connection: Connection, value: bytes) -> None:
         code = codes.get(value)
         if code is None:
-            code = recorder.label_code(label, value.decode("latin-1"))
+            code = code_of(label, value.decode("latin-1"))
             if (
                 len(codes) < 10_000
             ):  # a header with a value of its own per response must not grow this for ever

@@ -1,0 +1,1 @@
+"""Whoever moves the bytes: the seam, and the transport in Python that stands behind it."""
