@@ -273,9 +273,7 @@ class SocketTransport(Generic[A]):
         self._end_as((attempt, outcome, 0, b"", self.clock.read(), None))
 
     def _failed(self, connection: Connection, outcome: Outcome | None) -> None:
-        """What a connection carries ended without a whole response; the connection is of no use
-        any more.
-        """
+        """What a connection carries ended without a whole response, and so does the connection."""
         attempt = connection.task
         others = self._dialer.let_go(connection)
         connection.task = None
