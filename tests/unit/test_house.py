@@ -201,6 +201,41 @@ def test_judging_and_reporting_read_no_clock_open_no_socket_and_draw_no_number(p
     assert broken == []
 
 
+def test_the_schedule_of_load_is_pure_and_the_engine_holds_one_way() -> None:
+    """flow -> attempts -> transport, beside a schedule that knows none of them."""
+    below: dict[str, tuple[str, ...]] = {
+        "schedule": (*IMPURE, "gevent", "locust", "stormgate.load."),
+        "engine/transport": (
+            "locust",
+            *(
+                f"stormgate.load.{part}"
+                for part in ("flow", "locust", "schedule", "record.recorder")
+            ),
+            *(f"stormgate.load.engine.{part}" for part in ("attempt", "engine", "flows", "stream")),
+        ),
+        "engine/attempts.py": (
+            "gevent",
+            "locust",
+            "stormgate.load.http.connection",
+            "stormgate.load.engine.transport.sockets",
+            *(f"stormgate.load.engine.{part}" for part in ("engine", "flows")),
+        ),
+        "engine/engine.py": ("gevent", "locust", "time", "stormgate.load.engine.transport.sockets"),
+    }
+    broken = []
+    for place, strangers in below.items():
+        home = SRC / "load" / place
+        own = f"stormgate.load.{place.removesuffix('.py').replace('/', '.')}"
+        for path in [home] if home.is_file() else sorted(home.glob("*.py")):
+            broken += [
+                f"{where(path, line)}: imports {name}"
+                for line, name in imports_of(path)
+                if not name.startswith(own)
+                and any((name + ".").startswith(f"{one.rstrip('.')}.") for one in strangers)
+            ]
+    assert broken == []
+
+
 def test_no_import_cycle() -> None:
     """Nor one of types alone: who knows another's type knows the other."""
     known = {dotted(path): path for path in MODULES}

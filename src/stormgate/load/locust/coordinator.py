@@ -17,11 +17,11 @@ import gevent
 from locust.rpc import Message
 from locust.runners import MasterRunner
 
+from stormgate.evidence.write import SURGE as SURGE_FILE
 from stormgate.evidence.write import Timeline
 from stormgate.load.locust.lost import why_lost
 from stormgate.load.record.relay import ClockMeter, answer_pings
-from stormgate.load.schedule import surge as surges
-from stormgate.load.schedule.surge import Factors
+from stormgate.load.schedule.surge import Factors, Orders
 from stormgate.model import Event
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ HELLO = "stormgate.hello"
 STREAMS = "stormgate.streams"
 FINISH = "stormgate.finish"
 FINISHED = "stormgate.finished"
+_POLL_S = 0.05
 SURGE = "stormgate.surge"
 BARRIER_S = 6.0
 _POLL_S = 0.25
@@ -86,7 +87,7 @@ class Conductor:
             else:
                 to_local(factors)
 
-        gevent.spawn(surges.follow, folder, tell)
+        gevent.spawn(_follow, Orders(folder / SURGE_FILE), tell)
 
     def write(self, event: Event, **fields: Any) -> None:
         if self._timeline is not None:
@@ -225,3 +226,14 @@ class Follower:
         self._environment.events.report_to_master.fire(client_id=self._runner.client_id, data=data)
         self._runner.client.send(Message("stats", data | users, self._runner.client_id))
         self._runner.send_message(FINISHED, {})
+
+
+def _follow(orders: Orders, tell: Callable[[Factors], None]) -> None:
+    """Tell what stands of the orders for more load whenever that changes, for ever."""
+    told: Factors = {}
+    while True:
+        gevent.sleep(_POLL_S)
+        factors = orders.standing(time.monotonic_ns())
+        if factors != told:
+            told = factors
+            tell(factors)

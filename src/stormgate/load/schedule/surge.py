@@ -13,19 +13,14 @@ everyone.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gevent
-
 from stormgate.evidence.live import NdjsonTail
-from stormgate.evidence.write import SURGE
 
 EVERYONE = ""
 Factors = Mapping[str, float]
-_POLL_S = 0.05
 
 
 class Orders:
@@ -59,15 +54,3 @@ class Orders:
                 )
         except (ValueError, KeyError, TypeError, AttributeError):
             return
-
-
-def follow(folder: Path, tell: Callable[[Factors], None]) -> None:
-    """Tell what stands whenever that changes; for a greenlet of its own."""
-    orders = Orders(folder / SURGE)
-    told: dict[str, float] = {}
-    while True:
-        gevent.sleep(_POLL_S)
-        factors = orders.standing(time.monotonic_ns())
-        if factors != told:
-            told = factors
-            tell(factors)
