@@ -241,9 +241,8 @@ class Engine:
                 if self.pressure.judge(now - first_ns)
                 else STARTS_PER_TICK
             )
-            if now - first_ns > self._max_late_ns:
-                # A whole window at once: dropping must cost next to nothing just when there is no
-                # time.
+            # A whole window at once: dropping must cost next to nothing just when there is no time.
+            while agenda.is_due(now - self._max_late_ns - 1):
                 self._drop(now - self._max_late_ns + WINDOW_NS, now)
             started += self._start_arrivals(now, allowance)
         return started
@@ -307,7 +306,7 @@ class Engine:
             self.sandbox.slipped(error)
         self.stopping = self.attempts.stopping = True
         self.flows.stop()
-        while self.agenda.times[self.agenda.next] <= now:
+        while self.agenda.is_due(now):
             self._drop(now, now)
         self.agenda.clear()
         for stream in list(self.arrivals.streams):

@@ -70,6 +70,12 @@ class Agenda(Generic[S]):
         """Have the next arrivals at hand when those at hand are used up; whether there are any."""
         return self._refill() or (now_ns >= self.horizon_ns - AHEAD_NS and self._plan())
 
+    def is_due(self, at_ns: int) -> bool:
+        """Whether an arrival is due by `at_ns`; as many windows are planned as that takes."""
+        while self.times[self.next] == NEVER and not self._refill() and self.horizon_ns <= at_ns:
+            self._plan()
+        return self.times[self.next] <= at_ns
+
     def _plan(self) -> bool:
         """Plan the next window after one that is used up."""
         if not self._arrivals.streams:

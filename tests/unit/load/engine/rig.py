@@ -63,6 +63,7 @@ class PlayedTransport:
         self.allowances = []
         self.waits = deque()
         self.held = {}  # id: attempt
+        self.idle = 0
         self.dropped = []
         self.is_closed = False
         self._due = []
@@ -83,7 +84,10 @@ class PlayedTransport:
         now = attempt.started_ns = self.clock()
         attempt.sent_ns = -1
         self.allowances.append(self.open_allowance)
-        self.open_allowance -= 1
+        if self.idle:
+            self.idle -= 1
+        else:
+            self.open_allowance -= 1
         edge = attempt.pool.edge
         self.submitted.append((edge, attempt.payload, attempt.attempt, attempt.intended_ns, now))
         if len(self.held) < self.room:
@@ -126,6 +130,8 @@ class PlayedTransport:
         self.ended.append(done)
         if self.waits:
             self._begin(self.waits.popleft())
+        else:
+            self.idle += 1
 
     def sweep(self, now_ns):
         """Deadlines are events here."""
@@ -134,7 +140,7 @@ class PlayedTransport:
         return sum(attempt.attempt == 1 for attempt in self.waits)
 
     def has_idle(self, _pool):
-        return False
+        return self.idle > 0
 
     def drop_idle(self, pool):
         self.dropped.append(pool)
