@@ -354,6 +354,11 @@ def main() -> None:
         "--soak", type=float, default=0, help="only measure memory at 5,000/s for so many seconds"
     )
     parser.add_argument(
+        "--against",
+        metavar="SRC",
+        help="the src folder of another checkout of ours, measured by turns with this one",
+    )
+    parser.add_argument(
         "--realtime",
         action="store_true",
         help="run server and clients under SCHED_FIFO (root), for a busy machine",
@@ -404,6 +409,14 @@ def main() -> None:
                 if wanted(label):
                     argv, evidence = engine(folder, url.rstrip("/"), rate, run)
                     add(label, argv, evidence)
+                if wanted(label) and options.against:
+                    argv, evidence = engine(folder, url.rstrip("/"), rate, run + 1000)
+                    add(
+                        f"{label} ({options.against})",
+                        argv,
+                        evidence,
+                        {"PYTHONPATH": options.against},
+                    )
                 label = f"(bare loop: tick, send, receive, at {rate:,}/s)"
                 if rate < 400_000 and wanted(label):
                     add(label, [sys.executable, "-c", FLOOR, str(port), str(rate)])

@@ -48,14 +48,16 @@ class PlayedTransport:
 
     `play(attempt)` says what becomes of an attempt: raw bytes, an Outcome, a pair of one of these
     and the nanoseconds until then, or None: nothing, until its deadline. `room`: how many may be
-    under way; the others wait. `cost_ns`: what beginning one takes of the clock.
+    under way; the others wait. `cost_ns`: what beginning one takes of the clock. `keeps`:
+    whether connections are used again.
     """
 
-    def __init__(self, clock, play=lambda _attempt: OK, *, room=10**9, cost_ns=0):
+    def __init__(self, clock, play=lambda _attempt: OK, *, room=10**9, cost_ns=0, keeps=True):
         self.clock = clock
         self.play = play
         self.room = room
         self.cost_ns = cost_ns
+        self.keeps = keeps
         self.ended = deque()
         self.counts = TransportCounts()
         self.open_allowance = 0
@@ -131,7 +133,7 @@ class PlayedTransport:
         if self.waits:
             self._begin(self.waits.popleft())
         else:
-            self.idle += 1
+            self.idle += self.keeps
 
     def sweep(self, now_ns):
         """Deadlines are events here."""

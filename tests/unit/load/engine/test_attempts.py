@@ -199,6 +199,12 @@ def test_redirects_end_at_their_limit_and_the_last_answer_counts():
     ]
 
 
+def test_each_request_of_a_flow_may_be_redirected_anew():
+    rig = Rig(script(to(302, "/y"), OK, to(302, "/y"), OK))
+    replies = rig.once(get("/x", redirects=1), get("/x", redirects=1))
+    assert [reply.status for reply in replies] == [200, 200]
+
+
 def test_a_hop_has_attempts_of_its_own():
     rig = Rig(script(REFUSED, to(302, "/y"), REFUSED, OK))
     (reply,) = rig.once(get("/x", redirects=1, retry=Retry(2)))
@@ -225,7 +231,10 @@ def test_once_it_stops_nothing_is_tried_again_and_no_redirect_followed():
     rig.stream(lambda _s: (yield get("/x", name="moved", redirects=3)))
     rig.stream(lambda _s: (yield get("/x", name="cut", retry=Retry(3))))
     rig.run(100 * MS)
+    rig.engine.stop_arrivals()
+    planned = rig.engine.planned
     rows = rig.finish(grace_ns=S)
+    assert rig.engine.planned == planned
     assert {row["attempt"] for row in rows} == {1}
     assert {row["outcome"] for row in rows} == {"ok", "reset"}
     assert len(rig.transport.submitted) == len(rows)
