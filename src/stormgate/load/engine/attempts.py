@@ -7,7 +7,6 @@ Attempts go down to a transport and come back as completions; what a flow is to 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -158,7 +157,7 @@ class Attempts:
     # One function, as this runs for every response and a call costs as much as several of its
     # lines.
     def _answered(
-        self, task: FlowTask, status: int, raw: bytes, done: int, labels: Sequence[int] | None
+        self, task: FlowTask, status: int, raw: bytes, done: int, labels: list[int] | None
     ) -> None:
         """Record a whole response, and go on."""
         request, intended = task.request, task.intended_ns

@@ -7,7 +7,6 @@ knows of whoever asks: no flow, no user, no retry, no redirect, no steering, no 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
 from stormgate.load.engine.pool import Pool
