@@ -13,7 +13,7 @@ def nothing() -> Flow:
 
 
 class FlowTask:
-    """A flow, and the one request it waits for, which a transport carries (its `Attempt`). Times
+    """A flow, and the one request it waits for, which a transport carries (its `LoadAttempt`). Times
     are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing was written yet.
     """
 

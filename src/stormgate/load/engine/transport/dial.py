@@ -8,7 +8,7 @@ import select
 import ssl
 from typing import Any
 
-from stormgate.load.engine.transport.seam import Attempt
+from stormgate.load.engine.transport.seam import LoadAttempt
 from stormgate.load.http.addresses import Address, Race, spelt
 from stormgate.load.http.connection import (
     CONNECTING,
@@ -54,7 +54,7 @@ class Dialer:
         self._tick = 0  # tells a connection from the previous owner of its descriptor
         self._now_ns = 0
 
-    def open(self, attempt: Attempt, tick: int, now_ns: int) -> Outcome | None:
+    def open(self, attempt: LoadAttempt, tick: int, now_ns: int) -> Outcome | None:
         """Begin a connection for an attempt, in the transport's turn `tick`; how the attempt ends
         when none can be had.
         """
@@ -67,7 +67,7 @@ class Dialer:
             outcome = self._next(attempt, race, outcome)
         return outcome
 
-    def _begin(self, attempt: Attempt, address: Address, race: Race | None) -> Outcome | None:
+    def _begin(self, attempt: LoadAttempt, address: Address, race: Race | None) -> Outcome | None:
         """Dial one address; None when that is under way."""
         pool = attempt.pool
         try:
@@ -90,7 +90,7 @@ class Dialer:
         self._epoll.register(connection.fd, select.POLLIN | select.POLLOUT)
         return None
 
-    def _next(self, attempt: Attempt, race: Race, outcome: Outcome) -> Outcome | None:
+    def _next(self, attempt: LoadAttempt, race: Race, outcome: Outcome) -> Outcome | None:
         """Dial what is left after one address led nowhere; the outcome when nothing is under way
         any more.
         """
@@ -102,7 +102,9 @@ class Dialer:
             outcome = race.lost(found)
         return None if race.running else outcome
 
-    def _failed(self, attempt: Attempt, address: Address, code: int, race: Race | None) -> Outcome:
+    def _failed(
+        self, attempt: LoadAttempt, address: Address, code: int, race: Race | None
+    ) -> Outcome:
         host = attempt.pool.origin.host
         if code in OUT_OF_FILES:
             self._reasons.say(
@@ -142,7 +144,7 @@ class Dialer:
         return None
 
     def refused(
-        self, connection: Connection, attempt: Attempt, code: int, tick: int, now_ns: int
+        self, connection: Connection, attempt: LoadAttempt, code: int, tick: int, now_ns: int
     ) -> Outcome | None:
         """A connection could not be made and is to be closed, its attempt taken off it. How the
         attempt ends; None while another address is tried.
@@ -175,7 +177,7 @@ class Dialer:
         race.running.clear()
         return others
 
-    def hurry(self, connection: Connection, attempt: Attempt, tick: int, now_ns: int) -> None:
+    def hurry(self, connection: Connection, attempt: LoadAttempt, tick: int, now_ns: int) -> None:
         """Try the next address beside one that is silent."""
         self._tick, self._now_ns = tick, now_ns
         race = connection.race

@@ -7,7 +7,7 @@ from select import POLLOUT
 from typing import Generic
 
 from stormgate.load.engine.pool import Pool
-from stormgate.load.engine.transport.seam import A, Attempt
+from stormgate.load.engine.transport.seam import A, LoadAttempt
 from stormgate.load.http.connection import READY, Connection
 from stormgate.model import Outcome
 
@@ -53,7 +53,7 @@ class Queues(Generic[A]):
                 yield pool.waiting.popleft()
 
 
-def overdue(connection: Connection, attempt: Attempt, now_ns: int) -> Outcome | None:
+def overdue(connection: Connection, attempt: LoadAttempt, now_ns: int) -> Outcome | None:
     """How an attempt on a connection ends when it is over its deadline; None when it is not."""
     if connection.state != READY:
         late = now_ns - attempt.started_ns > attempt.connect_timeout_ns

@@ -28,7 +28,7 @@ class Asked(Protocol):
         """What it is called where somebody is told of it."""
 
 
-class Attempt(Protocol):
+class LoadAttempt(Protocol):
     """One attempt at a request, lent to a transport from `submit` until it comes back in `ended`.
 
     Times are CLOCK_MONOTONIC ns. The transport sets `started_ns` when it has to look for a
@@ -49,7 +49,7 @@ class Attempt(Protocol):
         """What it is an attempt at."""
 
 
-A = TypeVar("A", bound=Attempt)
+A = TypeVar("A", bound=LoadAttempt)
 
 # (attempt, outcome, status, raw, done_ns, labels). `ok`: a whole response came, whatever its
 # status; `raw` is all of it, from the first byte of its head on (informational responses before
