@@ -13,8 +13,8 @@ def nothing() -> Flow:
 
 
 class FlowTask:
-    """A flow, and the one request it waits for, which a transport carries (its `LoadAttempt`). Times
-    are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing was written yet.
+    """A flow, and the one request it waits for, which a transport carries (its `LoadAttempt`).
+    Times are CLOCK_MONOTONIC ns; `sent_ns` -1: nothing was written yet.
     """
 
     __slots__ = (
