@@ -17,6 +17,7 @@ from stormgate.documents.links.read import check_links, rerouted
 from stormgate.documents.links.read import components as link_components
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.shapes import fit
+from stormgate.documents.stores.check import check_stores
 from stormgate.documents.target_shape import (
     PROVISIONERS,
     SECRET_HEADER,
@@ -132,6 +133,9 @@ def _to_model(shape: TargetDocument) -> model.Target:
         observe=spec.observe,
         status_url=spec.status_url,
         attributes=spec.attributes,
+        stores=tuple(store.to_model() for store in spec.stores),
+        canaries=spec.canaries,
+        final_read=spec.final_read.to_model(),
     )
 
 
@@ -164,6 +168,7 @@ def _check(spec: TargetSpec, document: Document, problems: Problems) -> None:
         ("regions", [r.name for r in spec.regions]),
         ("populations", [p.name for p in spec.populations]),
         ("components", [c.name for c in spec.components]),
+        ("stores", [s.name for s in spec.stores]),
     ):
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -203,6 +208,7 @@ def _check(spec: TargetSpec, document: Document, problems: Problems) -> None:
     host = urlsplit(spec.toxiproxy or "").hostname
     if spec.links and host and not AllowList(spec.allow).permits_host(host):
         note(f"host {host!r} is not in allow", f"allow now: {', '.join(spec.allow)}", "toxiproxy")
+    check_stores(spec.stores, [r.name for r in spec.regions], spec.allow, note)
     _check_reach(spec, document, problems)
     if spec.provision is None and spec.steering.mode == "table" and not spec.steering.url:
         note("steering by table without a url", "add the url the table is read from", "steering")

@@ -19,7 +19,8 @@ from pydantic_core import InitErrorDetails
 from stormgate.documents.links.shape import LinkShape
 from stormgate.documents.problems import nearest
 from stormgate.documents.shapes import Ours, Shape, explain
-from stormgate.documents.values import PositiveMilliseconds, Share, show, wrong
+from stormgate.documents.stores.shape import FinalReadShape, StoreShape
+from stormgate.documents.values import Name, PositiveMilliseconds, Share, show, wrong
 from stormgate.faults import backends
 
 PROVISIONERS = ("lab",)
@@ -166,6 +167,11 @@ class TargetSpec(Shape):
     observe: dict[str, str] = Field(default_factory=dict)
     status_url: str | None = None
     attributes: dict[str, str] = Field(default_factory=dict)
+    stores: list[StoreShape] = Field(default_factory=list)
+    canaries: dict[Name, Annotated[str, Field(min_length=6, max_length=100)]] = Field(
+        default_factory=dict
+    )
+    final_read: FinalReadShape = Field(default_factory=FinalReadShape)
 
 
 class TargetDocument(Ours):

@@ -24,6 +24,11 @@ def unheld(plan: Plan, root: Path) -> list[str]:
         for component in plan.target.components
         if (programs := _programs(component))
     ]
+    lines += [
+        f"store {store.name}: {', '.join(dict.fromkeys(argv[0] for argv in argvs))}"
+        for store in plan.target.stores
+        if (argvs := [argv for argv in (store.read, store.scan) if argv])
+    ]
     for experiment in dict.fromkeys(fault.experiment for fault in plan.faults):
         for document in read_documents(root / experiment, Problems()):
             lines += [

@@ -91,6 +91,8 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
     Event.CHAOS_END: _fields("fault:string", "exit_code:integer|null journal:string"),
     Event.TARGET_UP: _fields("", "target:string"),
     Event.TARGET_WHOLE: _fields("", "whole:boolean why:string"),
+    Event.READ_BACK_BEGIN: (),
+    Event.READ_BACK_END: _fields("", "whole:boolean why:string"),
     Event.LOAD_READY: (),
     Event.LOAD_STEP: (),
     Event.LOAD_END: (),

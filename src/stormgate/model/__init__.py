@@ -23,7 +23,16 @@ from stormgate.model.plan import (
     plan_digest,
 )
 from stormgate.model.release import LEFT_OUT, Attempt, Release
-from stormgate.model.target import Component, Observe, Population, Region, Steering, Target
+from stormgate.model.target import (
+    Component,
+    FinalRead,
+    Observe,
+    Population,
+    Region,
+    Steering,
+    Store,
+    Target,
+)
 from stormgate.model.verdict import EXIT_USAGE, Outcome, Verdict, worst
 
 __all__ = [
@@ -37,6 +46,7 @@ __all__ = [
     "Event",
     "Failure",
     "Fault",
+    "FinalRead",
     "Finding",
     "Guard",
     "Judgement",
@@ -49,6 +59,7 @@ __all__ = [
     "Region",
     "Release",
     "Steering",
+    "Store",
     "Target",
     "Validity",
     "Verdict",

@@ -35,6 +35,8 @@ class Event(enum.StrEnum):
     LOAD_ENGINE_ERROR = "load.engine_error"  # {worker, traceback}: the generator's own failure
     LOAD_END = "load.end"
     NET_REFUSED = "net.refused"  # {by, who, where, count}: it meant to send outside `allow`
+    READ_BACK_BEGIN = "read_back.begin"  # the load has ended: what was written is read back
+    READ_BACK_END = "read_back.end"  # {whole, why}
     TARGET_UP = "target.up"
     TARGET_WHOLE = "target.whole"
     ABORT = "abort"  # {why, by}: a guard or a person

@@ -89,6 +89,54 @@ class Steering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Store:
+    """A place where data rests (a database, a cache, a log, a queue) or a region's own door to it,
+    and how it is asked past the users' way.
+
+    `reader` is postgres, redis, http, file or command. `region`: where it stands. `address`:
+    host:port of postgres and redis. `holds`: what the keys begin with that it should hold; empty:
+    every key. What makes it one that is read back: postgres has a `query` with the parameter
+    `keys`, redis a `key` with `{key}` in it, http a `url` likewise and `values` (JSON pointers, the
+    first found counts), command the argv `read`. Without it is only looked through for canaries:
+    postgres, redis and the file at `path` are, and a command with the argv `scan`. `control`: a
+    text that is surely in it. Credentials are references (`${NAME}`) only.
+    """
+
+    name: str
+    reader: str
+    region: str | None = None
+    address: str = ""
+    database: str = "postgres"
+    user: str = ""
+    password: str = ""
+    query: str = ""
+    key: str = ""
+    url: str = ""
+    values: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    path: str = ""
+    read: tuple[str, ...] = ()
+    scan: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
+    control: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinalRead:
+    """How data is read back when the load has ended: `after_s` later (caches have run out, replicas
+    have caught up), all of it within `within_s`, at most `most_keys` keys through each http door
+    (a sample drawn from the run's seed; stores themselves are asked for all). Meanwhile stores are
+    looked through every `scan_every_s`, each within `scan_within_s`.
+    """
+
+    after_s: float = 1.0
+    within_s: float = 20.0
+    most_keys: int = 2000
+    scan_every_s: float = 10.0
+    scan_within_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """The system on trial.
 
@@ -96,7 +144,8 @@ class Target:
     Target with addresses filled in. `allow` lists the only networks (CIDR) or host names that may
     be contacted. `observe` maps a sample label to the response header it is read from. `status_url`
     answers JSON {"whole": bool, "why": str, "components": {name: {"state": "up"|"down", "role":
-    str|null}}}.
+    str|null}}}. `canaries` are the words, by class of data, that users put into what must stay in
+    its place.
     """
 
     name: str
@@ -110,6 +159,9 @@ class Target:
     observe: Mapping[str, str] = field(default_factory=dict)
     status_url: str | None = None
     attributes: Mapping[str, str] = field(default_factory=dict)
+    stores: tuple[Store, ...] = ()
+    canaries: Mapping[str, str] = field(default_factory=dict)
+    final_read: FinalRead = field(default_factory=FinalRead)
 
     def component(self, name: str) -> Component:
         """The component of that name; KeyError when there is none."""

@@ -23,6 +23,7 @@ from stormgate.judge.baseline import with_baselines
 from stormgate.model import Event, Fault, Judgement, Plan
 from stormgate.net.status import why_not_whole
 from stormgate.supervise import children, conclude, early
+from stormgate.supervise.reading import ReadingBack
 from stormgate.supervise.terms import Options, RunStopped, Screen, stopped_by_signals
 from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
 from stormgate.system.processes import spawn, stop
@@ -56,6 +57,7 @@ class Supervisor:
         self._fault_began_ns: int | None = None
         self._ended: list[str] = []
         self._load_ready = False
+        self._reading: ReadingBack | None = None
         self._stopping = False
 
     def run(self) -> tuple[Judgement, Path]:
@@ -102,6 +104,8 @@ class Supervisor:
         self._bring_up_target()
         self._start_load()
         plan = self._plan
+        self._reading = reading = ReadingBack(plan, self.folder, self._options.root)
+        reading.start()
         self._hold("warmup", plan.warmup_s)
         if not self._watcher.good:
             raise RunStopped(
@@ -113,6 +117,8 @@ class Supervisor:
         for fault in plan.faults:
             self._try_fault(fault)
         self._hold("final", plan.final_s)
+        self._stop_load()
+        reading.finish(self._timeline, self._tick)
 
     def _bring_up_target(self) -> None:
         self._screen.phase("target", None)
@@ -301,7 +307,13 @@ class Supervisor:
         """Faults first, then load, then the target; each step is tried even when the one before
         failed.
         """
-        steps = (self._withdraw_faults, self._stop_load, self._stop_target, self._write_end)
+        steps = (
+            self._withdraw_faults,
+            self._stop_load,
+            self._stop_reading,
+            self._stop_target,
+            self._write_end,
+        )
         for step in steps:
             try:
                 step()
@@ -334,6 +346,10 @@ class Supervisor:
             self._screen.event("load: the last samples are being written")
             stop(self._load, LOAD_FLUSH_S, group=True, leads=True)
             self._load = None
+
+    def _stop_reading(self) -> None:
+        if self._reading is not None:
+            self._reading.stop()
 
     def _write_end(self) -> None:
         self._end_phase()

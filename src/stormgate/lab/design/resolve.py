@@ -10,7 +10,7 @@ from typing import Any
 from stormgate.lab.design.layout import Hop
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import kind_of, kinds
-from stormgate.model import Component, Observe, Population, Target
+from stormgate.model import Component, Observe, Population, Store, Target
 
 
 def config(wiring: Wiring, component: str) -> dict[str, Any]:
@@ -36,6 +36,7 @@ def resolved(wiring: Wiring, toxiproxy_url: str, defect: str | None) -> Target:
         steering=replace(asked.steering, mode="table", url=f"{steward}/steering"),
         status_url=f"{steward}/status",
         attributes=attributes,
+        stores=(*asked.stores, *_stores(wiring)),
     )
 
 
@@ -83,6 +84,11 @@ def _processes(wiring: Wiring) -> list[Component]:
         )
         for part in wiring.layout.parts
     ]
+
+
+def _stores(wiring: Wiring) -> list[Store]:
+    parts = wiring.layout.parts
+    return [store for part in parts for store in kinds()[part.kind].stores(wiring, part)]
 
 
 def _links(wiring: Wiring, toxiproxy_url: str) -> list[Component]:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Protocol
 
 from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
+from stormgate.model import Store
 
 
 class Child(Protocol):
@@ -67,6 +68,10 @@ class ProcessKind:
 
     def links(self, layout: Layout) -> Iterable[Hop]:
         """The hops that lead to its processes from outside the lab, and those that they dial."""
+        return ()
+
+    def stores(self, wiring: Wiring, part: Process) -> Iterable[Store]:
+        """Where one of its processes leaves data, and how that is asked."""
         return ()
 
     def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:

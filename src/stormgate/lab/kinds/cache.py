@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from stormgate.lab.design.layout import Process
+from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import Child, Host, ProcessKind
+from stormgate.model import Store
 
 _MEMORY = ("--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru")
 _NOTHING_ON_DISK = ("--dir", "/", "--save", "", "--appendonly", "no")
@@ -17,6 +20,10 @@ class CacheKind(ProcessKind):
     name = "cache"
     rank = 1
     protocol = "redis"
+
+    def stores(self, wiring: Wiring, part: Process) -> Iterable[Store]:
+        address = wiring.address(part.name)
+        return [Store(name=part.name, reader=self.protocol, region=part.region, address=address)]
 
     def spawn(self, host: Host, part: Process, log_path: Path) -> Child:
         from stormgate.lab.native import postgres

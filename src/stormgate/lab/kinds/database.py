@@ -10,6 +10,7 @@ from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.errors import LabError
 from stormgate.lab.kinds import Child, Host, ProcessKind
+from stormgate.model import Store
 
 
 def node_name(region: str, shard: str) -> str:
@@ -39,6 +40,21 @@ class DatabaseKind(ProcessKind):
             distance_ms = hop_ms(layout.region(shard.primary), layout.region(shard.standby))
             for here, there in (shard.regions, shard.regions[::-1]):
                 yield Hop(node_name(here, shard.name), node_name(there, shard.name), distance_ms)
+
+    def stores(self, wiring: Wiring, part: Process) -> Iterable[Store]:
+        shard = part.attributes["shard"]
+        return [
+            Store(
+                name=part.name,
+                reader=self.protocol,
+                region=part.region,
+                address=wiring.address(part.name),
+                user="chenu",
+                query="SELECT key, version FROM versions WHERE key = ANY(%(keys)s)",
+                holds=(f"users/{shard}-", f"shards/{shard}/"),
+                control="User 0",
+            )
+        ]
 
     def spawn(self, host: Host, part: Process, log_path: Path) -> Child:
         from stormgate.lab.native import postgres

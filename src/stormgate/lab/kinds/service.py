@@ -9,6 +9,7 @@ from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import ProcessKind
 from stormgate.lab.kinds.database import node_name
+from stormgate.model import Store
 
 
 class ServiceKind(ProcessKind):
@@ -26,6 +27,24 @@ class ServiceKind(ProcessKind):
                 for region in shard.regions:
                     distance_ms = hop_ms(here, layout.region(region))
                     yield Hop(service, node_name(region, shard.name), distance_ms)
+
+    def stores(self, wiring: Wiring, part: Process) -> Iterable[Store]:
+        return [
+            # What the region's users would be answered, from its cache or the nearest node.
+            Store(
+                name=part.name,
+                reader=self.protocol,
+                region=part.region,
+                url=f"http://{wiring.address(part.name)}/{{key}}",
+                values=("/versions", "/value"),
+            ),
+            Store(
+                name=f"{part.name}.log",
+                reader="file",
+                region=part.region,
+                path=str(wiring.log_path(part.name)),
+            ),
+        ]
 
     def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:
         layout, region = wiring.layout, str(part.region)

@@ -1,0 +1,360 @@
+"""Reading back what users wrote, and looking for what must not be where it is: a process of its
+own, `python -m stormgate.supervise.read_back`, from the first request to after the last.
+
+While the load runs every store is looked through for the canaries. Once the timeline says that the
+load has ended, every key that was written is read through every region's door and from every store
+itself, and the process ends. Nothing is repeated; what could not be read is told with its reason.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import random
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from stormgate.evidence import open_run
+from stormgate.evidence.live import NdjsonTail
+from stormgate.evidence.operation_files import FinalFile, write_planned
+from stormgate.evidence.operations import OPERATIONS, RESIDENCY
+from stormgate.evidence.write import TIMELINE
+from stormgate.model import Event, Plan
+from stormgate.net import guard
+from stormgate.net.allow import AllowList
+from stormgate.net.deadline import Deadline
+from stormgate.net.references import know_secrets
+from stormgate.supervise.stores import (
+    FAIL,
+    INFO,
+    KeyRead,
+    StoreReader,
+    UnreadableError,
+    reader_of,
+)
+from stormgate.system.secrets import redacted
+
+FINAL_PHASE = "final"
+_POLL_S = 0.1
+_FLUSH_ROWS = 2000
+# What reads what a kind of write changed.
+_READ_AS = {"write": "read", "append": "list", "transfer": "balance", "add": "count"}
+_MANY = frozenset({"list", "balance"})
+
+
+def keys_written(folder: Path) -> dict[str, str]:
+    """Every key that somebody tried to write in a run, and as what it is to be read, in the order
+    of the keys.
+    """
+    import pyarrow.compute as pc
+
+    found: dict[str, str] = {}
+    for _, batch in open_run(folder).operations():
+        kinds = batch.column("kind").cast("string")
+        for kind, read_as in _READ_AS.items():
+            mask = pc.equal(kinds, kind)
+            columns = ["key", "to"] if kind == "transfer" else ["key"]
+            for name in columns:
+                keys = pc.unique(pc.filter(batch.column(name).cast("string"), mask))
+                found.update(dict.fromkeys(filter(None, keys.to_pylist()), read_as))
+    return dict(sorted(found.items()))
+
+
+def planned_reads(
+    keys: Mapping[str, str], readers: Sequence[StoreReader], most_keys: int, seed: int
+) -> dict[str, list[str]]:
+    """The keys to be read of each store, by its name: all that it should hold. Of a door that is
+    asked key by key at most `most_keys`, drawn from the seed; and no accounts, whose sum only one
+    answer can give.
+    """
+    drawn = list(keys)
+    random.Random(seed).shuffle(drawn)  # noqa: S311 - a sample, no secret
+    planned: dict[str, list[str]] = {}
+    for reader in readers:
+        store = reader.store
+        held = [
+            key
+            for key in drawn
+            if (not store.holds or key.startswith(store.holds))
+            and (reader.at_once or keys[key] != "balance")
+        ]
+        planned[store.name] = sorted(held if reader.at_once else held[:most_keys])
+    return planned
+
+
+class Looking:
+    """Looks through all stores for all canaries, each store in a thread of its own that is never
+    joined: one that does not answer keeps nobody from the others.
+    """
+
+    def __init__(
+        self, readers: Sequence[StoreReader], canaries: Mapping[str, str], within_s: float
+    ) -> None:
+        self._readers = readers
+        self._canaries = canaries
+        self._within_s = within_s
+        self._under_way: dict[str, threading.Thread] = {}
+
+    def rows(self, phase: str) -> Iterator[dict[str, Any]]:
+        """A row for each canary and store."""
+        done: queue.SimpleQueue[list[dict[str, Any]]] = queue.SimpleQueue()
+        waiting = set()
+        for reader in self._readers:
+            name = reader.store.name
+            if (before := self._under_way.get(name)) is not None and before.is_alive():
+                yield from self._unscanned(reader, phase, "still waits for its last answer")
+                continue
+            thread = threading.Thread(
+                target=lambda reader=reader: done.put(list(self._look(reader, phase))), daemon=True
+            )
+            self._under_way[name] = thread
+            thread.start()
+            waiting.add(name)
+        deadline = Deadline(self._within_s + 0.5)
+        while waiting:
+            try:
+                rows = done.get(timeout=deadline.left())
+            except (queue.Empty, TimeoutError):
+                break
+            waiting.discard(rows[0]["store"])
+            yield from rows
+        for reader in self._readers:
+            if reader.store.name in waiting:
+                yield from self._unscanned(
+                    reader, phase, f"did not answer within {self._within_s:g} s"
+                )
+
+    def _look(self, reader: StoreReader, phase: str) -> Iterator[dict[str, Any]]:
+        try:
+            looked = reader.look(list(self._canaries.values()), Deadline(self._within_s))
+        except (UnreadableError, OSError) as error:
+            yield from self._unscanned(reader, phase, str(error) or type(error).__name__)
+            return
+        for group, canary in self._canaries.items():
+            yield {
+                **self._about(reader, phase, group),
+                "scanned": True,
+                "found": canary in looked.found,
+                "searched": looked.searched,
+                "control": looked.control,
+                "why": looked.found.get(canary),
+            }
+
+    def _unscanned(self, reader: StoreReader, phase: str, why: str) -> Iterator[dict[str, Any]]:
+        for group in self._canaries:
+            yield {**self._about(reader, phase, group), "scanned": False, "why": why}
+
+    def _about(self, reader: StoreReader, phase: str, group: str) -> dict[str, Any]:
+        return {
+            "at_ns": time.monotonic_ns(),
+            "class": group,
+            "canary": self._canaries[group],
+            "store": reader.store.name,
+            "region": reader.store.region,
+            "phase": phase,
+        }
+
+
+class ReadBack:
+    """The work of this process over one run folder. `environment` has what the target refers to."""
+
+    def __init__(self, folder: Path, plan: Plan, environment: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.phase = "warmup"
+        self._told_to_read = False
+        self._parent = os.getppid()
+        allow = AllowList(plan.target.allow)
+        readers = [reader_of(store, allow, environment) for store in plan.target.stores]
+        self._readers = [reader for reader in readers if reader.reads()]
+        looked_at = [reader for reader in readers if reader.looks()]
+        within_s = plan.target.final_read.scan_within_s
+        self._looking = Looking(looked_at, plan.target.canaries, within_s)
+        (folder / OPERATIONS).mkdir(exist_ok=True)
+        self._residency = folder / OPERATIONS / RESIDENCY
+        self._timeline = NdjsonTail(folder / TIMELINE)
+
+    def run(self) -> None:
+        """Until the final read is done, or whoever started this is gone."""
+        final_read = self.plan.target.final_read
+        next_look = time.monotonic()
+        looked_in = ""
+        while not self._told_to_read:
+            self.follow()
+            # Each phase is looked at, its beginning left alone: what leaks needs a moment to.
+            if time.monotonic() >= next_look:
+                looked_in = self.phase
+                self.look()
+                next_look = time.monotonic() + final_read.scan_every_s
+            elif self.phase != looked_in and next_look > time.monotonic() + 1.5:
+                next_look = time.monotonic() + 1.5
+            time.sleep(_POLL_S)
+            if os.getppid() != self._parent:
+                return
+        self.phase = FINAL_PHASE
+        time.sleep(final_read.after_s)
+        self.look()
+        self.read()
+
+    def follow(self) -> None:
+        """Take in what the timeline says since the last time."""
+        for row in self._timeline.poll():
+            if row.get("event") == Event.PHASE_BEGIN:
+                self.phase = str(row.get("phase"))
+            elif row.get("event") == Event.READ_BACK_BEGIN:
+                self._told_to_read = True
+
+    def look(self) -> None:
+        """One look through every store, into residency.ndjson."""
+        if not self.plan.target.canaries:
+            return
+        with self._residency.open("a", encoding="utf-8") as file:
+            for row in self._looking.rows(self.phase):
+                if row.get("why") is not None:
+                    row["why"] = redacted(row["why"])
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+
+    def read(self) -> None:
+        """Every key that was written, of every store that should hold it, into final.arrow."""
+        keys = keys_written(self.folder)
+        final_read = self.plan.target.final_read
+        planned = planned_reads(keys, self._readers, final_read.most_keys, self.plan.seed)
+        if not any(planned.values()):
+            return
+        write_planned(
+            self.folder,
+            [(key, store, keys[key]) for store, wanted in planned.items() for key in wanted],
+        )
+        with FinalFile(self.folder) as file:
+            rows = FinalRows(file, keys, self.phase)
+            for reader, one in self._answers(planned, final_read.within_s):
+                rows.add(reader, one)
+
+    def _answers(
+        self, planned: Mapping[str, Sequence[str]], within_s: float
+    ) -> Iterator[tuple[StoreReader, KeyRead]]:
+        """What each store says of each key planned, if only that it did not in time."""
+        done: queue.SimpleQueue[tuple[StoreReader, KeyRead]] = queue.SimpleQueue()
+        left = {name: set(keys) for name, keys in planned.items() if keys}
+        began_ns = time.monotonic_ns()
+        readers = {reader.store.name: reader for reader in self._readers}
+        deadline = Deadline(within_s)
+        for name in left:
+            thread = threading.Thread(
+                target=_read_all, args=(readers[name], planned[name], deadline, done), daemon=True
+            )
+            thread.start()
+        while any(left.values()):
+            try:
+                reader, one = done.get(timeout=deadline.left())
+            except (queue.Empty, TimeoutError):
+                break
+            if one.key in left[reader.store.name]:
+                left[reader.store.name].discard(one.key)
+                yield reader, one
+        late = f"no answer within {within_s:g} s"
+        for name, keys in left.items():
+            for key in sorted(keys):
+                ended_ns = time.monotonic_ns()
+                yield (
+                    readers[name],
+                    KeyRead(key, (), began_ns, ended_ns, error=late, outcome=INFO),
+                )
+
+
+def _read_all(
+    reader: StoreReader,
+    keys: Sequence[str],
+    deadline: Deadline,
+    done: queue.SimpleQueue[tuple[StoreReader, KeyRead]],
+) -> None:
+    """Read all keys of one store; of what a failure leaves, say that failure."""
+    given: set[str] = set()
+    began_ns = time.monotonic_ns()
+    error: Exception | None = None
+    try:
+        for one in reader.read(keys, deadline):
+            given.add(one.key)
+            done.put((reader, one))
+    except (UnreadableError, OSError) as problem:
+        error = problem
+    if error is None:
+        return
+    why = str(error) or type(error).__name__
+    outcome = INFO if isinstance(error, TimeoutError) else FAIL
+    if isinstance(error, UnreadableError):
+        outcome = error.outcome
+    for key in keys:
+        if key not in given:
+            ended_ns = time.monotonic_ns()
+            done.put((reader, KeyRead(key, (), began_ns, ended_ns, error=why, outcome=outcome)))
+
+
+class FinalRows:
+    """Reads of keys as rows of final.arrow (docs/evidence.md): a list has a row for each element,
+    all accounts of one answer share its snapshot.
+    """
+
+    def __init__(self, file: FinalFile, read_as: Mapping[str, str], phase: str) -> None:
+        self._file = file
+        self._read_as = read_as
+        self._phase = phase
+        self._snapshots: dict[tuple[str, int], int] = {}
+
+    def add(self, reader: StoreReader, one: KeyRead) -> None:
+        """One key of one store."""
+        kind = self._read_as[one.key]
+        common: dict[str, Any] = {
+            "region": reader.store.region,
+            "invoked_ns": one.invoked_ns,
+            "completed_ns": one.completed_ns,
+            "outcome": one.outcome,
+            "error": one.error,
+            "store": reader.store.name,
+            "phase": self._phase,
+        }
+        if kind in ("count", "balance") and one.error is None and len(one.values) != 1:
+            # No value is no answer: nobody may take it for zero.
+            why = f"{len(one.values)} values where one is wanted"
+            common |= {"outcome": "fail", "error": why}
+        ok = common["outcome"] == "ok"
+        if kind == "list":
+            first = self._file.rows + 1
+            for value in (one.values if ok else ()) or (None,):
+                self._file.add(kind, one.key, version=value, snapshot=first, **common)
+        elif kind == "read":
+            version = max(one.values, default=None) if ok else None
+            self._file.add(kind, one.key, version=version, **common)
+        else:
+            value = one.values[0] if ok else None
+            shared = (reader.store.name, one.answer if ok else -self._file.rows - 1)
+            snapshot = self._snapshots.setdefault(shared, self._file.rows + 1)
+            named = {"snapshot": snapshot} if kind in _MANY else {}
+            self._file.add(kind, one.key, value=value, **named, **common)
+        if self._file.rows % _FLUSH_ROWS == 0:
+            self._file.flush()
+
+
+def main() -> None:
+    """Read back the run of $STORMGATE_EVIDENCE, as its plan says."""
+    folder = Path(os.environ["STORMGATE_EVIDENCE"])
+    plan = open_run(folder).plan
+    if plan is None:
+        raise SystemExit("plan.json is missing or does not fit")
+    know_secrets(plan.target, os.environ, plan=plan)
+    guard.install(guard.SocketGuard(AllowList(plan.target.allow), lambda _: None))
+    os.nice(5)
+    ReadBack(folder, plan, dict(os.environ)).run()
+    sys.stdout.flush()
+    # Threads that still wait for a store that does not answer end here.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
