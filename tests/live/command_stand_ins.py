@@ -128,7 +128,7 @@ def docker(folder: Path, words: list[str]) -> int:
         )
         rest = rest[4:]
     if verb == "stop":
-        assert rest[0] == "--time", rest
+        assert rest[0] == "-t", rest
         rest = rest[2:]
     for word in rest:
         if word not in everyone:

@@ -112,7 +112,7 @@ def apply(record: Mapping[str, Any], stop: threading.Event) -> None:
     argv = {
         "crash": ["docker", "kill", *ids],
         "freeze": ["docker", "pause", *ids],
-        "stop": ["docker", "stop", "--time", str(round(grace_s)), *ids],
+        "stop": ["docker", "stop", "-t", str(round(grace_s)), *ids],
     }[str(record["mode"])]
     ended = run_command(argv, _APPLY_S + grace_s, stop=stop)
     if ended.code != 0:
