@@ -22,7 +22,6 @@ from stormgate.documents.shapes import explain
 from stormgate.documents.slo.read import Promise, Slo
 from stormgate.documents.values import SHARE, duration_ms, duration_s, fraction
 from stormgate.documents.yamlfile import Document, Loc
-from stormgate.evidence.schema import COMMON_LABELS
 
 Kinds = Mapping[str, type[BaseModel]]
 
@@ -327,6 +326,8 @@ def _check_references(
             if column not in columns:
                 line = document.line(*loc, key, at)
                 fix = nearest(str(column), columns, what="columns")
+                if not fix.startswith("did you"):
+                    fix += f"; or add observe: {{{column}: x-a-header}} to the target"
                 problems.add(document.file, line, f"samples have no column {column!r}", fix)
     _check_where(fields.get("where"), columns, loc, document, around, problems)
 
@@ -377,7 +378,6 @@ def columns_of(target: model.Target) -> list[str]:
                 "op",
                 "outcome",
                 "status",
-                *COMMON_LABELS,
                 *target.observe,
                 *labels,
             ]

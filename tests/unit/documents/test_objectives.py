@@ -23,6 +23,8 @@ ROOT = Path(__file__).resolve().parents[3]
 @pytest.fixture
 def suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     lay_out(tmp_path, "shop")
+    target = tmp_path / "targets/shop.yaml"
+    target.write_text(target.read_text() + "  observe: {cache: x-cache}\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -89,6 +91,11 @@ def test_what_is_written_becomes_the_kinds_fields(
         ),
         ("kind: availability, target: 0.9, minSamples: many", "minSamples: 'many' does not fit"),
         ("kind: availability, target: high", "target: 'high' does not fit"),
+        (
+            "kind: latency, quantile: 95%, lte: 1s, by: [shard]",
+            "samples have no column 'shard'; columns: population, route, op, outcome, status, cache; "
+            "or add observe: {shard: x-a-header} to the target",
+        ),
         ("kind: availability, target: 0.9, where: [op]", "where: ['op'] does not fit"),
     ],
 )
