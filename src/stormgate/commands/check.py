@@ -10,7 +10,7 @@ import click
 from stormgate.commands.common import load_plan, preflight, refuse
 
 if TYPE_CHECKING:
-    from stormgate.model import Plan
+    from stormgate.model import Component, Plan
 
 _WIDEST = 34
 
@@ -25,7 +25,14 @@ _WIDEST = 34
 @click.option(
     "--allow-production", is_flag=True, help="Needed for a target whose environment is production."
 )
-def command(gate: Path | None, reports: Path | None, allow_production: bool) -> int:
+@click.option(
+    "--permissions",
+    is_flag=True,
+    help="Print what the gate's faults need to be allowed (roles, policies), and ask nobody.",
+)
+def command(
+    gate: Path | None, reports: Path | None, allow_production: bool, permissions: bool
+) -> int:
     """The preflight of GATE (default: the only one in slas/): its documents, this machine, every
     edge, every component and what breaks it and takes that back, and each route once by the gate's
     own load at a low rate.
@@ -39,10 +46,27 @@ def command(gate: Path | None, reports: Path | None, allow_production: bool) -> 
     gate = gate or only_gate(Path("slas"))
     plan = preflight(gate, load_plan(gate, allow_production=allow_production))
     know_plan(plan, root := suite_root(gate))
+    if permissions:
+        click.echo(needed(plan, root) or "# no fault of this gate has to be allowed by a platform")
+        return 0
     click.echo(f"{plan.gate} on {plan.target.name}")
     wrong = look(plan, root, reports or root / "reports")
     click.echo(f"{wrong} wrong" if wrong else "nothing is wrong: stormgate gate can decide")
     return EXIT_USAGE if wrong else 0
+
+
+def needed(plan: Plan, root: Path) -> str:
+    """What the gate's faults need to be allowed, by each backend in its platform's own words."""
+    from stormgate.documents.trial.asked import asked_modes
+    from stormgate.faults import backends
+
+    asked = asked_modes(plan, root)
+    wanted: dict[str, list[tuple[Component, list[str]]]] = {}
+    for part in plan.target.components:
+        if modes := asked.get(part.name):
+            wanted.setdefault(part.backend, []).append((part, sorted(modes)))
+    texts = [backends.get(name).permissions(parts) for name, parts in sorted(wanted.items())]
+    return "\n".join(text.rstrip() for text in texts if text)
 
 
 def look(plan: Plan, root: Path, reports: Path) -> int:

@@ -27,6 +27,7 @@ class _How:
     resolved: str | None
     components: tuple[str, ...]
     faults: tuple[str, ...]
+    cluster: bool
 
     def check(self, folder: Path | None) -> None:
         """Raises click.UsageError for options that contradict each other."""
@@ -34,6 +35,10 @@ class _How:
             raise click.UsageError("--resolved: say what you did, for whoever reads the run")
         if (self.trust or self.resolved) and folder is None:
             raise click.UsageError("--trust and --resolved are for one run: name its FOLDER")
+        if self.cluster and (folder is not None or self.target_file is None):
+            raise click.UsageError(
+                "--cluster looks at the target itself: name it by --target, and no FOLDER"
+            )
         if (self.components or self.faults) and (self.resolved is not None or self.forget):
             raise click.UsageError(
                 "--component and --fault choose what to undo: not with --resolved or --forget"
@@ -89,6 +94,11 @@ class _How:
     metavar="NAME",
     help="Undo only what this fault of the gate broke; repeatable.",
 )
+@click.option(
+    "--cluster",
+    is_flag=True,
+    help="Undo what the target of --target itself is marked with (kubernetes), without a ledger.",
+)
 def restore_command(folder: Path | None, **given: Any) -> int:
     """Undo every fault that a killed run left behind.
 
@@ -101,6 +111,8 @@ def restore_command(folder: Path | None, **given: Any) -> int:
     how = _How(**given)
     how.check(folder)
     present = _load_target(how.target_file) if how.target_file is not None else None
+    if how.cluster and present is not None:
+        return _marked(present, how)
     try:
         found = open_ledgers(None if present is None or folder else present.name)
     except OSError as error:
@@ -128,6 +140,26 @@ def restore_command(folder: Path | None, **given: Any) -> int:
     if not found:
         clean = _say_where_it_looked()
     return 0 if clean else Verdict.DIRTY.exit_code
+
+
+def _marked(target: Target, how: _How) -> int:
+    """Undo what the target's own objects say is broken; the exit code."""
+    from stormgate.faults.errors import NoTarget
+    from stormgate.faults.leftovers import undo_left
+
+    try:
+        found = undo_left(target, how.deadline_s, force=how.force, say=_say)
+    except NoTarget as error:
+        raise click.ClickException(str(error)) from None
+    if not found.looked:
+        raise click.UsageError(f"no component of target {target.name!r} is marked when broken")
+    for item in found.undone:
+        _say(f"undone: {item}")
+    for problem in found.failed:
+        _say(f"NOT undone: {problem}", err=True)
+    if not found.undone and not found.failed:
+        _say(f"nothing of ours is marked where the components of {target.name!r} are")
+    return Verdict.DIRTY.exit_code if found.failed else 0
 
 
 def _one(folder: Path, how: _How, present: Target | None) -> bool:

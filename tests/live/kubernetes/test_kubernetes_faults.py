@@ -35,7 +35,7 @@ def test_crash_deletes_these_very_pods_and_their_successors_make_it_whole(here):
     here.undo()
     assert here.open() == []
     assert "3 of 3 ready" in here.rows("fault.cleared")[0]["proof"][0]["saw"]
-    deleted = {path for verb, path in here.world.calls if verb == "DELETE"}
+    deleted = {path for verb, path in here.world.calls if verb == "DELETE" and "/pods/" in path}
     assert deleted == {
         f"/api/v1/namespaces/shop/pods/{pod['name']}" for pod in recorded(here)["pods"]
     }
@@ -258,7 +258,8 @@ def test_wrong_context_and_missing_permission_in_one_line(here, tmp_path):
         CannotBreak, match=r"has no context 'production' \(it has elsewhere, staging"
     ):
         here.break_(here.part(namespace="shop", deployment="web", context="production"), "crash")
-    here.world.rules["reader"] = {("get", "deployments"), ("list", "pods")}
+    lock = {(verb, "leases") for verb in ("create", "get", "delete")}
+    here.world.rules["reader"] = {("get", "deployments"), ("list", "pods"), *lock}
     config = kubeconfig(tmp_path / "reader", here.port, "reader")
     denied = here.part(namespace="shop", deployment="web", kubeconfig=str(config))
     with pytest.raises(NotApplied) as error:

@@ -15,7 +15,7 @@ import importlib
 import os
 import pkgutil
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -114,6 +114,19 @@ class Backend:
         says healthy has been looked at already.
         """
         return ()
+
+    def permissions(self, wanted: Sequence[tuple[Component, Collection[str]]]) -> str:
+        """What breaking these components in these modes needs to be allowed, as the document that
+        allows it where they run; "" where nobody has to allow anything. Asks nobody.
+        """
+        return ""
+
+    def left(self, target: Target) -> Iterator[tuple[Component, Record, str | None]]:
+        """What the system itself says is broken by a run of ours, in all places that the target's
+        components name: the component and the record to undo, and who, still alive, holds that
+        place. Raises CannotBreak, ValueError where it cannot be read.
+        """
+        return iter(())
 
     def plan(self, request: FaultRequest) -> Record:
         """Everything needed to apply and to undo, as JSON-ready data. Looks at the part, changes

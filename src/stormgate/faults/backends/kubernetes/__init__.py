@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
+from stormgate.faults.backends.kubernetes import lock, roles
 from stormgate.faults.backends.kubernetes.api import KubernetesError
-from stormgate.faults.backends.kubernetes.handle import KubernetesHandle, shape
+from stormgate.faults.backends.kubernetes.handle import KubernetesHandle, shape, told
 from stormgate.faults.backends.kubernetes.killing import PodCrash, PodEviction, PodStop
 from stormgate.faults.backends.kubernetes.kubeconfig import access
 from stormgate.faults.backends.kubernetes.leader import LeaderLoss
+from stormgate.faults.backends.kubernetes.leftovers import left_in
 from stormgate.faults.backends.kubernetes.marks import VanishedError
 from stormgate.faults.backends.kubernetes.nodes import Cordon, Drain, NodesCrash, ZoneLoss
+from stormgate.faults.backends.kubernetes.pods import is_ready, nodes_of, pods_of
 from stormgate.faults.backends.kubernetes.services import Detach, Isolate
-from stormgate.faults.backends.kubernetes.ways import ClusterMode, Site
+from stormgate.faults.backends.kubernetes.ways import ClusterMode, Site, named_object
 from stormgate.faults.backends.kubernetes.workloads import BadRollout, ScaleDown
-from stormgate.faults.declared import Parameters
+from stormgate.faults.declared import CheckRow, Parameters
 from stormgate.faults.errors import CannotBreak, ChaosError, NotApplied, UndoFailed
-from stormgate.model import Component
+from stormgate.model import Component, Target
 
 _PODS: dict[str, ClusterMode] = {"crash": PodCrash(), "stop": PodStop(), "evict": PodEviction()}
 _WORKLOAD: dict[str, ClusterMode] = {**_PODS, "isolate": Isolate(), "bad_rollout": BadRollout()}
@@ -78,10 +81,38 @@ class KubernetesBackend(Backend):
     def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
         return (access(handle).host,)
 
+    def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
+        site, kind = Site.of(part), shape(part.handle)
+        try:
+            if kind == "nodes":
+                nodes_of(site)
+            elif kind not in ("pods", "pod"):
+                named_object(site)
+            row = _pods_row(site)
+        except (KubernetesError, ChaosError) as error:
+            return [CheckRow("kubernetes", False, str(error), "correct its handle, or the access")]
+        return [row, *roles.review(site.cluster, self._needed(part, modes))]
+
+    def permissions(self, wanted: Sequence[tuple[Component, Collection[str]]]) -> str:
+        needs = [self._needed(part, modes) for part, modes in wanted]
+        return roles.documents(roles.merged(needs))
+
+    def left(self, target: Target) -> Iterator[tuple[Component, Record, str | None]]:
+        try:
+            yield from left_in(target)
+        except KubernetesError as error:
+            raise CannotBreak(str(error)) from None
+
+    def _needed(self, part: Component, modes: Collection[str]) -> roles.Rules:
+        ways = MODES[shape(part.handle)]
+        return roles.needed(part.handle, [ways[mode] for mode in modes if mode in ways])
+
     def plan(self, request: FaultRequest) -> Record:
         site = Site.of(request.part)
         with _as(CannotBreak, site):
-            return _way(site, request.mode).plan(site, request)
+            record = _way(site, request.mode).plan(site, request)
+            lock.hold(site, request.token)
+        return record
 
     def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
         site = Site.of(part)
@@ -109,8 +140,24 @@ class KubernetesBackend(Backend):
         except (KubernetesError, VanishedError, ChaosError) as error:
             seen = Observation(False, str(error))
         if seen.seen:
+            lock.let_go(site, str(record["token"]))
             return seen
         return Observation(False, f"{seen.saw}; by hand: {way.by_hand(site, record)}")
+
+
+def _pods_row(site: Site) -> CheckRow:
+    """Whether there are pods to break. A user who may not list them need not, for some modes."""
+    what = told(site.handle)
+    if shape(site.handle) == "lease":
+        return CheckRow("kubernetes", True, what)
+    try:
+        pods = pods_of(site)
+    except KubernetesError as error:
+        if error.status != 403:
+            raise
+        return CheckRow("kubernetes", True, f"{what} (its pods may not be listed)")
+    saw = f"{what}: {sum(map(is_ready, pods))} of {len(pods)} pods ready"
+    return CheckRow("kubernetes", bool(pods), saw, "select something that runs")
 
 
 @contextlib.contextmanager
