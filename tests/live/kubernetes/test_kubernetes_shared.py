@@ -140,18 +140,23 @@ def test_the_role_that_is_printed_is_all_that_is_used_and_enough(here, tmp_path)
     here.world.workload("deployments", "api", 12)  # something runs wherever what is left runs
     here.world.wait("api", 12)
     cases = [
-        (here.web(), "crash"), (here.web(), "scale_down"), (here.web(), "evict"),
+        (here.web(), "crash"),
+        (here.web(), "scale_down"),
+        (here.web(), "evict"),
         (here.part("svc", namespace="shop", service="web"), "detach"),
-        (here.part("zone", zone="zone-a"), "zone_loss"), (here.part("n", region="us-east"), "drain"),
-    ]  # fmt: skip
+        (here.part("zone", zone="zone-a"), "zone_loss"),
+        (here.part("n", region="us-east"), "drain"),
+    ]
     config = kubeconfig(tmp_path / "limited", here.port, "limited")
     for part, mode in cases:
         text = backend.permissions([(part, [mode])])
         rules = [rule for role in YAML(typ="safe").load_all(text) for rule in role["rules"]]
         here.world.rules["limited"] = {
-            (verb, resource) for rule in rules for resource in rule["resources"]
+            (verb, resource)
+            for rule in rules
+            for resource in rule["resources"]
             for verb in rule["verbs"]
-        }  # fmt: skip
+        }
         limited = here.part(part.name, **{**part.handle, "kubeconfig": str(config)})
         rows = backend.check(limited, [mode], here.context.target)
         assert [row.saw for row in rows if not row.ok] == []
