@@ -145,7 +145,7 @@ def restore_command(folder: Path | None, **given: Any) -> int:
 def _marked(target: Target, how: _How) -> int:
     """Undo what the target's own objects say is broken; the exit code."""
     from stormgate.faults.errors import NoTarget
-    from stormgate.faults.leftovers import undo_left
+    from stormgate.faults.looks.leftovers import undo_left
 
     try:
         found = undo_left(target, how.deadline_s, force=how.force, say=_say)

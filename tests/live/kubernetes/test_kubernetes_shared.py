@@ -17,7 +17,7 @@ from tests.live.kubernetes.standin import kubeconfig
 from stormgate.faults import backends
 from stormgate.faults.backends.kubernetes.lock import NAME, OWNER
 from stormgate.faults.errors import CannotBreak
-from stormgate.faults.leftovers import undo_left
+from stormgate.faults.looks.leftovers import undo_left
 from stormgate.faults.restore import restore
 from stormgate.faults.state import ProcessOwner
 
