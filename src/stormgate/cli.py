@@ -38,6 +38,14 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.publish:command",
         "Publish a run's verdict: JSON for rollouts, annotations for GitHub.",
     ),
+    "report": (
+        "stormgate.commands.report:command",
+        "Make a report of a run again: html, md, junit or json.",
+    ),
+    "runs": (
+        "stormgate.commands.runs:command",
+        "List the runs, what they came to and which may go.",
+    ),
     "compare": ("stormgate.commands.compare:command", "Compare two runs, objective by objective."),
     "restore": (
         "stormgate.commands.restore:restore_command",

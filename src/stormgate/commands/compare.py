@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     "--confidence", type=click.FloatRange(0.5, 1, max_open=True), default=0.95, show_default=True
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON.")
-def command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
+@click.option(
+    "--html",
+    "page",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the comparison as a page.",
+)
+def command(run_a: Path, run_b: Path, confidence: float, as_json: bool, page: Path | None) -> int:
     """Judge RUN_A and RUN_B again, both against RUN_B's plan, and show what changed from A to B,
     with its interval.
 
@@ -34,6 +41,7 @@ def command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
     from stormgate.evidence import open_run
     from stormgate.judge import judge
     from stormgate.judge.compare import compare
+    from stormgate.report.html.comparison import comparison_html
 
     a, b = open_run(run_a), open_run(run_b)
     if b.plan is None:
@@ -44,13 +52,27 @@ def command(run_a: Path, run_b: Path, confidence: float, as_json: bool) -> int:
         f.name for f in b.plan.faults
     }
     comparison = compare(judge(a, b.plan if same_faults else None), judge(b), confidence)
+    if page is not None:
+        _write(page, comparison_html(comparison, (run_a.resolve().name, run_b.resolve().name)))
     if as_json:
         click.echo(json.dumps(comparison.to_json(), indent=1))
-    else:
+    elif page is None:
         from stormgate.report.console import screen
 
         screen().print(render(comparison, (run_a.name, run_b.name)))
     return 0
+
+
+def _write(page: Path, text: str) -> None:
+    from stormgate.system.files import write_atomically
+
+    try:
+        write_atomically(page, text)
+    except OSError as error:
+        raise click.ClickException(
+            f"{page} cannot be written: {error.strerror or error}\n  fix: name another file"
+        ) from error
+    click.echo(f"written: {page}", err=True)
 
 
 def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
@@ -58,6 +80,8 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
+
+    from stormgate.report.html.comparison import signed
 
     a, b = (one_line(name) for name in names)
     head = f"A {a}: {comparison.verdicts[0]}\nB {b}: {comparison.verdicts[1]}"
@@ -74,9 +98,9 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
     for row in comparison.rows:
         interval = ""
         if row.low is not None and row.high is not None:
-            interval = f"{_signed(row.low, row.unit)}, {_signed(row.high, row.unit)}"
+            interval = f"{signed(row.low, row.unit)}, {signed(row.high, row.unit)}"
         shown = [amount(value, row.unit) for value in row.values]
-        difference = "" if row.difference is None else _signed(row.difference, row.unit)
+        difference = "" if row.difference is None else signed(row.difference, row.unit)
         # That none was shown is what an interval around zero says already.
         quiet = row.telling.startswith("no difference")
         told = "" if quiet else row.telling
@@ -87,11 +111,3 @@ def render(comparison: Comparison, names: tuple[str, str]) -> RenderableType:
     table.caption = f"between: the interval of B - A at {comparison.confidence:g} confidence"
     table.caption_justify = "left"
     return Group(Text(head), Text(""), table)
-
-
-def _signed(value: float, unit: str) -> str:
-    # A difference of two shares is small against one, where the way a share is shown would round it
-    # away.
-    if unit == "share":
-        return f"{value * 100:+.4f} %"
-    return f"{'+' if value >= 0 else '-'}{amount(abs(value), unit)}"

@@ -4,11 +4,13 @@ sockets, clock or randomness.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stormgate.model import Judgement, Plan
 
 if TYPE_CHECKING:
+    from stormgate.evidence.past import PastRun
     from stormgate.evidence.read import Run
 
 __all__ = ["initial", "junit_xml", "report_html", "summary_md", "verdict_json"]
@@ -39,11 +41,13 @@ def summary_md(judgement: Judgement, run: Run | None = None) -> str:
     return render(judgement, run)
 
 
-def report_html(judgement: Judgement, run: Run | None = None) -> str:
-    """One HTML page with everything in it: no outside resource, every shown word escaped."""
+def report_html(judgement: Judgement, run: Run | None = None, past: Sequence[PastRun] = ()) -> str:
+    """One HTML page with everything in it: no outside resource, every shown word escaped. `past`
+    are earlier runs of the gate, the oldest first, to be held against.
+    """
     from stormgate.report.html.page import report_html as render
 
-    return render(judgement, run)
+    return render(judgement, run, past)
 
 
 def initial(plan: Plan) -> dict[str, str]:

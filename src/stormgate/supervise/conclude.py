@@ -83,12 +83,15 @@ def write_reports(folder: Path, judgement: Judgement) -> None:
     """verdict.json first, so that a failing report cannot hide the verdict."""
     from stormgate import report
     from stormgate.evidence import open_run
+    from stormgate.evidence.past import past_runs
 
     run = open_run(folder)
     write_atomically(folder / "verdict.json", report.verdict_json(judgement))
     write_atomically(folder / "junit.xml", report.junit_xml(judgement, run))
     write_atomically(folder / "summary.md", report.summary_md(judgement, run))
-    write_atomically(folder / "report.html", report.report_html(judgement, run))
+    here = folder.resolve()
+    past = [one for one in past_runs(here.parent, judgement.gate) if one.name < here.name]
+    write_atomically(folder / "report.html", report.report_html(judgement, run, past))
 
 
 def event_text(row: Mapping[str, Any]) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from markupsafe import Markup
 from stormgate.model import Judgement, Plan, Verdict, to_json
 from stormgate.report.html.data import as_element, page_data
 from stormgate.report.html.findings import cells, deciding, failures, objectives, validity
+from stormgate.report.html.history import earlier_section
 from stormgate.report.html.parts import heading
 from stormgate.report.html.run import RunSections, run_sections
 from stormgate.report.words import (
@@ -30,12 +32,13 @@ from stormgate.report.words import (
 )
 
 if TYPE_CHECKING:
+    from stormgate.evidence.past import PastRun
     from stormgate.evidence.read import Run
 
 
-def report_html(judgement: Judgement, run: Run | None = None) -> str:
+def report_html(judgement: Judgement, run: Run | None = None, past: Sequence[PastRun] = ()) -> str:
     """The page. Evidence that is missing or torn leaves its section out and is named; it never
-    breaks the page.
+    breaks the page. `past` are earlier runs of the gate, the oldest first.
     """
     plan = run.plan if run is not None else None
     folder = f"reports/{run.folder.name}" if run is not None else "reports/latest"
@@ -46,6 +49,7 @@ def report_html(judgement: Judgement, run: Run | None = None) -> str:
         _next(judgement, folder, plan),
         drawn.drawn,
         cells(judgement),
+        earlier_section(judgement, past, run.folder.name if run is not None else ""),
         failures(judgement),
         validity(judgement),
         drawn.behind,
