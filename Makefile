@@ -1,9 +1,9 @@
 # The two commands of the README, and what they are made of. Everything lands in .venv and in the user's cache.
-.PHONY: help setup gate test check clean
+.PHONY: help setup gate test test-kubernetes check clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup:  ## .venv with stormgate, its dependencies and the lab's servers
 	@sh scripts/setup.sh
@@ -16,6 +16,10 @@ test: setup  ## style, types, unit, golden and live tests
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@sh scripts/tests.sh $(ARGS)
+
+test-kubernetes: setup  ## faults on a real control plane (its first build takes about 6 minutes, and Go 1.26)
+	@sh scripts/kubernetes.sh
+	@.venv/bin/python -m pytest -q -m kubernetes tests/kubernetes $(ARGS)
 
 check: setup  ## only what needs no processes: style, types, unit and golden tests
 	@.venv/bin/ruff check .

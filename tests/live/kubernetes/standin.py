@@ -72,6 +72,7 @@ class World:
         self.lock = threading.RLock()
         self.objects: dict[tuple[str, str | None, str], Json] = {}
         self.rules: dict[str, set[tuple[str, str]] | None] = {TOKEN: None}
+        self.users: dict[str, str] = {}
         self.calls: list[tuple[str, str]] = []
         self.version = 100
         self.stop_s = 0.1
@@ -93,6 +94,8 @@ class World:
                 )
             about.setdefault("uid", str(uuid.uuid4()))
             about["generation"] = 1
+            if plural == "deployments":
+                about.setdefault("annotations", {"deployment.kubernetes.io/revision": "1"})
             self.objects[key] = body
             return self.touch(body)
 
@@ -419,8 +422,11 @@ class Handler(BaseHTTPRequestHandler):
             world.touch(found)
         return 200, shown
 
+    def _token(self) -> str:
+        return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+
     def _may(self, verb: str, resource: str, namespace: str | None, name: str) -> None:
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        token = self._token()
         if token not in self.world.rules:
             raise RefusedError(401, "Unauthorized")
         rules = self.world.rules[token]
@@ -431,13 +437,14 @@ class Handler(BaseHTTPRequestHandler):
         what = f"{_named(plural)}" + (f' "{name}"' if name else "")
         raise RefusedError(
             403,
-            f'{what} is forbidden: User "{token}" cannot {verb} resource "{resource}" '
+            f'{what} is forbidden: User "{self.world.users.get(token, token)}" cannot {verb} '
+            f'resource "{resource}" '
             f'in API group "{KINDS[plural][0]}" {where}',
         )
 
     def _review(self, body: Json) -> Json:
         asked = body["spec"]["resourceAttributes"]
-        token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
+        token = self._token()
         rules = self.world.rules[token]
         resource = asked["resource"] + (
             f"/{asked['subresource']}" if asked.get("subresource") else ""
@@ -487,8 +494,9 @@ class Handler(BaseHTTPRequestHandler):
         if wanted not in (None, uid):
             raise RefusedError(
                 409,
-                f'Operation cannot be fulfilled on {_named(plural)} "{name}": Precondition failed: '
-                f"UID in precondition: {wanted}, UID in object meta: {uid}",
+                f'Operation cannot be fulfilled on {KINDS[plural][1]} "{name}": the UID in the '
+                f"precondition ({wanted}) does not match the UID in record ({uid}). The object "
+                "might have been deleted and then recreated",
             )
         if plural == "pods":
             self.world.let_go(found, options.get("gracePeriodSeconds"))

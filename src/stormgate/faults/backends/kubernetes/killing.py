@@ -71,7 +71,7 @@ class PodCrash(ClusterMode):
         return (*reading(handle), Permission("pods", ("delete",)))
 
     def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
-        every = pods_of(site)
+        every = [pod for pod in pods_of(site) if not is_going(pod)]
         if not every:
             raise CannotBreak(f"{site.part.name}: {told(site.handle)}: no pod is selected")
         refuse_orphans(site, every)
