@@ -124,7 +124,10 @@ class Book:
         if planned:
             run.operated[PLANNED] = rows_batch(planned, planned_schema())
         count = len(self.users) if self.counted is None else self.counted
-        last = generator_row(self.ns(80), WORKER, 0, 0, 0)
-        run.generator = [last | {"operations": count, "final": True, **self.generator}]
+        end_s = round(((self.stretches[-1].end_ns or 0) - self.begin_ns) / S)
+        run.generator = [
+            generator_row(self.ns(at), WORKER, at, 10, 10 * at) for at in range(1, end_s + 1)
+        ]
+        run.generator[-1] |= {"operations": count, "final": True, **self.generator}
         run.residency = self.residency
         return run

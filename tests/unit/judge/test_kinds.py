@@ -58,6 +58,14 @@ def test_every_kind_is_registered() -> None:
         "nonInferiority",
         "deployLoss",
         "ackedWrites",
+        "staleness",
+        "monotonicReads",
+        "readYourWrites",
+        "convergence",
+        "residency",
+        "splitBrain",
+        "bank",
+        "counter",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -357,6 +365,18 @@ EVERY = [
     objective("deployLoss"),
     objective("ackedWrites"),
     objective("ackedWrites", "some", lost=2, stores=["eu", "us"], keys="note-*"),
+    objective("staleness", lte_ms=2000),
+    objective("staleness", "never", lte_ms=2000, quantile=1.0, by="region"),
+    objective("monotonicReads"),
+    objective("readYourWrites", max_bad=3),
+    objective("convergence", within_s=10),
+    objective("convergence", "named", within_s=10, stores=["eu", "us"]),
+    objective("residency", data_class="eu", allow=["eu"]),
+    objective("residency", "listed", data_class="eu", allow=["eu"], scan=["us/log"]),
+    objective("splitBrain"),
+    objective("splitBrain", "shards", by="shard", keys="doc-?"),
+    objective("bank", total=200, initial=100),
+    objective("counter", initial=5),
 ]
 
 
