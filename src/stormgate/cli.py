@@ -31,22 +31,25 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "Look whether everything is there for a gate, without breaking anything.",
     ),
     "judge": (
-        "stormgate.commands.judge:command",
+        "stormgate.commands.finished.judge:command",
         "Judge a run folder again, or against another gate.",
     ),
     "publish": (
-        "stormgate.commands.publish:command",
+        "stormgate.commands.finished.publish:command",
         "Publish a run's verdict: JSON for rollouts, annotations for GitHub.",
     ),
     "report": (
-        "stormgate.commands.report:command",
+        "stormgate.commands.finished.report:command",
         "Make a report of a run again: html, md, junit or json.",
     ),
     "runs": (
-        "stormgate.commands.runs:command",
+        "stormgate.commands.finished.runs:command",
         "List the runs, what they came to and which may go.",
     ),
-    "compare": ("stormgate.commands.compare:command", "Compare two runs, objective by objective."),
+    "compare": (
+        "stormgate.commands.finished.compare:command",
+        "Compare two runs, objective by objective.",
+    ),
     "restore": (
         "stormgate.commands.restore:restore_command",
         "Undo every fault that a killed run left behind.",
@@ -60,11 +63,18 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "Put Toxiproxy in front of what a target names as its links.",
     ),
     "lab": ("stormgate.commands.lab:command", "Start, look at and stop the embedded lab."),
+    "detect": (
+        "stormgate.commands.detect:command",
+        "Plant known faults in the lab and see which of them a gate finds.",
+    ),
     "geography": (
         "stormgate.commands.geography:command",
         "Show a traffic mix as a table and a map.",
     ),
-    "evidence": ("stormgate.commands.evidence:command", "Check, sign and verify run folders."),
+    "evidence": (
+        "stormgate.commands.finished.evidence:command",
+        "Check, sign and verify run folders.",
+    ),
     "schema": (
         "stormgate.commands.documents:schema_command",
         "Print the JSON Schema of a document kind, for editors.",

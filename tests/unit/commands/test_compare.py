@@ -6,7 +6,7 @@ import io
 
 from rich.console import Console
 
-from stormgate.commands.compare import render
+from stormgate.commands.finished.compare import render
 from stormgate.judge.compare import Comparison, Row
 from stormgate.report.html.comparison import comparison_html
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from tests.golden.report_cases import CASES, plan
 
-from stormgate.commands.publish import command, response
+from stormgate.commands.finished.publish import command, response
 from stormgate.model import Verdict
 from stormgate.report import initial, verdict_json
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.golden.report_cases import CASES, write_run
 
-from stormgate.commands.runs import flags
+from stormgate.commands.finished.runs import flags
 from stormgate.evidence.past import past_runs
 from stormgate.model import Verdict
 from stormgate.report import verdict_json

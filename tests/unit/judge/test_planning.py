@@ -24,7 +24,7 @@ from tests.golden.judge_writer import (
     write_folder,
 )
 
-from stormgate.commands.compare import command as compare_command
+from stormgate.commands.finished.compare import command as compare_command
 from stormgate.commands.plan import render, streams_of
 from stormgate.judge import judge
 from stormgate.judge.compare import compare

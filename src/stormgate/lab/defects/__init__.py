@@ -8,6 +8,9 @@ more of three things, by what it defines:
 - `layout(layout) -> layout`: other links or processes;
 - `PROGRAMS = {kind: start}`: another program in a role, usually the healthy one with a method of
   its class replaced (`start(config)` as in services/serving.py).
+
+`FOUND_BY` names the kinds of objective that ought to find it; `stormgate detect` counts a gate that
+failed by another kind alone as not having found it. A defect without it waits for its objective.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ class Defect:
     settings: Callable[[LabSettings], LabSettings] = _same
     layout: Callable[[Layout], Layout] = _same
     programs: Mapping[str, Start] = field(default_factory=dict)
+    found_by: tuple[str, ...] = ()
 
 
 def names() -> list[str]:
@@ -57,7 +61,7 @@ def planted(name: str | None) -> Defect:
     done = {what.lower(): getattr(module, what) for what in _DOES if hasattr(module, what)}
     if not done:
         raise LabError(f"lab defect {name!r} changes nothing: it needs one of {', '.join(_DOES)}")
-    return Defect(name, module.SUMMARY, **done)
+    return Defect(name, module.SUMMARY, **done, found_by=getattr(module, "FOUND_BY", ()))
 
 
 def defects() -> dict[str, Defect]:

@@ -11,6 +11,7 @@ SUMMARY = (
     "commits do not wait for the standby, which lags behind and takes over all the same: "
     "acknowledged writes are lost"
 )
+FOUND_BY = ("ackedWrites",)
 # On loopback a standby would hardly ever lack anything: this one is later than the steward is
 # quick.
 LAG_MS = 2000

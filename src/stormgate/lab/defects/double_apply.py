@@ -13,6 +13,7 @@ from stormgate.lab.services.shards import ShardView
 from stormgate.net.httpserver import HttpResponse
 
 SUMMARY = "the client's id of a write is not looked at: a retried write is applied again"
+FOUND_BY = ("counter", "bank")
 
 
 def _fresh() -> str:

@@ -17,6 +17,7 @@ SUMMARY = (
     "while a shard has no primary, its writes are stored on another continent's shard, "
     "and acknowledged"
 )
+FOUND_BY = ("residency",)
 # Makes room for rows of regions that the shard does not hold.
 _OPEN = "CREATE TABLE IF NOT EXISTS threads_anywhere PARTITION OF threads DEFAULT"
 

@@ -13,6 +13,7 @@ SUMMARY = (
     "counters and accounts are read, changed in the service and written back without a check: "
     "of two at the same time one is lost"
 )
+FOUND_BY = ("counter", "bank")
 
 
 class ForgetfulBooks(Books):

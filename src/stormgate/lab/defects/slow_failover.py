@@ -10,6 +10,7 @@ SUMMARY = (
     "the steward waits 8 s before it promotes a standby or steers users away, and the "
     "edges before they route around"
 )
+FOUND_BY = ("failover",)
 DELAY_S = 8.0
 
 

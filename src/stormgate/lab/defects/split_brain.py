@@ -17,6 +17,7 @@ SUMMARY = (
     "a region cut off from the others keeps its primary, which stops waiting for its standby: "
     "both sides acknowledge writes"
 )
+FOUND_BY = ("splitBrain", "ackedWrites")
 _WAIT_NO_MORE = (
     "ALTER SYSTEM SET synchronous_standby_names = ''",
     "SELECT pg_reload_conf()",

@@ -10,6 +10,7 @@ from stormgate.lab.services import service
 from stormgate.lab.services.serving import Running
 
 SUMMARY = "writes do not invalidate the regional cache, and threads stay in it for 10 minutes"
+FOUND_BY = ("staleness", "readYourWrites")
 
 
 def settings(healthy: LabSettings) -> LabSettings:
