@@ -19,6 +19,7 @@ from chaoslib.exceptions import InterruptExecution
 from chaoslib.hypothesis import within_tolerance
 from chaoslib.run import RunEventHandler
 
+from stormgate.chaos import requests
 from stormgate.chaos.held import hold
 from stormgate.chaos.session import ChaosSession, write_journal
 from stormgate.faults.context import current
@@ -94,6 +95,7 @@ def before_experiment_control(
 
 def before_activity_control(context: dict[str, Any]) -> None:
     """Whatever this thread sends from here on is this activity's doing."""
+    requests.begin(context)
     acting(str(context.get("name") or context.get("ref") or "without a name"))
 
 
@@ -128,7 +130,8 @@ def _fail_if_vacuous(activity: dict[str, Any], state: dict[str, Any]) -> None:
     if state.get("status") != "succeeded" or not isinstance(provider, dict):
         return
     module, func = str(provider.get("module")), str(provider.get("func"))
-    if (why := vacuous(module, func, state.get("output"))) is not None:
+    nothing = requests.why_nothing(activity)
+    if (why := vacuous(module, func, state.get("output")) or nothing) is not None:
         logger.error(f"{activity.get('name')}: {why}")
         state["status"] = "failed"
         state["exception"] = [why]

@@ -243,6 +243,7 @@ class World:
             taken = {p["metadata"]["name"] for p in self.pods_of(about["name"], about["namespace"])}
             end = next(str(i) for i in range(99) if f"{about['name']}-{i}" not in taken)
         owner = {
+            "apiVersion": one["apiVersion"],
             "kind": one["kind"],
             "name": about["name"],
             "uid": about["uid"],
@@ -463,8 +464,9 @@ class Handler(BaseHTTPRequestHandler):
             if _matches(b["metadata"].get("labels") or {}, query.get("labelSelector", ""))
         ]
         if fields := query.get("fieldSelector"):
-            wanted = fields.partition("=")[2]
-            found = [b for b in found if b["spec"].get("nodeName") == wanted]
+            field, _, wanted = fields.partition("=")
+            part, name = field.split(".")
+            found = [b for b in found if b[part].get(name) == wanted]
         begin, limit = int(query.get("continue", 0)), int(query.get("limit", 500))
         more = {"continue": str(begin + limit)} if len(found) > begin + limit else {}
         group, kind = KINDS[plural]

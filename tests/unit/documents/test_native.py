@@ -223,25 +223,38 @@ def test_a_module_that_ends_its_process_is_a_problem_not_a_pass(suite):
 
 DRIVER = EXPERIMENT.replace(
     "{{type: python, module: os, func: rename, arguments: {{src: a, dst: b}}}}",
-    "{{type: python, module: chaosaws.{module}, func: {func}, arguments: {arguments}}}",
+    "{{type: python, module: {module}, func: {func}, arguments: {arguments}}}",
 )
 
 
 @pytest.mark.parametrize(
     ("module", "func", "arguments", "why"),
     [
-        ("rds.actions", "failover_db_cluster", "{db_cluster_identifier: a}",
-         "failover_db_cluster without target_db_instance_identifier is refused by AWS"),
-        ("rds.actions", "failover_db_cluster",
+        ("chaosaws.rds.actions", "failover_db_cluster", "{db_cluster_identifier: a}",
+         "failover_db_cluster without target_db_instance_identifier cannot do anything"),
+        ("chaosaws.rds.actions", "failover_db_cluster",
          "{db_cluster_identifier: a, target_db_instance_identifier: b}", None),
-        ("ec2.actions", "stop_instances", "{instance_ids: []}",
+        ("chaosaws.ec2.actions", "stop_instances", "{instance_ids: []}",
          "stop_instances: instance_ids is empty, and selects nothing"),
-        ("ec2.actions", "stop_instances", "{instances: [i-1]}", "takes no argument 'instances'"),
-        ("ec2.actions", "stop_instances", "{instance_ids: [i-1]}", None),
-        ("lambda.actions", "invoke_function", "{}", "chaosaws.lambda"),
+        ("chaosaws.ec2.actions", "stop_instances", "{instances: [i-1]}",
+         "takes no argument 'instances'"),
+        ("chaosaws.ec2.actions", "stop_instances", "{instance_ids: [i-1]}", None),
+        ("chaosaws.lambda.actions", "invoke_function", "{}", "chaosaws.lambda"),
+        ("chaosk8s.pod.actions", "exec_in_pods", "{cmd: ls}",
+         "exec_in_pods without container_name cannot do anything"),
+        ("chaosk8s.pod.actions", "exec_in_pods", "{cmd: [kill, '-9', '1'], container_name: a}",
+         "PID 1 of a container ignores it"),
+        ("chaosk8s.pod.actions", "exec_in_pods", "{cmd: kill -STOP 1, container_name: a}",
+         "PID 1 of a container ignores it"),
+        ("chaosk8s.pod.actions", "exec_in_pods", "{cmd: kill -9 17, container_name: a}", None),
+        ("chaosk8s.node.actions", "delete_nodes", "{all: true}", "raises a TypeError"),
+        ("chaosk8s.deployment.actions", "delete_deployment", "{ns: shop}",
+         "without name or label_selector takes everything of its namespace"),
+        ("chaosk8s.deployment.actions", "delete_deployment", "{name: web}", None),
+        ("chaosk8s.pod.actions", "terminate_pods", "{label_selectr: a}", "takes no argument"),
     ],
 )  # fmt: skip
-def test_a_call_of_chaosaws_that_cannot_do_anything_is_refused(suite, module, func, arguments, why):
+def test_a_call_of_a_driver_that_cannot_do_anything_is_refused(suite, module, func, arguments, why):
     write(suite, text=DRIVER.format(more="", module=module, func=func, arguments=arguments))
     found = [one for one in problems(suite) if TRIAL in one]
     if why is None:
