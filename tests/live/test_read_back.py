@@ -104,6 +104,7 @@ class World:
         self.admin.execute("CREATE TABLE kept (key text, version bigint, note text)")
         self.admin.execute("GRANT SELECT ON kept TO auditor")
         rows = [(key, v, "") for key, held in LISTS.items() for v in held]
+        rows += [("list/4/newest", v, "") for v in (3, 7)]
         rows += [("counter", 7, f"of {CANARY}-77"), ("bank/a", 60, ""), ("bank/b", 40, "")]
         with self.admin.cursor() as cursor:
             cursor.executemany("INSERT INTO kept VALUES (%s, %s, %s)", rows)
@@ -209,7 +210,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     subprocess.run(["/bin/rm", "-rf", str(work)], check=True)
 
 
-def read_back(run: Path, stores: tuple[Store, ...], *, within_s: float = 8.0) -> None:
+def read_back(
+    run: Path, stores: tuple[Store, ...], *, within_s: float = 8.0, recovery: bool = False
+) -> None:
     """What the supervisor does with a run whose load has just ended."""
     target = Target(
         name="pair",
@@ -241,6 +244,7 @@ def read_back(run: Path, stores: tuple[Store, ...], *, within_s: float = 8.0) ->
                 file.add("append", key, version=element, **common)
         file.add("append", "list/none", version=1, **{**common, "outcome": "info"})
         file.add("add", "counter", value=7, **common)
+        file.add("write", "list/4/newest", version=7, **common)
         file.add("transfer", "bank/a", to="bank/b", value=1, **common)
 
     def say(**row: Any) -> None:
@@ -259,6 +263,10 @@ def read_back(run: Path, stores: tuple[Store, ...], *, within_s: float = 8.0) ->
     )
     try:
         _until(lambda: (run / "operations" / "residency.ndjson").exists() or None)
+        if recovery:
+            say(event="phase.begin", phase="recovery[x]")
+            final = run / "operations" / "final.arrow"
+            _until(lambda: (final.exists() and final.stat().st_size > 4000) or None)
         say(event="read_back.begin")
         assert child.wait(60) == 0, (run / "log").read_text()
     finally:
@@ -315,6 +323,23 @@ def test_every_reader_gives_what_its_store_holds_and_no_credential(
             assert PASSWORD.encode() not in file.read_bytes(), file
 
 
+def test_registers_are_read_in_a_recovery_too_and_lists_are_not(
+    world: World, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    read_back(run, world.stores()[:1], recovery=True)
+    reader = HistoryReader()
+    found = reader.read(open_run(run).operations(FINAL), final=True)
+    assert reader.problems == []
+    told = {
+        (found.names.shown("phase", phase), found.names.shown("key", key)): int(version)
+        for phase, key, version in zip(found.phase, found.key, found.version, strict=True)
+    }
+    assert {key for phase, key in told if phase == "recovery[x]"} == {"list/4/newest"}
+    assert told["recovery[x]", "list/4/newest"] == told["final", "list/4/newest"] == 7
+    assert ("final", "list/1") in told
+
+
 def test_canaries_are_found_where_they_are_and_an_unread_store_is_none(
     world: World, tmp_path: Path
 ) -> None:
@@ -324,7 +349,7 @@ def test_canaries_are_found_where_they_are_and_an_unread_store_is_none(
     for phase in ("fault[x]", "final"):
         assert rows["db", phase]["found"] is True
         assert rows["db", phase]["control"] is True
-        assert rows["db", phase]["searched"] == 18
+        assert rows["db", phase]["searched"] == 20
         assert rows["log", phase]["found"] is True
         assert rows["log", phase]["searched"] > 1 << 20
         assert (rows["cache", phase]["found"], rows["cache", phase]["searched"]) == (False, 6)

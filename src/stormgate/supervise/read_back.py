@@ -1,9 +1,11 @@
 """Reading back what users wrote, and looking for what must not be where it is: a process of its
 own, `python -m stormgate.supervise.read_back`, from the first request to after the last.
 
-While the load runs every store is looked through for the canaries. Once the timeline says that the
-load has ended, every key that was written is read through every region's door and from every store
-itself, and the process ends. Nothing is repeated; what could not be read is told with its reason.
+While the load runs every store is looked through for the canaries, and in each recovery registers
+are read from everywhere, again and again, to see when all have caught up. Once the timeline says
+that the load has ended, every key that was written is read through every region's door and from
+every store itself, and the process ends. Nothing is repeated; what could not be read is told with
+its reason.
 """
 
 from __future__ import annotations
@@ -17,7 +19,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from stormgate.evidence import open_run
 from stormgate.evidence.live import NdjsonTail
@@ -29,6 +30,8 @@ from stormgate.net import guard
 from stormgate.net.allow import AllowList
 from stormgate.net.deadline import Deadline
 from stormgate.net.references import know_secrets
+from stormgate.supervise.final_rows import FinalRows
+from stormgate.supervise.looking import Looking
 from stormgate.supervise.stores import (
     FAIL,
     INFO,
@@ -40,11 +43,14 @@ from stormgate.supervise.stores import (
 from stormgate.system.secrets import redacted
 
 FINAL_PHASE = "final"
+RECOVERY = "recovery["
 _POLL_S = 0.1
-_FLUSH_ROWS = 2000
+# In a recovery: so many registers, so often, and so long each time.
+_ROUND_KEYS = 50
+_ROUND_EVERY_S = 1.5
+_ROUND_WITHIN_S = 1.5
 # What reads what a kind of write changed.
 _READ_AS = {"write": "read", "append": "list", "transfer": "balance", "add": "count"}
-_MANY = frozenset({"list", "balance"})
 
 
 def keys_written(folder: Path) -> dict[str, str]:
@@ -87,79 +93,6 @@ def planned_reads(
     return planned
 
 
-class Looking:
-    """Looks through all stores for all canaries, each store in a thread of its own that is never
-    joined: one that does not answer keeps nobody from the others.
-    """
-
-    def __init__(
-        self, readers: Sequence[StoreReader], canaries: Mapping[str, str], within_s: float
-    ) -> None:
-        self._readers = readers
-        self._canaries = canaries
-        self._within_s = within_s
-        self._under_way: dict[str, threading.Thread] = {}
-
-    def rows(self, phase: str) -> Iterator[dict[str, Any]]:
-        """A row for each canary and store."""
-        done: queue.SimpleQueue[list[dict[str, Any]]] = queue.SimpleQueue()
-        waiting = set()
-        for reader in self._readers:
-            name = reader.store.name
-            if (before := self._under_way.get(name)) is not None and before.is_alive():
-                yield from self._unscanned(reader, phase, "still waits for its last answer")
-                continue
-            thread = threading.Thread(
-                target=lambda reader=reader: done.put(list(self._look(reader, phase))), daemon=True
-            )
-            self._under_way[name] = thread
-            thread.start()
-            waiting.add(name)
-        deadline = Deadline(self._within_s + 0.5)
-        while waiting:
-            try:
-                rows = done.get(timeout=deadline.left())
-            except (queue.Empty, TimeoutError):
-                break
-            waiting.discard(rows[0]["store"])
-            yield from rows
-        for reader in self._readers:
-            if reader.store.name in waiting:
-                yield from self._unscanned(
-                    reader, phase, f"did not answer within {self._within_s:g} s"
-                )
-
-    def _look(self, reader: StoreReader, phase: str) -> Iterator[dict[str, Any]]:
-        try:
-            looked = reader.look(list(self._canaries.values()), Deadline(self._within_s))
-        except (UnreadableError, OSError) as error:
-            yield from self._unscanned(reader, phase, str(error) or type(error).__name__)
-            return
-        for group, canary in self._canaries.items():
-            yield {
-                **self._about(reader, phase, group),
-                "scanned": True,
-                "found": canary in looked.found,
-                "searched": looked.searched,
-                "control": looked.control,
-                "why": looked.found.get(canary),
-            }
-
-    def _unscanned(self, reader: StoreReader, phase: str, why: str) -> Iterator[dict[str, Any]]:
-        for group in self._canaries:
-            yield {**self._about(reader, phase, group), "scanned": False, "why": why}
-
-    def _about(self, reader: StoreReader, phase: str, group: str) -> dict[str, Any]:
-        return {
-            "at_ns": time.monotonic_ns(),
-            "class": group,
-            "canary": self._canaries[group],
-            "store": reader.store.name,
-            "region": reader.store.region,
-            "phase": phase,
-        }
-
-
 class ReadBack:
     """The work of this process over one run folder. `environment` has what the target refers to."""
 
@@ -177,6 +110,9 @@ class ReadBack:
         self._looking = Looking(looked_at, plan.target.canaries, within_s)
         (folder / OPERATIONS).mkdir(exist_ok=True)
         self._residency = folder / OPERATIONS / RESIDENCY
+        self._file: FinalFile | None = None
+        self._round_keys: dict[str, str] = {}
+        self._next_round = 0.0
         self._timeline = NdjsonTail(folder / TIMELINE)
 
     def run(self) -> None:
@@ -193,6 +129,9 @@ class ReadBack:
                 next_look = time.monotonic() + final_read.scan_every_s
             elif self.phase != looked_in and next_look > time.monotonic() + 1.5:
                 next_look = time.monotonic() + 1.5
+            if self.phase.startswith(RECOVERY) and time.monotonic() >= self._next_round:
+                self.read_round()
+                self._next_round = time.monotonic() + _ROUND_EVERY_S
             time.sleep(_POLL_S)
             if os.getppid() != self._parent:
                 return
@@ -200,12 +139,15 @@ class ReadBack:
         time.sleep(final_read.after_s)
         self.look()
         self.read()
+        if self._file is not None:
+            self._file.close()
 
     def follow(self) -> None:
         """Take in what the timeline says since the last time."""
         for row in self._timeline.poll():
             if row.get("event") == Event.PHASE_BEGIN:
                 self.phase = str(row.get("phase"))
+                self._round_keys = {}
             elif row.get("event") == Event.READ_BACK_BEGIN:
                 self._told_to_read = True
 
@@ -220,6 +162,20 @@ class ReadBack:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
 
+    def read_round(self) -> None:
+        """Some registers, of every store that should hold them, into final.arrow: those that were
+        written before the recovery began.
+        """
+        if not self._round_keys:
+            registers = [k for k, read_as in keys_written(self.folder).items() if read_as == "read"]
+            drawn = random.Random(self.plan.seed).sample(  # noqa: S311 - a sample, no secret
+                registers, min(len(registers), _ROUND_KEYS)
+            )
+            self._round_keys = dict.fromkeys(drawn, "read")
+        planned = planned_reads(self._round_keys, self._readers, _ROUND_KEYS, self.plan.seed)
+        if any(planned.values()):
+            self._write_down(self._round_keys, planned, _ROUND_WITHIN_S)
+
     def read(self) -> None:
         """Every key that was written, of every store that should hold it, into final.arrow."""
         keys = keys_written(self.folder)
@@ -231,10 +187,16 @@ class ReadBack:
             self.folder,
             [(key, store, keys[key]) for store, wanted in planned.items() for key in wanted],
         )
-        with FinalFile(self.folder) as file:
-            rows = FinalRows(file, keys, self.phase)
-            for reader, one in self._answers(planned, final_read.within_s):
-                rows.add(reader, one)
+        self._write_down(keys, planned, final_read.within_s)
+
+    def _write_down(
+        self, read_as: Mapping[str, str], planned: Mapping[str, Sequence[str]], within_s: float
+    ) -> None:
+        self._file = self._file or FinalFile(self.folder)
+        rows = FinalRows(self._file, read_as, self.phase)
+        for reader, one in self._answers(planned, within_s):
+            rows.add(reader, one)
+        self._file.flush()
 
     def _answers(
         self, planned: Mapping[str, Sequence[str]], within_s: float
@@ -294,51 +256,6 @@ def _read_all(
         if key not in given:
             ended_ns = time.monotonic_ns()
             done.put((reader, KeyRead(key, (), began_ns, ended_ns, error=why, outcome=outcome)))
-
-
-class FinalRows:
-    """Reads of keys as rows of final.arrow (docs/evidence.md): a list has a row for each element,
-    all accounts of one answer share its snapshot.
-    """
-
-    def __init__(self, file: FinalFile, read_as: Mapping[str, str], phase: str) -> None:
-        self._file = file
-        self._read_as = read_as
-        self._phase = phase
-        self._snapshots: dict[tuple[str, int], int] = {}
-
-    def add(self, reader: StoreReader, one: KeyRead) -> None:
-        """One key of one store."""
-        kind = self._read_as[one.key]
-        common: dict[str, Any] = {
-            "region": reader.store.region,
-            "invoked_ns": one.invoked_ns,
-            "completed_ns": one.completed_ns,
-            "outcome": one.outcome,
-            "error": one.error,
-            "store": reader.store.name,
-            "phase": self._phase,
-        }
-        if kind in ("count", "balance") and one.error is None and len(one.values) != 1:
-            # No value is no answer: nobody may take it for zero.
-            why = f"{len(one.values)} values where one is wanted"
-            common |= {"outcome": "fail", "error": why}
-        ok = common["outcome"] == "ok"
-        if kind == "list":
-            first = self._file.rows + 1
-            for value in (one.values if ok else ()) or (None,):
-                self._file.add(kind, one.key, version=value, snapshot=first, **common)
-        elif kind == "read":
-            version = max(one.values, default=None) if ok else None
-            self._file.add(kind, one.key, version=version, **common)
-        else:
-            value = one.values[0] if ok else None
-            shared = (reader.store.name, one.answer if ok else -self._file.rows - 1)
-            snapshot = self._snapshots.setdefault(shared, self._file.rows + 1)
-            named = {"snapshot": snapshot} if kind in _MANY else {}
-            self._file.add(kind, one.key, value=value, **named, **common)
-        if self._file.rows % _FLUSH_ROWS == 0:
-            self._file.flush()
 
 
 def main() -> None:

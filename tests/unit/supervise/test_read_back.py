@@ -12,7 +12,8 @@ from stormgate.evidence.operation_files import FinalFile, OperationFile
 from stormgate.evidence.operations import FINAL, KINDS, NOTHING, OUTCOMES, HistoryReader
 from stormgate.model import Store
 from stormgate.net.allow import AllowList
-from stormgate.supervise.read_back import FinalRows, keys_written, planned_reads
+from stormgate.supervise.final_rows import FinalRows
+from stormgate.supervise.read_back import keys_written, planned_reads
 from stormgate.supervise.stores import KeyRead, StoreReader, UnreadableError, reader_of
 
 KEYS = {f"list/{n:03}": "list" for n in range(100)} | {"bank/a": "balance", "hits": "count"}

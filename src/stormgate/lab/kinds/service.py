@@ -37,6 +37,7 @@ class ServiceKind(ProcessKind):
                 region=part.region,
                 url=f"http://{wiring.address(part.name)}/{{key}}",
                 values=("/versions", "/value"),
+                holds=("users/", "shards/"),
             ),
             Store(
                 name=f"{part.name}.log",
