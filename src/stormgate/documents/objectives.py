@@ -322,6 +322,8 @@ def _check_references(
         return
     columns = columns_of(around.target)
     for key in ("by", "label", "labels"):
+        if key == "by" and isinstance(fields.get(key), str):
+            continue  # one word, of operations: its kind has looked at it
         for at, column in enumerate(_listed(fields.get(key))):
             if column not in columns:
                 line = document.line(*loc, key, at)

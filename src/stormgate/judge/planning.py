@@ -228,6 +228,7 @@ def _objective(
     names = _phases(objective, spec, plan)
     watched_s = sum(lengths.get(name, 0.0) for name in names)
     by = getattr(spec, "by", ())
+    by = (by,) if isinstance(by, str) else by
     coverage = float(getattr(spec, "coverage", 1.0))
     if not by and coverage < 1:
         by = ("population",)
