@@ -245,6 +245,8 @@ def read_back(
         file.add("append", "list/none", version=1, **{**common, "outcome": "info"})
         file.add("add", "counter", value=7, **common)
         file.add("write", "list/4/newest", version=7, **common)
+        for number in range(200):  # of which no store has any
+            file.add("write", f"elsewhere/{number}", version=1, **common)
         file.add("transfer", "bank/a", to="bank/b", value=1, **common)
 
     def say(**row: Any) -> None:
@@ -327,7 +329,7 @@ def test_registers_are_read_in_a_recovery_too_and_lists_are_not(
     world: World, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    read_back(run, world.stores()[:1], recovery=True)
+    read_back(run, world.stores()[1:2], recovery=True)
     reader = HistoryReader()
     found = reader.read(open_run(run).operations(FINAL), final=True)
     assert reader.problems == []
@@ -352,7 +354,8 @@ def test_canaries_are_found_where_they_are_and_an_unread_store_is_none(
         assert rows["db", phase]["searched"] == 20
         assert rows["log", phase]["found"] is True
         assert rows["log", phase]["searched"] > 1 << 20
-        assert (rows["cache", phase]["found"], rows["cache", phase]["searched"]) == (False, 6)
+        cache = rows["cache", phase]
+        assert (cache["found"], cache["searched"], cache["control"]) == (False, 6, True)
         assert (rows["queue", phase]["found"], rows["queue", phase]["control"]) == (False, True)
         for store in ("gone", "foreign"):
             assert rows[store, phase]["scanned"] is False

@@ -86,11 +86,14 @@ def planned_reads(
         held = [
             key
             for key in drawn
-            if (not store.holds or key.startswith(store.holds))
-            and (reader.at_once or keys[key] != "balance")
+            if _holds(reader, key) and (reader.at_once or keys[key] != "balance")
         ]
         planned[store.name] = sorted(held if reader.at_once else held[:most_keys])
     return planned
+
+
+def _holds(reader: StoreReader, key: str) -> bool:
+    return not reader.store.holds or key.startswith(reader.store.holds)
 
 
 class ReadBack:
@@ -167,7 +170,11 @@ class ReadBack:
         written before the recovery began.
         """
         if not self._round_keys:
-            registers = [k for k, read_as in keys_written(self.folder).items() if read_as == "read"]
+            registers = [
+                key
+                for key, read_as in keys_written(self.folder).items()
+                if read_as == "read" and any(_holds(reader, key) for reader in self._readers)
+            ]
             drawn = random.Random(self.plan.seed).sample(  # noqa: S311 - a sample, no secret
                 registers, min(len(registers), _ROUND_KEYS)
             )

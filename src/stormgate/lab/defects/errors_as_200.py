@@ -10,7 +10,7 @@ from stormgate.lab.services.serving import Running
 from stormgate.net.httpserver import HttpResponse
 
 SUMMARY = "edges answer 200 where the service failed; only the body says so"
-FOUND_BY = ("availability",)
+FOUND_BY = ("deployLoss", "availability")
 
 
 class LyingEdge(edge.Edge):

@@ -99,6 +99,7 @@ class RedisReader(StoreReader):
         searched = 0
         with self._connected(deadline) as sock:
             server = self._server(sock, deadline)
+            size = server.one(b"DBSIZE")
             cursor = b"0"
             while True:
                 cursor, names = server.one(b"SCAN", cursor, b"COUNT", b"1000")
@@ -109,8 +110,11 @@ class RedisReader(StoreReader):
                             where[text] = f"key {name.decode(errors='replace')[:120]}"
                 if cursor == b"0":
                     break
+            size = min(size, server.one(b"DBSIZE"))
         found = {canary: where[canary] for canary in canaries if canary in where}
-        return Looked(searched, found, control in where if control else None)
+        # Without a word that is surely there: whether it was as many keys as the server counts. An
+        # empty server is looked through, too.
+        return Looked(searched, found, control in where if control else searched >= size)
 
     def _held(self, server: _Server, names: Sequence[bytes]) -> list[Any]:
         """What is under each name, whole; None where nothing is. What expires or changes its type
