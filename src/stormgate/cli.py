@@ -83,6 +83,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.documents:init_command",
         "Lay out the content folders for another product.",
     ),
+    "discover": (
+        "stormgate.commands.discover:command",
+        "Write a first target document from what a platform says is there.",
+    ),
     "setup": (
         "stormgate.commands.setup:command",
         "Fetch or build what a first run would otherwise wait for.",
