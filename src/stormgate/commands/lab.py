@@ -58,8 +58,15 @@ def command() -> None:
     default=Path("targets/lab.yaml"),
     show_default=True,
 )
+@click.option(
+    "--aws-api",
+    is_flag=True,
+    help="Put the API of AWS in front of it: its calls act on the lab (docs/aws.md).",
+)
 @_STATE
-def up(defect: str | None, foreground: bool, target_path: Path, state: Path | None) -> None:
+def up(
+    defect: str | None, foreground: bool, target_path: Path, aws_api: bool, state: Path | None
+) -> None:
     """Start the lab and return when it is whole. `stormgate lab down` ends it."""
     from stormgate.documents import load_target
     from stormgate.documents.problems import DocumentErrors
@@ -70,6 +77,8 @@ def up(defect: str | None, foreground: bool, target_path: Path, state: Path | No
     try:
         planted(defect)
         target = load_target(target_path)
+        if aws_api:
+            target = _with_aws(target)
     except (LabError, DocumentErrors) as error:
         raise click.UsageError(str(error)) from None
     try:
@@ -83,6 +92,16 @@ def up(defect: str | None, foreground: bool, target_path: Path, state: Path | No
         f"up: {len(resolved.components)} components; steering {resolved.steering.url}; files "
         f"in {state}"
     )
+
+
+def _with_aws(target: Target) -> Target:
+    """The target whose lab is asked for with the API. Raises click.UsageError."""
+    from dataclasses import replace
+
+    options = (target.provision or {}).get("lab")
+    if options is None:
+        raise click.UsageError("--aws-api is for a target that the lab provisions")
+    return replace(target, provision={"lab": {**options, "awsApi": True}})
 
 
 @command.command()

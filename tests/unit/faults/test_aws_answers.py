@@ -2,6 +2,7 @@
 Multi-AZ instance that really moves.
 """
 
+import json
 import threading
 import time
 
@@ -268,10 +269,12 @@ def test_without_credentials_nothing_is_asked_of_the_network(script, monkeypatch
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     session.forget_sessions()
-    part = component(script, "elasticache", "c")
+    # An address for documentation: nobody answers there.
+    part = component(script, "elasticache", "c", endpoint_url="http://192.0.2.1:9")
     with pytest.raises(CannotBreak, match="no AWS credentials here"):
         planned(part, "failover")
-    assert script.asked == []
+    script.on["DescribeReplicationGroups"] = caches("n-1")
+    assert planned(component(script, "elasticache", "c"), "failover"), "a lab here needs none"
 
 
 def test_a_command_by_hand_goes_where_the_fault_went(script):
@@ -282,3 +285,71 @@ def test_a_command_by_hand_goes_where_the_fault_went(script):
         "aws ec2 start-instances --instance-ids i-1 --region eu-west-1 --profile ops "
         f"--endpoint-url {script.url}"
     )
+
+
+ROLE = f"arn:aws:sts::{ACCOUNT}:assumed-role/gate/me"
+
+
+def simulated(**decisions):
+    rows = "".join(
+        f"<member><EvalActionName>{name.replace('_', ':', 1)}</EvalActionName>"
+        f"<EvalDecision>{said}</EvalDecision></member>"
+        for name, said in decisions.items()
+    )
+    inside = f"<EvaluationResults>{rows}</EvaluationResults><IsTruncated>false</IsTruncated>"
+    return xml("SimulatePrincipalPolicy", inside)
+
+
+ALLOWED = {
+    "elasticache_DescribeReplicationGroups": "allowed",
+    "elasticache_DescribeEvents": "allowed",
+    "elasticache_TestFailover": "allowed",
+}
+
+
+@pytest.mark.parametrize(
+    ("said", "ok", "told"),
+    [
+        (simulated(**ALLOWED), True, "3 calls are allowed"),
+        (simulated(**{**ALLOWED, "elasticache_TestFailover": "implicitDeny"}), False,
+         "elasticache:TestFailover: implicitDeny"),
+        (simulated(elasticache_TestFailover="allowed"), False, "DescribeEvents: nothing"),
+        (error("AccessDenied"), False, "not known: iam simulate-principal-policy: AccessDenied"),
+    ],
+)  # fmt: skip
+def test_a_preflight_asks_iam_what_is_allowed(script, said, ok, told):
+    who = f"<Account>{ACCOUNT}</Account><Arn>{ROLE}</Arn>"
+    script.on["GetCallerIdentity"] = xml("GetCallerIdentity", who)
+    script.on["DescribeReplicationGroups"] = caches("n-1")
+    script.on["SimulatePrincipalPolicy"] = said
+    part = component(script, "elasticache", "c")
+    rows = BACKEND.check(part, ["failover"], TARGET)
+    assert [(row.what, row.ok) for row in rows] == [
+        ("account", True), ("failover", True), ("permissions", ok)
+    ]  # fmt: skip
+    assert told in rows[-1].saw
+    asked = dict(script.asked)["SimulatePrincipalPolicy"]
+    assert asked["PolicySourceArn"] == f"arn:aws:iam::{ACCOUNT}:role/gate"
+
+
+def test_a_preflight_says_what_would_be_refused(script):
+    script.on["DescribeReplicationGroups"] = caches("n-1", failover="disabled")
+    part = component(script, "elasticache", "c")
+    elsewhere = Target(name="shop", allow=("10.0.0.0/8",), attributes=ATTRIBUTES)
+    rows = BACKEND.check(part, ["failover"], elsewhere)
+    assert [(row.what, row.ok) for row in rows] == [("account", True), ("failover", False)]
+    assert "does not fail over by itself" in rows[1].saw
+    stranger = Target(name="shop", attributes={**ATTRIBUTES, "awsRegions": "us-east-1"})
+    assert not BACKEND.check(part, ["failover"], stranger)[0].ok
+    assert script.count("TestFailover") == 0
+
+
+def test_the_policy_holds_what_the_faults_call_and_no_more(script):
+    parts = [component(script, "elasticache", "c"), component(script, "lambda", "f")]
+    whose, _, text = BACKEND.permissions([(one, ["crash"]) for one in parts]).partition("\n")
+    assert whose == f"# account {ACCOUNT}"
+    (statement,) = json.loads(text)["Statement"]
+    assert {name.partition(":")[0] for name in statement["Action"]} == {
+        "sts", "elasticache", "lambda"
+    }  # fmt: skip
+    assert BACKEND.permissions([(parts[0], [])]) == ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from stormgate.lab.design import cloud
 from stormgate.lab.design.layout import Hop
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import kind_of, kinds
@@ -29,7 +30,7 @@ def resolved(wiring: Wiring, toxiproxy_url: str, defect: str | None) -> Target:
     asked = wiring.layout.target
     steward = f"http://{wiring.address('steward')}"
     attributes = {**asked.attributes, **({"lab_defect": defect} if defect else {})}
-    return replace(
+    target = replace(
         asked,
         populations=tuple(_population(wiring, population) for population in asked.populations),
         components=(*_regions(wiring), *_processes(wiring), *_links(wiring, toxiproxy_url)),
@@ -38,6 +39,7 @@ def resolved(wiring: Wiring, toxiproxy_url: str, defect: str | None) -> Target:
         attributes=attributes,
         stores=(*asked.stores, *_stores(wiring)),
     )
+    return cloud.dressed(target, wiring) if cloud.wanted(asked) else target
 
 
 def _population(wiring: Wiring, population: Population) -> Population:

@@ -33,6 +33,11 @@ class Wiring:
     def cluster(self) -> Path:
         return self.work / "cluster.json"
 
+    @property
+    def toxiproxy_file(self) -> Path:
+        """Says where the lab's Toxiproxy answers, once it does."""
+        return self.work / "toxiproxy.url"
+
     def data_dir(self, component: str) -> Path:
         """A database's folder."""
         return self.work / component.replace("/", ".")

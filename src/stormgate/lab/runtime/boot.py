@@ -123,6 +123,7 @@ class Lab:
             self.toxiproxy = server.launch(choice, log_path=wiring.log_path("toxiproxy"))
             if self.toxiproxy.process is not None and self.fleet is not None:
                 self.fleet.record("toxiproxy", self.toxiproxy.process)
+            wiring.toxiproxy_file.write_text(self.toxiproxy.url)
             client = self.toxiproxy.client(_TOXIPROXY_S)
             links = wiring.layout.links
 

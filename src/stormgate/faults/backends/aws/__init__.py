@@ -9,7 +9,7 @@ component's region, which must be in the target's `allow`; account and region mu
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
@@ -23,11 +23,12 @@ from stormgate.faults.backends.aws.fis import Fis
 from stormgate.faults.backends.aws.functions import Functions
 from stormgate.faults.backends.aws.handle import AwsHandle, hosts, listed
 from stormgate.faults.backends.aws.nacl import Nacl
+from stormgate.faults.backends.aws.preflight import policies, rows
 from stormgate.faults.backends.aws.rds import Rds
 from stormgate.faults.backends.aws.route53 import Route53
 from stormgate.faults.backends.aws.security_group import SecurityGroup
 from stormgate.faults.backends.aws.session import AwsError, Place
-from stormgate.faults.declared import Parameters
+from stormgate.faults.declared import CheckRow, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.model import Component, Target
 from stormgate.net.look import State, look
@@ -69,6 +70,19 @@ class AwsBackend(Backend):
     def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
         family = FAMILIES.get(str(handle.get("service")))
         return hosts(handle, family.clients) if family is not None else ()
+
+    def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
+        try:
+            listed_in(part, target)
+        except CannotBreak as error:
+            return [CheckRow("account", False, str(error), "list it, or correct the handle")]
+        family = FAMILIES[str(part.handle["service"])]
+        return rows(part, family, [mode for mode in modes if mode in family.modes], target)
+
+    def permissions(self, wanted: Sequence[tuple[Component, Collection[str]]]) -> str:
+        return policies(
+            (part, FAMILIES[str(part.handle["service"])]) for part, modes in wanted if modes
+        )
 
     def plan(self, request: FaultRequest) -> Record:
         part = request.part

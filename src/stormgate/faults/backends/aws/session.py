@@ -12,8 +12,10 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from stormgate.faults.errors import CannotBreak
+from stormgate.net.allow import AllowList
 from stormgate.system.secrets import know
 
 _CONNECT_S = 3.0
@@ -77,7 +79,7 @@ class Place:
     def call(self, service: str, operation: str, *, within_s: float = _LOOK_S, **given: Any) -> Any:
         """One call, again while AWS throttles and `within_s` lasts. Raises AwsError."""
         end = time.monotonic() + within_s
-        own_account(self)
+        caller(self)
         while True:
             try:
                 client = _client(self, service, within_s > _LOOK_S)
@@ -109,6 +111,7 @@ class Place:
         return shlex.join(line)
 
 
+_FOR_NOBODY = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
 _TOKENS = {
     "NextToken": "NextToken",
     "nextToken": "nextToken",
@@ -119,18 +122,22 @@ _lock = threading.Lock()
 
 
 @functools.lru_cache(maxsize=256)
-def own_account(place: Place) -> None:
-    """Whose credentials these are: asked once. Raises AwsError when it is another account's."""
+def caller(place: Place) -> tuple[str, str]:
+    """Whose credentials these are, by account and ARN: asked once. Raises AwsError when they are
+    another account's.
+    """
     try:
-        found = _client(place, "sts", True).get_caller_identity().get("Account")
+        answer = _client(place, "sts", True).get_caller_identity()
     except Exception as error:
         raise _told(place, "sts", "get_caller_identity", error) from error
+    found = str(answer.get("Account"))
     if found != place.account:
         raise AwsError(
             "OtherAccount",
             f"the credentials are of account {found}, and the component is of {place.account}: "
             "nothing was asked of it",
         )
+    return found, str(answer.get("Arn"))
 
 
 def _client(place: Place, service: str, patient: bool) -> Any:
@@ -149,9 +156,24 @@ def _made(place: Place, service: str, patient: bool) -> Any:
         proxies={},
         parameter_validation=True,
     )
+    keys = {} if _has_credentials(place) else dict(_FOR_NOBODY)
     region = "us-east-1" if service == "route53" and place.endpoint_url is None else place.region
     return _session(place.profile).client(
-        service, region_name=region, endpoint_url=place.endpoint_url, config=config
+        service, region_name=region, endpoint_url=place.endpoint_url, config=config, **keys
+    )
+
+
+def _has_credentials(place: Place) -> bool:
+    """Whether there are any; on this very machine (a lab) none are needed. Raises AwsError."""
+    if _session(place.profile).get_credentials() is not None:
+        return True
+    host = urlsplit(place.endpoint_url or "").hostname or ""
+    if AllowList(("127.0.0.0/8", "::1/128")).permits_host(host):
+        return False
+    raise AwsError(
+        "NoCredentials",
+        "no AWS credentials here: export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name "
+        "a `profile` of ~/.aws/credentials in the handle",
     )
 
 
@@ -171,15 +193,10 @@ def _session(profile: str | None) -> Any:
         resolver.remove(name)
     session = boto3.Session(botocore_session=core)
     found = session.get_credentials()
-    if found is None:
-        raise AwsError(
-            "NoCredentials",
-            "no AWS credentials here: export AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name "
-            "a `profile` of ~/.aws/credentials in the handle",
-        )
-    frozen = found.get_frozen_credentials()
-    know("AWS_SECRET_ACCESS_KEY", frozen.secret_key)
-    know("AWS_SESSION_TOKEN", frozen.token)
+    if found is not None:
+        frozen = found.get_frozen_credentials()
+        know("AWS_SECRET_ACCESS_KEY", frozen.secret_key)
+        know("AWS_SESSION_TOKEN", frozen.token)
     return session
 
 
@@ -207,5 +224,5 @@ def _told(place: Place, service: str, operation: str, error: Exception) -> AwsEr
 
 def forget_sessions() -> None:
     """Credentials that were renewed are read again."""
-    for cache in (own_account, _made, _session):
+    for cache in (caller, _made, _session):
         cache.cache_clear()
