@@ -37,6 +37,14 @@ _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 @click.option(
     "--no-check", is_flag=True, help="Do not look at the target first (`stormgate check`)."
 )
+@click.option(
+    "--live",
+    type=click.IntRange(0, 65535),
+    metavar="[PORT]",
+    is_flag=False,
+    flag_value=0,
+    help="Follow the run in a browser: a page on this machine, at the address that is printed.",
+)
 @click.option("--release", metavar="NAME", help="The release on trial. [default: the pipeline's]")
 @click.option("--commit", metavar="SHA", help="Its commit. [default: the pipeline's]")
 @click.option(
@@ -66,6 +74,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     seed: int | None,
     allow_production: bool,
     no_check: bool,
+    live: int | None,
     release: str | None,
     commit: str | None,
     assignments: tuple[str, ...],
@@ -103,21 +112,36 @@ def command(  # noqa: PLR0913 - one for each option of the command line
         if plan.target.provision is None and not no_check:
             _check_first(plan, root, reports)
         try:
-            return _try(plan, options).exit_code
+            return _try(plan, options, live).exit_code
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
 
 
-def _try(plan: Plan, options: Options) -> Judgement:
+def _try(plan: Plan, options: Options, live: int | None) -> Judgement:
     from stormgate.report.console import RunScreen
     from stormgate.supervise.attempts import try_plan
     from stormgate.supervise.supervisor import Supervisor
 
+    if live is not None:
+        return _try_live(plan, options, live)
     return try_plan(
         plan,
         lambda one: Supervisor(one, options, RunScreen(one)).run(),
         click.echo,
     )
+
+
+def _try_live(plan: Plan, options: Options, port: int) -> Judgement:
+    from stormgate.report.console import RunScreen
+    from stormgate.supervise.attempts import try_plan
+    from stormgate.supervise.live.watch import LiveRuns, live_page
+
+    try:
+        runs = LiveRuns(port)
+    except OSError as error:
+        refuse(f"--live: port {port} cannot be listened on: {error.strerror}", "another port, or 0")
+    with live_page(runs, click.echo):
+        return try_plan(plan, lambda one: runs.run(one, options, RunScreen(one)), click.echo)
 
 
 def _check(plan: Plan, lab_defect: str | None) -> None:

@@ -18,7 +18,7 @@ RUN_NAME = re.compile(r"(\d{8}T\d{6}Z)-.+-[0-9a-f]{6}")
 @dataclass(frozen=True, slots=True)
 class PastRun:
     """One run folder. `judgement` is None, with the reason in `problem`, where its verdict.json
-    cannot be read. `target` is the folder of `release` as somebody called it; empty: nobody did.
+    cannot be read.
     """
 
     folder: Path
@@ -41,8 +41,7 @@ class PastRun:
     @property
     def release(self) -> str:
         """Which release it judged, as its verdict tells; empty where it does not."""
-        told = getattr(self.judgement, "release", None)
-        return str(getattr(told, "text", "") or "")
+        return self.judgement.release.text if self.judgement is not None else ""
 
     def finding(self, objective: str) -> Finding | None:
         """What that objective came to then."""

@@ -25,6 +25,7 @@ class Event(enum.StrEnum):
     FAULT_UNDO_PENDING = "fault.undo_pending"  # + {why}: it takes long; still tried, never judged
     CHAOS_BEGIN = "chaos.begin"  # {fault, experiment}
     CHAOS_ROLLBACK = "chaos.rollback"  # {fault}: the method is over, undoing begins
+    CHAOS_WITHDRAWN = "chaos.withdrawn"  # {by}: a person had the fault taken back before its time
     CHAOS_END = "chaos.end"  # {fault, exit_code, journal}
     LOAD_STEP = "load.step"
     LOAD_READY = "load.ready"

@@ -112,6 +112,7 @@ def event_text(row: Mapping[str, Any]) -> str | None:
         Event.FAULT_UNDO_FAILED: f"{fault}: NOT undone: {row.get('why', '')}",
         Event.FAULT_UNDO_PENDING: f"{fault}: still not undone: {row.get('component', '')}: "
         f"{row.get('why', '')}",
+        Event.CHAOS_WITHDRAWN: f"the fault is taken back before its time, by {row.get('by', '')}",
         Event.CHAOS_ROLLBACK: f"{fault}: undoing",
         Event.NET_REFUSED: f"refused: {row.get('where', '')}, asked for by {row.get('who', '')}",
         Event.LOAD_LOST: f"load worker {row.get('worker', '')} lost: {row.get('why', '')}",

@@ -98,6 +98,17 @@ class Supervisor:
         self._screen.done(judgement, self.folder)
         return judgement, self.folder
 
+    def withdraw(self, by: str) -> bool:
+        """Take back the fault that is being tried, before its time; the run goes on without it.
+        False: none is. From any thread.
+        """
+        chaos = self._chaos
+        if chaos is None or self._stopping or chaos.poll() is not None:
+            return False
+        self._timeline.write(Event.CHAOS_WITHDRAWN, by=by)
+        chaos.send_signal(signal.SIGTERM)
+        return True
+
     # The trial, phase by phase.
 
     def _trial(self) -> None:

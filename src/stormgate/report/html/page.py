@@ -29,6 +29,7 @@ from stormgate.report.words import (
     one_line,
     printable,
     seconds,
+    told_of_run,
 )
 
 if TYPE_CHECKING:
@@ -66,10 +67,10 @@ def page(title: str, body: Markup, data: dict[str, Any] | None = None) -> str:
     """A whole document around a body: our style, and nothing that could be loaded or run beside
     it, whatever an escaping mistake would let through. With `data` our script comes along.
     """
-    css, script = _resource("page.css"), Markup("")
+    css, script = resource("page.css"), Markup("")
     policy = f"default-src 'none'; style-src '{digest(css)}'; base-uri 'none'; form-action 'none'"
     if data is not None:
-        code = _resource("page.js")
+        code = resource("page.js")
         policy += f"; script-src '{digest(code)}'"
         script = Markup("\n{}\n<script>{}</script>").format(
             as_element(data),
@@ -84,7 +85,8 @@ def page(title: str, body: Markup, data: dict[str, Any] | None = None) -> str:
     return printable(document.format(Markup(policy), title, Markup(css), body, script))  # noqa: S704 - our own
 
 
-def _resource(name: str) -> str:
+def resource(name: str) -> str:
+    """A file that the page carries with it."""
     return resources.files("stormgate.report.html").joinpath(name).read_text(encoding="utf-8")
 
 
@@ -114,7 +116,7 @@ def _banner(judgement: Judgement, plan: Plan | None, drawn: RunSections) -> Mark
     )
     return Markup(
         '<header class="banner {0}"><h1>{1}</h1><p class="verdict">{2} {0}{3}</p><p '
-        'class="why">{4}</p>{7}'
+        'class="why">{4}</p>{7}{8}'
         '<p class="soft">{0} means: {5}.</p><dl class="facts">{6}</dl></header>'
     ).format(
         verdict.value,
@@ -125,6 +127,7 @@ def _banner(judgement: Judgement, plan: Plan | None, drawn: RunSections) -> Mark
         meaning(judgement),
         listed,
         deciding(judgement, drawn.faults),
+        Markup("").join(Markup("<p>{}</p>").format(line) for line in told_of_run(judgement)),
     )
 
 
