@@ -86,14 +86,12 @@ class Names:
         return self[column].names[code] if code else None
 
 
-@dataclass
 class History:
     """Operations as columns, in the order they were read. Words are codes of `names` (0: null);
     `kind` and `outcome` are positions in KINDS and OUTCOMES; nulls of `version`, `value` and
     `snapshot` are NOTHING.
     """
 
-    names: Names
     op: Array
     kind: Array
     key: Array
@@ -113,16 +111,40 @@ class History:
     store: Array
     phase: Array
 
+    def __init__(self, names: Names, **columns: Array) -> None:
+        self.names = names
+        self._whole: History | None = None
+        self._rows: Array = np.zeros(0, np.int64)
+        self._count = len(columns["op"]) if columns else 0
+        vars(self).update(columns)
+
     def __len__(self) -> int:
-        return len(self.op)
+        return self._count
+
+    def __getattr__(self, name: str) -> Array:
+        """A column of some rows is taken when it is first asked for: most are not."""
+        whole = vars(self).get("_whole")
+        if whole is None or name not in COLUMNS:
+            raise AttributeError(name)
+        values: Array = vars(whole)[name][self._rows]
+        vars(self)[name] = values
+        return values
 
     def take(self, rows: Array) -> History:
         """The rows under a mask or of an index."""
-        return History(self.names, **{name: getattr(self, name)[rows] for name in COLUMNS})
+        if rows.dtype == bool:
+            rows = np.flatnonzero(rows)
+        some = History(self.names)
+        some._count = len(rows)
+        some._whole = self if self._whole is None else self._whole
+        some._rows = rows if self._whole is None else self._rows[rows]
+        return some
 
     def of(self, *kinds: str) -> Array:
         """A mask of the rows of these kinds."""
-        mask: Array = np.isin(self.kind, [KINDS.index(kind) for kind in kinds])
+        wanted = np.zeros(len(KINDS), bool)
+        wanted[[KINDS.index(kind) for kind in kinds]] = True
+        mask: Array = wanted[self.kind]
         return mask
 
     @property

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stormgate.evidence.operations import KINDS, NOTHING
 from stormgate.evidence.timeline import SECOND_NS, FaultWindow
 from stormgate.judge.histories.data import Data
-from stormgate.judge.histories.segments import pairs
+from stormgate.judge.histories.segments import among, distinct, pairs
 
 Array = NDArray[np.int64]
 _READERS = {"write": "read", "append": "list", "transfer": "balance", "add": "count"}
@@ -43,8 +43,8 @@ def coverage_of(data: Data, kind: str, keys: Array, stores: Sequence[str]) -> Co
     planned_key, planned_store, planned_kind = data.planned
     mine = (planned_kind == reader) & keys[planned_key]
     planned_key, planned_store = planned_key[mine], planned_store[mine]
-    attempted = np.unique(data.users.key[data.users.of(kind) & keys[data.users.key]])
-    planned = np.isin(attempted, planned_key)
+    attempted = distinct(data.users.key[data.users.of(kind) & keys[data.users.key]])
+    planned = among(attempted, planned_key)
     settled = data.settled
     settled = settled.take((settled.kind == reader) & keys[settled.key])
     found = Coverage(attempted=len(attempted))
@@ -56,11 +56,11 @@ def coverage_of(data: Data, kind: str, keys: Array, stores: Sequence[str]) -> Co
     if not len(planned_key):
         found.doubts.append("nobody says what was to be read back (operations/planned.arrow)")
         return found
-    there = {names["store"].names[code] for code in np.unique(planned_store).tolist()}
+    there = {names["store"].names[code] for code in distinct(planned_store).tolist()}
     for store in sorted(set(stores) - there):
         found.doubts.append(f"store {store} was not to be read back")
     asked = pairs(planned_key, planned_store)
-    missing = ~np.isin(asked, pairs(settled.key, settled.store)) & np.isin(planned_key, attempted)
+    missing = ~among(asked, pairs(settled.key, settled.store)) & among(planned_key, attempted)
     if missing.any():
         at = int(np.argmax(missing))
         key, place = int(planned_key[at]), int(planned_store[at])
@@ -69,8 +69,8 @@ def coverage_of(data: Data, kind: str, keys: Array, stores: Sequence[str]) -> Co
             f"{names.keys.names[key]} in {names['store'].names[place]}"
             + _why_not(data, key, place, reader)
         )
-    unread = np.unique(planned_key[missing])
-    found.read = int(np.count_nonzero(planned & ~np.isin(attempted, unread)))
+    unread = distinct(planned_key[missing])
+    found.read = int(np.count_nonzero(planned & ~among(attempted, unread)))
     return found
 
 

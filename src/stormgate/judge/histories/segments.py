@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 _LOWEST = np.iinfo(np.int64).min
+# Products of codes stay below this: they are compared as 64 bits.
+_FAR = 1 << 62
 
 
 def pairs(first: Array, second: Array) -> Array:
@@ -32,18 +34,33 @@ def ranks(values: Array) -> Array:
     return placed
 
 
-def running_max(segment: Array, values: Array) -> Array:
-    """For rows sorted by segment: the largest value of the segment so far, with the row's own."""
+def distinct(values: Array) -> Array:
+    """The distinct values, sorted. np.unique hashes, which takes ten times as long for these."""
     if not len(values):
         return values
-    place = ranks(values)
-    step = np.concatenate([[0], (segment[1:] != segment[:-1]).astype(np.int64)])
-    offset = np.cumsum(step) * (int(place.max()) + 1)
-    # A later segment lies wholly above those before it, so one running maximum serves all.
-    highest = np.maximum.accumulate(place + offset) - offset
-    distinct = np.unique(values)
-    found: Array = distinct[highest]
+    ordered = np.sort(values)
+    found: Array = ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
     return found
+
+
+def among(values: Array, wanted: Array) -> Array:
+    """Which values are among the wanted."""
+    if not len(values) or not len(wanted):
+        return np.zeros(len(values), bool)
+    ordered = np.sort(wanted)
+    at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
+    found: Array = ordered[at] == values
+    return found
+
+
+def compact(values: Array, limit: int = 1 << 31) -> Array:
+    """The values as numbers from 0 up in the same order, below `limit`: their distance from the
+    least, or their ranks where that is too far.
+    """
+    if not len(values):
+        return values
+    low, high = int(values.min()), int(values.max())
+    return values.astype(np.int64) - low if high - low < limit else ranks(values)
 
 
 def latest_before(
@@ -53,21 +70,23 @@ def latest_before(
     that segment whose time is not later, and the row of one source that has it (-1: none).
     """
     segment, time, value = sources
-    if not len(segment) or not len(asked[0]):
+    count = len(segment)
+    if not count or not len(asked[0]):
         return np.full(len(asked[0]), _LOWEST), np.full(len(asked[0]), -1)
-    both = ranks(np.concatenate([time, asked[1]]))
-    span = int(both.max()) + 1
-    codes = ranks(np.concatenate([segment, asked[0]]))
-    at = codes[: len(segment)] * span + both[: len(segment)]
-    wanted = codes[len(segment) :] * span + both[len(segment) :]
-    order = np.lexsort((value, at))
-    ordered, sorted_codes = at[order], codes[: len(segment)][order]
-    # The row of the largest so far: value and row as one number.
-    place = ranks(value[order])
-    best = running_max(sorted_codes, place * len(order) + np.arange(len(order)))
-    where = np.searchsorted(ordered, wanted, side="right") - 1
-    known = (where >= 0) & (sorted_codes[where] == codes[len(segment) :])
-    row = np.where(known, order[best[where] % len(order)], -1)
+    codes = compact(np.concatenate([segment, asked[0]]), _FAR >> 31)
+    room = _FAR // (int(codes.max()) + 1)
+    times = compact(np.concatenate([time, asked[1]]), room)
+    at = codes * (int(times.max()) + 1) + times
+    order = np.argsort(at[:count])
+    mine = codes[:count][order]
+    worth = compact(value, room)[order]
+    # A later segment lies wholly above those before it, so one running maximum serves all.
+    height = mine * (int(worth.max()) + 1) + worth
+    best = np.maximum.accumulate(height)
+    record = np.maximum.accumulate(np.where(height == best, np.arange(count), 0))
+    where = np.searchsorted(at[:count][order], at[count:], side="right") - 1
+    known = (where >= 0) & (mine[where] == codes[count:])
+    row = np.where(known, order[record[where]], -1)
     return np.where(known, value[row], _LOWEST), row
 
 
@@ -82,7 +101,7 @@ def earliest_above(
     # -value is strictly lower, that is not later than the value before it.
     if not len(segment) or not len(asked[0]):
         return np.full(len(asked[0]), np.iinfo(np.int64).max), np.full(len(asked[0]), -1)
-    places = ranks(np.concatenate([value, asked[1]]))
+    places = compact(np.concatenate([value, asked[1]]))
     mine, theirs = places[: len(value)], places[len(value) :]
     best, row = latest_before((segment, -mine, -time), (asked[0], -theirs - 1))
     found: Array = np.where(row >= 0, -best, np.iinfo(np.int64).max)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormgate.evidence.operations import NOTHING, History
-from stormgate.judge.histories.segments import latest_before, pairs, ranks
+from stormgate.judge.histories.segments import among, compact, distinct, latest_before, pairs
 
 Array = NDArray[Any]
 
@@ -37,7 +37,7 @@ class FateOfWrites:
 def stores_of(final: History) -> Iterator[tuple[str, History]]:
     """Each store with the final reads of it, by name."""
     names = final.names["store"].names
-    for code in sorted(np.unique(final.store).tolist(), key=lambda code: names[code]):
+    for code in sorted(distinct(final.store).tolist(), key=lambda code: names[code]):
         yield names[code], final.take(final.store == code)
 
 
@@ -84,31 +84,31 @@ def _matches(writes: History, key: Array, version: Array, value: Array) -> Array
     if not len(key) or not len(writes):
         return np.zeros(len(key), bool)
     count = len(writes)
-    both = ranks(
+    both = compact(
         np.concatenate(
             [
-                pairs(writes.key, ranks_of(writes.version, version)[0]),
-                pairs(key, ranks_of(writes.version, version)[1]),
+                pairs(writes.key, codes_of(writes.version, version)[0]),
+                pairs(key, codes_of(writes.version, version)[1]),
             ]
         )
     )
     mine, asked = both[:count], both[count:]
-    worth, wanted = ranks_of(writes.value, value)
+    worth, wanted = codes_of(writes.value, value)
     blank = writes.value == NOTHING
     unversioned = writes.version == NOTHING
-    same = np.isin(pairs(asked, wanted), pairs(mine, worth)) | np.isin(asked, mine[blank])
-    same |= np.isin(asked, mine) & (value == NOTHING)
-    any_version = np.isin(key, writes.key[unversioned & blank])
-    any_version |= np.isin(
-        pairs(key, wanted), pairs(writes.key[unversioned], worth[unversioned])
-    ) | (np.isin(key, writes.key[unversioned]) & (value == NOTHING))
+    same = among(pairs(asked, wanted), pairs(mine, worth)) | among(asked, mine[blank])
+    same |= among(asked, mine) & (value == NOTHING)
+    any_version = among(key, writes.key[unversioned & blank])
+    any_version |= among(pairs(key, wanted), pairs(writes.key[unversioned], worth[unversioned])) | (
+        among(key, writes.key[unversioned]) & (value == NOTHING)
+    )
     found: Array = same | any_version
     return found
 
 
-def ranks_of(first: Array, second: Array) -> tuple[Array, Array]:
-    """The ranks of two columns among the values of both."""
-    both = ranks(np.concatenate([first, second]))
+def codes_of(first: Array, second: Array) -> tuple[Array, Array]:
+    """Two columns as small numbers in the order of the values of both."""
+    both = compact(np.concatenate([first, second]))
     return both[: len(first)], both[len(first) :]
 
 
@@ -122,29 +122,29 @@ def fate_of_lists(appends: History, settled: History) -> FateOfWrites:
         was_read = np.zeros(len(appends.names.keys.names), bool)
         was_read[last.key] = True
         last = last.take(last.version != NOTHING)
-        place, held = ranks_of(np.concatenate([appends.version, acked.version]), last.version)
+        place, held = codes_of(np.concatenate([appends.version, acked.version]), last.version)
         found = pairs(last.key, held)
         attempted = pairs(appends.key, place[: len(appends)])
         confirmed = pairs(acked.key, place[len(appends) :])
-        missing = was_read[acked.key] & ~np.isin(confirmed, found)
+        missing = was_read[acked.key] & ~among(confirmed, found)
         fate.lost[store] = np.flatnonzero(missing)
-        mine = np.isin(last.key, appends.key)
+        mine = among(last.key, appends.key)
         _, at, times = np.unique(found, return_index=True, return_counts=True)
-        odd = mine & ~np.isin(found, attempted)
+        odd = mine & ~among(found, attempted)
         odd_at = [row for row in at.tolist() if odd[row]]
         fate.unexpected[store] = [(int(last.key[r]), int(last.version[r])) for r in odd_at]
         twice = at[(times > 1) & mine[at]]
         doubled = [(int(last.key[r]), int(last.version[r])) for r in twice.tolist()]
         fate.doubled[store] = [one for one in doubled if one not in asked_twice]
         fate.unclear += [one for one in doubled if one in asked_twice]
-        back = at[mine[at] & np.isin(found[at], attempted) & ~np.isin(found[at], confirmed)]
+        back = at[mine[at] & among(found[at], attempted) & ~among(found[at], confirmed)]
         fate.recovered |= {(int(last.key[r]), int(last.version[r])) for r in back.tolist()}
     return fate
 
 
 def _appended_again(appends: History) -> set[tuple[int, int]]:
     """The (key, element) that were appended more than once."""
-    element = pairs(appends.key, ranks(appends.version))
+    element = pairs(appends.key, compact(appends.version))
     _, at, times = np.unique(element, return_index=True, return_counts=True)
     again = at[times > 1].tolist()
     return {(int(appends.key[r]), int(appends.version[r])) for r in again}
@@ -176,6 +176,9 @@ def forks_of(acked: History) -> tuple[list[Fork], list[Fork]]:
     same write twice.
     """
     rows = np.flatnonzero(acked.version != NOTHING)
+    code = pairs(acked.key[rows], compact(acked.version[rows]))
+    ordered = np.sort(code)
+    rows = rows[among(code, ordered[1:][ordered[1:] == ordered[:-1]])]
     if not len(rows):
         return [], []
     key, version = acked.key[rows], acked.version[rows]

@@ -141,8 +141,8 @@ def _lost(
         for store, rows in sorted(fate.lost.items()):
             for row in rows.tolist():
                 missing.setdefault(row, []).append(store)
-        certain, _ = forks_of(fate.acked)
-        for fork in certain:
+        # An element that was appended twice is a duplicate, not a fork.
+        for fork in forks_of(fate.acked)[0] if fate is fates[0] else ():
             # Two writes share a version: at most one of them can be what is there.
             if fork.first not in missing and fork.second not in missing:
                 other = _written(data, fate.acked, fork.second)

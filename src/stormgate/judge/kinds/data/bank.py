@@ -18,7 +18,7 @@ from stormgate.evidence.operations import FAIL, OK, History
 from stormgate.judge.histories.coverage import coverage_of
 from stormgate.judge.histories.data import Data
 from stormgate.judge.histories.judging import Facts, OnHistory, OnKeys, counted
-from stormgate.judge.histories.segments import pairs
+from stormgate.judge.histories.segments import distinct, pairs
 from stormgate.judge.histories.told import op_detail, op_told, wrong_cell
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need
 from stormgate.judge.statistics.proportion import CELLS_SHOWN
@@ -46,7 +46,7 @@ def _look(task: JudgeTask, data: Data) -> Facts:
     final = final.take(keys[final.key] & final.of("balance"))
     transfers = users.take(users.of("transfer"))
     reads = users.take(users.of("balance") & users.ok)
-    accounts = np.unique(np.concatenate([transfers.key, transfers.to, reads.key, final.key]))
+    accounts = distinct(np.concatenate([transfers.key, transfers.to, reads.key, final.key]))
     facts = Facts(unit="readings")
     if not len(transfers):
         facts.doubts.append(f"nobody moved money between accounts like {spec.keys!r}")

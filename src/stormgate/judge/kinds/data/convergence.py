@@ -16,7 +16,7 @@ from stormgate.evidence.timeline import FaultWindow
 from stormgate.judge.histories.coverage import coverage_of
 from stormgate.judge.histories.data import Data
 from stormgate.judge.histories.judging import Facts, OnHistory, OnKeys
-from stormgate.judge.histories.segments import pairs, ranks
+from stormgate.judge.histories.segments import distinct, pairs, ranks
 from stormgate.judge.histories.told import wrong_cell
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need
 from stormgate.judge.spec import Names, Positive
@@ -77,7 +77,7 @@ def _look(task: JudgeTask, data: Data) -> Facts:
     facts.value = max((one.least_s for one in caught), default=None)
     most = [one.most_s for one in caught]
     facts.bound = None if not most or None in most else max(m for m in most if m is not None)
-    facts.detail = {"apart": len(apart), "stores": len(np.unique(settled.store))}
+    facts.detail = {"apart": len(apart), "stores": len(distinct(settled.store))}
     if final:
         facts.told = f"{len(final):,} keys differ between stores in the end: {final[0].name}"
     elif failed:

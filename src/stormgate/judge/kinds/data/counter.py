@@ -16,6 +16,7 @@ from stormgate.judge.histories.bounds import sum_bounds
 from stormgate.judge.histories.coverage import coverage_of
 from stormgate.judge.histories.data import Data
 from stormgate.judge.histories.judging import Facts, OnHistory, OnKeys, counted
+from stormgate.judge.histories.segments import distinct
 from stormgate.judge.histories.told import op_detail, op_told, wrong_cell
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need
 from stormgate.judge.statistics.proportion import CELLS_SHOWN
@@ -60,7 +61,7 @@ def _look(task: JudgeTask, data: Data) -> Facts:
 
 
 def _impossible(data: Data, adds: History, reads: History, spec: CounterSpec) -> Iterator[Cell]:
-    for key in np.unique(reads.key).tolist():
+    for key in distinct(reads.key).tolist():
         mine, asked = adds.take(adds.key == key), np.flatnonzero(reads.key == key)
         least, most = sum_bounds(
             mine.value,

@@ -16,7 +16,7 @@ from stormgate.evidence.operations import NOTHING, History
 from stormgate.evidence.timeline import SECOND_NS
 from stormgate.judge.histories.data import Data
 from stormgate.judge.histories.judging import OnKeys
-from stormgate.judge.histories.segments import earliest_above, latest_before
+from stormgate.judge.histories.segments import distinct, earliest_above, latest_before
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive
 from stormgate.judge.statistics import bounds
@@ -131,7 +131,7 @@ class Staleness:
         where: Array = getattr(reads, spec.by)
         names, blocks = reads.names[spec.by].names, max(1, self.windows.blocks)
         found, ages = [], {}
-        for code in sorted(np.unique(where).tolist(), key=lambda code: names[code]):
+        for code in sorted(distinct(where).tolist(), key=lambda code: names[code]):
             mine = where == code
             ages[code] = np.sort(age_ns[mine])
             bad = age_ns[mine] > spec.lte_ms * 1e6
