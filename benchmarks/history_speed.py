@@ -4,8 +4,7 @@ every kind that looks at registers.
     python benchmarks/history_speed.py [--operations 1000000] [--repeat 3]
 
 Limits: 5 s of a core and 1 GB for a million, start to end of a process that reads the blocks and
-judges them. Healthy, and with one acknowledged write in a thousand lost, as proofs cost more than their
-absence.
+judges them. Healthy, and with acknowledged writes lost, as proofs cost more than their absence.
 """
 
 from __future__ import annotations
@@ -187,8 +186,8 @@ def main() -> None:
         best = min(found, key=lambda one: one["cpu_s"])
         print(
             f"{name:>8}: {best['operations']:,} operations, read {best['read_s']:.2f} s, in all "
-            f"{best['wall_s']:.2f} s ({best['cpu_s']:.2f} s of a core), peak {best['peak_mb']:.0f} MB (made in {made:.0f} s) "
-            f"{best['said']}"
+            f"{best['wall_s']:.2f} s ({best['cpu_s']:.2f} s of a core), peak "
+            f"{best['peak_mb']:.0f} MB (made in {made:.0f} s) {best['said']}"
         )
         if args.operations == 1_000_000:
             fits = best["cpu_s"] <= LIMIT_S and best["peak_mb"] <= LIMIT_MB
