@@ -355,12 +355,16 @@ def test_canaries_are_found_where_they_are_and_an_unread_store_is_none(
         assert rows["log", phase]["found"] is True
         assert rows["log", phase]["searched"] > 1 << 20
         cache = rows["cache", phase]
-        assert (cache["found"], cache["searched"], cache["control"]) == (False, 6, True)
+        assert (cache["found"], cache["searched"], cache["control"]) == (False, 6, None)
         assert (rows["queue", phase]["found"], rows["queue", phase]["control"]) == (False, True)
         for store in ("gone", "foreign"):
             assert rows[store, phase]["scanned"] is False
             assert rows[store, phase]["why"]
         assert ("door", phase) not in rows
+    world.redis(f"AUTH {PASSWORD}", "FLUSHALL")
+    read_back(tmp_path / "empty", world.stores()[2:3])
+    cache = residency(tmp_path / "empty")["cache", "final"]
+    assert (cache["scanned"], cache["searched"], cache["control"]) == (True, 0, True)
     world.redis(f"AUTH {PASSWORD}", f"HSET user:9 mail {CANARY}@x")
     read_back(tmp_path / "again", world.stores())
     assert "key user:9" in residency(tmp_path / "again")["cache", "final"]["why"]

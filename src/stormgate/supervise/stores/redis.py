@@ -112,9 +112,10 @@ class RedisReader(StoreReader):
                     break
             size = min(size, server.one(b"DBSIZE"))
         found = {canary: where[canary] for canary in canaries if canary in where}
-        # Without a word that is surely there: whether it was as many keys as the server counts. An
-        # empty server is looked through, too.
-        return Looked(searched, found, control in where if control else searched >= size)
+        # Without a word that is surely there: an empty server is looked through, too, if it says so
+        # itself. (What it counts otherwise is no measure: keys that have run out are among it.)
+        empty = True if searched == size == 0 else None
+        return Looked(searched, found, control in where if control else empty)
 
     def _held(self, server: _Server, names: Sequence[bytes]) -> list[Any]:
         """What is under each name, whole; None where nothing is. What expires or changes its type
