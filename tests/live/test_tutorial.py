@@ -14,21 +14,20 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 def test_the_tutorial_works_as_it_is_written(tmp_path):
-    home = tmp_path / "home"
-    home.mkdir()
     place = tmp_path / "empty"
     place.mkdir()
     environment = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "HOME": str(home),
-        "LANG": "C.UTF-8",
-        **{name: os.environ[name] for name in ("XDG_CACHE_HOME",) if name in os.environ},
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        **{name: os.environ[name] for name in ("HOME", "XDG_CACHE_HOME") if name in os.environ},
     }
     with Reader(place, environment) as reader:
         try:
             reader.follow(DOCS / "tutorial.md")
         finally:
-            reader.run("python3 shop.py down; stormgate wire suite/targets/suite.yaml --stop; true", 0)
+            reader.run(
+                "python3 shop.py down; stormgate wire suite/targets/suite.yaml --stop; true", 0
+            )
     verdicts = [
         json.loads((folder / "verdict.json").read_text())
         for folder in sorted((place / "suite" / "reports").glob("2*"))

@@ -1,5 +1,5 @@
-"""Reads a page of docs/ as a person at a terminal does: files are written and edited as it says, and
-its commands run in one shell, each with the exit code that it names (```sh exit=1; else 0).
+"""Reads a page of docs/ as a person at a terminal does: files are written and edited as it says,
+and its commands run in one shell, each with the exit code that it names (```sh exit=1; else 0).
 """
 
 from __future__ import annotations
@@ -96,11 +96,10 @@ class Reader:
         assert self.shell.stdin is not None
         assert self.shell.stdout is not None
         mark = f"=== {time.monotonic_ns()}"
-        block = commands if exit_code else "".join(
-            f"{line}\n_rc=$((_rc | $?))\n" for line in commands.splitlines() if line.strip()
-        )
-        end = f"_rc=$?\n{block and ''}" if exit_code else ""
-        self.shell.stdin.write(f"_rc=0\n{block}{end}\necho '{mark}' $_rc\n")
+        script = "_rc=0\n"
+        for line in [commands] if exit_code else commands.splitlines():
+            script += f"{line}\n_rc=$((_rc | $?))\n"
+        self.shell.stdin.write(f"{script}printf '\\n%s %s\\n' '{mark}' $_rc\n")
         self.shell.stdin.flush()
         said: list[str] = []
         for line in self.shell.stdout:
