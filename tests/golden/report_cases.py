@@ -36,6 +36,7 @@ POPULATIONS = (
     ("sao-paulo", 0.05),
     ("singapore", 0.04),
 )
+PLACES = ((51.5, -0.1), (50.1, 8.7), (40.7, -74.0), (37.8, -122.4), (-23.6, -46.6), (1.4, 103.8))
 S = 1_000_000_000
 
 
@@ -49,7 +50,8 @@ def plan() -> Plan:
             name="chenu-lab",
             regions=(Region(name="eu-west", latitude=53.3, longitude=-6.3),),
             populations=tuple(
-                Population(name=n, share=s, latitude=0, longitude=0) for n, s in POPULATIONS
+                Population(name=n, share=s, latitude=y, longitude=x)
+                for (n, s), (y, x) in zip(POPULATIONS, PLACES, strict=True)
             ),
         ),
         load=Load(locustfile="loadtests/chenu.py", rate_per_s=400, users=40),

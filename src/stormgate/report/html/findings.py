@@ -277,6 +277,12 @@ def deciding(judgement: Judgement, faults: Sequence[Span]) -> Markup:
         return Markup('<p class="decided">Closest to its limit: {}, {} of {} used.</p>').format(
             _link(tight), percent(min(1.0, used)), "what is allowed"
         )
+    rule = next((f for f in judgement.validity if f.verdict is judgement.verdict), None)
+    if rule is not None and judgement.verdict is not Verdict.FAIL:
+        # What the measurement itself lacks decides before what it would have shown.
+        return Markup(
+            '<p class="decided">Decided by the rule <a href="#validity">{}</a>.</p>'
+        ).format(one_line(rule.name))
     found = [f for f in judgement.objectives if f.verdict is judgement.verdict]
     if not found:
         return Markup("")

@@ -18,6 +18,7 @@ from stormgate.report.html.data import as_element, page_data
 from stormgate.report.html.findings import cells, deciding, failures, objectives, validity
 from stormgate.report.html.history import earlier_section
 from stormgate.report.html.parts import heading
+from stormgate.report.html.places import map_section
 from stormgate.report.html.run import RunSections, run_sections
 from stormgate.report.words import (
     MARKS,
@@ -50,6 +51,7 @@ def report_html(judgement: Judgement, run: Run | None = None, past: Sequence[Pas
         _next(judgement, folder, plan),
         drawn.drawn,
         cells(judgement),
+        map_section(judgement, plan, drawn.series),
         earlier_section(judgement, past, run.folder.name if run is not None else ""),
         failures(judgement),
         validity(judgement),
