@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from stormgate.evidence.manifest import check_manifest
+from stormgate.evidence.operations import FINAL, OPERATIONS, PLANNED, HistoryReader
 from stormgate.evidence.read import Run
 from stormgate.evidence.schema import SAMPLES_SCHEMA
 from stormgate.model import Event
@@ -40,6 +41,7 @@ def check_run(folder: Path) -> list[str]:
             problems.append(f"timeline.ndjson: unknown event {row['event']!r}")
     problems += _check_samples(run)
     problems += _check_counts(run)
+    problems += _check_operations(run)
     return problems + run.problems
 
 
@@ -66,6 +68,32 @@ def _check_samples(run: Run) -> list[str]:
         if not f.ended
     ]
     return problems
+
+
+def _check_operations(run: Run) -> list[str]:
+    """What users did to data and what was read back, row by row; the judge holds its counts against
+    generator.ndjson.
+    """
+    reader = HistoryReader()
+    reader.read(run.operations())
+    reader.read(run.operations(FINAL), final=True)
+    reader.planned(run.operations(PLANNED))
+    counted = {
+        str(row.get("worker")): row["operations"] for row in run.generator if "operations" in row
+    }
+    problems = [
+        f"{OPERATIONS}/{name}.arrow: cut, no end of stream"
+        for name, file in run.operation_files.items()
+        if not file.ended
+    ]
+    for worker, said in sorted(counted.items()):
+        if said != reader.rows.get(worker, 0):
+            problems.append(
+                f"{OPERATIONS}/{worker}.arrow: {reader.rows.get(worker, 0)} rows, but the worker "
+                f"says it wrote {said}"
+            )
+    _ = run.residency  # what is wrong with it gathers in the run's problems
+    return [*reader.problems, *problems]
 
 
 def _check_counts(run: Run) -> list[str]:

@@ -140,6 +140,11 @@ class History:
         some._rows = rows if self._whole is None else self._rows[rows]
         return some
 
+    def joined(self, other: History) -> History:
+        """These rows, and those of another history of the same names."""
+        columns = {n: np.concatenate([getattr(self, n), getattr(other, n)]) for n in COLUMNS}
+        return History(self.names, **columns)
+
     def of(self, *kinds: str) -> Array:
         """A mask of the rows of these kinds."""
         wanted = np.zeros(len(KINDS), bool)

@@ -32,6 +32,65 @@ def check(run: Path) -> int:
     return 1 if problems else 0
 
 
+@command.command("export")
+@_RUN
+@click.option("--history", "what", flag_value="history", default=None, help="What users did.")
+@click.option(
+    "--model",
+    default="rw-register",
+    show_default=True,
+    type=click.Choice(["rw-register", "register", "list-append", "bank", "counter"]),
+    help="Registers of all keys, one (with --key), lists, accounts or counters.",
+)
+@click.option("--key", help="Of one key only.")
+@click.option("--final", "with_final", is_flag=True, help="With what was read back in the end.")
+@click.option("--form", default="edn", show_default=True, type=click.Choice(["edn", "json"]))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="A new file.")
+def export(
+    run: Path,
+    what: str | None,
+    model: str,
+    key: str | None,
+    with_final: bool,
+    form: str,
+    out: Path | None,
+) -> int:
+    """Write the history of RUN in the shape of Jepsen's, for elle and Knossos. Exit 1 when it has
+    none of that model.
+    """
+    if what is None:
+        raise click.UsageError("say what to export: --history")
+    if model == "register" and key is None:
+        raise click.UsageError("a register is one key: name it with --key")
+    from stormgate.evidence import open_run
+    from stormgate.evidence.operations import FINAL, HistoryReader
+    from stormgate.judge.histories.jepsen import jepsen_history, written
+
+    opened, reader = open_run(run), HistoryReader()
+    history = reader.read(opened.operations())
+    if with_final:
+        history = history.joined(reader.read(opened.operations(FINAL), final=True))
+    for problem in (*reader.problems, *opened.problems):
+        _say(f"{run}: {problem}", err=True)
+    operations = list(jepsen_history(history, model, key))
+    if not operations:
+        of = f" of key {key!r}" if key else ""
+        _say(f"{run}: no operation of {model}{of} is in it", err=True)
+        return 1
+    lines = written(iter(operations), form)
+    if out is None:
+        for line in lines:
+            click.echo(line)
+        return 0
+    try:
+        with out.open("x", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    except OSError as error:
+        raise click.ClickException(f"{out}: {error.strerror}") from error
+    _say(f"{out}: {len(operations) // 2:,} operations")
+    return 0
+
+
 @command.command("keygen")
 @click.argument("key", type=click.Path(path_type=Path))
 def keygen(key: Path) -> int:
