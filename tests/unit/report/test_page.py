@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from tests.golden.report_cases import CASES, finding, plan, write_run
 
 from stormgate.evidence import open_run
-from stormgate.model import Release, Verdict
+from stormgate.model import Cell, Release, Verdict
 from stormgate.report import report_html
 from stormgate.report.charts.bullet import bullet
 from stormgate.report.charts.world import MapPlace, world
@@ -129,3 +130,37 @@ def test_anchors_keep_names_apart() -> None:
     assert slug("read-p95") == "read-p95"
     assert len({slug(name) for name in ("a b", "a-b", "a_b", "A-B", "a<b", "")}) == 6
     assert all(re.fullmatch(r"[a-z0-9-]+", slug(name)) for name in ("🌩", "<script>", "x" * 300))
+
+
+def test_cells_about_data_name_the_very_keys(run_folder: Path) -> None:
+    lost = Cell(
+        name="threads/7 version 3",
+        verdict=Verdict.FAIL,
+        samples=1,
+        why="missing in eu, us",
+        detail={
+            "key": "threads/<7>",
+            "version": 3,
+            "session": None,
+            "acknowledged_s": 41.2345,
+            "missing": ["eu", "us"],
+            "seen": True,
+            "odd": math.nan,
+        },
+    )
+    one = finding("acked", "ackedWrites", Verdict.FAIL, "1 lost", value=1.0, cells=(lost,))
+    page = report_html(replace(CASES[Verdict.FAIL], objectives=(one,)), open_run(run_folder))
+    table = page[page.index("The very keys") :].partition("</table>")[0]
+    assert re.findall(r"<th scope[^>]*>(.*?)</th>", table) == [
+        "key",
+        "version",
+        "session",
+        "acknowledged",
+        "missing",
+        "seen",
+        "odd",
+    ]
+    cells = [re.sub(r"<[^>]+>", "", one) for one in re.findall(r"<td[^>]*>(.*?)</td>", table)]
+    assert cells == ["threads/&lt;7&gt;", "3", "–", "41.234 s", "eu, us", "yes", "–"]  # noqa: RUF001
+    assert 'href="#t=41.2"' in table
+    assert "The very keys" not in report_html(CASES[Verdict.FAIL], open_run(run_folder))

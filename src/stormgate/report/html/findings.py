@@ -16,6 +16,7 @@ from stormgate.report.charts.bullet import bullet
 from stormgate.report.charts.multiples import interval, stages_bar
 from stormgate.report.charts.timeline import Span
 from stormgate.report.html.parts import chip, heading, slug, table
+from stormgate.report.html.proofs import proofs
 from stormgate.report.words import (
     amount,
     count,
@@ -171,7 +172,7 @@ def _cells_of(finding: Finding) -> Markup:
         limit += f" ({spare(finding)})"
     return Markup(
         '<details id="cells-{}"{}><summary>{} {}: {} of {} cells hold{}</summary>'
-        "{}{}<p>{}</p></details>"
+        "{}{}<p>{}</p>{}</details>"
     ).format(
         slug(finding.name),
         Markup(" open") if bad or (timed and len(cells) <= FEW_CELLS) else "",
@@ -183,6 +184,7 @@ def _cells_of(finding: Finding) -> Markup:
         _stages(finding),
         table(head, rows),
         more,
+        proofs(shown),
     )
 
 
