@@ -30,6 +30,41 @@ class Visitor(GeoUser):
     def flow(self, session):
         yield get("/", name="home", timeout_s=2)
 """
+REGION_LOSS = """\
+    - name: region-loss
+      experiment: ../experiments/region-loss.yaml
+      configuration: {{region: eu-west, hold_s: {hold_s}}}
+      recovery: 3s"""
+# Any mode, of any component.
+ANY = """\
+title: Users are served while {mode} of {component} stands
+description: It is broken, held and taken back.
+controls:
+  - {{name: stormgate, provider: {{type: python, module: stormgate.chaos.control}}}}
+runtime: {{rollbacks: {{strategy: always}}}}
+method:
+  - type: action
+    name: break-it
+    provider:
+      type: python
+      module: stormgate.chaos.actions
+      func: break_component
+      arguments: {{component: {component}, mode: {mode}, proof_s: 10{more}}}
+  - type: action
+    name: hold
+    provider:
+      {{type: python, module: stormgate.chaos.actions, func: hold, arguments: {{seconds: 6}}}}
+rollbacks:
+  - type: action
+    name: undo
+    provider: {{type: python, module: stormgate.chaos.actions, func: undo}}
+  - type: action
+    name: wait-until-whole
+    provider: {{type: python, module: stormgate.chaos.actions, func: wait_until_whole}}
+"""
+FAULT = """\
+    - {{name: {name}, experiment: ../experiments/{name}.yaml, recovery: 2s}}
+"""
 GATE = """\
 apiVersion: stormgate.dev/v1
 kind: ReleaseGate
@@ -42,10 +77,7 @@ spec:
   sloRefs: [answers]
   phases: {{warmup: 2s, steady: 8s, final: 2s}}
   faults:
-    - name: region-loss
-      experiment: ../experiments/region-loss.yaml
-      configuration: {{region: eu-west, hold_s: {hold_s}}}
-      recovery: 3s
+{faults}
   objectives:
     - {{name: availability, kind: availability, slo: answers, phases: [steady]}}
     - {{name: failover, kind: failover, lte: 5s, within: 2s, by: [population]}}
@@ -80,15 +112,22 @@ def web(plane):
     assert not any(node["spec"].get("taints") for node in nodes)
 
 
-def target_of(plane, address):
+def target_of(plane, address, told):
+    """`told`: there is a status document, and each region can be looked at from outside; else only
+    the cluster itself says how it is.
+    """
+
+    basis = {"context": CONTEXT, "kubeconfig": str(plane.config)}
+
     def nodes(region):
+        seen = {"protocol": "http", "address": address, "path": f"/regions/{region}"}
         return {
             "name": f"{region}/nodes",
             "kind": "nodes",
             "region": region,
             "backend": "kubernetes",
-            "handle": {"context": CONTEXT, "kubeconfig": str(plane.config), "region": region},
-            "observe": {"protocol": "http", "address": address, "path": f"/regions/{region}"},
+            "handle": {**basis, "region": region},
+            **({"observe": seen} if told else {}),
         }
 
     def group(region):
@@ -100,6 +139,13 @@ def target_of(plane, address):
             "parts": [f"{region}/nodes"],
         }
 
+    web = {
+        "name": "web",
+        "kind": "service",
+        "backend": "kubernetes",
+        "handle": {**basis, "namespace": "shop", "deployment": "web"},
+        "traffic": "assured",
+    }
     return {
         "apiVersion": "stormgate.dev/v1",
         "kind": "Target",
@@ -121,21 +167,21 @@ def target_of(plane, address):
                     "links": {"gateway": f"http://{address}"},
                 }
             ],
-            "components": [*map(nodes, REGIONS), *map(group, REGIONS)],
+            "components": [*map(nodes, REGIONS), *map(group, REGIONS), web],
             "observe": {"region": "x-region", "zone": "x-zone", "pod": "x-pod"},
-            "statusUrl": f"http://{address}/status",
+            **({"statusUrl": f"http://{address}/status"} if told else {}),
         },
     }
 
 
-def suite(plane, address, folder, hold_s):
+def suite(plane, address, folder, hold_s, told=True):
     for name in ("loadtests", "targets", "slas", "experiments"):
         (folder / name).mkdir()
     shutil.copy(ROOT / "experiments" / "region-loss.yaml", folder / "experiments")
     (folder / "loadtests" / "users.py").write_text(USERS)
-    (folder / "targets" / "plane.yaml").write_text(yaml.safe_dump(target_of(plane, address)))
+    (folder / "targets" / "plane.yaml").write_text(yaml.safe_dump(target_of(plane, address, told)))
     made = Suite(folder)
-    made.gate.write_text(SLO + GATE.format(hold_s=hold_s))
+    made.gate.write_text(SLO + GATE.format(faults=REGION_LOSS.format(hold_s=hold_s)))
     return made
 
 
@@ -154,10 +200,37 @@ def test_replicas_in_every_zone_pass_the_loss_of_a_region(plane, gateway, web, t
 
 def test_replicas_in_one_zone_fail_it(plane, gateway, web, tmp_path):
     web(nodeSelector={"topology.kubernetes.io/region": "eu-west"})
-    gate = suite(plane, gateway, tmp_path, hold_s=9).start()
+    gate = suite(plane, gateway, tmp_path, hold_s=9, told=False).start()
     assert gate.end() == 1, gate.said()
     assert of_kind(gate.verdict(), "failover")["verdict"] == "FAIL"
     assert of_kind(gate.verdict(), "availability")["verdict"] == "PASS"
+
+
+def test_pods_drains_and_zones_are_lost_one_after_the_other_and_users_are_served(
+    plane, gateway, web, tmp_path
+):
+    web()
+    made = suite(plane, gateway, tmp_path, hold_s=0)
+    several = {
+        "crash": ("web", ", share: half of"),
+        "drain": ("eu-west/nodes", ""),
+        "zone_loss": ("us-east/nodes", ""),
+        "scale_down": ("web", ", replicas: 2"),
+    }
+    faults = ""
+    for mode, (component, more) in several.items():
+        text = ANY.format(component=component, mode=mode, more=more)
+        name = mode.replace("_", "-")
+        (tmp_path / "experiments" / f"{name}.yaml").write_text(text)
+        faults += FAULT.format(name=name)
+    made.gate.write_text(SLO + GATE.format(faults=faults))
+    gate = made.start()
+    assert gate.end() == 0, gate.said()
+    seen = [row for row in gate.timeline() if row["event"] == "fault.observed"]
+    assert [row["mode"] for row in seen] == list(several)
+    cleared = [row for row in gate.timeline() if row["event"] == "fault.cleared"]
+    assert len(cleared) == len(several)
+    assert not any(row["event"] == "fault.lost" for row in gate.timeline())
 
 
 def test_a_gate_that_is_killed_in_mid_fault_is_restored(plane, gateway, web, tmp_path):

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stormgate.faults import expansion as parts
+from stormgate.faults.backends import Observation
 from stormgate.faults.context import Context, current
 from stormgate.faults.errors import (
     CannotBreak,
@@ -26,6 +27,8 @@ from stormgate.faults.errors import (
 )
 from stormgate.faults.inject import PROOF_S, inject
 from stormgate.faults.ledger import ever_asked, ever_broken, open_entries
+from stormgate.faults.looks.whole import look_whole
+from stormgate.faults.proof import wait_for
 from stormgate.faults.provisioned import WHY, is_gone
 from stormgate.faults.selection import Selector, select
 from stormgate.faults.undo import undo_all, undo_entries, undo_instances
@@ -241,16 +244,31 @@ def wait_until_whole(deadline_s: float = 60.0) -> str:
     if not ever_broken(context.folder, context.fault):
         return "nothing was broken"
     if context.target.status_url is None:
-        raise CannotBreak(
-            f"target {context.target.name!r} has no status_url, so nobody can say whether it "
-            "is whole"
-        )
+        return _wait_by_platform(context, deadline_s)
     status = wait_whole(context.target, deadline_s, pause=lambda seen: _lost(context, seen))
     if status.whole:
         return "whole"
     if not status.reached and is_gone(context.target):
         return WHY
     raise UndoFailed(f"not whole within {deadline_s:g} s: {status.why}")
+
+
+def _wait_by_platform(context: Context, deadline_s: float) -> str:
+    """Wait until the platforms that run the target's components say that all of them stand."""
+    if not look_whole(context.target).reached:
+        raise CannotBreak(
+            f"target {context.target.name!r} has no status_url, so nobody can say whether it "
+            "is whole"
+        )
+
+    def look() -> Observation:
+        status = look_whole(context.target)
+        return Observation(status.whole, status.why)
+
+    seen, _ = wait_for(look, deadline_s, stop=context.stopping, pause_s=PAUSE_S)
+    if seen.seen:
+        return "whole"
+    raise UndoFailed(f"not whole within {deadline_s:g} s: {seen.saw}")
 
 
 def _lost(context: Context, status: Status) -> bool:

@@ -21,13 +21,13 @@ from stormgate.faults.errors import CannotBreak
 from stormgate.faults.expansion import members
 from stormgate.faults.inject import in_parallel
 from stormgate.faults.ledger import open_entries
+from stormgate.faults.looks.whole import look_whole, stands
 from stormgate.faults.proof import wait_for
 from stormgate.model import Component, Observe, Population, Target
 from stormgate.net.allow import AllowList
 from stormgate.net.fetch import exchange, fetch
 from stormgate.net.look import look
 from stormgate.net.references import resolved
-from stormgate.net.status import read_status
 
 if TYPE_CHECKING:
     from stormgate.evidence.rolling import RollingWindow
@@ -57,18 +57,22 @@ def component_answers(component: str, timeout_s: float = _LOOK_S) -> bool:
 
 
 def region_down(region: str, timeout_s: float = 1.0) -> bool:
-    """Whether no process of a region answers at its own port."""
+    """Whether nothing of a region answers at its own port; of what has none, that its platform does
+    not say it stands.
+    """
     target = current().target
-    inside = [
-        part
-        for part in members(target, target.component(region))
-        if part.observe is not None and part.kind != "link"
-    ]
-    if not inside:
+    inside = [part for part in members(target, target.component(region)) if part.kind != "link"]
+
+    def healthy(part: Component) -> bool | None:
+        if part.observe is not None:
+            return look(_observe(part), timeout_s).healthy
+        seen = stands(part)
+        return None if seen is None else seen.seen
+
+    seen = [one for one in in_parallel(healthy, inside) if one is not None]
+    if not seen:
         raise CannotBreak(f"region {region!r} has no component that can be observed")
-    return not any(
-        sight.healthy for sight in in_parallel(lambda part: look(_observe(part), timeout_s), inside)
-    )
+    return not any(seen)
 
 
 def populations_answered(
@@ -193,7 +197,7 @@ def _first_fault_ns(context: Context) -> int | None:
 
 
 def _whole(context: Context) -> Observation:
-    status = read_status(context.target)
+    status = look_whole(context.target)
     return Observation(status.whole, status.why)
 
 

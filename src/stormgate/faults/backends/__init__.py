@@ -106,6 +106,12 @@ class Backend:
         """Whether nothing is left of these parts that a fault could be in. Unknown is not gone."""
         return not parts
 
+    def stands(self, part: Component) -> Observation | None:
+        """Whether the platform that runs the part says that it is whole; None where none does. One
+        look. Raises CannotBreak.
+        """
+        return None
+
     def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
         """What `stormgate check` has to know of this component before a run: is it found, may it be
         broken in these `modes` (what the gate's experiments will ask of it; none: nothing), and is

@@ -25,6 +25,7 @@ from stormgate.faults.backends.kubernetes.marks import VanishedError
 from stormgate.faults.backends.kubernetes.nodes import Cordon, Drain, NodesCrash, ZoneLoss
 from stormgate.faults.backends.kubernetes.pods import is_ready, nodes_of, pods_of
 from stormgate.faults.backends.kubernetes.services import Detach, Isolate
+from stormgate.faults.backends.kubernetes.standing import standing
 from stormgate.faults.backends.kubernetes.ways import ClusterMode, Site, named_object
 from stormgate.faults.backends.kubernetes.workloads import BadRollout, ScaleDown
 from stormgate.faults.declared import CheckRow, Parameters
@@ -80,6 +81,11 @@ class KubernetesBackend(Backend):
 
     def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
         return (access(handle).host,)
+
+    def stands(self, part: Component) -> Observation | None:
+        site = Site.of(part)
+        with _as(CannotBreak, site):
+            return standing(site)
 
     def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
         site, kind = Site.of(part), shape(part.handle)
