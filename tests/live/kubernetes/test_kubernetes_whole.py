@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.live.chaos_fixture import wait_until
 
 from stormgate.faults.looks.whole import look_whole
 from stormgate.model import Component, Target
@@ -22,7 +23,7 @@ def test_the_cluster_says_whether_a_target_is_whole(here):
     here.world.one("nodes", None, "node-a1")["spec"].pop("unschedulable")
     here.world.frozen = True
     here.world.let_go(here.world.pods_of("web")[0], 0)
-    assert "web: deployment/web: " in look_whole(target).why
+    wait_until(lambda: "web: deployment/web: 2 of 3 ready" in look_whole(target).why)
     del here.world.objects[("deployments", "shop", "web")]
     assert "there is no deployment/web in shop" in look_whole(target).why
 
