@@ -10,9 +10,13 @@ import sys
 import zipfile
 
 import pytest
+from click.testing import CliRunner
 from tests.live.aws_world import ACCOUNT, REGION, cloud, context
 
+from stormgate.commands.discover import command as discover
+from stormgate.documents import load_target
 from stormgate.faults.backends.aws import FAMILIES
+from stormgate.faults.context import make_context
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed, Unproven
 from stormgate.faults.inject import inject
 from stormgate.faults.ledger import open_entries
@@ -486,3 +490,44 @@ def test_a_native_experiment_that_did_nothing_has_failed(aws, tmp_path):
     whys = [problem.why for problem in problems(journal)]
     assert [why.partition(":")[0] for why in whys] == ["'detach' failed", "'fail-over' failed"]
     assert states(aws, [box]) == ["running"]
+
+
+def test_a_first_target_document_comes_from_the_account_itself(aws, tmp_path, web, monkeypatch):
+    aws.cluster()
+    aws.instances(2, f"{REGION}b", Name="app")
+    aws.client("rds").create_db_instance(
+        DBInstanceIdentifier="alone", Engine="postgres", DBInstanceClass="db.t3.micro",
+        MasterUsername="root", MasterUserPassword="hunter2-hunter2", AllocatedStorage=20,
+    )  # fmt: skip
+    queue = aws.client("sqs").create_queue(QueueName="mail", tags={"app": "shop"})
+    assert queue["QueueUrl"]
+    command = ["aws", "--region", REGION, "--endpoint-url", aws.url, "--name", "found"]
+    told = CliRunner().invoke(discover, command, standalone_mode=False)
+    assert told.return_value == 0, told.output
+    (tmp_path / "target.yaml").write_text(told.stdout)
+    monkeypatch.setenv("FRONT_URL", "http://127.0.0.1:1")
+    found = load_target(tmp_path / "target.yaml")
+    parts = {one.name: one for one in found.components}
+    assert parts[f"{REGION}b/app"].handle["service"] == "ec2"
+    assert len(parts[f"{REGION}b/app"].handle["ids"]) == 2
+    assert f"{REGION}a/web" in parts, "a group can lose either of its zones"
+    assert f"{REGION}a/orders" in parts, "a cluster stands where it is written"
+    assert f"{REGION}a/{web[0]}" not in parts, "an instance of a group is the group's"
+    assert set(parts[f"{REGION}b"].parts) == {f"{REGION}b/app", f"{REGION}b/web"}
+    assert parts[f"subnets:{REGION}a"].kind == "link"
+    assert "# - database alone: nothing takes over (not Multi-AZ)" in told.stdout
+    assert f"# - arn:aws:sqs:{REGION}:{ACCOUNT}:mail: no mode for it" in told.stdout
+    # What was found can be broken as it stands there.
+    run = make_context(found, tmp_path, fault="trial", seed=1)
+    inject(run, [parts[f"{REGION}b"]], "blackhole")
+    undo_all(run)
+
+
+def test_discovery_that_may_not_ask_says_so(aws):
+    nobody = ["--endpoint-url", "http://127.0.0.1:9"]
+    told = CliRunner().invoke(discover, ["aws", "--region", REGION, *nobody], standalone_mode=False)
+    assert told.return_value == 2
+    assert "Error: sts get-caller-identity at http://127.0.0.1:9" in told.output
+    told = CliRunner().invoke(discover, ["aws", "--region", REGION, "--tag", "app"])
+    assert told.exit_code == 2
+    assert "--tag wants KEY=VALUE" in told.output

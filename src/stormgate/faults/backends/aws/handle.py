@@ -26,7 +26,7 @@ Service = Literal[
 # What AWS can be asked for by tags in one call; of the others there is one, by its id.
 BY_TAGS = frozenset({"ec2", "asg", "nacl", "security_group"})
 _GLOBAL = {"route53": "route53", "iam": "iam"}
-_ENDPOINTS = {"autoscaling": "autoscaling", "elbv2": "elasticloadbalancing"}
+_ENDPOINTS = {"elbv2": "elasticloadbalancing", "resourcegroupstaggingapi": "tagging"}
 Id = Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^[^\s$]+$")]
 
 

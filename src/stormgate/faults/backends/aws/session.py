@@ -121,6 +121,15 @@ _TOKENS = {
 _lock = threading.Lock()
 
 
+def account_here(region: str, profile: str | None, endpoint_url: str | None) -> str:
+    """The account that the credentials here are of. Raises AwsError."""
+    place = Place("", region, profile, endpoint_url)
+    try:
+        return str(_client(place, "sts", True).get_caller_identity().get("Account"))
+    except Exception as error:
+        raise _told(place, "sts", "get_caller_identity", error) from error
+
+
 @functools.lru_cache(maxsize=256)
 def caller(place: Place) -> tuple[str, str]:
     """Whose credentials these are, by account and ARN: asked once. Raises AwsError when they are
