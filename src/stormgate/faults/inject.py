@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from stormgate.faults import backends
-from stormgate.faults.backends import FaultRequest
+from stormgate.faults.backends import Backend, FaultRequest
 from stormgate.faults.context import Context
 from stormgate.faults.errors import NotApplied, Stopped, Unproven
 from stormgate.faults.expansion import SURGE, Part, parts_of
@@ -183,8 +183,9 @@ def _prove(
 ) -> list[dict[str, Any]]:
     def prove(entry: Entry) -> tuple[str, bool, str, int]:
         backend = backends.get(entry.part.backend)
+        patience_s = proof_patience_s(backend, proof_s)
         seen, at_ns = wait_for(
-            lambda: backend.in_effect(entry.part, entry.record), proof_s, stop=context.stopping
+            lambda: backend.in_effect(entry.part, entry.record), patience_s, stop=context.stopping
         )
         return entry.part.name, seen.seen, seen.saw, at_ns
 
@@ -203,7 +204,9 @@ def _prove(
         unseen = [f"{name}: {saw}" for name, seen, saw, _ in own if not seen]
         proof = [{"component": name, "saw": saw, "at_ns": at_ns} for name, _, saw, at_ns in own]
         if unseen:
-            why = f"not seen within {proof_s:g} s: " + "; ".join(unseen)
+            of = [backends.get(entry.part.backend) for entry in instance.entries]
+            waited_s = max(proof_patience_s(backend, proof_s) for backend in of)
+            why = f"not seen within {waited_s:g} s: " + "; ".join(unseen)
             _say(context, Event.FAULT_UNPROVEN, [instance], mode, why=why)
             missing.append(f"{instance.name} ({mode}): {why}")
             continue
@@ -222,6 +225,13 @@ def _prove(
     if missing:
         raise Unproven("; ".join(missing))
     return rows
+
+
+def proof_patience_s(backend: Backend, proof_s: float) -> float:
+    """How long to wait for the proof: what takes a platform minutes is waited for, unless the
+    action says how long.
+    """
+    return max(proof_s, backend.proof_s) if proof_s == PROOF_S else proof_s
 
 
 def _say(

@@ -48,6 +48,8 @@ def undo_entries(
     context.watch.end(entry.id for entry in entries)
     done: list[str] = []
     failed: list[str] = []
+    if deadline_s == UNDO_S:
+        deadline_s = max([UNDO_S, *(_patience_s(entry) for entry in entries)])
     end = time.monotonic() + deadline_s
     stuck = {entry.id: "no answer yet" for entry in entries}
     with _telling(context, entries, stuck, say), context.lock:
@@ -261,6 +263,13 @@ def _tell(context: Context, event: Event, first: Entry, **more: Any) -> None:
     }
     with contextlib.suppress(OSError):
         context.timeline.write(event, **about, **more)
+
+
+def _patience_s(entry: Entry) -> float:
+    try:
+        return backends.get(entry.part.backend).undo_s
+    except ChaosError:
+        return 0.0  # of a version that had this backend; undoing it will say so
 
 
 def _stage(entry: Entry) -> int:

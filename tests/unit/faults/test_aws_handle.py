@@ -3,14 +3,19 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import boto3
 import pytest
 from pydantic import ValidationError
 
 from stormgate.documents import DocumentErrors, load_target
 from stormgate.faults import backends
-from stormgate.faults.backends.aws import AwsBackend
+from stormgate.faults.backends.aws import FAMILIES, AwsBackend
 from stormgate.faults.backends.aws.handle import AwsHandle, listed
+from stormgate.faults.errors import CannotBreak
+from stormgate.faults.expansion import parts_of
+from stormgate.model import Component, Target
 
 EC2 = {"service": "ec2", "account": "123456789012", "region": "eu-west-1", "ids": ["i-1"]}
 TARGET = """apiVersion: stormgate.dev/v1
@@ -102,3 +107,21 @@ def test_nothing_of_aws_is_imported_before_something_is_asked_of_it():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("mode", "nearest"), [("freeze", "crash is nearest"), ("slow", "service fis, mode run")]
+)
+def test_what_aws_has_no_call_for_is_refused_with_what_comes_nearest(mode, nearest):
+    part = Component(name="app", kind="service", backend="aws", handle=EC2)
+    with pytest.raises(CannotBreak, match=f"app: no {mode}: .*{nearest}"):
+        parts_of(Target(name="shop", components=(part,)), part, mode)
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "us-east-1"])
+@pytest.mark.parametrize("service", sorted(FAMILIES))
+def test_the_hosts_are_those_that_boto3_itself_would_ask(region, service):
+    clients = FAMILIES[service].clients
+    urls = [boto3.client(name, region_name=region).meta.endpoint_url for name in clients]
+    asked = AwsBackend().hosts({**EC2, "service": service, "region": region})
+    assert list(asked) == [urlsplit(url).hostname for url in urls]

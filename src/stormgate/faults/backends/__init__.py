@@ -67,6 +67,11 @@ class Backend:
     """It alone breaks a component in every mode; a mode it does not offer is not looked for on the
     links that lead there."""
 
+    proof_s: float = 0.0
+    """How long an effect may take to be seen, where an action says nothing else."""
+    undo_s: float = 0.0
+    """How long undoing may take, until it is seen, where nobody says anything else."""
+
     refuses: ClassVar[Mapping[str, str]] = {}
     """Modes that somebody may well ask of it and that it cannot do, each with the reason and what
     comes nearest."""

@@ -62,6 +62,19 @@ class AwsBackend(Backend):
         mode: model for one in FAMILIES.values() for mode, model in one.modes.items()
     }
     undo_stage = 1
+    # An instance takes most of a minute to stop or start, a database's failover one or two.
+    proof_s = 120.0
+    undo_s = 240.0
+    refuses: ClassVar[Mapping[str, str]] = {
+        "freeze": "no call of AWS stops a host and keeps it alive; crash is nearest, or a template "
+        "of the Fault Injection Service (service fis, mode run)",
+        "refuse": "access lists and security groups drop without a word: blackhole",
+        **dict.fromkeys(
+            ("slow", "lossy", "bandwidth"),
+            "no call of AWS delays or loses packets; a template of the Fault Injection Service "
+            "does (service fis, mode run), or a link of backend toxiproxy",
+        ),
+    }
 
     def modes_of(self, handle: Mapping[str, Any]) -> Mapping[str, type[Parameters]]:
         family = FAMILIES.get(str(handle.get("service")))

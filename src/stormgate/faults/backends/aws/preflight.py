@@ -56,7 +56,7 @@ def _planned(part: Component, family: Family, mode: str, place: Place) -> CheckR
         family.plan(Wanted(part.name, place, part.handle, mode, params, "check"))
     except (AwsError, ChaosError) as error:
         return CheckRow(mode, False, str(error), "correct the handle, or mend what is broken")
-    return CheckRow(mode, True, "it is there, and could be broken and brought back")
+    return CheckRow(mode, True, f"it is there, and could be broken; cost: {family.cost}")
 
 
 def _defaults(model: type[Parameters]) -> Mapping[str, Any]:
