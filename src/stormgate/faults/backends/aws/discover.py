@@ -158,7 +158,8 @@ class Discovery:
                 self.found.beyond.append(f"cluster {name}: it has no reader to fail over to")
                 continue
             zone = zones.get(writer)
-            self._add(f"{zone}/{name}", "database", zone, "rds", ids=[name])
+            at = {} if zone is None else {"zone": zone}
+            self._add(f"{zone or 'rds'}/{name}", "database", zone, "rds", ids=[name], **at)
 
     def _observed(self, component: dict[str, Any], one: Mapping[str, Any]) -> None:
         end, protocol = one.get("Endpoint") or {}, _OPEN.get(str(one.get("Engine")), "tcp")
