@@ -63,6 +63,11 @@ def test_the_observed_rpo_counts_back_from_the_injection() -> None:
     low, high = judged(book).detail["rpo_s"]
     assert low == pytest.approx(1.0)  # acknowledged at 31, requested at 32
     assert low <= high < 1.1
+    assert f"observed RPO {low:g} to {high:g} s" in judged(book).why
+    late = healthy()
+    late.write("b", 1, 40.0)
+    late.back("b", None, "eu")
+    assert "none of them had been acknowledged before a fault" in judged(late).why
 
 
 def test_a_write_that_nobody_knows_the_end_of_may_be_there_or_not() -> None:

@@ -110,6 +110,10 @@ def test_staleness_is_the_time_since_a_newer_version_was_acknowledged() -> None:
     finding = judged(stale([0.5, 2.5]), "staleness", quantile=1.0, lte_ms=2000)
     assert finding.verdict is FAIL
     assert finding.cells[0].name == "london"
+    oldest = finding.cells[0].detail["oldest"]
+    assert [(one["key"], one["version"]) for one in oldest] == [("a", 1), ("a", 1)]
+    assert [one["stale_ms"] for one in oldest] == [pytest.approx(2500), pytest.approx(500)]
+    assert "oldest: a, version 1 to w0/0, answered at 35.510 s, 2,500 ms" in finding.cells[0].why
 
 
 def test_a_quantile_of_the_staleness_is_held_with_confidence() -> None:

@@ -111,7 +111,7 @@ def _look(task: JudgeTask, data: Data) -> Facts:
         most = facts.detail["share_at_most"]
         facts.told += f"; at {1 - alpha:g} confidence at most {most:.2g} lost"
     elif "rpo_s" in facts.detail:
-        facts.told += f"; observed RPO {facts.detail['rpo_s']}"
+        facts.told += f"; {_rpo_told(facts.detail['rpo_s'])}"
     return facts
 
 
@@ -167,6 +167,13 @@ def _rpo(acked_ns: int, faults: Sequence[FaultWindow]) -> list[float]:
         latest = fault.acknowledged_ns or fault.requested_ns
         return [round(max(0, at - acked_ns) / 1e9, 3) for at in (fault.requested_ns, latest)]
     return [0.0, 0.0]
+
+
+def _rpo_told(rpo_s: Sequence[float]) -> str:
+    least, most = rpo_s
+    if most <= 0:
+        return "none of them had been acknowledged before a fault (observed RPO 0 s)"
+    return f"observed RPO {least:g} to {most:g} s"
 
 
 def _written(data: Data, acked: History, row: int) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from stormgate.evidence.timeline import SECOND_NS
 from stormgate.judge.histories.data import Data
 from stormgate.judge.histories.judging import OnKeys
 from stormgate.judge.histories.segments import distinct, earliest_above, latest_before
+from stormgate.judge.histories.told import op_detail, op_told, version_told
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive
 from stormgate.judge.statistics import bounds
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from stormgate.evidence.samples import Block
 
 Array = NDArray[Any]
+_OLDEST = 10
 
 
 class StalenessSpec(OnKeys):
@@ -84,6 +87,7 @@ class Staleness:
             self._cell(cell, verdict, ages[cell.number], allowed)
             for cell, verdict in zip(counted, verdicts, strict=True)
         ]
+        cells = [_with_oldest(cell, data, reads, age_ns, spec.by) for cell in cells]
         cells += self._silent({cell.name for cell in counted})
         at = decisive(counted, verdicts)
         verdict = worst([cell.verdict for cell in cells])
@@ -176,6 +180,25 @@ class Staleness:
             for name in people
             if name not in seen
         ]
+
+
+def _with_oldest(cell: Cell, data: Data, reads: History, age_ns: Array, by: str) -> Cell:
+    """The cell with its most outdated reads: of which key, whose, when and by whom answered."""
+    names = reads.names[by].names
+    mine = np.flatnonzero((getattr(reads, by) == names.index(cell.name)) & (age_ns > 0))
+    order = mine[np.argsort(-age_ns[mine], kind="stable")][:_OLDEST].tolist()
+    if not order:
+        return cell
+    oldest = [
+        {**op_detail(data, reads, row), "stale_ms": float(age_ns[row]) / 1e6} for row in order
+    ]
+    key = reads.names.keys.names[int(reads.key[order[0]])]
+    told = (
+        f"oldest: {key}, {version_told(int(reads.version[order[0]]))} to "
+        f"{op_told(data, reads, order[0])}, {oldest[0]['stale_ms']:,.0f} ms after a newer one had "
+        "been acknowledged"
+    )
+    return replace(cell, why=f"{cell.why}; {told}", detail={**cell.detail, "oldest": oldest})
 
 
 def _ages(data: Data, spec: StalenessSpec) -> tuple[History, Array]:
