@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,15 @@ import psycopg
 import pytest
 
 from stormgate.evidence import open_run
+from stormgate.evidence.folder import create_run_folder
 from stormgate.evidence.operation_files import OperationFile
 from stormgate.evidence.operations import FINAL, KINDS, NOTHING, OUTCOMES, HistoryReader
-from stormgate.evidence.write import TIMELINE
+from stormgate.evidence.write import TIMELINE, Timeline
 from stormgate.lab.native import postgres
 from stormgate.lab.runtime import folders
 from stormgate.model import FinalRead, Load, Plan, Store, Target, to_json
 from stormgate.supervise.children import free_port
+from stormgate.supervise.reading import ReadingBack
 from stormgate.system.processes import spawn, stop
 
 pytestmark = pytest.mark.live
@@ -210,20 +213,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     subprocess.run(["/bin/rm", "-rf", str(work)], check=True)
 
 
-def read_back(
-    run: Path, stores: tuple[Store, ...], *, within_s: float = 8.0, recovery: bool = False
-) -> None:
-    """What the supervisor does with a run whose load has just ended."""
+def plan_of(stores: tuple[Store, ...], final_read: FinalRead) -> Plan:
     target = Target(
         name="pair",
         allow=("127.0.0.0/8",),
         stores=stores,
         canaries={"eu-personal": CANARY},
-        final_read=FinalRead(
-            after_s=0.1, within_s=within_s, scan_every_s=60.0, scan_within_s=within_s
-        ),
+        final_read=final_read,
     )
-    plan = Plan(
+    return Plan(
         gate="pair",
         seed=7,
         confidence=0.95,
@@ -234,6 +232,16 @@ def read_back(
         final_s=1,
         faults=(),
         objectives=(),
+    )
+
+
+def read_back(
+    run: Path, stores: tuple[Store, ...], *, within_s: float = 8.0, recovery: bool = False
+) -> None:
+    """What the supervisor does with a run whose load has just ended."""
+    plan = plan_of(
+        stores,
+        FinalRead(after_s=0.1, within_s=within_s, scan_every_s=60.0, scan_within_s=within_s),
     )
     run.mkdir()
     (run / "plan.json").write_text(json.dumps(to_json(plan.sealed())))
@@ -391,3 +399,17 @@ def test_a_table_that_may_not_be_read_is_not_looked_through(world: World, tmp_pa
         world.admin.execute("DROP TABLE hidden")
     row = residency(tmp_path / "run")["db", "final"]
     assert (row["scanned"], row["why"]) == (False, "its user may not read public.hidden")
+
+
+def test_a_reading_that_dies_is_told_and_one_without_stores_never_begins(tmp_path: Path) -> None:
+    folder = create_run_folder(tmp_path, "pair", now=datetime.now(UTC), first_files={})
+    timeline = Timeline(folder)
+    for stores in ((), (Store(name="log", reader="file", path="/nowhere"),)):
+        reading = ReadingBack(plan_of(stores, FinalRead()), folder, tmp_path)
+        reading.start()
+        reading.finish(timeline, lambda: time.sleep(0.05))
+    events = [json.loads(line) for line in (folder / TIMELINE).read_text().splitlines()]
+    assert [row["event"] for row in events] == ["read_back.begin", "read_back.end"]
+    # There is no plan.json: it cannot know what to read.
+    assert events[1]["whole"] is False
+    assert "plan.json is missing" in events[1]["why"]

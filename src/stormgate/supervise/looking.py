@@ -11,6 +11,8 @@ from typing import Any
 from stormgate.net.deadline import Deadline
 from stormgate.supervise.stores import StoreReader, UnreadableError
 
+_APART_S = 0.05
+
 
 class Looking:
     """Looks through all stores for all canaries, each store in a thread of its own that is never
@@ -40,6 +42,8 @@ class Looking:
             self._under_way[name] = thread
             thread.start()
             waiting.add(name)
+            # One after the other rather than all at once: who measures shares this machine.
+            time.sleep(_APART_S)
         deadline = Deadline(self._within_s + 0.5)
         while waiting:
             try:
