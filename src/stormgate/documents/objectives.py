@@ -76,7 +76,8 @@ def read_objective(
             f"unknown kind {shape.kind!r}",
             nearest(shape.kind, around.kinds, what="kinds"),
         )
-        _check_references(dict(shape.model_extra or {}), loc, document, around, problems)
+        loose = dict(shape.model_extra or {})
+        _check_references(loose, set(loose), loc, document, around, problems)
         return None
     keys = written_keys(spec_type)
     said = _from_slo(shape, spec_type, loc, document, around, problems)
@@ -113,7 +114,8 @@ def read_objective(
         )
     # What an SLO that cannot be used would have said is not missing here.
     spec = _fit(spec_type, fields, keys, loc, document, problems, complete=said is not None)
-    _check_references(fields if spec is None else spec, loc, document, around, problems)
+    read = fields if spec is None else spec
+    _check_references(read, set(fields), loc, document, around, problems)
     if "fault" in spec_type.model_fields and not around.faults:
         problems.add(
             document.file,
@@ -290,7 +292,12 @@ def phase_names(faults: Iterable[str]) -> list[str]:
 
 
 def _check_references(
-    fields: dict[str, Any], loc: Loc, document: Document, around: Surroundings, problems: Problems
+    fields: dict[str, Any],
+    written: set[str],
+    loc: Loc,
+    document: Document,
+    around: Surroundings,
+    problems: Problems,
 ) -> None:
     allowed = phase_names(around.faults)
     for key in ("phases", "versus"):
@@ -324,7 +331,10 @@ def _check_references(
     for key in ("by", "label", "labels"):
         if key == "by" and isinstance(fields.get(key), str):
             continue  # one word, of operations: its kind has looked at it
-        for at, column in enumerate(_listed(fields.get(key))):
+        listed = _listed(fields.get(key))
+        if key not in written and set(listed) & set(columns):
+            continue  # a kind's own choice: it looks at those that are there
+        for at, column in enumerate(listed):
             if column not in columns:
                 line = document.line(*loc, key, at)
                 fix = nearest(str(column), columns, what="columns")

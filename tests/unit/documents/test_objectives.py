@@ -142,3 +142,12 @@ def test_the_manual_names_every_kind_and_every_key() -> None:
             assert keys, (kind, loc)
             missing += [f"{kind} {loc} {key}" for key in keys if f"`{key}`" not in manual]
     assert missing == []
+
+
+def test_a_kinds_own_labels_are_those_that_are_there(suite: Path) -> None:
+    """`failback` looks at served_by and shard unless it is told otherwise."""
+    with pytest.raises(DocumentErrors, match="no column 'served_by'"):
+        spec_of(suite, "kind: failback, settle: 1s")
+    target = suite / "targets/shop.yaml"
+    target.write_text(target.read_text().replace("{cache: x-cache}", "{served_by: x-region}"))
+    assert load_gate(suite / "slas/release.yaml").objectives[0].kind == "failback"
