@@ -19,7 +19,8 @@ from stormgate import model
 from stormgate.documents.gate_shape import ObjectiveShape
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.shapes import explain
-from stormgate.documents.slo.read import Promise, Slo
+from stormgate.documents.slo.read import Slo
+from stormgate.documents.slo.refs import promise_of
 from stormgate.documents.values import SHARE, duration_ms, duration_s, fraction
 from stormgate.documents.yamlfile import Document, Loc
 
@@ -162,7 +163,7 @@ def _from_slo(
             f"SLO {shape.slo!r} is not in sloRefs",
             f"add {shape.slo!r} to sloRefs",
         )
-    promise = _promise(slo, shape.slo_objective, loc, document, problems)
+    promise = promise_of(slo, shape.slo_objective, loc, document, problems)
     if promise is None:
         return None
     names = spec_type.model_fields
@@ -196,24 +197,6 @@ def _from_slo(
     if promise.where and "where" in names:
         said["where"] = dict(promise.where)
     return {name: value for name, value in said.items() if name in names and value is not None}
-
-
-def _promise(
-    slo: Slo, said: str | int | None, loc: Loc, document: Document, problems: Problems
-) -> Promise | None:
-    """The promise of an SLO that an objective speaks of; None with what is wrong noted."""
-    promise = slo.promise(said)
-    if promise is None:
-        labels = [one.label for one in slo.promises]
-        if said is None:
-            what = f"SLO {slo.name!r} has {len(labels)} objectives"
-            fix = f"say which: sloObjective: {' or '.join(labels)}"
-        else:
-            what = f"SLO {slo.name!r} has no objective {said!r}"
-            fix = nearest(str(said), labels, what="it has")
-        at = document.line(*loc, "slo" if said is None else "sloObjective")
-        problems.add(document.file, at, what, fix)
-    return promise
 
 
 def _value(field: str, value: Any) -> Any:
@@ -328,6 +311,19 @@ def _check_references(
     if around.target is None:
         return
     columns = columns_of(around.target)
+    _check_columns(fields, written, columns, loc, document, problems)
+    _check_where(fields.get("where"), columns, loc, document, around, problems)
+
+
+def _check_columns(
+    fields: dict[str, Any],
+    written: set[str],
+    columns: list[str],
+    loc: Loc,
+    document: Document,
+    problems: Problems,
+) -> None:
+    """Note a column that no sample of the target has; `written`: the fields the document says."""
     for key in ("by", "label", "labels"):
         if key == "by" and isinstance(fields.get(key), str):
             continue  # one word, of operations: its kind has looked at it
@@ -341,7 +337,6 @@ def _check_references(
                 if not fix.startswith("did you"):
                     fix += f"; or add observe: {{{column}: x-a-header}} to the target"
                 problems.add(document.file, line, f"samples have no column {column!r}", fix)
-    _check_where(fields.get("where"), columns, loc, document, around, problems)
 
 
 def _check_where(

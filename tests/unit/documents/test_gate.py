@@ -156,7 +156,7 @@ WRONG = [
                                                "from 0 up to, but not, 1"),
     (GATE, "name: shop-good", "name: Shop_good", "spec.indicator.metadata.name: 'Shop_good' is "
                                                  "not a name of OpenSLO; write a DNS label"),
-    (GATE, "            spec: {}\n", "", "'spec' is missing in "
+    (GATE, "            spec: {where: {}} # all of them\n", "", "'spec' is missing in "
                                          "spec.indicator.spec.ratioMetric.total.metricSource"),
     (GATE, "duration: 30d", "duration: 30s", "spec.timeWindow[0].duration: '30s' does not fit"),
     (GATE, "type: stormgate\n            spec: {outcome", "type: prometheus\n            spec: "

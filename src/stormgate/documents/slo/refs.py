@@ -9,8 +9,8 @@ from typing import Any
 
 from stormgate.documents.gate_shape import GateSpec
 from stormgate.documents.problems import Problems, nearest
-from stormgate.documents.slo.read import Slo, indicators
-from stormgate.documents.yamlfile import Document
+from stormgate.documents.slo.read import Promise, Slo, indicators
+from stormgate.documents.yamlfile import Document, Loc
 
 
 def on_trial(spec: Any) -> set[str]:
@@ -73,3 +73,21 @@ def check_mapped(
             line = gate.line("spec", "metricSources", name)
             fix = nearest(name, known, what="SLOs on trial, and their indicators")
             problems.add(gate.file, line, f"no SLO on trial has a source {name!r}", fix)
+
+
+def promise_of(
+    slo: Slo, said: str | int | None, loc: Loc, document: Document, problems: Problems
+) -> Promise | None:
+    """The promise of an SLO that an objective speaks of; None with what is wrong noted."""
+    promise = slo.promise(said)
+    if promise is None:
+        labels = [one.label for one in slo.promises]
+        if said is None:
+            what = f"SLO {slo.name!r} has {len(labels)} objectives"
+            fix = f"say which: sloObjective: {' or '.join(labels)}"
+        else:
+            what = f"SLO {slo.name!r} has no objective {said!r}"
+            fix = nearest(str(said), labels, what="it has")
+        at = document.line(*loc, "slo" if said is None else "sloObjective")
+        problems.add(document.file, at, what, fix)
+    return promise
