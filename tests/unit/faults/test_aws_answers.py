@@ -5,6 +5,7 @@ Multi-AZ instance that really moves.
 import json
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from tests.unit.faults.aws_answers import ACCOUNT, answer_json, error, scripted, xml
@@ -12,7 +13,7 @@ from tests.unit.faults.aws_answers import ACCOUNT, answer_json, error, scripted,
 from stormgate.faults.backends import FaultRequest
 from stormgate.faults.backends.aws import BACKEND, session
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
-from stormgate.model import Component, Target
+from stormgate.model import Component, Observe, Target
 
 ATTRIBUTES = {"awsAccounts": ACCOUNT, "awsRegions": "eu-west-1"}
 TARGET = Target(name="shop", attributes=ATTRIBUTES)
@@ -353,3 +354,14 @@ def test_the_policy_holds_what_the_faults_call_and_no_more(script):
         "sts", "elasticache", "lambda"
     }  # fmt: skip
     assert BACKEND.permissions([(parts[0], [])]) == ""
+
+
+def test_what_stood_behind_an_api_of_this_machine_is_gone_with_it(script):
+    here = component(script, "elasticache", "c")
+    assert not BACKEND.are_gone([here])
+    nobody = component(script, "elasticache", "c", endpoint_url="http://127.0.0.1:9")
+    assert BACKEND.are_gone([nobody])
+    assert not BACKEND.are_gone([nobody, here])
+    answers = Observe(protocol="tcp", address=script.url.removeprefix("http://"))
+    assert not BACKEND.are_gone([replace(nobody, observe=answers)]), "it still serves"
+    assert not BACKEND.are_gone([component(script, "elasticache", "c", endpoint_url=None)])

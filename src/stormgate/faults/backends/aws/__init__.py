@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.backends.aws.arc import Arc
@@ -27,14 +28,15 @@ from stormgate.faults.backends.aws.preflight import policies, rows
 from stormgate.faults.backends.aws.rds import Rds
 from stormgate.faults.backends.aws.route53 import Route53
 from stormgate.faults.backends.aws.security_group import SecurityGroup
-from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.session import AwsError, Place, on_this_machine
 from stormgate.faults.declared import CheckRow, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
-from stormgate.model import Component, Target
+from stormgate.model import Component, Observe, Target
 from stormgate.net.look import State, look
 
 _BEFORE_S = 3.0
 _SILENCE_S = 1.0
+_GONE_S = 0.5
 
 FAMILIES: Mapping[str, Family] = {
     family.service: family
@@ -83,6 +85,17 @@ class AwsBackend(Backend):
     def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
         family = FAMILIES.get(str(handle.get("service")))
         return hosts(handle, family.clients) if family is not None else ()
+
+    def are_gone(self, parts: Sequence[Component]) -> bool:
+        """Only what stood behind an API on this machine can be gone with it: AWS itself may be out
+        of reach, and is there.
+        """
+        urls = {str(part.handle.get("endpoint_url") or "") for part in parts}
+        ends = [Observe(protocol="tcp", address=urlsplit(url).netloc) for url in urls]
+        if not all(on_this_machine(urlsplit(url).hostname or "") for url in urls):
+            return False
+        ends += [part.observe for part in parts if part.observe is not None]
+        return all(look(end, _GONE_S).state is State.REFUSED for end in ends)
 
     def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
         try:

@@ -172,12 +172,16 @@ def _made(place: Place, service: str, patient: bool) -> Any:
     )
 
 
+def on_this_machine(host: str) -> bool:
+    """Whether a host is this very one, by its loopback."""
+    return AllowList(("127.0.0.0/8", "::1/128")).permits_host(host)
+
+
 def _has_credentials(place: Place) -> bool:
     """Whether there are any; on this very machine (a lab) none are needed. Raises AwsError."""
     if _session(place.profile).get_credentials() is not None:
         return True
-    host = urlsplit(place.endpoint_url or "").hostname or ""
-    if AllowList(("127.0.0.0/8", "::1/128")).permits_host(host):
+    if on_this_machine(urlsplit(place.endpoint_url or "").hostname or ""):
         return False
     raise AwsError(
         "NoCredentials",
