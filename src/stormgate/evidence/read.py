@@ -282,6 +282,32 @@ class Run:
                 whole[name] = whole[name].astype("category")
         return whole
 
+    def requests(self) -> pd.DataFrame:
+        """One row per request, folded from its attempts (`evidence.notebook.requests`)."""
+        from stormgate.evidence import notebook
+
+        return notebook.requests(self)
+
+    def plot_latency(
+        self, by: str | None = "population", quantile: float = 0.95, every_s: float = 2.0
+    ) -> Any:
+        """A quantile of latency over time, a line per value of `by`, as matplotlib Axes."""
+        from stormgate.evidence import notebook
+
+        return notebook.plot(self, "latency", by, every_s, quantile)
+
+    def plot_good(self, by: str | None = "population", every_s: float = 1.0) -> Any:
+        """The share of right answers over time, as matplotlib Axes."""
+        from stormgate.evidence import notebook
+
+        return notebook.plot(self, "good", by, every_s)
+
+    def plot_rate(self, by: str | None = None, every_s: float = 1.0) -> Any:
+        """Requests per second by intended start over time, as matplotlib Axes."""
+        from stormgate.evidence import notebook
+
+        return notebook.plot(self, "rate", by, every_s)
+
     def _timed(self, name: str) -> list[dict[str, Any]]:
         """The rows of a file whose every row has a time; one without is named and left out."""
         rows = self._rows(name, required=True)
