@@ -163,6 +163,17 @@ def test_without_a_script_everything_is_there_but_what_the_script_adds(
         "The worst",
     ):
         assert words in html
+    # On paper of 190 mm between its margins nothing is cut off at the right.
+    tab.call("Emulation.setEmulatedMedia", media="print")
+    tab.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=718,
+        height=1000,
+        deviceScaleFactor=1,
+        mobile=False,
+    )
+    assert tab.run("document.documentElement.scrollWidth") <= 718
+    tab.call("Emulation.setEmulatedMedia", media="")
     pdf = tab.call("Page.printToPDF")["data"]
     assert len(pdf) > 50_000
 

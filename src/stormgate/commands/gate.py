@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +16,7 @@ from stormgate.commands.hold import held
 
 if TYPE_CHECKING:
     from stormgate.model import Judgement, Plan
-    from stormgate.supervise.terms import Options
+    from stormgate.supervise.terms import Options, Screen
 
 _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 
@@ -45,6 +48,8 @@ _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
     flag_value=0,
     help="Follow the run in a browser: a page on this machine, at the address that is printed.",
 )
+@click.option("-q", "--quiet", "form", flag_value="quiet", help="One line, at the end.")
+@click.option("--json", "form", flag_value="json", help="What happens as NDJSON, an object a line.")
 @click.option("--release", metavar="NAME", help="The release on trial. [default: the pipeline's]")
 @click.option("--commit", metavar="SHA", help="Its commit. [default: the pipeline's]")
 @click.option(
@@ -75,6 +80,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     allow_production: bool,
     no_check: bool,
     live: int | None,
+    form: str | None,
     release: str | None,
     commit: str | None,
     assignments: tuple[str, ...],
@@ -110,38 +116,39 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     options = Options(root=root, reports=reports, lab_defect=lab_defect)
     with held(plan, reports):
         if plan.target.provision is None and not no_check:
-            _check_first(plan, root, reports)
+            _check_first(plan, root, reports, form)
         try:
-            return _try(plan, options, live).exit_code
+            return _try(plan, options, live, form).exit_code
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
 
 
-def _try(plan: Plan, options: Options, live: int | None) -> Judgement:
-    from stormgate.report.console import RunScreen
-    from stormgate.supervise.attempts import try_plan
-    from stormgate.supervise.supervisor import Supervisor
-
-    if live is not None:
-        return _try_live(plan, options, live)
-    return try_plan(
-        plan,
-        lambda one: Supervisor(one, options, RunScreen(one)).run(),
-        click.echo,
-    )
-
-
-def _try_live(plan: Plan, options: Options, port: int) -> Judgement:
-    from stormgate.report.console import RunScreen
+def _try(plan: Plan, options: Options, live: int | None, form: str | None) -> Judgement:
     from stormgate.supervise.attempts import try_plan
     from stormgate.supervise.live.watch import LiveRuns, live_page
+    from stormgate.supervise.supervisor import Supervisor
 
+    # What a program reads on standard output is left to it.
+    say = partial(click.echo, err=form is not None)
+    if live is None:
+        return try_plan(plan, lambda one: Supervisor(one, options, _screen(one, form)).run(), say)
     try:
-        runs = LiveRuns(port)
+        runs = LiveRuns(live)
     except OSError as error:
-        refuse(f"--live: port {port} cannot be listened on: {error.strerror}", "another port, or 0")
-    with live_page(runs, click.echo):
-        return try_plan(plan, lambda one: runs.run(one, options, RunScreen(one)), click.echo)
+        refuse(f"--live: port {live} cannot be listened on: {error.strerror}", "another port, or 0")
+    with live_page(runs, say):
+        return try_plan(plan, lambda one: runs.run(one, options, _screen(one, form)), say)
+
+
+def _screen(plan: Plan, form: str | None) -> Screen:
+    import time
+
+    from stormgate.report.console import RunScreen
+    from stormgate.report.plain import NdjsonScreen, QuietScreen
+
+    if form == "quiet":
+        return QuietScreen(click.echo)
+    return NdjsonScreen(click.echo, time.monotonic) if form == "json" else RunScreen(plan)
 
 
 def _check(plan: Plan, lab_defect: str | None) -> None:
@@ -160,11 +167,13 @@ def _check(plan: Plan, lab_defect: str | None) -> None:
         refuse(trouble, "ulimit -n 65536")
 
 
-def _check_first(plan: Plan, root: Path, reports: Path) -> None:
+def _check_first(plan: Plan, root: Path, reports: Path, form: str | None) -> None:
     from stormgate.commands.check import look
 
-    click.echo("looking first whether everything is there (--no-check leaves it out)")
-    if wrong := look(plan, root, reports):
+    with contextlib.redirect_stdout(sys.stderr if form is not None else sys.stdout):
+        click.echo("looking first whether everything is there (--no-check leaves it out)")
+        wrong = look(plan, root, reports)
+    if wrong:
         refuse(f"{wrong} wrong, and nothing was broken", "see above, then run it again")
 
 

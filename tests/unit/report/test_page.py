@@ -164,3 +164,21 @@ def test_cells_about_data_name_the_very_keys(run_folder: Path) -> None:
     assert cells == ["threads/&lt;7&gt;", "3", "–", "41.234 s", "eu, us", "yes", "–"]  # noqa: RUF001
     assert 'href="#t=41.2"' in table
     assert "The very keys" not in report_html(CASES[Verdict.FAIL], open_run(run_folder))
+
+
+def test_every_chart_has_its_numbers(run_folder: Path) -> None:
+    page = report_html(CASES[Verdict.FAIL], open_run(run_folder))
+    drawn = re.findall(r'<svg class="(timeline|world|trend|distribution|multiple)"', page)
+    assert {"timeline", "world", "distribution", "multiple"} <= set(drawn)
+    numbers = re.findall(r"<summary>Numbers: (.*?)</summary>", page)
+    panes = re.findall(r'class="plot p-([a-z0-9-]+)"', page)
+    assert len(panes) >= 6
+    titles = re.findall(r'<text class="title own-[^"]*"[^>]*>(.*?)</text>', page)
+    assert len(titles) == len(panes)
+    assert set(titles) <= set(numbers)
+    assert "around region-loss, not good of all" in numbers
+    around = page[page.index("around region-loss, not good of all") :].partition("</table>")[0]
+    row = around[around.index("<td>+0.25 s") :].partition("</tr>")[0]
+    first = re.findall(r"<td>(\d+) of (\d+)", row)
+    assert len(first) == 6
+    assert any(int(bad) > 0 for bad, _ in first)

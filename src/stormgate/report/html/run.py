@@ -43,6 +43,7 @@ MAX_EVENTS = 300
 MAX_POPULATIONS = 60
 MAX_LATENCY_PANES = 6
 MAX_READINGS = 6
+MOST_COLUMNS = 12
 SHADES = {"steady": "steady", "final": "steady", "fault": "trouble", "recovery": "mending"}
 
 
@@ -317,8 +318,13 @@ def _around_faults(
         )
         parts.append(
             Markup(
-                '<h3>Around {}</h3><div class="multiples">{}</div><p class="soft">{}</p>'
-            ).format(window.name, charts or "No request was sent around this fault.", more)
+                '<h3>Around {}</h3><div class="multiples">{}</div><p class="soft">{}</p>{}'
+            ).format(
+                window.name,
+                charts or "No request was sent around this fault.",
+                more,
+                _around_numbers(window.name, mine[:MOST_COLUMNS], begin_s - fault.begin_s),
+            )
         )
     if not parts:
         return Markup("")
@@ -329,6 +335,20 @@ def _around_faults(
     return Markup('{}<p class="soft"><small>{}</small></p>{}').format(
         heading("What users saw around each fault", "around"), note, Markup("").join(parts)
     )
+
+
+def _around_numbers(
+    name: str, mine: Sequence[tuple[str, tuple[Sequence[int], Sequence[int]]]], begin_s: float
+) -> Markup:
+    """Per step how many of how many were not good; `begin_s` is the first step's, since the fault
+    was asked for.
+    """
+    head = [("Since the fault", "number"), *((one_line(who), "number") for who, _ in mine)]
+    rows = []
+    for step in range(max((len(total) for _, (total, _) in mine), default=0)):
+        cells = [f"{total[step] - good[step]} of {total[step]}" for _, (total, good) in mine]
+        rows.append((f"{begin_s + step * FINE_S:+.2f} s", *cells))
+    return figures(f"around {name}, not good of all", head, rows)
 
 
 def _events(run: Run, begin_ns: int) -> Markup:
