@@ -387,6 +387,22 @@ def test_a_rolling_restart_takes_one_after_the_other_and_only_its_own(here, monk
     assert [entry.part.name for entry in open_entries(here.folder)] == [LINK]
 
 
+def test_a_flap_breaks_and_takes_back_so_many_times(here, monkeypatch):
+    from stormgate.chaos import actions
+
+    context = here.context()
+    monkeypatch.setattr(actions, "current", lambda: context)
+    actions.slow(LINK, latency_ms=60)
+    rows = actions.flap("a/edge", "crash", down_s=0.1, up_s=0.1, times=2)
+    assert [row["component"] for row in rows] == ["a/edge"] * 2
+    assert here.events() == FOUR[:3] + FOUR + FOUR
+    assert look(here, "a/edge", 2) == observe.State.ANSWERS
+    assert [entry.part.name for entry in open_entries(here.folder)] == [LINK]
+    context.stopping.set()
+    with pytest.raises(Stopped):
+        actions.flap("b/edge", "crash", down_s=30, up_s=1)
+
+
 def test_a_full_disk_keeps_nothing_from_being_undone(here, monkeypatch):
     context = here.context()
     inject(context, [here.target.component("a/edge"), here.target.component(LINK)], "crash")

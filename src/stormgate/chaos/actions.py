@@ -199,15 +199,64 @@ def rolling_restart(
     return rows
 
 
+def flap(
+    component: Selection,
+    mode: str,
+    down_s: float,
+    up_s: float,
+    times: int = 3,
+    proof_s: float = PROOF_S,
+    heals: bool = False,
+    **params: Any,
+) -> Rows:
+    """Break what is selected and take it back, `times` over: broken for `down_s` from when it was
+    seen to be, whole for `up_s` from when it was seen to be. Ends with everything back.
+
+    Each turn has its own proof and its own undo. Raises Stopped when the run is stopped meanwhile.
+    """
+    context = current()
+    if int(times) < 1:
+        raise CannotBreak(f"{times} turns: nothing would be broken")
+    chosen = _select(context, component)
+    rows: Rows = []
+    for turn in range(int(times)):
+        if turn:
+            _hold(context, float(up_s))
+        broken = inject(context, chosen, mode, params, proof_s=proof_s, heals=heals)
+        rows += broken
+        _hold(context, float(down_s))
+        undo_instances(context, [str(row["id"]) for row in broken])
+    return rows
+
+
+def until(
+    probe: Mapping[str, Any], within_s: float, tolerance: Any = True, every_s: float = 0.25
+) -> Any:
+    """Wait until a probe says so: what stands after this action in the method happens when it does.
+
+    `probe` is the provider of a Python probe (`module`, `func`, `arguments`) or just
+    `{func, arguments}` of ours; `tolerance` as in a steady state. Returns what it said. Raises
+    NotTriggered when it did not within `within_s`, with its last word: nothing was broken then, and
+    the trial shows nothing.
+    """
+    from stormgate.chaos.triggers import wait_for
+
+    context = current()
+    return wait_for(probe, tolerance, float(within_s), float(every_s), context.stopping)
+
+
 def hold(seconds: float) -> float:
     """Leave everything as it is for a while; the seconds waited. Raises Stopped when the run is
     stopped meanwhile.
     """
-    context = current()
+    return _hold(current(), float(seconds))
+
+
+def _hold(context: Context, seconds: float) -> float:
     begun = time.monotonic()
-    context.pause(float(seconds))
+    context.pause(seconds)
     if context.stopping.is_set():
-        raise Stopped(f"stopped after {time.monotonic() - begun:.1f} of {seconds} s")
+        raise Stopped(f"stopped after {time.monotonic() - begun:.1f} of {seconds:g} s")
     return time.monotonic() - begun
 
 

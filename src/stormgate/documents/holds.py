@@ -13,9 +13,9 @@ from stormgate import model
 from stormgate.documents.problems import Problems
 
 ACTIONS = "stormgate.chaos.actions"
-_HOLD, _UNDO, _SURGE = "hold", "undo", "load_surge"
+_HOLD, _UNDO, _SURGE, _FLAP, _UNTIL = "hold", "undo", "load_surge", "flap", "until"
 # Actions that break nothing that stands: what they break they bring back themselves.
-_BREAK_NOTHING = frozenset({_HOLD, _UNDO, "wait_until_whole", "rolling_restart"})
+_BREAK_NOTHING = frozenset({_HOLD, _UNDO, _FLAP, _UNTIL, "wait_until_whole", "rolling_restart"})
 
 Resolve = Callable[[Any, "tuple[str | int, ...]"], Any]
 
@@ -32,21 +32,24 @@ class Stand:
 
 def stands(method: Iterable[Any], resolve: Resolve) -> list[Stand]:
     """One per injection of a method, in order. An injection stands through the holds and pauses
-    after it, until an `undo` or the end of the method.
+    after it, until an `undo` of everything or of what it names, or the end of the method.
 
     A probe is a look: it takes what its `deadline_s` allows, else no time. How long somebody
     else's action takes is not known. What runs in the background is waited for at the end.
     """
     done: list[Stand] = []
-    standing: list[tuple[float, float]] = []  # (so far, at most: a surge ends by itself)
+    # (so far, at most: a surge ends by itself, what was selected as it is written)
+    standing: list[tuple[float, float, Any]] = []
     where: tuple[str | int, ...] = ("method",)
 
     def wait(seconds: float) -> None:
-        standing[:] = [(so_far + seconds, most) for so_far, most in standing]
+        standing[:] = [(so_far + seconds, most, what) for so_far, most, what in standing]
 
-    def end() -> None:
-        done.extend(Stand(min(so_far, most), where) for so_far, most in standing)
-        standing.clear()
+    def end(named: Any = None) -> None:
+        # What another selection names may be part of it or not: it stands, at most, to the end.
+        ended = [one for one in standing if named is None or one[2] == named]
+        done.extend(Stand(min(so_far, most), where) for so_far, most, _ in ended)
+        standing[:] = [one for one in standing if one not in ended]
 
     for index, activity in enumerate(method):
         if not isinstance(activity, Mapping):
@@ -61,12 +64,19 @@ def stands(method: Iterable[Any], resolve: Resolve) -> list[Stand]:
             where = (*at, "seconds")
             wait(_seconds(arguments["seconds"], resolve, where))
         elif func == _UNDO:
-            end()
+            end(arguments.get("component"))
+        elif func == _UNTIL:
+            wait(_seconds(arguments.get("within_s", math.inf), resolve, (*at, "within_s")))
+        elif func == _FLAP:
+            flapping = (*at, "down_s")
+            down_s = _seconds(arguments.get("down_s", math.inf), resolve, flapping)
+            done.append(Stand(down_s, flapping))
+            wait(math.inf)  # the turns take their proofs and undos, too
         elif func is not None and func not in _BREAK_NOTHING:
             most = math.inf
             if func == _SURGE:
                 most = _seconds(arguments.get("for_s", math.inf), resolve, (*at, "for_s"))
-            standing.append((0.0, most))
+            standing.append((0.0, most, arguments.get("component")))
         elif activity.get("type") == "action" and func is None:
             wait(math.inf)
         elif "deadline_s" in arguments:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MODULE = "stormgate.chaos.actions"
+PROBES = "stormgate.chaos.probes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ ACTIONS = {
     "partition": Action(otherwise="blackhole"),
     "load_surge": Action("surge", parameters=("factor", "population", "for_s")),
     "rolling_restart": Action("stop", parameters=("grace_s",)),
+    "flap": Action(parameters=None),
+    "until": Action(breaks=False),
     "hold": Action(breaks=False),
     "undo": Action(breaks=False),
     "wait_until_whole": Action(breaks=False),
@@ -46,6 +49,10 @@ SECONDS = {
     "whole_s": (0.0, 3600.0),
     "deadline_s": (0.0, 3600.0),
     "seconds": (0.0, 86_400.0),
+    "down_s": (0.01, 3600.0),
+    "up_s": (0.0, 3600.0),
+    "within_s": (0.01, 86_400.0),
+    "every_s": (0.01, 60.0),
 }
-OWN = frozenset({"component", "mode", "heals", *SECONDS})
+OWN = frozenset({"component", "mode", "heals", "times", *SECONDS})
 SHAPES = ("one", "majority", "halves", "ring")

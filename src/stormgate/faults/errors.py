@@ -51,5 +51,9 @@ class Stopped(ChaosError):
     """The run is being stopped: nothing new is injected."""
 
 
+class NotTriggered(ChaosError):
+    """What a fault was to wait for did not happen in time; what came after it was not broken."""
+
+
 class LeaseHeld(ChaosError):
     """Another run holds this target."""

@@ -27,6 +27,9 @@ def probe(**arguments: Any) -> dict[str, Any]:
 
 
 KILL, SLEEP = act("kill", component="web"), act("sleep", "time", secs=60)
+SLOW = act("slow", component="db", latency_ms=9)
+UNDO_WEB = act("undo", component="web")
+FLAP = act("flap", component="web", mode="crash", down_s=0.5, up_s=1)
 SURGE = act("load_surge", factor=2, for_s=4)
 
 
@@ -46,6 +49,16 @@ SURGE = act("load_surge", factor=2, for_s=4)
         ([KILL, SLEEP], [math.inf]),
         ([SLEEP, KILL, act("hold", seconds=3)], [3]),
         ([KILL, act("hold", seconds=3), act("undo"), act("hold", seconds=60)], [3]),
+        ([KILL, act("hold", seconds=3), UNDO_WEB, act("hold", seconds=6)], [3]),
+        (
+            [KILL, act("hold", seconds=2), SLOW, UNDO_WEB, act("hold", seconds=5), act("undo")],
+            [2, 5],
+        ),
+        ([KILL, act("undo", component={"kind": "web"}), act("hold", seconds=6)], [6]),
+        ([FLAP, act("hold", seconds=9)], [0.5]),
+        ([KILL, FLAP], [0.5, math.inf]),
+        ([act("until", probe={"func": "x"}, within_s=9), KILL, act("hold", seconds=1)], [1]),
+        ([KILL, act("until", probe={"func": "x"}, within_s=9)], [9]),
         ([KILL, act("hold", seconds=8), KILL, act("hold", seconds=1)], [9, 1]),
         ([SURGE, act("hold", seconds=9)], [4]),
         ([act("rolling_restart", component="web"), act("hold", seconds=1)], []),
@@ -103,3 +116,35 @@ def test_an_action_may_say_that_somebody_heals_it(suite: Path) -> None:
         'arguments: {component: "${component}", heals: true}',
     )
     load_gate(suite / GATE)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ('{component: "${component}", mode: crash, down_s: 1}', "flap needs argument 'up_s'"),
+        ('{component: "${component}", mode: crash, down_s: soon, up_s: 1}', "down_s 'soon'"),
+        ('{component: "${component}", mode: crash, down_s: 1, up_s: 1, times: 0}', "times 0"),
+        ('{component: "${component}", mode: crush, down_s: 1, up_s: 1}', "crush"),
+        ('{component: "nobody", mode: crash, down_s: 1, up_s: 1}', "nobody"),
+        ('{component: "${component}", mode: crash, down_s: 6, up_s: 1, turns: 3}', "turns"),
+    ],
+)
+def test_a_flap_is_held_to_what_it_breaks(suite: Path, arguments: str, says: str) -> None:
+    change(suite, EXPERIMENT, "func: kill", "func: flap")
+    change(suite, EXPERIMENT, 'arguments: {component: "${component}"}', f"arguments: {arguments}")
+    assert any(says in problem for problem in errors(suite))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("{probe: {func: target_hole}, within_s: 9}", "target_hole"),
+        ("{probe: {func: target_whole, arguments: {soon: 1}}, within_s: 9}", "soon"),
+        ("{probe: {func: target_whole}}", "until needs argument 'within_s'"),
+        ("{probe: {func: target_whole}, within_s: never}", "within_s 'never'"),
+    ],
+)
+def test_what_is_waited_for_can_be_asked(suite: Path, arguments: str, says: str) -> None:
+    change(suite, EXPERIMENT, "func: kill", "func: until")
+    change(suite, EXPERIMENT, 'arguments: {component: "${component}"}', f"arguments: {arguments}")
+    assert any(says in problem for problem in errors(suite))

@@ -18,10 +18,12 @@ from stormgate.documents.trial.checking import OURS, Check
 from stormgate.documents.trial.drivers import check_driver
 from stormgate.documents.yamlfile import Loc
 from stormgate.faults import backends
-from stormgate.faults.asked import ACTIONS, MODULE, OWN, SECONDS, SHAPES, Action
+from stormgate.faults.asked import ACTIONS, MODULE, OWN, PROBES, SECONDS, SHAPES, Action
 from stormgate.faults.declared import Parameters, misfit
 from stormgate.faults.errors import CannotBreak
 from stormgate.faults.expansion import links, parts_of
+
+MOST_TURNS = 1000
 
 
 def check_python(provider: Mapping[str, Any], loc: Loc, check: Check) -> None:
@@ -62,6 +64,10 @@ def check_python(provider: Mapping[str, Any], loc: Loc, check: Check) -> None:
 def _check_action(func: str, arguments: Mapping[str, Any], loc: Loc, check: Check) -> None:
     action = ACTIONS[func]
     _check_seconds(func, arguments, loc, check)
+    if func == "until" and isinstance(probe := arguments.get("probe"), dict):
+        check_python({"module": PROBES, **probe}, (*loc, "arguments", "probe"), check)
+    if func == "flap":
+        _check_times(arguments.get("times"), loc, check)
     if not action.breaks or loc[0] != "method":
         return
     if func == "partition":
@@ -82,6 +88,14 @@ def _check_action(func: str, arguments: Mapping[str, Any], loc: Loc, check: Chec
     if func == "load_surge":
         _touch_users(arguments, loc, check)
     _check_mode(func, action, arguments, names, loc, check)
+
+
+def _check_times(times: Any, loc: Loc, check: Check) -> None:
+    if times is None:
+        return
+    if isinstance(times, bool) or not isinstance(times, int) or not 1 <= times <= MOST_TURNS:
+        at = (*loc, "arguments", "times")
+        check.note_value(f"flap: times {times!r}", f"write a number from 1 to {MOST_TURNS}", *at)
 
 
 def _check_seconds(func: str, arguments: Mapping[str, Any], loc: Loc, check: Check) -> None:
