@@ -39,7 +39,8 @@ class Outage:
 @dataclass(frozen=True, slots=True)
 class CellTrace:
     """What one cell went through: its outages that touch the window, and its widest silence between
-    good sends. `before` and `bad_before` count its sends before the window, its own steady state.
+    good sends. `before` and `bad_before` count its sends that were decided before the window, its
+    own steady state.
     """
 
     cell: int
@@ -112,15 +113,18 @@ def traces(
     sustained_good: float,
     spread: dict[int, list[int]] | None = None,
     count_from_ns: int = 0,
+    undecided: SendSeries | None = None,
 ) -> list[CellTrace]:
     """One trace per cell that sent anything in the range. Only outages and gaps that touch the
     window (absolute ns) are kept.
 
     `spread` maps cells that are really a part of others (a failed request says no shard) to those
     others: their bad sends count for each. `sends` of a trace are those from `count_from_ns` on;
-    older ones only say whether the cell was well.
+    older ones only say whether the cell was well. Those among them that are `undecided` (of the
+    same range) say nothing of that: they were under way when the window began.
     """
     keys = series.keys()
+    open_sends = _per_cell(undecided, spread) if undecided is not None else {}
     if spread:
         keys = _spread(keys, spread)
     if not len(keys):
@@ -141,6 +145,8 @@ def traces(
         gap = _widest_gap(t[g] if bad else t, outages, low, high, length)
         before = int(np.searchsorted(t, low))
         bad_before = before - int(np.count_nonzero(g[:before]))
+        under_way, bad_under_way = open_sends.get(int(cells[begin]), (0, 0))
+        before, bad_before = before - under_way, bad_before - bad_under_way
         sends = len(t) - int(np.searchsorted(t, count_from_ns - series.begin_ns))
         trace = CellTrace(int(cells[begin]), sends, touching, gap / 1e9, before, bad_before)
         found.append(trace)
@@ -198,6 +204,20 @@ def _widest_gap(good_times: Array, outages: list[Outage], low: int, high: int, l
         return 0
     widest: int = int(gaps[touching].max())
     return widest
+
+
+def _per_cell(
+    series: SendSeries, spread: dict[int, list[int]] | None
+) -> dict[int, tuple[int, int]]:
+    """For each cell how many sends, and how many of them bad."""
+    keys = series.keys()
+    if spread:
+        keys = _spread(keys, spread)
+    cells, at = np.unique(keys >> (_TIME_BITS + 1), return_inverse=True)
+    sends = np.bincount(at, minlength=len(cells))
+    bad = np.bincount(at[(keys & 1) == 0], minlength=len(cells))
+    counts = zip(cells.tolist(), sends.tolist(), bad.tolist(), strict=True)
+    return {cell: (n, n_bad) for cell, n, n_bad in counts}
 
 
 def _spread(keys: Array, spread: dict[int, list[int]]) -> Array:

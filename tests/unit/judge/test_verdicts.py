@@ -544,3 +544,37 @@ def test_a_cell_that_sent_nothing_before_the_fault_was_not_seen_well(
     lima = [cell for cell in cells if "lima" in cell.name]
     assert lima
     assert all("nobody asked before the fault" in cell.why for cell in lima)
+
+
+@pytest.mark.parametrize(("answered_s", "verdict"), [(0.5, Verdict.PASS), (-0.4, None)])
+def test_what_was_under_way_when_the_fault_came_says_nothing_of_before(
+    plan: Plan, rows: Rows, answered_s: float, verdict: Verdict | None
+) -> None:
+    """Requests of a service that takes its time fail with it, although they were sent before."""
+    came = _fault_events(plan, rows)["fault.requested"]
+    mine = rows.population == 0
+    hit = mine & (rows.intended_ns >= came - 1.5 * S) & (rows.intended_ns < came + S)
+    early = hit & (rows.intended_ns < came)
+    assert np.count_nonzero(early) > 20
+    rows.outcome[hit] = RESET
+    ends_ns = came + answered_s * S
+    rows.latency_ms[early] = np.maximum(1.0, (ends_ns - rows.intended_ns[early]) / 1e6)
+    failover = found(judge(synthetic(plan, rows)), "failover")
+    if verdict is not None:
+        assert failover.verdict is verdict, failover.why
+        assert failover.bound is not None
+        assert 2.4 < failover.bound < 3.5, "the outage began with the first that failed"
+    else:
+        assert failover.verdict is Verdict.INCONCLUSIVE
+        assert "was not well before the fault" in failover.why
+
+
+def test_what_waited_too_long_already_was_unwell_before(plan: Plan, rows: Rows) -> None:
+    came = _fault_events(plan, rows)["fault.requested"]
+    mine = rows.population == 0
+    hung = mine & (rows.intended_ns >= came - 8 * S) & (rows.intended_ns < came)
+    rows.outcome[hung] = RESET
+    rows.latency_ms[hung] = (came + S - rows.intended_ns[hung]) / 1e6
+    failover = found(judge(synthetic(plan, rows)), "failover")
+    assert failover.verdict is Verdict.INCONCLUSIVE
+    assert "was not well before the fault" in failover.why

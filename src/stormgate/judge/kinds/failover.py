@@ -67,6 +67,7 @@ class Failover:
         self.faults = [f for f in task.context.faults if self.spec.fault in (None, f.name)]
         self.cells = task.context.cells(self.spec.by)
         self.series: dict[str, SendSeries] = {}
+        self.under_way: dict[str, SendSeries] = {}
         self.stages: dict[str, Stages] = {}
         self.seen_stages: dict[str, dict[str, float]] = {}
         for fault in self.faults:
@@ -77,6 +78,7 @@ class Failover:
             ):
                 begin = self._read_from(fault.requested_ns)
                 self.series[fault.name] = SendSeries(begin, self._read_until(fault.end_ns))
+                self.under_way[fault.name] = SendSeries(begin, fault.requested_ns)
                 self.stages[fault.name] = Stages(
                     task.context, begin, fault.requested_ns, fault.end_ns
                 )
@@ -108,7 +110,7 @@ class Failover:
     def add(self, block: Block) -> None:
         low, high = int(block.intended_ns.min()), int(block.intended_ns.max())
         wanted = [
-            (s, self.stages[name])
+            (s, self.under_way[name], self.stages[name])
             for name, s in self.series.items()
             if s.begin_ns <= high and low < s.end_ns
         ]
@@ -124,11 +126,18 @@ class Failover:
             block.good(self.spec.within_ms),
             block.intended_ns,
         )
+        done = block.done_ns
         if not keep.all():
-            cells, good, intended = cells[keep], good[keep], intended[keep]
-        for series, stages in wanted:
+            cells, good, intended, done = cells[keep], good[keep], intended[keep], done[keep]
+        patience_ns = round(self.spec.within_ms * 1e6)
+        for series, under_way, stages in wanted:
             if len(cells):
                 series.add(cells, intended, good)
+                # What waited for its answer when the fault came, and could still have had a good
+                # one: it is the fault's, and says nothing of the time before.
+                came_ns = under_way.end_ns
+                waits = (done >= came_ns) & (came_ns - intended < patience_ns)
+                under_way.add(cells[waits], intended[waits], good[waits])
             stages.add(block, answered)
 
     def finish(self) -> Result:
@@ -199,6 +208,7 @@ class Failover:
             self.spec.sustained_good,
             spread,
             count_from_ns=fault.requested_ns - LOOK_BACK_NS,
+            undecided=self.under_way[fault.name],
         )
         rows = [self._row(fault, trace, series.begin_ns, lag_s) for trace in found]
         labels = [self.cells.labels(trace.cell) for trace in found]
