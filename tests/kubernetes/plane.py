@@ -49,6 +49,7 @@ class Plane:
     port: int
     token: str
     children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
 
     @property
     def config(self) -> Path:
@@ -106,6 +107,11 @@ class Plane:
             )
         )
         log.close()
+        self.names.append(name)
+
+    def signal(self, name: str, number: int) -> None:
+        """Send one of the processes a signal."""
+        self.children[self.names.index(name)].send_signal(number)
 
     def stop(self) -> None:
         for child in reversed(self.children):

@@ -4,6 +4,7 @@ budgets, with pods that are processes.
 
 from __future__ import annotations
 
+import signal
 import time
 
 import pytest
@@ -11,7 +12,7 @@ from tests.kubernetes.plane import CONTEXT, write_kubeconfig
 
 from stormgate.faults import backends
 from stormgate.faults.context import make_context
-from stormgate.faults.errors import NotApplied, Unproven
+from stormgate.faults.errors import NotApplied, UndoFailed, Unproven
 from stormgate.faults.inject import inject
 from stormgate.faults.ledger import open_entries
 from stormgate.faults.undo import undo_all
@@ -145,6 +146,25 @@ def test_a_policy_without_a_network_that_enforces_it_is_found_out(trial):
     part = trial.part(observe, namespace="shop", deployment="web")
     with pytest.raises(Unproven, match="network does not enforce it"):
         trial.break_(part, "isolate", proof_s=1.0)
+
+
+def test_an_api_server_that_falls_silent_in_mid_fault_is_dirty_in_time(trial):
+    trial.break_(trial.part(namespace="shop", deployment="web"), "scale_down", replicas=3)
+    trial.plane.signal("apiserver", signal.SIGSTOP)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(UndoFailed) as failed:
+            undo_all(trial.context, deadline_s=3)
+        took_s = time.monotonic() - begun
+    finally:
+        trial.plane.signal("apiserver", signal.SIGCONT)
+    assert "no answer" in str(failed.value)
+    assert "kubectl --context loopback -n shop scale deployments/web --replicas=6" in str(
+        failed.value
+    )
+    # Its deadline, a last look, and what a busy machine adds: not the minutes a client may wait.
+    assert took_s < 20
+    trial.undo()
 
 
 def test_the_printed_role_is_enough_on_a_real_authorizer(trial, tmp_path):

@@ -88,8 +88,8 @@ def test_scale_down_keeps_the_prior_number_in_ledger_and_object(here):
     found = here.deployment()
     assert found["spec"]["replicas"] == 0
     assert recorded(here)["before"] == 3
-    [(name, note)] = found["metadata"]["annotations"].items()
-    assert name.startswith("stormgate.dev/undo-")
+    notes = found["metadata"]["annotations"]
+    [note] = [text for name, text in notes.items() if name.startswith("stormgate.dev/undo-")]
     assert json.loads(note) == recorded(here)
     here.undo()
     assert here.deployment()["spec"]["replicas"] == 3
@@ -270,6 +270,14 @@ def test_wrong_context_and_missing_permission_in_one_line(here, tmp_path):
     here.world.rules.pop("reader")
     with pytest.raises(CannotBreak, match=r"401 Unauthorized \(the credentials"):
         here.break_(denied, "scale_down")
+
+
+def test_an_api_server_that_is_not_there_is_one_line(here, tmp_path):
+    config = kubeconfig(tmp_path / "gone", 1)  # nothing listens on port 1
+    gone = here.part(namespace="shop", deployment="web", kubeconfig=str(config))
+    with pytest.raises(CannotBreak, match=r"no answer: .*Connection refused") as error:
+        here.break_(gone, "crash")
+    assert "\n" not in str(error.value)
 
 
 def test_a_throttling_server_is_asked_again(here):

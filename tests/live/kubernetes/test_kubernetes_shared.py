@@ -140,11 +140,9 @@ def test_the_role_that_is_printed_is_all_that_is_used_and_enough(here, tmp_path)
     here.world.workload("deployments", "api", 12)  # something runs wherever what is left runs
     here.world.wait("api", 12)
     cases = [
-        (here.web(), "crash"),
-        (here.web(), "scale_down"),
         (here.web(), "evict"),
+        (here.web(), "scale_down"),
         (here.part("svc", namespace="shop", service="web"), "detach"),
-        (here.part("zone", zone="zone-a"), "zone_loss"),
         (here.part("n", region="us-east"), "drain"),
     ]
     config = kubeconfig(tmp_path / "limited", here.port, "limited")

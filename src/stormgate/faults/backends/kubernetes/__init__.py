@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.backends.kubernetes import lock, roles
-from stormgate.faults.backends.kubernetes.api import KubernetesError
+from stormgate.faults.backends.kubernetes.api import LOOK_S, KubernetesError, within
 from stormgate.faults.backends.kubernetes.handle import KubernetesHandle, shape, told
 from stormgate.faults.backends.kubernetes.killing import PodCrash, PodEviction, PodStop
 from stormgate.faults.backends.kubernetes.kubeconfig import access
@@ -84,7 +84,7 @@ class KubernetesBackend(Backend):
 
     def stands(self, part: Component) -> Observation | None:
         site = Site.of(part)
-        with _as(CannotBreak, site):
+        with _as(CannotBreak, site), within(LOOK_S):
             return standing(site)
 
     def check(self, part: Component, modes: Collection[str], target: Target) -> Sequence[CheckRow]:
@@ -128,13 +128,15 @@ class KubernetesBackend(Backend):
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
         site = Site.of(part)
         way = _way(site, str(record["mode"]))
-        with _as(UndoFailed, site, f"; by hand: {way.by_hand(site, record)}"):
+        by_hand = f"; by hand: {way.by_hand(site, record)}"
+        with _as(UndoFailed, site, by_hand), within(timeout_s):
             way.undo(site, record, timeout_s)
 
     def in_effect(self, part: Component, record: Record) -> Observation:
         site = Site.of(part)
         try:
-            return _way(site, str(record["mode"])).in_effect(site, record)
+            with within(LOOK_S):
+                return _way(site, str(record["mode"])).in_effect(site, record)
         except (KubernetesError, VanishedError, ChaosError) as error:
             return Observation(False, str(error))
 
@@ -142,7 +144,8 @@ class KubernetesBackend(Backend):
         site = Site.of(part)
         way = _way(site, str(record["mode"]))
         try:
-            seen = way.is_whole(site, record)
+            with within(LOOK_S):
+                seen = way.is_whole(site, record)
         except (KubernetesError, VanishedError, ChaosError) as error:
             seen = Observation(False, str(error))
         if seen.seen:

@@ -7,13 +7,16 @@ call, in processes that break or restore, and never in one that has locust.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -21,6 +24,7 @@ from stormgate.faults.backends.kubernetes.kubeconfig import Access, access
 from stormgate.faults.errors import CannotBreak
 
 CONNECT_S, READ_S = 3.0, 8.0
+LOOK_S = 5.0
 _PAGE = 500
 _THROTTLED_S = 10.0
 _LONGEST_WORDS = 400
@@ -42,6 +46,21 @@ GROUPS = {
     "leases": "apis/coordination.k8s.io/v1",
     "selfsubjectaccessreviews": "apis/authorization.k8s.io/v1",
 }
+
+
+_end: ContextVar[float] = ContextVar("end", default=math.inf)
+
+
+@contextlib.contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """All requests of this thread in the block together take no longer than that: each is cut short
+    at what is left, and none is begun after it.
+    """
+    before = _end.set(min(_end.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _end.reset(before)
 
 
 class KubernetesError(Exception):
@@ -124,7 +143,7 @@ class Cluster:
         """One request and its answer. A server that is too busy (429 with Retry-After, from its own
         queues) is asked again until 10 s have gone. Raises KubernetesError.
         """
-        end = time.monotonic() + _THROTTLED_S
+        end = min(time.monotonic() + _THROTTLED_S, _end.get())
         while True:
             status, headers, data = self._send(method, path, body, query or {}, kind)
             if 200 <= status < 300:
@@ -140,6 +159,9 @@ class Cluster:
     ) -> tuple[int, Mapping[str, str], bytes]:
         import urllib3
 
+        left_s = _end.get() - time.monotonic()
+        if left_s <= 0:
+            raise KubernetesError(0, f"{_asked(self, method, path)}: not asked, time was over")
         client = self._connected()
         headers = {"Accept": "application/json", "User-Agent": "stormgate"}
         auth = client.configuration.auth_settings().get("BearerToken")
@@ -156,7 +178,7 @@ class Cluster:
                 url,
                 body=data,
                 headers=headers,
-                timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+                timeout=urllib3.Timeout(connect=min(CONNECT_S, left_s), read=min(READ_S, left_s)),
                 retries=False,
                 redirect=False,
             )
@@ -210,8 +232,9 @@ def _client(found: Access) -> Any:
     if "locust" in sys.modules:
         raise CannotBreak("the Kubernetes client is not for a process that has locust in it")
     try:
-        from kubernetes import client, config
         from kubernetes.config import ConfigException
+
+        from kubernetes import client, config
     except ImportError:
         raise CannotBreak(
             "backend kubernetes needs the kubernetes client: pip install 'stormgate[kubernetes]'"
