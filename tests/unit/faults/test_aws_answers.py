@@ -13,6 +13,7 @@ from tests.unit.faults.aws_answers import ACCOUNT, answer_json, error, scripted,
 from stormgate.faults.backends import FaultRequest
 from stormgate.faults.backends.aws import BACKEND, session
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.looks.leftovers import undo_left
 from stormgate.model import Component, Observe, Target
 
 ATTRIBUTES = {"awsAccounts": ACCOUNT, "awsRegions": "eu-west-1"}
@@ -365,3 +366,11 @@ def test_what_stood_behind_an_api_of_this_machine_is_gone_with_it(script):
     answers = Observe(protocol="tcp", address=script.url.removeprefix("http://"))
     assert not BACKEND.are_gone([replace(nobody, observe=answers)]), "it still serves"
     assert not BACKEND.are_gone([component(script, "elasticache", "c", endpoint_url=None)])
+
+
+def test_without_a_ledger_nobody_calls_an_account_clean(script):
+    target = replace(TARGET, components=(component(script, "elasticache", "c"),))
+    found = undo_left(target, 5)
+    assert found.undone == ()
+    assert "stands in its ledger alone" in found.failed[0]
+    assert script.asked == []

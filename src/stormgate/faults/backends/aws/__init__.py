@@ -9,7 +9,7 @@ component's region, which must be in the target's `allow`; account and region mu
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -108,6 +108,12 @@ class AwsBackend(Backend):
     def permissions(self, wanted: Sequence[tuple[Component, Collection[str]]]) -> str:
         return policies(
             (part, FAMILIES[str(part.handle["service"])]) for part, modes in wanted if modes
+        )
+
+    def left(self, target: Target) -> Iterator[tuple[Component, Record, str | None]]:
+        raise CannotBreak(
+            "what a run has broken on AWS stands in its ledger alone, so nobody can tell here: "
+            "stormgate restore FOLDER"
         )
 
     def plan(self, request: FaultRequest) -> Record:
