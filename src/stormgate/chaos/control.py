@@ -107,6 +107,8 @@ def after_activity_control(
     """
     if isinstance(state, dict) and context.get("type") == "action":
         _fail_if_vacuous(context, state)
+    if isinstance(state, dict) and state.get("status") == "failed":
+        _tell(context, state)
     if (
         not isinstance(state, dict)
         or "tolerance" not in context
@@ -123,6 +125,22 @@ def after_activity_control(
             tolerance, state.get("output"), configuration=configuration, secrets=secrets
         )
         state["tolerance_met"] = bool(met)
+
+
+def _tell(activity: dict[str, Any], state: dict[str, Any]) -> None:
+    """What failed is in the timeline at once, not only in a journal when all is over."""
+    if _session is None:
+        return
+    said = state.get("exception")
+    lines = said if isinstance(said, list) else [said]
+    told = [text for line in lines if line and (text := str(line).strip())]
+    why = told[-1].splitlines()[-1] if told else "it failed"
+    _session.context.timeline.write(
+        Event.CHAOS_FAILED,
+        fault=_session.context.fault,
+        activity=str(activity.get("name") or activity.get("ref") or "without a name"),
+        why=why[:500],
+    )
 
 
 def _fail_if_vacuous(activity: dict[str, Any], state: dict[str, Any]) -> None:

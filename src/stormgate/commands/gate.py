@@ -118,12 +118,12 @@ def command(  # noqa: PLR0913 - one for each option of the command line
         if plan.target.provision is None and not no_check:
             _check_first(plan, root, reports, form)
         try:
-            return _try(plan, options, live, form).exit_code
+            return _try(plan, options, live, form, gate).exit_code
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
 
 
-def _try(plan: Plan, options: Options, live: int | None, form: str | None) -> Judgement:
+def _try(plan: Plan, options: Options, live: int | None, form: str | None, gate: Path) -> Judgement:
     from stormgate.supervise.attempts import try_plan
     from stormgate.supervise.live.watch import LiveRuns, live_page
     from stormgate.supervise.supervisor import Supervisor
@@ -131,16 +131,18 @@ def _try(plan: Plan, options: Options, live: int | None, form: str | None) -> Ju
     # What a program reads on standard output is left to it.
     say = partial(click.echo, err=form is not None)
     if live is None:
-        return try_plan(plan, lambda one: Supervisor(one, options, _screen(one, form)).run(), say)
+        return try_plan(
+            plan, lambda one: Supervisor(one, options, _screen(one, form, gate)).run(), say
+        )
     try:
         runs = LiveRuns(live)
     except OSError as error:
         refuse(f"--live: port {live} cannot be listened on: {error.strerror}", "another port, or 0")
     with live_page(runs, say):
-        return try_plan(plan, lambda one: runs.run(one, options, _screen(one, form)), say)
+        return try_plan(plan, lambda one: runs.run(one, options, _screen(one, form, gate)), say)
 
 
-def _screen(plan: Plan, form: str | None) -> Screen:
+def _screen(plan: Plan, form: str | None, gate: Path) -> Screen:
     import time
 
     from stormgate.report.console import RunScreen
@@ -148,7 +150,11 @@ def _screen(plan: Plan, form: str | None) -> Screen:
 
     if form == "quiet":
         return QuietScreen(click.echo)
-    return NdjsonScreen(click.echo, time.monotonic) if form == "json" else RunScreen(plan)
+    return (
+        NdjsonScreen(click.echo, time.monotonic)
+        if form == "json"
+        else RunScreen(plan, gate=str(gate))
+    )
 
 
 def _check(plan: Plan, lab_defect: str | None) -> None:

@@ -156,7 +156,9 @@ def _from_slo(
                 nearest(shape.slo, around.slos, what="SLOs"),
             )
         return None
-    if shape.slo not in around.slo_refs:
+    # A reference to no SLO there is, is said where it stands: likely this one was meant.
+    slips = [name for name in around.slo_refs if name not in around.slos]
+    if shape.slo not in around.slo_refs and not slips:
         problems.add(
             document.file,
             line,

@@ -60,7 +60,17 @@ def fit(
     try:
         return shape.model_validate(data)
     except ValidationError as error:
-        for one in error.errors(include_url=False, include_input=True):
+        found = error.errors(include_url=False, include_input=True)
+        slips = {
+            (one["loc"][:-1], explain(shape, one)[2])
+            for one in found
+            if one["type"] == "extra_forbidden"
+        }
+        for one in found:
+            # What was meant by a slip is not missing besides.
+            meant = (one["loc"][:-1], f"did you mean {one['loc'][-1]!r}?") if one["loc"] else ()
+            if one["type"] == "missing" and meant in slips:
+                continue
             where, message, fix = explain(shape, one)
             problems.add(document.file, document.line(*loc, *where), message, fix)
         return None

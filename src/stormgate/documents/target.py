@@ -65,6 +65,16 @@ def read_target(path: Path, problems: Problems) -> model.Target | None:
     return _to_model(shape)
 
 
+def _link_names(links: Any) -> list[dict[str, Any]]:
+    """The links of a misshapen target as components that have a name."""
+    listed = links if isinstance(links, list) else []
+    return [
+        {"name": f"link:{one['from']}->{one['to']}", "kind": "link"}
+        for one in listed
+        if isinstance(one, dict) and {"from", "to"} <= one.keys()
+    ]
+
+
 def _outline(data: Any) -> model.Target | None:
     """The names in a misshapen target: enough to check what refers to them in the same run."""
     spec = data.get("spec") if isinstance(data, dict) else None
@@ -104,7 +114,7 @@ def _outline(data: Any) -> model.Target | None:
                 region=o.get("region"),
                 attributes=o["attributes"] if isinstance(o.get("attributes"), dict) else {},
             )
-            for o in named("components")
+            for o in [*named("components"), *_link_names(spec.get("links"))]
         ),
         observe=observe if isinstance(observe, dict) else {},
     )

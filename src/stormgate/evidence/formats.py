@@ -89,6 +89,7 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
     Event.CHAOS_BEGIN: _fields("fault:string", "experiment:string"),
     Event.CHAOS_ROLLBACK: _fields("fault:string"),
     Event.CHAOS_WITHDRAWN: _fields("by:string"),
+    Event.CHAOS_FAILED: _fields("fault:string activity:string why:string"),
     Event.CHAOS_END: _fields("fault:string", "exit_code:integer|null journal:string"),
     Event.TARGET_UP: _fields("", "target:string"),
     Event.TARGET_WHOLE: _fields("", "whole:boolean why:string"),

@@ -26,6 +26,7 @@ class Event(enum.StrEnum):
     CHAOS_BEGIN = "chaos.begin"  # {fault, experiment}
     CHAOS_ROLLBACK = "chaos.rollback"  # {fault}: the method is over, undoing begins
     CHAOS_WITHDRAWN = "chaos.withdrawn"  # {by}: a person had the fault taken back before its time
+    CHAOS_FAILED = "chaos.failed"  # {fault, activity, why}: an activity raised, or did nothing
     CHAOS_END = "chaos.end"  # {fault, exit_code, journal}
     LOAD_STEP = "load.step"
     LOAD_READY = "load.ready"

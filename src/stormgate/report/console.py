@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import atexit
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,19 @@ class RunScreen:
     """
 
     def __init__(
-        self, plan: Plan, console: Console | None = None, clock: Callable[[], float] | None = None
+        self,
+        plan: Plan,
+        console: Console | None = None,
+        clock: Callable[[], float] | None = None,
+        *,
+        gate: str | None = None,
     ) -> None:
+        """`gate`: its file as it was named here, so that the commands at the end work from here."""
         self._console = console or screen()
         self._clock = clock or self._console.get_time
         self._style = Style(self._console)
         self._plan = plan
+        self._named = plan if gate is None else replace(plan, source=gate)
         self._planned = planned_phases(plan)
         self._began = self._clock()
         self._phase: tuple[str, float | None, float] | None = None
@@ -125,7 +133,7 @@ class RunScreen:
         self._end_phase(self._clock())
         self._refresh()
         self._stop()
-        print_judgement(judgement, folder, self._console, self._plan)
+        print_judgement(judgement, folder, self._console, self._named)
 
     def _stop(self) -> None:
         if self._live is not None:

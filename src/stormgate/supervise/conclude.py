@@ -5,6 +5,7 @@ judged ones at its end.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -94,11 +95,21 @@ def write_reports(folder: Path, judgement: Judgement) -> None:
     write_atomically(folder / "report.html", report.report_html(judgement, run, past))
 
 
+def flow_error_text(row: Mapping[str, Any]) -> str:
+    """A user's flow that raised, with what and where, in one line."""
+    lines = str(row.get("traceback", "")).strip().splitlines() or ["it raised"]
+    places = re.findall(r'^  File "([^"]+)", line (\d+)', "\n".join(lines), re.MULTILINE)
+    at = f"{places[-1][0]}:{places[-1][1]}: " if places else ""
+    return f"{at}{lines[-1]} (flow of {row.get('flow', '')})"
+
+
 def event_text(row: Mapping[str, Any]) -> str | None:
     """A timeline row in words, for the screen; None for what is not worth a line."""
     fault, proof = row.get("fault", ""), row.get("proof", "")
     if isinstance(proof, list):
         proof = f"{len(proof)} observations"
+    if row.get("event") == Event.LOAD_FLOW_ERROR and not row.get("over_failure"):
+        return flow_error_text(row)
     texts: dict[str, str] = {
         Event.FAULT_REQUESTED: f"{fault}: {row.get('mode', '')} {row.get('component', '')} "
         "requested",
@@ -113,6 +124,7 @@ def event_text(row: Mapping[str, Any]) -> str | None:
         Event.FAULT_UNDO_PENDING: f"{fault}: still not undone: {row.get('component', '')}: "
         f"{row.get('why', '')}",
         Event.CHAOS_WITHDRAWN: f"the fault is taken back before its time, by {row.get('by', '')}",
+        Event.CHAOS_FAILED: f"{fault}: {row.get('activity', '')} failed: {row.get('why', '')}",
         Event.CHAOS_ROLLBACK: f"{fault}: undoing",
         Event.NET_REFUSED: f"refused: {row.get('where', '')}, asked for by {row.get('who', '')}",
         Event.LOAD_LOST: f"load worker {row.get('worker', '')} lost: {row.get('why', '')}",

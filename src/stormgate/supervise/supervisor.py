@@ -121,8 +121,8 @@ class Supervisor:
         if not self._watcher.good:
             raise RunStopped(
                 Event.ABORT,
-                f"the target answered none of {self._watcher.samples} requests during warmup; "
-                "nothing was broken",
+                f"the target answered none of {self._watcher.samples} requests during warmup"
+                f"{self._watcher.failure}; nothing was broken",
             )
         self._hold("steady", plan.steady_s)
         for fault in plan.faults:

@@ -70,11 +70,15 @@ class Watcher:
         self.samples = 0
         self.good = 0
         self.refused: str | None = None
+        self.failure = ""
 
     def note(self, row: Mapping[str, Any]) -> None:
         """Take in one row of the timeline. `refused`: why the run cannot pass any more, for it
-        meant to send outside `allow`.
+        meant to send outside `allow`. `failure`: how the first request that failed did, and where.
         """
+        if row.get("event") == Event.LOAD_FAILURE and not self.failure:
+            status = f" (HTTP {row['status']})" if row.get("status") else ""
+            self.failure = f": {row.get('outcome')}{status} at {row.get('url') or row.get('route')}"
         if row.get("event") == Event.NET_REFUSED and self.refused is None:
             where, who = row.get("where"), row.get("who")
             self.refused = f"{who} asked for {where}, which the target does not allow: refused"

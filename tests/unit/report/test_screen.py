@@ -134,3 +134,11 @@ def test_an_ascii_log_is_not_an_error() -> None:
     )
     out.flush()
     assert b"PASS" in raw.getvalue()
+
+
+def test_the_command_at_the_end_works_from_where_the_gate_was_started() -> None:
+    out, clock = io.StringIO(), Clock()
+    console = Console(file=out, width=100, force_terminal=False, highlight=False)
+    screen = RunScreen(plan(), console, clock, gate="my/suite/slas/release.yaml")
+    screen.done(CASES[Verdict.INCONCLUSIVE], Path("reports/x"))
+    assert "stormgate gate my/suite/slas/release.yaml" in out.getvalue()

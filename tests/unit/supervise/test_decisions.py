@@ -7,7 +7,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from stormgate.model import Guard
+from stormgate.model import Event, Guard
+from stormgate.supervise.conclude import event_text
 from stormgate.supervise.watch import Watcher, guard_tripped
 
 HALF_FOR_3S = Guard(error_rate=0.5, error_rate_for_s=3)
@@ -89,3 +90,47 @@ def test_silence_has_no_figures_rather_than_good_ones() -> None:
         None,
         0,
     )
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "/x/stormgate/load/engine/flows.py", line 120, in resume
+    item = task.flow.send(reply)
+  File "/suite/loadtests/users.py", line 15, in flow
+    yield get("/" + nothing)
+NameError: name 'nothing' is not defined
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (
+            {"event": Event.LOAD_FLOW_ERROR, "flow": "Reader", "traceback": TRACEBACK},
+            "/suite/loadtests/users.py:15: NameError: name 'nothing' is not defined (flow of "
+            "Reader)",
+        ),
+        (
+            {
+                "event": Event.LOAD_FLOW_ERROR,
+                "flow": "Reader",
+                "traceback": TRACEBACK,
+                "over_failure": True,
+            },
+            None,
+        ),
+        (
+            {"event": Event.CHAOS_FAILED, "fault": "f", "activity": "kill-it", "why": "no such"},
+            "f: kill-it failed: no such",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_on_the_screen_at_once(row, told):
+    assert event_text(row) == told
+
+
+def test_the_first_failure_says_where_nobody_answered():
+    watcher = Watcher()
+    row = {"event": Event.LOAD_FAILURE, "route": "home", "outcome": "refused", "status": 0}
+    watcher.note({**row, "url": "http://127.0.0.1:8089/"})
+    watcher.note({**row, "url": "http://127.0.0.1:8090/"})
+    assert watcher.failure == ": refused at http://127.0.0.1:8089/"

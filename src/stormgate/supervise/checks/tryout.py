@@ -63,9 +63,7 @@ class _Seen:
         if event == Event.LOAD_READY:
             self.ready = True
         elif event == Event.LOAD_FLOW_ERROR and not row.get("over_failure"):
-            lines = str(row.get("traceback", "")).strip().splitlines() or ["?"]
-            places = [line.strip() for line in lines if line.startswith("  File ")]
-            saw = lines[-1] + (f" ({places[-1]})" if places else "")
+            saw = conclude.flow_error_text(row)
             fix = "mend the flow: it raises although its answers were right"
             self.troubles.append(CheckRow(f"flow {row.get('flow')}", False, saw, fix))
         elif event == Event.NET_REFUSED:
