@@ -182,6 +182,11 @@ def test_what_is_under_way_at_the_end_is_waited_for_or_recorded_as_given_up(tmp_
         ("never", "first_byte_timeout"): served["/never"],
         ("log out", "ok"): 2,
     }
+    # What nobody but the client told of says what was wanted, and where, as all failures do.
+    told = [row for row in timeline(tmp_path) if row["event"] == "load.failure"]
+    assert {(r["route"], r["outcome"], r["status"], r["expected"], r["url"]) for r in told} == {
+        ("never", "first_byte_timeout", 0, "an answer", f"{url}/never")
+    }
     assert problems(run.folder) == judged(run) == []
 
 

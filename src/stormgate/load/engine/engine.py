@@ -20,6 +20,7 @@ from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.sandbox import Sandbox
 from stormgate.load.engine.stream import Stream
 from stormgate.load.engine.transport.seam import EVENTS_PER_TURN, LoadTransport
+from stormgate.load.flow import Reply
 from stormgate.load.schedule.arrivals import Arrivals
 from stormgate.load.schedule.queue import NEVER, WINDOW_NS, Agenda
 from stormgate.load.schedule.surge import EVERYONE, Factors
@@ -186,7 +187,8 @@ class Engine:
             if now >= self._sweep_ns and events < EVENTS_PER_TURN:
                 # not while answers are unread: what came in time is not late because we are
                 self._sweep(now)
-            self._carry_on()
+            if self.transport.ended:
+                self._carry_on()
             busy = events >= _BUSY_EVENTS or started >= STARTS_PER_TICK
             if not busy or now - begin > _SLICE_NS:
                 break
@@ -201,10 +203,10 @@ class Engine:
         while settled:
             task, reply = settled.popleft()
             try:
-                if isinstance(reply, Exception):
-                    self.flows.give_up(task, reply)
-                else:
+                if isinstance(reply, Reply):
                     resume(task, reply, reply.done_ns)
+                else:
+                    self.flows.give_up(task, reply)
             except BaseException as error:
                 self.sandbox.slipped(error)
         if self.flows.logins:

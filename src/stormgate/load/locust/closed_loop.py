@@ -203,6 +203,8 @@ class ClosedWorker:
             return
         counters.given_up += 1
         self._hurt[ticket.greenlet] = True
+        said = {"name": ticket.name, "url": ticket.url, "exception": error}
+        self._note_failure(said, outcome, 0)
         method = ticket.method.upper()
         self._row(ticket.user, ticket.name, method, ticket.began_ns, now, (0, 0, outcome))
 

@@ -31,11 +31,22 @@ class Ticket:
     the client is done with it, although a with-block may not be.
     """
 
-    __slots__ = ("__weakref__", "began_ns", "ended", "greenlet", "method", "name", "told", "user")
+    __slots__ = (
+        "__weakref__",
+        "began_ns",
+        "ended",
+        "greenlet",
+        "method",
+        "name",
+        "told",
+        "url",
+        "user",
+    )
 
-    def __init__(self, method: str, name: str, user: Any) -> None:
+    def __init__(self, method: str, name: str, url: str, user: Any) -> None:
         self.method = method
         self.name = name
+        self.url = url
         self.user = user
         self.greenlet = getcurrent()
         self.told = False
@@ -118,11 +129,11 @@ class Tap:
     def place(self, user: Any) -> None:
         self._to.place(user)
 
-    def send(self, session: Any, method: str, name: str, send: Callable[[], Any]) -> Any:
-        """Send a request by `send`, and see that it is told."""
+    def send(self, session: Any, asked: tuple[str, str, str], send: Callable[[], Any]) -> Any:
+        """Send a request (its method, name and URL) by `send`, and see that it is told."""
         self._park(session.user)
         self._to.dress(session)
-        ticket = Ticket(method, name, session.user)
+        ticket = Ticket(*asked, session.user)
         greenlet = ticket.greenlet
         outer = self._sending.get(greenlet)
         self._sending[greenlet] = ticket
@@ -203,7 +214,11 @@ def _watched(request: Callable[..., Any]) -> Callable[..., Any]:
         send = functools.partial(request, self, method, url, name, *args, **kw)
         if tap is None:
             return send()
-        return tap.send(self, _text(method), _text(name or self.request_name or url), send)
+        where = _text(url)
+        if "://" not in where:
+            where = f"{_text(getattr(self, 'base_url', None) or '')}{where}"
+        asked = _text(method), _text(name or self.request_name or url), where
+        return tap.send(self, asked, send)
 
     return watched
 

@@ -70,6 +70,7 @@ class SocketTransport(Generic[A]):
         self._on_error = on_error
         self._observed = observed
         self._tick = 0
+        self._read = clock.read
         self._queues: Queues[A] = Queues(max_connections)
         self._lag = self.counts.lags.append
         self._end_as = self.ended.append
@@ -117,7 +118,7 @@ class SocketTransport(Generic[A]):
                 self._transmit(connection, attempt)
                 return
         attempt.sent_ns = -1
-        attempt.started_ns = self.clock.read()
+        attempt.started_ns = self._read()
         if pool.resolving:
             self._queues.add(attempt)
         elif not pool.addresses:
@@ -138,7 +139,7 @@ class SocketTransport(Generic[A]):
         if attempt.request.is_head:
             expect_head(connection)
         connection.task = attempt
-        attempt.sent_ns = now = self.clock.read()
+        attempt.sent_ns = now = self._read()
         if connection.tick:
             connection.tick = 0
         elif attempt.attempt == 1:
@@ -270,7 +271,7 @@ class SocketTransport(Generic[A]):
             self._drop(connection)
 
     def _unanswered(self, attempt: A, outcome: Outcome | None) -> None:
-        self._end_as((attempt, outcome, 0, b"", self.clock.read(), None))
+        self._end_as((attempt, outcome, 0, b"", self._read(), None))
 
     def _failed(self, connection: Connection, outcome: Outcome | None) -> None:
         """What a connection carries ended without a whole response, and so does the connection."""
@@ -364,7 +365,7 @@ class SocketTransport(Generic[A]):
             taken = self._last_look()
         except BaseException as error:
             self._on_error(error)
-        now = self.clock.read()
+        now = self._read()
         for connection in list(self.connections.values()):
             if connection.task is not None:
                 self._failed(connection, owed(connection, now, was_taken=connection.fd in taken))
