@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from stormgate.judge.registry import kinds
+from stormgate.judge.rules.due import Due
 from stormgate.judge.statistics.bounds import tail_p
 from stormgate.model import Plan
 
@@ -48,19 +50,35 @@ def served_well(plan: Plan, fault: str) -> tuple[float, float]:
     return min(share for share, _ in said), max(within_ms for _, within_ms in said)
 
 
-def unserved(plan: Plan, fault: str, counts: Mapping[str, tuple[int, int]] | None) -> list[str]:
+def due_lately(plan: Plan, timeline: Sequence[Mapping[str, Any]], now_ns: int) -> float:
+    """Requests due in the last LAST_S seconds: by the shape's own schedule where the load follows
+    one, else by the plan's rate, as long as nobody knows better.
+    """
+    due = Due(plan, timeline)
+    if not due.known:
+        return plan.load.rate_per_s * LAST_S
+    return due.between(now_ns - int(LAST_S * 1e9), now_ns)
+
+
+def unserved(
+    plan: Plan,
+    fault: str,
+    counts: Mapping[str, tuple[int, int]] | None,
+    due_in_all: float | None = None,
+) -> list[str]:
     """Populations that are not served, given (good, all) of their requests in the last LAST_S
     seconds; None: no request at all was measured. One that asks too seldom to be missed may be
-    silent.
+    silent. `due_in_all`: `due_lately`; None: by the plan's rate.
     """
     good_share, within_ms = served_well(plan, fault)
+    if due_in_all is None:
+        due_in_all = plan.load.rate_per_s * LAST_S
     if counts is None:
-        due = plan.load.rate_per_s * LAST_S
-        return ["nobody has asked anything yet"] if due >= _SURELY else []
+        return ["nobody has asked anything yet"] if due_in_all >= _SURELY else []
     problems = []
     for population in plan.target.populations:
         good, sent = counts.get(population.name, (0, 0))
-        due = population.share * plan.load.rate_per_s * LAST_S
+        due = population.share * due_in_all
         if not sent and due >= _SURELY:
             problems.append(
                 f"{population.name} asked nothing in the last {LAST_S:g} s, about {due:,.0f} "

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,3 +106,20 @@ def test_in_a_journal_it_leaves_the_trial_undecided() -> None:
     (problem,) = problems(journal)
     assert problem.severity is Verdict.INCONCLUSIVE
     assert "users are not served" in problem.why
+
+
+def test_a_shape_with_few_users_is_held_to_few(tmp_path: Path) -> None:
+    """Silence is expected of a load that is planned to be small, and of no other."""
+    made = context(tmp_path)
+    for file in (made.folder / "samples").glob("*"):
+        file.unlink()
+    with pytest.raises(NotServed, match="nobody has asked anything yet"):
+        check_served(made, patience_s=0)
+    schedule = ((0.0, 1.0), (3600.0, 1.0))
+    load = replace(PLAN.load, users=10_000, shape="Tide", schedule=schedule)
+    tide = replace(PLAN, load=load)
+    begun = {"at_ns": time.monotonic_ns() - 60 * S, "event": "load.step", "users": 1}
+    (tmp_path / "timeline.ndjson").write_text(json.dumps(begun) + "\n")
+    check_served(
+        make_context(PLAN.target, made.folder, fault="kill", seed=1, plan=tide), patience_s=0
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tests.golden.judge_writer import BAD, S, objective, plan_of, rows_of, synthetic
 
 from stormgate.judge import judge
-from stormgate.judge.served import served_well, unserved, well
+from stormgate.judge.served import due_lately, served_well, unserved, well
 from stormgate.model import Plan, Verdict
 
 WELL = {"london": (1000, 1000), "tokyo": (600, 600), "lima": (400, 400)}
@@ -75,6 +77,35 @@ def test_who_asks_seldom_may_be_silent() -> None:
     assert unserved(plan(rate=2), "kill", {}) == []
     assert unserved(plan(rate=2), "kill", None) == []
     assert len(unserved(plan(rate=2), "kill", {"lima": (0, 2)})) == 1
+
+
+BEGUN = {"at_ns": 100 * S, "event": "load.step", "users": 1, "spawn_rate": 1}
+
+
+@pytest.mark.parametrize(
+    ("shape", "timeline", "at_s", "due"),
+    [
+        (None, [BEGUN], 110, 2000),  # no shape: the plan's rate
+        ("Tide", [], 110, 2000),  # nobody knows when it began
+        ("Tide", [BEGUN], 110, 50),  # one of 40 users
+        ("Tide", [BEGUN], 162, 50),  # the rise may come later than planned
+        ("Tide", [BEGUN], 180, 2000),
+        ("Tide", [BEGUN], 260, 0),  # planned to be silent
+    ],
+)
+def test_a_shape_is_held_to_its_own_schedule(
+    shape: str | None, timeline: list[dict[str, object]], at_s: int, due: float
+) -> None:
+    flat = plan()
+    schedule = ((0.0, 1.0), (60.0, 1.0), (60.1, 40.0), (150.0, 40.0), (150.0, 0.0))
+    load = replace(flat.load, users=40, shape=shape, schedule=schedule if shape else ())
+    tide = replace(flat, load=load)
+    found = due_lately(tide, timeline, at_s * S)
+    assert found == pytest.approx(due, rel=0.02, abs=0.1)
+    silent = unserved(tide, "kill", {}, found)
+    # Of 50 requests of all, lima's ten may be missing by chance.
+    assert len(silent) == {2000: 3, 50: 2, 0: 0}[round(due)]
+    assert bool(unserved(tide, "kill", None, found)) is (due > 0)
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from stormgate.evidence.live import NdjsonTail
+from stormgate.evidence.write import TIMELINE
 from stormgate.faults.context import Context
 from stormgate.faults.errors import NotServed, Stopped
 from stormgate.faults.ledger import ever_broken
-from stormgate.judge.served import LAST_S, served_well, unserved
+from stormgate.judge.served import LAST_S, due_lately, served_well, unserved
 from stormgate.model import Plan
 
 # Users who are not served at once may be soon: a pause of the machine is no state of the target.
@@ -33,7 +35,13 @@ def check_served(context: Context, patience_s: float = PATIENCE_S) -> None:
         return
     look = _looker(context, plan)
     end = time.monotonic() + patience_s
-    while problems := unserved(plan, context.fault, look()):
+    rows, tail = [], NdjsonTail(context.folder / TIMELINE)
+    while True:
+        rows += tail.poll()
+        due = due_lately(plan, rows, time.monotonic_ns())
+        problems = unserved(plan, context.fault, look(), due)
+        if not problems:
+            return
         if context.stopping.is_set():
             raise Stopped("the run is being stopped; nothing was injected")
         if time.monotonic() >= end:

@@ -40,6 +40,11 @@ class Due:
         """A shape decides, and nobody knows what it planned."""
         return self._unknown
 
+    @property
+    def known(self) -> bool:
+        """Whether the load has begun by what its shape planned, if it has one."""
+        return bool(self._points and self._begin_ns)
+
     def between(self, begin_ns: int, end_ns: int) -> float:
         """Requests due in this time; with a schedule, at least so many however late a change came
         within `LATE_S`.

@@ -20,6 +20,7 @@ from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.sandbox import Sandbox
 from stormgate.load.engine.stream import Stream
 from stormgate.load.engine.transport.seam import EVENTS_PER_TURN, LoadTransport
+from stormgate.load.engine.watchdog import FlowHungError
 from stormgate.load.flow import Reply
 from stormgate.load.schedule.arrivals import Arrivals
 from stormgate.load.schedule.queue import NEVER, WINDOW_NS, Agenda
@@ -164,12 +165,27 @@ class Engine:
         """One wake-up. Nothing escapes it: gevent would stop the watcher, and all load with it."""
         try:
             self._work()
+        except FlowHungError as error:
+            self._halt(error)
         except BaseException as error:
             self.sandbox.slipped(error)
             self._arm(self._clock())
         if self.sandbox.interrupt is not None:
             interrupt, self.sandbox.interrupt = self.sandbox.interrupt, None
             self._alarm.interrupted(interrupt)
+
+    def _halt(self, error: FlowHungError) -> None:
+        """Users' code has held up everything, and would again: none of it is called any more."""
+        self.sandbox.is_hung = True
+        self.sandbox.slipped(error)
+        self.stopping = self.attempts.stopping = self.flows.stopping = True
+        self.agenda.clear()
+        self._beat_ns = self._clock()
+
+    @property
+    def beat_ns(self) -> int:
+        """When it last had worked."""
+        return self._beat_ns
 
     def is_dead(self, now: int) -> bool:
         """Whether the engine has not woken for longer than a living one sleeps."""
@@ -304,6 +320,8 @@ class Engine:
                 and self._clock() - now < _LAST_STARTS_NS  # some only pause
             ):
                 pass
+        except FlowHungError as error:
+            self._halt(error)
         except BaseException as error:
             self.sandbox.slipped(error)
         self.stopping = self.attempts.stopping = True
@@ -314,12 +332,19 @@ class Engine:
         for stream in list(self.arrivals.streams):
             self.remove_stream(stream)
         self.transport.withdraw()
-        self._carry_on()
+        self._last_words()
 
     def end_in_flight(self) -> None:
         """Record what is still in flight as the time-out it would become; close everything."""
         self.transport.end()
-        self._carry_on()
+        self._last_words()
+
+    def _last_words(self) -> None:
+        try:
+            self._carry_on()
+        except FlowHungError as error:
+            self._halt(error)
+            self._carry_on()  # without users' code
 
     def close(self) -> None:
         """Let go of the alarm and all sockets."""

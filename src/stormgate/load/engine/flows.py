@@ -125,7 +125,7 @@ class Flows:
         is intended for `at_ns`.
         """
         if self.stopping:
-            if reply is not None:
+            if reply is not None and not self._sandbox.is_hung:
                 self._last_word(task, reply)
             self.close(task)
             return

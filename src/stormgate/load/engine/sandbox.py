@@ -6,6 +6,7 @@ import contextlib
 import traceback
 from collections.abc import Callable
 
+from stormgate.load.engine.watchdog import FlowHungError
 from stormgate.load.record.counters import Counters
 
 OnFlowError = Callable[[str, str, bool], None]
@@ -17,8 +18,8 @@ class Sandbox:
     """Counts what users' code raises, and what escapes everything: the engine's own failures; and
     tells each place of it once.
 
-    `interrupt` is a KeyboardInterrupt that came while such code ran: the engine's caller's, not the
-    flow's.
+    A FlowHungError goes on to whoever turns the engine. `interrupt` is a KeyboardInterrupt that
+    came while such code ran: the engine's caller's, not the flow's.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Sandbox:
         on_engine_error: Callable[[str], None] | None = None,
     ) -> None:
         self.interrupt: KeyboardInterrupt | None = None
+        self.is_hung = False
         self._counters = counters
         self._on_error = on_error
         self._on_engine_error = on_engine_error
@@ -38,6 +40,8 @@ class Sandbox:
         if isinstance(error, KeyboardInterrupt):
             self.interrupt = error
             return
+        if isinstance(error, FlowHungError):
+            raise error
         text = "".join(traceback.format_exception(error))
         place = "\n".join(line for line in text.splitlines() if line.startswith("  File "))
         if hurt:
@@ -58,6 +62,9 @@ class Sandbox:
         if isinstance(error, KeyboardInterrupt):
             self.interrupt = error
             return
+        if isinstance(error, FlowHungError) and not self.is_hung:
+            self.is_hung = True
+            raise error
         self._counters.engine_errors += 1
         text = "".join(traceback.format_exception(error))[-_MOST_TEXT:]
         if (text,) not in self._told and len(self._told) < _MOST_PLACES:

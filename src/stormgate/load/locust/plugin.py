@@ -4,6 +4,7 @@ the load.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -23,6 +24,7 @@ from locust import events
 from locust.rpc import Message
 from locust.runners import MasterRunner, WorkerRunner
 
+from stormgate.load.engine.watchdog import EXIT_CODE
 from stormgate.load.locust.closed_loop import ClosedWorker
 from stormgate.load.locust.coordinator import Conductor, Follower
 from stormgate.load.locust.counts import counts
@@ -138,6 +140,7 @@ def _make_worker(environment: Any) -> Worker:
         seats=_seats.get(environment),
     )
     worker.on_flow_error = functools.partial(_tell_locust, environment)
+    worker.on_hung = functools.partial(_give_up, environment)
     return worker
 
 
@@ -206,6 +209,13 @@ def _tell_locust(environment: Any, flow: str, text: str) -> None:
         runner.client.send(Message("exception", data, runner.client_id))
     else:
         runner.log_exception("local", message, text)
+
+
+def _give_up(environment: Any, why: str) -> None:
+    """End this process: users' code has held up its load. Its last line says so."""
+    atexit.register(print, f"the load has ended: {why}", file=sys.stderr)
+    environment.process_exit_code = EXIT_CODE
+    gevent.spawn(environment.runner.quit)
 
 
 def _stream_teller(environment: Any) -> Callable[[int], None]:

@@ -19,6 +19,7 @@ from stormgate.load.engine.elsewhere import Beyond
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.stream import Session, Stream, pick_flow
 from stormgate.load.engine.transport.seam import LoadTransport
+from stormgate.load.engine.watchdog import Watchdog
 from stormgate.load.http.addresses import Addresses
 from stormgate.load.locust.deal import Seats, SharedDealer
 from stormgate.load.locust.settings import Settings, SettingsError
@@ -92,6 +93,8 @@ class Worker:
         self._on_streams = on_streams
         # Told the flow and the traceback of each place where one raises.
         self.on_flow_error: Callable[[str, str], None] = lambda _flow, _text: None
+        # Told where users' code had held up everything, after which this worker is of no use.
+        self.on_hung: Callable[[str], None] = lambda _why: None
         self._streams = 0
         self._is_lost = False
         self.places = settings.places()
@@ -119,6 +122,7 @@ class Worker:
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 100)
+        self._watchdog = Watchdog(lambda: self.engine.beat_ns)
         self._greenlets = [gevent.spawn(self._housekeeping), *self._steering()]
 
     # --- streams
@@ -211,6 +215,12 @@ class Worker:
 
     def _watch_engine(self) -> None:
         """Say it when the engine has stopped although this process runs: its load is lost."""
+        why = self._watchdog.why
+        if why is not None and not self._is_lost:
+            self._is_lost = True
+            logger.critical("the load of %s has ended: %s", self.name, why)
+            self._writer.event(Event.LOAD_LOST, why=why)
+            self.on_hung(why)
         if self._is_lost or not self.engine.is_dead(time.monotonic_ns()):
             return
         gevent.sleep(0.1)  # this process may have been held up as a whole: then the engine goes on
@@ -329,6 +339,7 @@ class Worker:
         if self._finished:
             return
         self._finished = True
+        self._watchdog.close()
         self.engine.stop_arrivals()
         deadline = time.monotonic() + grace_s
         while self.engine.in_flight and time.monotonic() < deadline:
