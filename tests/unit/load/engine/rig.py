@@ -126,7 +126,8 @@ class PlayedTransport:
     def _end(self, attempt, found, at_ns):
         del self.held[id(attempt)]
         if isinstance(found, bytes):
-            done = (attempt, Outcome.OK, int(found.split(None, 2)[1]), found, at_ns, None)
+            final = found.rpartition(b"HTTP/1.1 ")[2]  # after what only announces it (1xx)
+            done = (attempt, Outcome.OK, int(final[:3]), found, at_ns, None)
         else:
             done = (attempt, found, 0, b"", at_ns, None)
         self.ended.append(done)
