@@ -154,7 +154,7 @@ def sockets(sandbox, reasons):
 TRANSPORTS = {"sockets": sockets}
 
 
-def flow_of(number, flows, done):
+def flow_of(seed, number, flows, done):
     """A user of stream `number`, who comes `flows` times. Each request has a name of its own, so
     that its rows are told from all others whatever their order.
     """
@@ -165,7 +165,7 @@ def flow_of(number, flows, done):
         if turn is None:
             return
         # By its own seed: flows of a stream overlap as the answers have it.
-        draw = random.Random(f"{number}.{turn}")
+        draw = random.Random(f"{seed}.{number}.{turn}")
         for step in range(draw.randrange(1, 4)):
             path = draw.choice(list(SCRIPT))
             make = {"/head": head, "/cookie": post}.get(path, get)
@@ -236,7 +236,7 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0):
                 key=key,
                 rate_per_s=rate,
                 poisson=number % 3 > 0,
-                begin=flow_of(number, flows, done),
+                begin=flow_of(seed, number, flows, done),
             )
         )
     deadline = time.monotonic() + 60
