@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.evidence.operations import KINDS, NOTHING
+from stormgate.evidence.operations import KINDS, NOTHING, Names
 from stormgate.evidence.timeline import SECOND_NS, FaultWindow
 from stormgate.judge.histories.data import Data
 from stormgate.judge.histories.segments import among, distinct, pairs
+from stormgate.model import Store
 
 Array = NDArray[np.int64]
 _READERS = {"write": "read", "append": "list", "transfer": "balance", "add": "count"}
@@ -21,12 +22,13 @@ BEFORE_NS = SECOND_NS
 
 @dataclass
 class Coverage:
-    """`attempted` keys were written, `read` of them are read back in every store that should hold
-    them.
+    """`attempted` keys were written, `read` of them are read back in every store that they were
+    planned for. `sampled`: stores of which only some keys were planned, as (planned, should hold).
     """
 
     attempted: int = 0
     read: int = 0
+    sampled: dict[str, tuple[int, int]] = field(default_factory=dict)
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -34,9 +36,12 @@ class Coverage:
         return self.read < self.attempted
 
 
-def coverage_of(data: Data, kind: str, keys: Array, stores: Sequence[str]) -> Coverage:
+def coverage_of(
+    data: Data, kind: str, keys: Array, stores: Sequence[str], listed: Sequence[Store] = ()
+) -> Coverage:
     """Held against what was planned: every key written by operations of `kind` (a mask `keys` over
-    their codes) is read back in each store it was planned for, and in `stores` at least.
+    their codes) is read back in each store it was planned for, and in `stores` at least; and it was
+    planned for the stores that the target lists, `listed`, unless for a sample.
     """
     reader = KINDS.index(_READERS[kind])
     names = data.users.names
@@ -69,9 +74,32 @@ def coverage_of(data: Data, kind: str, keys: Array, stores: Sequence[str]) -> Co
             f"{names.keys.names[key]} in {names['store'].names[place]}"
             + _why_not(data, key, place, reader)
         )
+    for one in listed:
+        if one.query or one.key or one.url or one.read:
+            code = names["store"].names.index(one.name) if one.name in there else -1
+            _held_to_its_list(found, names, attempted, planned_key[planned_store == code], one)
     unread = distinct(planned_key[missing])
     found.read = int(np.count_nonzero(planned & ~among(attempted, unread)))
     return found
+
+
+def _held_to_its_list(
+    found: Coverage, names: Names, attempted: Array, planned: Array, store: Store
+) -> None:
+    """Whether a store was to be read for what it should hold, all of it or a sample."""
+    keys = names.keys.names
+    mine = [
+        key
+        for key in attempted.tolist()
+        if not store.holds or keys[key].startswith(tuple(store.holds))
+    ]
+    count = int(np.count_nonzero(among(np.array(mine, np.int64), planned)))
+    if mine and not count:
+        found.doubts.append(
+            f"store {store.name} should hold {keys[mine[0]]} and was not to be read back"
+        )
+    elif count < len(mine):
+        found.sampled[store.name] = count, len(mine)
 
 
 def _why_not(data: Data, key: int, store: int, reader: int) -> str:

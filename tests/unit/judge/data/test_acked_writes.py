@@ -4,12 +4,13 @@ none was lost.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from tests.unit.judge.book import Book
 
-from stormgate.model import Finding, Verdict
+from stormgate.model import Finding, Store, Verdict
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -249,6 +250,36 @@ def test_a_sample_of_the_keys_is_enough_where_the_gate_says_how_few_may_be_misse
     finding = judged(book, sampled_lte=0.04)
     assert finding.verdict is PASS
     assert finding.detail["keys_lost_at_most"] == pytest.approx(1 - 0.05 ** (1 / 81))
+
+
+def listed(book: Book, *stores: Store) -> Book:
+    book.plan = replace(book.plan, target=replace(book.plan.target, stores=stores))
+    return book
+
+
+def test_a_store_that_the_target_lists_is_read_for_all_that_it_should_hold() -> None:
+    asia = Store(name="asia", reader="postgres", query="select", holds=("a",))
+    assert "store asia should hold a and was not to be read back" in doubt(listed(healthy(), asia))
+    other = replace(asia, holds=("b",))
+    looked_through = replace(asia, query="")
+    assert judged(listed(healthy(), other, looked_through)).verdict is PASS
+
+
+def test_a_sample_of_a_store_is_told_with_its_bound() -> None:
+    book = listed(healthy(), Store(name="eu", reader="http", url="u"))
+    for number in range(100):
+        book.write(f"b{number}", 1, 40.0)
+        book.back(f"b{number}", 1, "us" if number < 80 else "eu")
+    finding = judged(book)
+    assert finding.verdict is PASS
+    assert finding.detail["sampled"]["eu"] == {
+        "keys": 21,
+        "of": 101,
+        "keys_lost_at_most": pytest.approx(1 - 0.05 ** (1 / 21)),
+    }
+    assert "of eu a sample was read (21 of 101 keys)" in finding.why
+    assert "21 of 101 keys were read back in eu" in doubt(book, sampled_lte=0.1)
+    assert judged(book, sampled_lte=0.2).verdict is PASS
 
 
 def test_too_few_writes_near_the_fault() -> None:

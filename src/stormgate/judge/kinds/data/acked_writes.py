@@ -60,7 +60,8 @@ def _look(task: JudgeTask, data: Data) -> Facts:
     if not len(writes):
         facts.doubts.append(f"nobody wrote a key like {spec.keys!r}")
         return facts
-    coverage = [coverage_of(data, kind, keys, spec.stores) for kind in ("write", "append")]
+    listed = task.context.plan.target.stores
+    coverage = [coverage_of(data, kind, keys, spec.stores, listed) for kind in ("write", "append")]
     facts.doubts += [doubt for one in coverage for doubt in one.doubts]
     _sampled(task, coverage, facts)
     near, counts = near_faults(
@@ -100,25 +101,47 @@ def _look(task: JudgeTask, data: Data) -> Facts:
         facts.wrong = [cell for cell in facts.wrong if cell.value != 1.0]
     _unordered(data, fates, facts)
     facts.value = facts.bound = float(lost)
-    alpha = task.alpha
-    if not lost:
-        facts.detail["share_at_most"] = share_at_most(facts.samples, alpha)
-    facts.told = (
-        f"{lost:,} of {counted(facts.samples, 'acknowledged write')} lost, {len(unexpected):,} "
-        f"unexpected, {len(doubled):,} duplicates"
-    )
-    if not lost:
-        most = facts.detail["share_at_most"]
-        facts.told += f"; at {1 - alpha:g} confidence at most {most:.2g} lost"
-    elif "rpo_s" in facts.detail:
-        facts.told += f"; {_rpo_told(facts.detail['rpo_s'])}"
+    _tell(facts, task.alpha)
     return facts
+
+
+def _tell(facts: Facts, alpha: float) -> None:
+    """What was found in a sentence, and what finding nothing says."""
+    detail = facts.detail
+    facts.told = (
+        f"{detail['lost']:,} of {counted(facts.samples, 'acknowledged write')} lost, "
+        f"{detail['unexpected']:,} unexpected, {detail['duplicates']:,} duplicates"
+    )
+    if not detail["lost"]:
+        most = detail["share_at_most"] = share_at_most(facts.samples, alpha)
+        facts.told += f"; at {1 - alpha:g} confidence at most {most:.2g} lost"
+        if sampled := detail.get("sampled"):
+            store, one = max(sampled.items(), key=lambda pair: pair[1]["keys_lost_at_most"])
+            facts.told += (
+                f"; of {store} a sample was read ({one['keys']:,} of {one['of']:,} keys): it has "
+                f"losses in at most {one['keys_lost_at_most']:.2g} of them"
+            )
+    elif "rpo_s" in detail:
+        facts.told += f"; {_rpo_told(detail['rpo_s'])}"
 
 
 def _sampled(task: JudgeTask, coverage: Sequence[Coverage], facts: Facts) -> None:
     """Keys that nobody planned to read back are a sample's, where one is allowed."""
     attempted, read = sum(c.attempted for c in coverage), sum(c.read for c in coverage)
     facts.detail |= {"keys": attempted, "keys_read": read}
+    for one in coverage:
+        for store, (count, held) in sorted(one.sampled.items()):
+            most = share_at_most(count, task.alpha)
+            facts.detail.setdefault("sampled", {})[store] = {
+                "keys": count,
+                "of": held,
+                "keys_lost_at_most": most,
+            }
+            if 0 < task.spec.sampled_lte < most:
+                facts.doubts.append(
+                    f"{count:,} of {held:,} keys were read back in {store}: a loss in {most:.2g} "
+                    f"of them cannot be ruled out, sampledLte is {task.spec.sampled_lte:g}"
+                )
     if read == attempted or any(c.doubts for c in coverage):
         return
     allowed, bound = task.spec.sampled_lte, share_at_most(read, task.alpha)
