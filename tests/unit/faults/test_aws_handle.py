@@ -125,3 +125,13 @@ def test_the_hosts_are_those_that_boto3_itself_would_ask(region, service):
     urls = [boto3.client(name, region_name=region).meta.endpoint_url for name in clients]
     asked = AwsBackend().hosts({**EC2, "service": service, "region": region})
     assert list(asked) == [urlsplit(url).hostname for url in urls]
+
+
+def test_where_a_component_is_not_known_yet_a_failover_may_be_told_either():
+    for params in ({"to": "b-1"}, {"node_group": "0001"}):
+        AwsBackend.modes["failover"].model_validate(params)
+    rds, cache = ({**EC2, "service": one} for one in ("rds", "elasticache"))
+    with pytest.raises(ValidationError):
+        AwsBackend().modes_of(rds)["failover"].model_validate({"node_group": "0001"})
+    with pytest.raises(ValidationError):
+        AwsBackend().modes_of(cache)["failover"].model_validate({"to": "b-1"})

@@ -17,7 +17,7 @@ from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.backends.aws.arc import Arc
 from stormgate.faults.backends.aws.asg import Asg
 from stormgate.faults.backends.aws.ec2 import Ec2
-from stormgate.faults.backends.aws.elasticache import Elasticache
+from stormgate.faults.backends.aws.elasticache import CacheFailover, Elasticache
 from stormgate.faults.backends.aws.elb import Elb
 from stormgate.faults.backends.aws.family import Family, Wanted
 from stormgate.faults.backends.aws.fis import Fis
@@ -25,7 +25,7 @@ from stormgate.faults.backends.aws.functions import Functions
 from stormgate.faults.backends.aws.handle import AwsHandle, hosts, listed
 from stormgate.faults.backends.aws.nacl import Nacl
 from stormgate.faults.backends.aws.preflight import policies, rows
-from stormgate.faults.backends.aws.rds import Rds
+from stormgate.faults.backends.aws.rds import Rds, RdsFailover
 from stormgate.faults.backends.aws.route53 import Route53
 from stormgate.faults.backends.aws.security_group import SecurityGroup
 from stormgate.faults.backends.aws.session import AwsError, Place, on_this_machine
@@ -56,12 +56,17 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 
+class AnyFailover(RdsFailover, CacheFailover):
+    """What a failover may be told, where it is not known yet of what."""
+
+
 class AwsBackend(Backend):
     """See the module."""
 
     handle = AwsHandle
     modes: ClassVar[Mapping[str, type[Parameters]]] = {
-        mode: model for one in FAMILIES.values() for mode, model in one.modes.items()
+        **{mode: model for one in FAMILIES.values() for mode, model in one.modes.items()},
+        "failover": AnyFailover,
     }
     undo_stage = 1
     # An instance takes most of a minute to stop or start, a database's failover one or two.
