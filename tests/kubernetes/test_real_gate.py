@@ -5,6 +5,7 @@ that the lab's region is lost under.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -194,7 +195,15 @@ def test_replicas_in_every_zone_pass_the_loss_of_a_region(plane, gateway, web, t
     gate = suite(plane, gateway, tmp_path, hold_s=8).start()
     assert gate.end() == 0, gate.said()
     [observed] = [row for row in gate.timeline() if row["event"] == "fault.observed"]
-    assert "2 nodes (node-a1, node-a2) hold none of the" in str(observed["proof"])
+    platform, users = observed["proof"]
+    assert "2 nodes (node-a1, node-a2) hold none of the" in platform["saw"]
+    told = re.fullmatch(
+        r"[1-9]\d* of \d+ answers in the 10 s before named it in a label, "
+        r"(?:then \d+ more until \d+\.\d\d s after the injection, and )?"
+        r"none of [1-9]\d* (?:since|to requests since then)",
+        users["saw"],
+    )
+    assert told, users
     assert not any(row["event"] == "fault.lost" for row in gate.timeline())
 
 

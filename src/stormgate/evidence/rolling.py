@@ -5,7 +5,7 @@ window of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,28 @@ class RollingWindow:
             if total
             else None
         )
+
+    def naming(
+        self, columns: Collection[str], names: Collection[str], since_ns: int, until_ns: int | None
+    ) -> tuple[int, int, int | None]:
+        """(how many carry one of these names in one of these label columns, all, when the last of
+        the former was intended) of the good answers to requests intended from `since_ns` until
+        before `until_ns`.
+        """
+        named, every, last_ns = 0, 0, None
+        for _, batch in self._batches:
+            intended = batch.column("intended_ns").to_numpy()
+            keep = _equals(batch, "outcome", Outcome.OK.value) & (intended >= since_ns)
+            if until_ns is not None:
+                keep &= intended < until_ns
+            said = np.zeros(batch.num_rows, dtype=bool)
+            for column in columns:
+                for name in names:
+                    said |= _equals(batch, column, name)
+            named, every = named + int((keep & said).sum()), every + int(keep.sum())
+            if (keep & said).any():
+                last_ns = max(last_ns or 0, int(intended[keep & said].max()))
+        return named, every, last_ns
 
     def latency_percentile_ms(
         self, now_ns: int, window_s: float, where: Mapping[str, str], percentile: float

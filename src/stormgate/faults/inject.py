@@ -21,6 +21,7 @@ from stormgate.faults.ledger import Entry
 from stormgate.faults.looks.exposure import Exposure
 from stormgate.faults.looks.exposure import look as look_at_exposure
 from stormgate.faults.looks.served import check_served
+from stormgate.faults.looks.users import users_saw
 from stormgate.faults.proof import wait_for
 from stormgate.faults.undo import undo_entries
 from stormgate.model import Component, Event
@@ -85,7 +86,7 @@ def inject(
             acknowledged_ns = time.monotonic_ns()
             context.ledger.applied(entries)
             _say(context, Event.FAULT_ACKNOWLEDGED, instances, mode, at_ns=acknowledged_ns)
-        rows = _prove(context, instances, mode, proof_s, requested_ns)
+        rows = _prove(context, instances, mode, proof_s, (requested_ns, acknowledged_ns))
         context.watch.begin(entries, time.monotonic_ns())
         return rows
     except Exception:  # also one nobody thought of: what was begun is taken back
@@ -179,8 +180,14 @@ def _apply(entries: Sequence[Entry], stop: threading.Event) -> None:
 
 
 def _prove(
-    context: Context, instances: Sequence[_Instance], mode: str, proof_s: float, requested_ns: int
+    context: Context,
+    instances: Sequence[_Instance],
+    mode: str,
+    proof_s: float,
+    done_ns: tuple[int, int],
 ) -> list[dict[str, Any]]:
+    """See `inject`. `done_ns`: when it was requested, and acknowledged."""
+
     def prove(entry: Entry) -> tuple[str, bool, str, int]:
         backend = backends.get(entry.part.backend)
         patience_s = proof_patience_s(backend, proof_s)
@@ -210,7 +217,14 @@ def _prove(
             _say(context, Event.FAULT_UNPROVEN, [instance], mode, why=why)
             missing.append(f"{instance.name} ({mode}): {why}")
             continue
-        observed_ns = max((at_ns for *_, at_ns in own), default=requested_ns)
+        observed_ns = max((at_ns for *_, at_ns in own), default=done_ns[0])
+        called = {
+            name
+            for entry in instance.entries
+            for name in backends.get(entry.part.backend).called(entry.part, entry.record)
+        }
+        if (saw := users_saw(context, called, *done_ns)) is not None:
+            proof.append({"component": "users", "saw": saw, "at_ns": time.monotonic_ns()})
         _say(context, Event.FAULT_OBSERVED, [instance], mode, at_ns=observed_ns, proof=proof)
         rows.append(
             {
@@ -218,7 +232,7 @@ def _prove(
                 "mode": mode,
                 "id": instance.id,
                 "parts": [entry.part.name for entry in instance.entries],
-                "observed_after_ms": round((observed_ns - requested_ns) / 1e6, 1),
+                "observed_after_ms": round((observed_ns - done_ns[0]) / 1e6, 1),
                 "proof": proof,
             }
         )

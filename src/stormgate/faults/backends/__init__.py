@@ -96,6 +96,12 @@ class Backend:
         """
         return part.observe
 
+    def called(self, part: Component, record: Record) -> Collection[str]:
+        """By which names users' answers may call what a fault breaks, in a label; for the proof by
+        users.
+        """
+        return ()
+
     def arrivals(self, part: Component) -> tuple[str, ...]:
         """The addresses (host:port) where the part's traffic arrives, for a look at its exposure;
         none where that is not known.

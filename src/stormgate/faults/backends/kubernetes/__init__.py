@@ -67,6 +67,7 @@ class KubernetesBackend(Backend):
     undo_stage = 1
     refuses: ClassVar[Mapping[str, str]] = {
         "freeze": f"{_SIGNALS}; nearest: crash of the pods, or isolate",
+        "crash_container": f"{_SIGNALS}, and what else runs in it no API tells; nearest: crash",
         "lossy": f"{_NETWORK}; nearest: a toxiproxy link in front of it, or detach",
         "slow": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
         "bandwidth": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
@@ -81,6 +82,13 @@ class KubernetesBackend(Backend):
 
     def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
         return (access(handle).host,)
+
+    def called(self, part: Component, record: Record) -> Collection[str]:
+        handle = part.handle
+        places = (handle.get("region"), handle.get("zone")) if shape(handle) == "nodes" else ()
+        things = [*(record.get("pods") or []), *(record.get("nodes") or [])]
+        named = [one.get("name") for one in things if isinstance(one, Mapping)]
+        return {str(one) for one in (*places, *named) if one}
 
     def stands(self, part: Component) -> Observation | None:
         site = Site.of(part)
