@@ -182,8 +182,14 @@ def test_split_brain_acknowledges_on_both_sides(lab_with: LabWith) -> None:
             and not link.attributes["source"].startswith("population/")
         ]
         proxies = Toxiproxy(cut[0].handle["url"])
-        for link in cut:
-            proxies.set_enabled(link.handle["proxy"], False)
+        ways = ("upstream", "downstream")
+        for name, way in ((link.handle["proxy"], way) for link in cut for way in ways):
+            proxies.add_toxic(name, "timeout", {"timeout": 0}, name=f"cut_{way}", stream=way)
+
+        # More of them than the old primary's connections bear, all waiting for its standby.
+        crowd = ThreadPoolExecutor(60)
+        for _ in range(60):
+            crowd.submit(london.write)
 
         def side(user: Any) -> str | None:
             said = user.call("POST", "/counters/likes", {"id": str(uuid.uuid4()), "add": 1})
@@ -191,7 +197,8 @@ def test_split_brain_acknowledges_on_both_sides(lab_with: LabWith) -> None:
 
         client.until(lambda: side(frankfurt) == "eu-central", DEADLINE_S, "the new primary")
         assert [side(london), side(frankfurt)] == ["eu-west", "eu-central"]
-        for link in cut:
-            proxies.set_enabled(link.handle["proxy"], True)
+        for name, way in ((link.handle["proxy"], way) for link in cut for way in ways):
+            proxies.remove_toxic(name, f"cut_{way}")
         client.until(lambda: client.whole(target), DEADLINE_S, "whole again, with one primary")
         assert {side(london), side(frankfurt)} == {"eu-central"}
+        crowd.shutdown()
