@@ -157,6 +157,16 @@ def test_the_end_gives_the_report_to_who_looks_and_waits_for_nobody(
         ask(server, "/")
 
 
+def test_an_end_with_somebody_still_looking_is_quiet(
+    server: LiveServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    viewers = [Events(server) for _ in range(3)]
+    for viewer in viewers:
+        viewer.next()
+    server.finish(None)
+    assert capfd.readouterr().err == ""
+
+
 def test_the_view_says_what_the_evidence_says(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     view = LiveView(folder, plan())

@@ -89,7 +89,7 @@ def stages_bar(stages: Sequence[tuple[str, float]], limit: float | None, longest
     width = 240.0
 
     def x(seconds: float) -> float:
-        return 8 + (width - 16) * min(1.0, seconds / longest) if longest > 0 else 8.0
+        return 8 + (width - 44) * min(1.0, seconds / longest) if longest > 0 else 8.0
 
     parts = [rect(8, 12, x(stages[-1][1]) - 8, 6, "maybe", "from the request to the last stage")]
     taken: list[float] = []

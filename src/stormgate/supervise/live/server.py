@@ -117,6 +117,8 @@ class LiveServer:
             await self._route(head.decode("latin-1"), writer)
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError, TimeoutError):
             pass  # a viewer that went away, or nothing of ours
+        except asyncio.CancelledError:
+            pass  # the gate is over; asyncio would print it for a stream that is still open
         finally:
             writer.close()
 
