@@ -23,6 +23,7 @@ from stormgate.supervise.live.server import LiveServer
 from stormgate.supervise.live.view import MOST_EVENTS, LiveView
 from stormgate.supervise.supervisor import Supervisor
 from stormgate.supervise.terms import Options, Screen
+from stormgate.system.secrets import redacted_data
 
 JUDGE_WITHIN_S = 120.0
 # As `stormgate judge`, behind everything else on this machine: the load has its cores first.
@@ -113,7 +114,7 @@ class LiveRuns:
         name, planned_s, since = self._phase
         lasted = time.monotonic() - since
         left = None if planned_s is None else max(0.0, round(planned_s - lasted, 1))
-        return {
+        state = {
             **view.snapshot(time.monotonic_ns(), since_s),
             "run": self._run,
             "gate": one_line(plan.gate),
@@ -125,6 +126,8 @@ class LiveRuns:
             "objectives": self._leaning,
             "verdict": self._verdict,
         }
+        # As for every report: what the environment keeps secret is on no page.
+        return dict(redacted_data(state))
 
     def _lean(self, view: LiveView, folder: Path) -> None:
         """Where the objectives lean: judged anew when a phase is over, by a process that comes last
