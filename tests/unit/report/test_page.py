@@ -182,3 +182,14 @@ def test_every_chart_has_its_numbers(run_folder: Path) -> None:
     first = re.findall(r"<td>(\d+) of (\d+)", row)
     assert len(first) == 6
     assert any(int(bad) > 0 for bad, _ in first)
+
+
+def test_a_run_is_held_against_itself(run_folder: Path) -> None:
+    page = report_html(CASES[Verdict.PASS], open_run(run_folder))
+    section = page[page.index('id="noise"') : page.index('id="worst"')]
+    row = re.findall(r"<td[^>]*>(.*?)</td>", section)[:6]
+    assert row[:2] == ["read-p95, p95", "all"]
+    halves = [float(value.removesuffix(" ms")) for value in row[2:4]]
+    assert halves[0] == pytest.approx(halves[1], rel=0.2)
+    assert re.fullmatch(r"[+-].* ms \([+-]\d+ %\)|\+0 ms \(\+0 %\)", row[4])
+    assert [int(n.replace(",", "")) for n in row[5].split(", ")] == [6000, 6000]

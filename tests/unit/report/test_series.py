@@ -135,6 +135,23 @@ def test_phases_part_the_distribution(tmp_path: Path) -> None:
     assert stages.sum(axis=1).tolist() == [1, 2, 1, 3]
 
 
+def test_a_steady_phase_has_two_halves(tmp_path: Path) -> None:
+    phases = "".join(
+        f'{{"at_ns": {at}, "event": "phase.{event}", "phase": "{name}"}}\n'
+        for at, event, name in (
+            (1 * S, "begin", "steady"),
+            (3 * S, "end", "steady"),
+            (3 * S, "begin", "final"),
+        )
+    )
+    rows = [{"at": at, "ms": at} for at in (0.5, 1.2, 1.3, 1.9, 2.1, 3.5)]
+    series = collect(open_run(folder_of(tmp_path / "run", rows, phases)), 0, 4 * S, None, [])
+    group = series.cuts["all"].groups["all"]
+    assert group.halves.sum(axis=1).tolist() == [3, 1]
+    assert group.stages.sum(axis=1).tolist() == [1, 5, 0, 0]
+    assert group.count == 6
+
+
 def test_windows_are_counted_finely(tmp_path: Path) -> None:
     rows = [{"at": 0.9}, {"at": 1.1}, {"at": 1.3, "outcome": "reset"}, {"at": 2.6}]
     window = ChartWindow("f", S, 2 * S)

@@ -27,6 +27,7 @@ from stormgate.report.charts.panes import (
 from stormgate.report.charts.timeline import Span, TimelineChart, timeline
 from stormgate.report.html.faults import fault_spans, fault_table, short, whole
 from stormgate.report.html.generator import generator_section, over_time
+from stormgate.report.html.noise import noise_section
 from stormgate.report.html.parts import figures, heading, table
 from stormgate.report.html.requests import request_sections, worst_section
 from stormgate.report.series.collect import FINE_S, ChartSeries, ChartWindow, collect, span
@@ -92,6 +93,7 @@ def run_sections(run: Run) -> RunSections:
     )
     behind = (
         request_sections(series, plan, duration_s),
+        noise_section(series, held),
         worst_section(series),
         generator_section(run),
         _events(run, begin_ns),

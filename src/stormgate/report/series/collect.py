@@ -154,7 +154,13 @@ class _Counter:
 
     def know_phases(self, phases: Iterable[Phase]) -> None:
         """Which kind of phase a time lies in: warmup and whatever is none counts as warmup."""
-        begun = sorted((p.begin_ns, _STAGE.get(p.name.split("[")[0], 0)) for p in phases)
+        begun = []
+        for phase in phases:
+            begun.append((phase.begin_ns, _STAGE.get(phase.name.split("[")[0], 0)))
+            if phase.name == "steady" and phase.end_ns is not None:
+                begun[-1] = (phase.begin_ns, 4)
+                begun.append(((phase.begin_ns + phase.end_ns) // 2, 5))
+        begun.sort()
         self._starts = np.array([begin for begin, _ in begun], np.int64)
         self._stages = np.array([0, *(stage for _, stage in begun)], np.int64)
 

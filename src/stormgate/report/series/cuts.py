@@ -22,6 +22,9 @@ Array = NDArray[Any]
 
 QUANTILES = (0.5, 0.95, 0.99)
 STAGES = ("warmup", "steady", "fault", "recovery")
+# What is counted: `steady` in its two halves, which are the same release under the same load, and
+# `final` apart from them. Numbers of RAW_STAGES.
+RAW_STAGES = ("warmup", "final", "fault", "recovery", "steady, first half", "steady, second half")
 # Groups kept apart: a workload whose routes are all different would otherwise fill the memory.
 MOST_GROUPS = 160
 OTHERS = "(others)"
@@ -42,7 +45,8 @@ class Cut:
 class Group:
     """The requests of one group. `quantiles_ms[q]` per latency bin: None without requests, inf
     where the quantile fell among failures; `worst_ms` the slowest answer of each, exactly.
-    `stages[s]` is the histogram over the phases of that kind.
+    `stages[s]` is the histogram over the phases of that kind, `halves` those of the two halves of
+    the steady phase.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Group:
     quantiles_ms: dict[float, list[float | None]]
     worst_ms: list[float | None]
     stages: Array
+    halves: Array
 
     def overall_ms(self, q: float) -> float | None:
         """The quantile over all of its requests."""
@@ -129,7 +134,7 @@ class CutCounter:
         self.counts = np.zeros((0, bins, 2), np.int32)
         self.histogram = np.zeros((0, self.rows, BUCKETS), np.int32)
         self.worst = np.zeros((0, self.rows))
-        self.stages = np.zeros((0, len(STAGES), BUCKETS), np.int64)
+        self.stages = np.zeros((0, len(RAW_STAGES), BUCKETS), np.int64)
 
     def add(self, block: Block, seen: Mapping[str, Array]) -> None:
         """`seen`: at (bin), good, bucket, latency_ms and stage of each row of the block."""
@@ -196,7 +201,8 @@ class CutCounter:
         rows = math.ceil(self.rows / merge)
         groups: dict[str, Group] = {}
         for number in sorted(range(len(self.names)), key=lambda n: self.names[n]):
-            stages = self.stages[number]
+            raw = self.stages[number]
+            stages = np.stack([raw[0], raw[1] + raw[4] + raw[5], raw[2], raw[3]])
             count = int(stages.sum())
             if not count:
                 continue
@@ -221,6 +227,7 @@ class CutCounter:
                     for ms, some in zip(slowest.tolist(), answered.tolist(), strict=True)
                 ],
                 stages=stages,
+                halves=raw[4:6],
             )
         return CutSeries(self.cut, width_s * self.fine * merge, groups, self.folded)
 
