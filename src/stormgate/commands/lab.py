@@ -92,6 +92,8 @@ def up(
         f"up: {len(resolved.components)} components; steering {resolved.steering.url}; files "
         f"in {state}"
     )
+    if (url := resolved.attributes.get("awsEndpointUrl")) is not None:
+        click.echo(f"the API of AWS: export AWS_ENDPOINT_URL={url}")
 
 
 def _with_aws(target: Target) -> Target:

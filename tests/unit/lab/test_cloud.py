@@ -63,6 +63,8 @@ def test_whatever_can_break_is_broken_by_aws_and_only_the_writers_are_of_their_r
     assert "eu-west/db-eu" in named["eu-west"].parts
     assert "eu-central/db-eu" not in named["eu-central"].parts
     assert resolved.attributes["lab_defect"] == "slow-failover"
+    urls = {one.handle["endpoint_url"] for one in resolved.components if one.backend == "aws"}
+    assert urls == {resolved.attributes["awsEndpointUrl"]}
     accounts = {one.handle["account"] for one in resolved.components if one.backend == "aws"}
     assert accounts == {resolved.attributes["awsAccounts"]}
 

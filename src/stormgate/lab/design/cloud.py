@@ -118,7 +118,8 @@ def dressed(target: Target, wiring: Wiring) -> Target:
     components += [_subnet(target, zone, url) for zone in found.zones]
     listed = {
         "awsAccounts": ACCOUNT,
-        "awsRegions": ", ".join(sorted({z.region for z in found.zones})),
+        "awsRegions": ", ".join(sorted({zone.region for zone in found.zones})),
+        "awsEndpointUrl": url,
     }
     return replace(target, components=tuple(components), attributes={**target.attributes, **listed})
 
