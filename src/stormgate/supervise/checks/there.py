@@ -102,9 +102,11 @@ def component_rows(part: Component, modes: Collection[str], target: Target) -> l
     """Whether a component is healthy, and what its backend has to say of it."""
     found = []
     try:
-        if part.observe is not None:
+        of_backend = backends.get(part.backend).check(part, modes, target)
+        # What looks through a link has said more than its bare port could.
+        if part.observe is not None and not (part.kind == "link" and of_backend):
             found.append(_observed(part, target))
-        found += backends.get(part.backend).check(part, modes, target)
+        found += of_backend
     except Exception as error:  # whatever a backend of somebody's own raises is its answer
         fix = f"see docs/faults.md: backend {part.backend}"
         found.append(CheckRow("backend", False, f"{type(error).__name__}: {error}", fix))
