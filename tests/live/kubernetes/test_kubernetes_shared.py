@@ -187,3 +187,25 @@ def test_an_api_that_goes_away_in_mid_fault_is_dirty_and_never_hangs(here):
     here.world.rules["all-may"] = None
     wait_until(lambda: here.undo() == [] or here.open() == [])
     assert here.deployment()["spec"]["replicas"] == 3
+
+
+def test_restore_by_the_cluster_from_the_command_line(here, tmp_path):
+    from stormgate.commands.discover import command as discover
+    from stormgate.commands.restore import restore_command
+
+    argv = ["kubernetes", "--context", "staging", "--kubeconfig", str(here.config)]
+    document = tmp_path / "mine.yaml"
+    document.write_text(CliRunner().invoke(discover, [*argv, "--namespace", "shop"]).output)
+    here.break_(here.web(), "scale_down")
+    argv = ["--cluster", "--target", str(document), "--deadline", "10"]
+    alive = CliRunner().invoke(restore_command, argv, standalone_mode=False)
+    assert alive.return_value == 6, alive.output
+    assert "its run is alive" in alive.output
+    forced = CliRunner().invoke(restore_command, [*argv, "--force"], standalone_mode=False)
+    assert forced.return_value == 0, forced.output
+    assert "undone: shop/web (scale_down, run " in forced.output
+    assert here.deployment()["spec"]["replicas"] == 3
+    again = CliRunner().invoke(restore_command, argv, standalone_mode=False)
+    assert again.return_value == 0
+    assert "nothing of ours is marked" in again.output
+    here.undo()
