@@ -196,8 +196,10 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0):
     sandbox = Sandbox(counters, lambda *told: failed.append(told), failed.append)
     clock, transport, alarm = make(sandbox, reasons)
     counters.transport = transport.counts
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        dead = closed.getsockname()[1]
+    # Bound and not listening: it refuses, and nobody else gets the port meanwhile.
+    closed = socket.socket()
+    closed.bind(("127.0.0.1", 0))
+    dead = closed.getsockname()[1]
     links = {"dead": f"http://127.0.0.1:{dead}", "live": f"http://127.0.0.1:{port}"}
     order = {0: ("live", "dead"), 1: ("dead", "live")}
     places = []
@@ -252,6 +254,7 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0):
     engine.stop_arrivals()
     engine.end_in_flight()
     engine.close()
+    closed.close()
     assert failed == []
     rows, plan = {}, {}
     found = recorder.batch(recorder.take()).to_pylist()
