@@ -16,7 +16,6 @@ from tests.live.load_locust import (
 )
 
 from stormgate.evidence.read import Run
-from stormgate.load.engine.watchdog import EXIT_CODE
 
 pytestmark = [pytest.mark.live, pytest.mark.alone]
 
@@ -140,35 +139,3 @@ def test_a_task_set_sends_nothing_and_says_why(tmp_path):
         assert counts(url) == {"/count": 1}  # this very question
     assert "Shopper: TaskSet Browse cannot run in a GeoUser" in log.read_text()
     assert not (tmp_path / "run").exists()
-
-
-STUCK = """
-from stormgate.load import GeoUser, get
-
-class Reader(GeoUser):
-    rate_per_s = 20
-    def flow(self, session):
-        yield get("/ok", name="home")
-        while len(self.environment.user_classes) > 0:
-            pass
-"""
-
-
-def test_a_flow_that_never_lets_go_ends_the_run_by_its_name(tmp_path):
-    with (
-        server(tmp_path) as url,
-        locust(
-            tmp_path, "-H", url, "--headless", "-u", "2", "-r", "2",
-            source=STUCK, module="stormgate.load",
-        ) as (process, log),
-    ):  # fmt: skip
-        assert process.wait(60) == EXIT_CODE, log.read_text()
-    (lost,) = (row for row in timeline(tmp_path) if row["event"] == "load.lost")
-    stuck_in = f"{tmp_path / 'mine.py'}:8 (flow) has held up its whole load worker"
-    other_line = stuck_in.replace(":8 ", ":9 ")
-    assert lost["why"].startswith((stuck_in, other_line))
-    assert log.read_text().rstrip().splitlines()[-1] == f"the load has ended: {lost['why']}"
-    run = Run(tmp_path / "run")
-    assert sum(row["engine_errors"] for row in run.generator) == 1
-    found = problems(run.folder)
-    assert found == []  # it ended whole, and what ended it stands in it
