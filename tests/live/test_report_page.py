@@ -113,7 +113,7 @@ def test_everything_that_can_be_used_is_reached_by_tab_and_has_a_name(
     tab.open(pages["fail"])
     wanted = tab.run("document.querySelectorAll('.tools button, .tools select, summary').length")
     reached: set[str] = set()
-    for _ in range(120):
+    for _ in range(400):
         tab.key("Tab")
         # What is focused, named as a person would hear it, and seen to be focused.
         found = tab.run(
