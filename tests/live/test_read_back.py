@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +28,7 @@ from stormgate.evidence.operations import FINAL, KINDS, NOTHING, OUTCOMES, Histo
 from stormgate.evidence.write import TIMELINE, Timeline
 from stormgate.lab.native import postgres
 from stormgate.lab.runtime import folders
-from stormgate.model import FinalRead, Load, Plan, Store, Target, to_json
+from stormgate.model import FinalRead, Load, Objective, Plan, Store, Target, to_json
 from stormgate.supervise.children import free_port
 from stormgate.supervise.reading import ReadingBack
 from stormgate.system.processes import spawn, stop
@@ -231,7 +232,7 @@ def plan_of(stores: tuple[Store, ...], final_read: FinalRead) -> Plan:
         steady_s=1,
         final_s=1,
         faults=(),
-        objectives=(),
+        objectives=(Objective(name="no-loss", kind="ackedWrites", spec={}),),
     )
 
 
@@ -401,11 +402,15 @@ def test_a_table_that_may_not_be_read_is_not_looked_through(world: World, tmp_pa
     assert (row["scanned"], row["why"]) == (False, "its user may not read public.hidden")
 
 
-def test_a_reading_that_dies_is_told_and_one_without_stores_never_begins(tmp_path: Path) -> None:
+def test_a_reading_that_dies_is_told_and_one_that_nobody_asks_for_never_begins(
+    tmp_path: Path,
+) -> None:
     folder = create_run_folder(tmp_path, "pair", now=datetime.now(UTC), first_files={})
     timeline = Timeline(folder)
-    for stores in ((), (Store(name="log", reader="file", path="/nowhere"),)):
-        reading = ReadingBack(plan_of(stores, FinalRead()), folder, tmp_path)
+    log = (Store(name="log", reader="file", path="/nowhere"),)
+    unasked = replace(plan_of(log, FinalRead()), objectives=())
+    for plan in (plan_of((), FinalRead()), unasked, plan_of(log, FinalRead())):
+        reading = ReadingBack(plan, folder, tmp_path)
         reading.start()
         reading.finish(timeline, lambda: time.sleep(0.05))
     events = [json.loads(line) for line in (folder / TIMELINE).read_text().splitlines()]

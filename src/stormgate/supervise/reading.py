@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stormgate.evidence.write import Timeline
+from stormgate.judge.registry import kinds
 from stormgate.model import Event, Plan
 from stormgate.supervise import children
 from stormgate.system.processes import spawn, stop
@@ -21,7 +22,9 @@ LOG = "read_back.log"
 
 
 class ReadingBack:
-    """The child, if the target lists stores; else nothing happens, and nothing is written."""
+    """The child, if the target lists stores and an objective is judged on data; else nothing
+    happens, and nothing is written.
+    """
 
     def __init__(self, plan: Plan, folder: Path, root: Path) -> None:
         self._plan = plan
@@ -31,7 +34,9 @@ class ReadingBack:
 
     def start(self) -> None:
         """Begin to look through the stores. Raises OSError."""
-        if not self._plan.target.stores:
+        known = kinds()
+        asked = any(one.kind in known and known[one.kind].data for one in self._plan.objectives)
+        if not asked or not self._plan.target.stores:
             return
         self._child = spawn(
             [sys.executable, "-m", "stormgate.supervise.read_back"],
