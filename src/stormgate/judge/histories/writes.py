@@ -118,7 +118,7 @@ def fate_of_lists(appends: History, settled: History) -> FateOfWrites:
     fate = FateOfWrites(acked)
     asked_twice = _appended_again(appends)
     for store, reads in stores_of(settled.take(settled.of("list"))):
-        last = _last_snapshots(reads)
+        last = reads.take(last_snapshots(reads))
         was_read = np.zeros(len(appends.names.keys.names), bool)
         was_read[last.key] = True
         last = last.take(last.version != NOTHING)
@@ -150,16 +150,17 @@ def _appended_again(appends: History) -> set[tuple[int, int]]:
     return {(int(appends.key[r]), int(appends.version[r])) for r in again}
 
 
-def _last_snapshots(reads: History) -> History:
-    """Of each key the rows of its last reading."""
+def last_snapshots(reads: History) -> Array:
+    """A mask of the rows, of each key, of its last reading."""
     if not len(reads):
-        return reads
+        return np.zeros(0, bool)
     latest = np.full(int(reads.key.max()) + 1, np.iinfo(np.int64).min)
     np.maximum.at(latest, reads.key, reads.completed_ns)
     newest = np.full(len(latest), NOTHING)
     of_last = reads.completed_ns == latest[reads.key]
     np.maximum.at(newest, reads.key[of_last], reads.snapshot[of_last])
-    return reads.take(of_last & (reads.snapshot == newest[reads.key]))
+    mask: Array = of_last & (reads.snapshot == newest[reads.key])
+    return mask
 
 
 @dataclass(frozen=True, slots=True)

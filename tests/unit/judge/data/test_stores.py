@@ -166,9 +166,54 @@ def test_lists_are_compared_by_all_their_elements() -> None:
     book.back("a", 1, "eu")
     book.back_list("l", [1, 2, 3], "eu")
     book.back_list("l", [3, 2, 1], "us")
-    assert converge(book).verdict is PASS
+    assert converge(book, 40.0).verdict is PASS
     book.back_list("l", [3, 2], "us", at=85.0)
     assert converge(book).verdict is FAIL
+
+
+def lists(*readings: tuple[str, float, list[int]]) -> Book:
+    """1 and 2 are acknowledged before the healing at 49 s, 3 after it; nobody knows of 4."""
+    book = Book()
+    for element, at in ((1, 33.0), (2, 40.0), (3, 60.0)):
+        book.op("append", "l", at, version=element)
+    book.op("append", "l", 41.0, version=4, outcome="info")
+    for store, at, elements in readings:
+        first = len(book.final) + 1
+        for element in elements or [None]:
+            row = {"kind": "list", "snapshot": first, "phase": "recovery[loss]"}
+            book.back("l", element, store, at, **row)
+    for store in ("eu", "us"):
+        book.back_list("l", [1, 2, 3], store)
+    return book
+
+
+@pytest.mark.parametrize(
+    ("readings", "wanted", "bound"),
+    [
+        ([("eu", 51.0, [1, 2]), ("us", 52.0, [2, 1])], PASS, 3.01),
+        ([("eu", 51.0, [1, 2]), ("us", 52.0, [1, 1])], INCONCLUSIVE, 31.01),
+        ([("eu", 51.0, [1, 2]), ("us", 52.0, []), ("us", 55.0, [1, 2, 3])], PASS, 6.01),
+        ([("eu", 51.0, [1, 2]), ("us", 61.0, [1, 3])], FAIL, 31.01),
+        ([("eu", 51.0, [1, 2, 4])], INCONCLUSIVE, 31.01),
+    ],
+)
+def test_a_list_has_caught_up_when_it_holds_all_that_had_been_acknowledged(
+    readings: list[tuple[str, float, list[int]]], wanted: Verdict, bound: float
+) -> None:
+    finding = converge(lists(*readings))
+    assert (finding.verdict, finding.bound) == (wanted, pytest.approx(bound)), finding.why
+
+
+def test_users_see_when_a_list_had_caught_up_and_lost_elements_are_not_waited_for() -> None:
+    book = lists(("us", 51.0, [1, 2]))
+    book.list("l", [2, 1], 50.0, region="eu")
+    assert converge(book).bound == pytest.approx(2.01)
+    lost = Book()
+    for element in (1, 2):
+        lost.op("append", "l", 33.0, version=element)
+    lost.list("l", [1], 50.0, region="eu")
+    lost.back_list("l", [1], "eu")
+    assert converge(lost).verdict is PASS  # the loss is ackedWrites' to find
 
 
 def test_nothing_broken_nothing_read_or_nothing_healed_is_no_convergence() -> None:

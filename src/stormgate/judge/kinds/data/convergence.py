@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from stormgate.evidence.operations import NOTHING, History
 from stormgate.evidence.timeline import FaultWindow
+from stormgate.judge.histories.catching_up import place_name, views_after
 from stormgate.judge.histories.coverage import coverage_of
 from stormgate.judge.histories.data import Data
 from stormgate.judge.histories.judging import Facts, OnHistory, OnKeys
@@ -61,8 +62,7 @@ def _look(task: JudgeTask, data: Data) -> Facts:
     faults = task.context.faults
     if not faults:
         facts.doubts.append("nothing was broken: there is nothing to converge from")
-    views = _views(data, keys)
-    caught = [c for fault in faults if (c := _after(data, fault, views, keys, facts)) is not None]
+    caught = [c for fault in faults if (c := _after(data, fault, keys, facts)) is not None]
     cells = [_cell(one, spec) for one in caught]
     apart = _apart(settled)
     heal = max((f.cleared_ns or f.rollback_ns or 0 for f in faults), default=0)
@@ -87,39 +87,7 @@ def _look(task: JudgeTask, data: Data) -> Facts:
     return facts
 
 
-def _views(data: Data, keys: Array) -> tuple[Array, Array, Array, Array, Array]:
-    """(key, place, version, invoked, completed) of all readings of registers: of users by the
-    region that answered them, and of stores. A place is a code of `_place_name`.
-    """
-    users, final = data.users, data.final
-    mine = users.take(users.of("read") & users.ok & keys[users.key] & (users.region > 0))
-    back = final.take(final.of("read") & final.ok & keys[final.key])
-    offset = len(users.names["store"].names)
-    by_name = {name: code for code, name in enumerate(users.names["store"].names) if code}
-    # A region's own edge, read back, is the same place as the region that answered users.
-    place = np.array(
-        [by_name.get(n, offset + code) for code, n in enumerate(users.names["region"].names)],
-        np.int64,
-    )
-    return (
-        np.concatenate([mine.key, back.key]),
-        np.concatenate([place[mine.region], back.store]),
-        np.concatenate([mine.version, back.version]),
-        np.concatenate([mine.invoked_ns, back.invoked_ns]),
-        np.concatenate([mine.completed_ns, back.completed_ns]),
-    )
-
-
-def _place_name(data: Data, place: int) -> str:
-    stores = data.users.names["store"].names
-    if place < len(stores):
-        return stores[place]
-    return data.users.names["region"].names[place - len(stores)]
-
-
-def _after(
-    data: Data, fault: FaultWindow, views: Sequence[Array], keys: Array, facts: Facts
-) -> Caught | None:
+def _after(data: Data, fault: FaultWindow, keys: Array, facts: Facts) -> Caught | None:
     """When every place had what was acknowledged before the healing; or of lost writes, as much of
     it as all have in the end.
     """
@@ -127,23 +95,7 @@ def _after(
     if heal is None:
         facts.doubts.append(f"{fault.name}: nobody says when it was healed")
         return None
-    users = data.users
-    acked = users.take(
-        users.of("write") & users.ok & keys[users.key] & (users.completed_ns <= heal)
-    )
-    wanted = np.full(len(keys), NOTHING)
-    np.maximum.at(wanted, acked.key, acked.version)
-    settled = data.settled
-    held = settled.take(settled.of("read"))
-    kept = np.full(len(keys), _NEVER)
-    np.minimum.at(kept, held.key, held.version)
-    wanted = np.minimum(wanted, kept)
-    key, place, version, invoked, completed = views
-    later = (invoked >= heal) & (wanted[key] != NOTHING)
-    key, place, version, invoked, completed = (
-        column[later] for column in (key, place, version, invoked, completed)
-    )
-    behind = version < wanted[key]
+    key, place, behind, invoked, completed = views_after(data, keys, heal)
     _, spot = np.unique(pairs(key, place), return_inverse=True)
     count = int(spot.max()) + 1 if len(spot) else 0
     last_bad = np.full(count, -1, np.int64)
@@ -159,7 +111,7 @@ def _after(
 
     def named(at: int) -> tuple[str, str]:
         row = int(row_of[at])
-        return data.users.names.keys.names[int(key[row])], _place_name(data, int(place[row]))
+        return data.users.names.keys.names[int(key[row])], place_name(data, int(place[row]))
 
     worst, latest = int(np.argmax(last_bad)), int(np.argmax(first_good))
     most = int(first_good[latest])
