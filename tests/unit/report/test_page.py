@@ -66,6 +66,7 @@ def test_the_release_and_its_attempts_stand_first(run_folder: Path) -> None:
     )
     page = report_html(judged, open_run(run_folder))
     assert "Release v&lt;1&gt; (abcdef012345), told by CI." in page[: page.index("Objectives")]
+    assert page.count("told by CI") == 1
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,6 @@ from stormgate.report.words import (
     percent,
     spare,
     spared,
-    told_of_run,
     untried,
     verdict_word,
     worst_first,
@@ -84,8 +83,7 @@ def objectives(judgement: Judgement) -> Markup:
         "bound, a line at the limit; what does not hold is shaded.</small></p>"
     )
     told = Markup("").join(
-        Markup("<p>{}</p>").format(line)
-        for line in (*told_of_run(judgement), *spared(judgement), *untried(judgement))
+        Markup("<p>{}</p>").format(line) for line in (*spared(judgement), *untried(judgement))
     )
     return Markup("{}{}{}{}").format(
         heading("Objectives", "objectives"),
