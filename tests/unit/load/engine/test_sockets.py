@@ -19,10 +19,12 @@ S = 1_000_000_000
 def test_what_the_transport_itself_fails_over_comes_back_once(place, monkeypatch):
     """No row, nothing in flight for ever, and the next ones are well."""
     calls = itertools.count(1)
+    # Once connections stay open nothing is begun any more: there the first ones fail.
+    fails = range(1, 4) if place == "_begin" else range(5, 1_000_000, 5)
 
     def fragile(real):
         def call(*args, **kwargs):
-            if next(calls) % 5 == 0:
+            if next(calls) in fails:
                 raise ZeroDivisionError("not the target's")
             return real(*args, **kwargs)
 
