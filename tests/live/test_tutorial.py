@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.live.tutorial import Reader, steps
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(300)]
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 

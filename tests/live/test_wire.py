@@ -117,6 +117,8 @@ def test_in_the_background_a_fault_on_the_link_is_proven_through_it(shop, tmp_pa
 
 def test_in_the_foreground_until_ctrl_c(shop):
     argv = [sys.executable, "-m", "stormgate.cli", "wire", "shop.yaml"]
+    # Whoever started us in the background had ctrl-C ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     child = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         assert child.stdout.readline() == f"EU_CACHE=127.0.0.1:{shop[1]}\n"

@@ -12,7 +12,7 @@ from stormgate.documents import load_gate
 from stormgate.supervise.checks import tryout
 from stormgate.supervise.preflight import preflight
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.live, pytest.mark.alone, pytest.mark.timeout(400)]
 
 GATE = "slas/first.yaml"
 
