@@ -29,7 +29,7 @@ from stormgate.documents.shapes import fit
 from stormgate.documents.signatures import check_syntax
 from stormgate.documents.slo.read import KINDS as OPENSLO_KINDS
 from stormgate.documents.slo.read import Slo, read_slos, written_name
-from stormgate.documents.slo.refs import check_mapped, check_refs, on_trial
+from stormgate.documents.slo.refs import check_known, check_mapped, check_refs, on_trial
 from stormgate.documents.target import read_target
 from stormgate.documents.trial.given import NO_CHANGES, Changes
 from stormgate.documents.trial.native import check_native
@@ -200,6 +200,7 @@ class _Reading:
                         self.problems,
                     )
         refs = spec.get("sloRefs")
+        check_known(refs, gate, slos, broken, self.problems)
         around = Surroundings(
             kinds=kinds(),
             slos=slos,

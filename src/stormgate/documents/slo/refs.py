@@ -4,7 +4,7 @@ sources of others count.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from stormgate.documents.gate_shape import GateSpec
@@ -26,6 +26,22 @@ def on_trial(spec: Any) -> set[str]:
     return {str(one) for one in (*(refs if isinstance(refs, list) else ()), *named)}
 
 
+def check_known(
+    refs: Any,
+    gate: Document,
+    slos: Mapping[str, Slo],
+    broken: Collection[str],
+    problems: Problems,
+) -> None:
+    """Note each of a gate's references to an SLO that is nowhere, whatever else is wrong with it.
+    Those that are `broken` have been told where they stand.
+    """
+    for index, name in enumerate(refs if isinstance(refs, list) else []):
+        if isinstance(name, str) and name not in slos and name not in broken:
+            line = gate.line("spec", "sloRefs", index)
+            problems.add(gate.file, line, f"unknown SLO {name!r}", nearest(name, slos, what="SLOs"))
+
+
 def check_refs(
     spec: GateSpec,
     gate: Document,
@@ -41,14 +57,13 @@ def check_refs(
         if (slo := slos.get(objective.slo or "")) is not None
         and (promise := slo.promise(objective.slo_objective)) is not None
     }
+    check_known(spec.slo_refs, gate, slos, broken, problems)
     for index, name in enumerate(spec.slo_refs):
         line = gate.line("spec", "sloRefs", index)
         if name in spec.slo_refs[:index]:
             problems.add(gate.file, line, f"SLO {name!r} is listed twice", "remove one")
         elif name not in slos:
-            if name not in broken:
-                fix = nearest(name, slos, what="SLOs")
-                problems.add(gate.file, line, f"unknown SLO {name!r}", fix)
+            continue  # `check_known` tells it
         elif name not in used:
             fix = f"add an objective with slo: {name}, or remove it from sloRefs"
             what = f"SLO {name!r} is on trial, but no objective judges it"
