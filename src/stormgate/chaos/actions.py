@@ -14,7 +14,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stormgate.faults import expansion as parts
+from stormgate.faults import expansion
 from stormgate.faults.backends import Observation
 from stormgate.faults.context import Context, current
 from stormgate.faults.errors import (
@@ -135,15 +135,18 @@ def partition(
             "a partition needs either `sets` of regions or a `shape` (one, majority, halves, ring)"
         )
     if sets is not None:
-        cut, name = parts.cut_between(context.target, sets), _partition_name(sets)
+        cut, name = expansion.cut_between(context.target, sets), _partition_name(sets)
     else:
         names = list(regions or [region.name for region in context.target.regions])
         random.Random(_seed(context)).shuffle(names)  # noqa: S311 - a repeatable draw, not a secret
         if shape == "ring":
-            cut, name = parts.cut_ring(context.target, names), f"partition ring {'-'.join(names)}"
+            cut, name = (
+                expansion.cut_ring(context.target, names),
+                f"partition ring {'-'.join(names)}",
+            )
         else:
-            drawn = parts.shape_sets(names, str(shape))
-            cut, name = parts.cut_between(context.target, drawn), _partition_name(drawn)
+            drawn = expansion.shape_sets(names, str(shape))
+            cut, name = expansion.cut_between(context.target, drawn), _partition_name(drawn)
     return inject(context, cut, mode, {}, proof_s=proof_s, as_one=name, heals=heals)
 
 
@@ -157,14 +160,14 @@ def load_surge(
     """
     context = current()
     name = "load" if population is None else f"load of {population}"
-    load = Component(name=name, kind=parts.LOAD, backend="load")
+    load = Component(name=name, kind=expansion.LOAD, backend="load")
     params = {
         "factor": factor,
         "population": population,
         "for_s": for_s,
         "folder": str(context.folder),
     }
-    return inject(context, [load], parts.SURGE, params, proof_s=proof_s)
+    return inject(context, [load], expansion.SURGE, params, proof_s=proof_s)
 
 
 def rolling_restart(

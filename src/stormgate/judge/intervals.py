@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.statistics import bounds
 from stormgate.model import Finding
 
 
@@ -47,8 +47,8 @@ def of_share(finding: Finding, alpha: float) -> tuple[float, float] | None:
     deff = max(1.0, float(cell.detail.get("design_effect", 1.0)) if cell is not None else 1.0)
     k, n = bad / deff, samples / deff
     low, high = (
-        float(statistics.lower_bound(k, n, alpha)),
-        float(statistics.upper_bound(k, n, alpha)),
+        float(bounds.lower_bound(k, n, alpha)),
+        float(bounds.upper_bound(k, n, alpha)),
     )
     # `bad` is the share that misses; a finding's value may be that share or the rest of it.
     if finding.value is not None and math.isclose(

@@ -17,7 +17,7 @@ from stormgate.judge.planning_failover import foresee
 from stormgate.judge.registry import Kind, Need, kinds
 from stormgate.judge.rules.due import area
 from stormgate.judge.rules.visits import SURELY
-from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.statistics import bounds
 from stormgate.judge.synthetic import FAULT_S
 from stormgate.model import Objective, Plan
 
@@ -307,11 +307,11 @@ def _chances(
     weights = [*cells.weights, *([cells.silent] if cells.silent else [])]
     if coverage < 1:
         # As the judge does: a population without requests is not covered, and its share counts.
-        alpha /= statistics.conjunction_factor(weights, coverage)
+        alpha /= bounds.conjunction_factor(weights, coverage)
     sizes = [math.floor(n) for n in expected]
 
     def chance(truth: float) -> float:
-        each = {n: statistics.pass_probability(n, truth, allowed, alpha) for n in set(sizes)}
+        each = {n: bounds.pass_probability(n, truth, allowed, alpha) for n in set(sizes)}
         passed = [each[n] for n in sizes] + ([0.0] if cells.silent else [])
         return covered_chance(passed, weights, coverage)
 

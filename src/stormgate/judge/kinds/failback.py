@@ -17,7 +17,7 @@ from stormgate.judge.cells import Cells, Tally, where_mask
 from stormgate.judge.context import rows_in
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
-from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.statistics import bounds
 from stormgate.judge.statistics.proportion import shown, verdict_counts
 from stormgate.model import Cell, Plan, Verdict, worst
 
@@ -225,8 +225,8 @@ def _change_bounds(test: _Test, alpha: float) -> tuple[float, float]:
     """
     hits, totals = np.array(test.hits), np.array(test.totals)
     up, low = (
-        statistics.upper_bound(hits, totals, alpha),
-        statistics.lower_bound(hits, totals, alpha),
+        bounds.upper_bound(hits, totals, alpha),
+        bounds.lower_bound(hits, totals, alpha),
     )
     grown = float(low[1] - up[0]), float(up[1] - low[0])
     if test.one_sided:
@@ -245,9 +245,7 @@ def _need(spec: FailbackSpec, plan: Plan) -> Need:
     alpha = (1.0 - plan.confidence) / 2
     # Both shares near a half are the hardest: the sum of two half-widths must stay within the
     # tolerance.
-    half = float(statistics.special().ndtri(1 - alpha)) / min(
-        spec.tolerance, 2 * spec.error_tolerance
-    )
+    half = float(bounds.special().ndtri(1 - alpha)) / min(spec.tolerance, 2 * spec.error_tolerance)
     return Need(
         max(spec.min_samples, int(np.ceil(half * half))),
         None,

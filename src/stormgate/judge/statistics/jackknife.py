@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.statistics import bounds
 from stormgate.judge.statistics.quantiles import Quantiles, edges_of
 
 Array = NDArray[Any]
@@ -111,7 +111,7 @@ def ratio_bounds(one: Estimate, base: Estimate, alpha: float) -> tuple[float, fl
     difference = one.log_ms - base.log_ms
     variance = one.error**2 + base.error**2
     freedom = variance**2 / (one.error**4 / one.freedom + base.error**4 / base.freedom)
-    margin = float(statistics.special().stdtrit(freedom, 1.0 - alpha)) * math.sqrt(variance)
+    margin = float(bounds.special().stdtrit(freedom, 1.0 - alpha)) * math.sqrt(variance)
     return math.exp(difference), math.exp(difference - margin), math.exp(difference + margin)
 
 
@@ -120,4 +120,4 @@ def ratio_p(one: Estimate, base: Estimate, limit: float) -> float:
     variance = one.error**2 + base.error**2
     freedom = variance**2 / (one.error**4 / one.freedom + base.error**4 / base.freedom)
     t = (one.log_ms - base.log_ms - math.log(limit)) / math.sqrt(variance)
-    return float(statistics.special().stdtr(freedom, -t))
+    return float(bounds.special().stdtr(freedom, -t))

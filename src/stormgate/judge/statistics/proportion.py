@@ -15,7 +15,7 @@ from stormgate.evidence.samples import Block
 from stormgate.judge.cells import BadBlocks, Tally, where_mask
 from stormgate.judge.context import rows_in
 from stormgate.judge.registry import JudgeTask
-from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.statistics import bounds
 from stormgate.model import Cell, Verdict
 
 Array = NDArray[Any]
@@ -91,7 +91,7 @@ class BadShare:
         totals = self._totals.column(len(self.cells))
         bursts = self._blocks.per_cell()
         blocks = max(1, self.windows.blocks)
-        clean = statistics.upper_bound(
+        clean = bounds.upper_bound(
             0.0, np.minimum(totals, blocks) if unconditional else totals, alpha
         )
         found = []
@@ -104,10 +104,10 @@ class BadShare:
             if counts is None:
                 found.append(Counted(number, name, total, 0, float(clean[number]), 0.0, 1.0, 1.0))
                 continue
-            p, lower = statistics.burst_tail(counts, total, self.windows.blocks, allowed, alpha)
+            p, lower = bounds.burst_tail(counts, total, self.windows.blocks, allowed, alpha)
             least = max(1.0, total / blocks) if unconditional else 1.0
-            upper = statistics.burst_upper_bound(counts, total, self.windows.blocks, alpha, least)
-            deff = statistics.design_effect(counts, total, self.windows.blocks)
+            upper = bounds.burst_upper_bound(counts, total, self.windows.blocks, alpha, least)
+            deff = bounds.design_effect(counts, total, self.windows.blocks)
             found.append(Counted(number, name, total, int(counts.sum()), upper, lower, p, deff))
         return found
 
@@ -151,7 +151,7 @@ def cell_verdicts(
             else Verdict.INCONCLUSIVE
             for c in counted
         ]
-    failed = statistics.holm([c.p_fail for c in counted], alpha)
+    failed = bounds.holm([c.p_fail for c in counted], alpha)
     verdicts = []
     for cell, fails in zip(counted, failed, strict=True):
         if fails:
@@ -190,7 +190,7 @@ def why_cell(cell: Counted, verdict: Verdict, allowed: float, alpha: float, bloc
             f"{told}: at most {cell.upper:.3g} at {confidence} confidence, allowed "
             f"{allowed:.3g}{burst}"
         )
-    needed = statistics.requests_needed(allowed, alpha, cell.bad if cell.bad <= 1000 else 1000)
+    needed = bounds.requests_needed(allowed, alpha, cell.bad if cell.bad <= 1000 else 1000)
     hint = (
         f"; {needed:,} requests would have been needed"
         if needed > cell.total and cell.deff <= 1.005

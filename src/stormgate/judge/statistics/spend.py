@@ -15,7 +15,7 @@ from stormgate.evidence.samples import Block
 from stormgate.evidence.timeline import FaultWindow
 from stormgate.judge.cells import where_mask
 from stormgate.judge.context import JudgeContext, rows_in
-from stormgate.judge.statistics import bounds as statistics
+from stormgate.judge.statistics import bounds
 
 Array = NDArray[Any]
 
@@ -88,8 +88,8 @@ class FaultSpend:
         if n == 0:
             return Spent(fault, watched, silent, 0, 0, 0.0, 0.0, watched)
         share = k / n
-        upper = (float(statistics.upper_bound(k, n, alpha)) - share) * watched
-        lower = (share - float(statistics.lower_bound(k, n, alpha))) * watched
+        upper = (float(bounds.upper_bound(k, n, alpha)) - share) * watched
+        lower = (share - float(bounds.lower_bound(k, n, alpha))) * watched
         return Spent(
             fault,
             watched,
