@@ -125,8 +125,11 @@ def test_in_the_foreground_until_ctrl_c(shop):
         assert answer(shop[1]) == b"ok"
     finally:
         os.killpg(child.pid, signal.SIGINT)
-        assert child.wait(20) == 0
-        child.stdout.close()
+        try:
+            assert child.wait(20) == 0
+        finally:
+            child.kill()  # one that does not end must not outlive the test
+            child.stdout.close()
     with pytest.raises(OSError, match="refused"):
         answer(shop[1])
 

@@ -35,6 +35,7 @@ def published(judgement: Judgement, run: str) -> dict[str, object]:
         "why": headline(judgement),
         "release": judgement.release.name,
         "commit": judgement.release.commit,
+        "short": list(judgement.short),
         "attempt": len(judgement.attempts) + 1,
         "plan_digest": judgement.plan_digest,
     }

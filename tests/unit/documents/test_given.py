@@ -41,6 +41,8 @@ def test_values_are_read_as_yaml_reads_them() -> None:
         ("validity.maxCpu=100%", "cannot be changed for a try"),
         ("waivers=x", "cannot be changed for a try"),
         ("confidence=0.6", "cannot be changed for a try"),
+        ("load.locustfile=other.py", "cannot be changed for a try"),
+        ("load.tags=[read]", "cannot be changed for a try"),
     ],
 )
 def test_what_must_hold_stays(text: str, says: str) -> None:
@@ -76,6 +78,14 @@ def test_a_fault_left_out_is_never_a_pass(tmp_path: Path) -> None:
     found = check_short(plan)
     assert found is not None
     assert (found.verdict, found.why) == (Verdict.INCONCLUSIVE, "fault again was left out")
+
+
+@pytest.mark.parametrize("phase", ["steady", "final"])
+def test_a_judged_phase_of_no_length_is_never_a_pass(phase: str) -> None:
+    plan = load_gate(GATE, changes=parse_changes([f"phases.{phase}=0s"], None, []))
+    found = check_short(plan)
+    assert found is not None
+    assert (found.verdict, found.why) == (Verdict.INCONCLUSIVE, f"phases.{phase} was left out")
 
 
 def test_a_whole_gate_has_no_such_rule() -> None:

@@ -49,10 +49,12 @@ def test_the_release_and_the_attempt_are_in_it() -> None:
     judgement = replace(
         CASES[Verdict.PASS],
         release=Release(name="1.2", commit="abc"),
+        short=("phases.steady=20s",),
         attempts=(Attempt(folder="f", verdict="INCONCLUSIVE", why="generator late"),),
     )
     said = json.loads(published_json(judgement, "r"))
     assert (said["release"], said["commit"], said["attempt"]) == ("1.2", "abc", 2)
+    assert said["short"] == ["phases.steady=20s"]
 
 
 def test_annotations_begin_with_the_verdict_and_name_file_and_line() -> None:

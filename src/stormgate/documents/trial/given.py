@@ -14,7 +14,17 @@ from stormgate.documents.yamlfile import Document
 from stormgate.model import LEFT_OUT, Plan
 
 # Where a gate says how long and how much; what must hold is said elsewhere.
-CHANGEABLE = ("phases", "load", "abort", "seed", "stop")
+CHANGEABLE = (
+    "phases",
+    "load.ratePerS",
+    "load.users",
+    "load.workers",
+    "abort",
+    "seed",
+    "stop",
+)
+# Phases that are judged: one of no length at all was not tried.
+_JUDGED = {"phases.steady": "steady_s", "phases.final": "final_s"}
 FILE = "--set"
 
 
@@ -53,6 +63,8 @@ class Changes:
         """The plan of the changed gate: without the faults left out, and saying what changed."""
         kept = tuple(f for f in plan.faults if not self.only_faults or f.name in self.only_faults)
         left = tuple(f"fault {f.name} {LEFT_OUT}" for f in plan.faults if f not in kept)
+        emptied = {path for path, _ in self.values} & set(_JUDGED)
+        left += tuple(f"{p} {LEFT_OUT}" for p in sorted(emptied) if not getattr(plan, _JUDGED[p]))
         short = (*(f"{path}={_text(value)}" for path, value in self.values), *left)
         return replace(plan, faults=kept, short=short).sealed() if short else plan
 
@@ -70,7 +82,7 @@ def parse_changes(
         path = path.strip().removeprefix("spec.")
         if not equals or not path or not value.strip():
             raise ValueError(f"{text!r} is not PATH=VALUE; write --set phases.steady=20s")
-        if path.split(".")[0] not in CHANGEABLE:
+        if not any(path == one or path.startswith(f"{one}.") for one in CHANGEABLE):
             raise ValueError(
                 f"{path!r} cannot be changed for a try; only {', '.join(CHANGEABLE)} can"
             )
