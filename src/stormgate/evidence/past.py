@@ -36,7 +36,9 @@ class PastRun:
 
     @property
     def passed(self) -> bool:
-        return self.judgement is not None and self.judgement.verdict is Verdict.PASS
+        """Whether the whole gate passed; that a short try did proves less."""
+        judged = self.judgement
+        return judged is not None and judged.verdict is Verdict.PASS and not judged.short
 
     @property
     def release(self) -> str:

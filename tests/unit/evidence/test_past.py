@@ -81,3 +81,11 @@ def test_pruning_never_takes_the_last_proof_nor_what_is_young(
         assert len([r for r in left if r.gate == gate]) >= min(
             kept, len([r for r in runs if r.gate == gate])
         )
+
+
+def test_a_short_try_that_passed_is_no_pass_of_the_gate() -> None:
+    whole = past(1, Verdict.PASS)
+    assert whole.passed
+    assert whole.judgement is not None
+    short = replace(whole.judgement, short=("phases.steady=20s",))
+    assert not replace(whole, judgement=short).passed
