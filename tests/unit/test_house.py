@@ -34,6 +34,7 @@ FLOORS = (
     "lab",
     "report",
     "supervise",
+    "reproduce",
     "commands",
     "cli",
     "pytest_plugin",
