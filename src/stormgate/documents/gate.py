@@ -22,7 +22,7 @@ from stormgate.documents.gate_shape import (
 )
 from stormgate.documents.heads import headed
 from stormgate.documents.holds import check_guard, check_holds
-from stormgate.documents.objectives import Surroundings, check_readings, kinds, read_objective
+from stormgate.documents.objectives import Surroundings, kinds, read_objective
 from stormgate.documents.problems import Problems, label, nearest, suite_root
 from stormgate.documents.production import check_safety
 from stormgate.documents.shapes import fit
@@ -33,6 +33,7 @@ from stormgate.documents.slo.refs import check_known, check_mapped, check_refs, 
 from stormgate.documents.target import read_target
 from stormgate.documents.trial.given import NO_CHANGES, Changes
 from stormgate.documents.trial.native import check_native
+from stormgate.documents.trial.readings import check_reads, read_readings
 from stormgate.documents.yamlfile import Document, Loc, listed, read_documents
 
 
@@ -102,11 +103,12 @@ class _Reading:
         )
         objectives = self._objectives(spec, gate, around)
         waivers = self._waivers(spec, gate)
+        readings = read_readings(spec.readings, gate, self.root, self.problems)
         if trial is not None:
             check_safety(spec, trial, touched, gate, self.allow_production, self.problems)
         if len(self.problems) or trial is None:
             return None
-        plan = self._assemble(shape, trial, objectives, waivers)
+        plan = self._assemble(shape, trial, objectives, waivers, readings)
         stand = {name: one.stand for name, one in touched.items() if one.stand is not None}
         check_holds(plan, stand, self.problems)
         check_guard(plan, {name: one.held for name, one in touched.items()}, self.problems)
@@ -257,7 +259,8 @@ class _Reading:
             if objective is not None:
                 found.append(objective)
                 if not self.finished:
-                    check_readings(objective, gate, index, self.problems)
+                    there = {one.name for one in spec.readings}
+                    check_reads(objective, gate, index, there, self.problems)
         check_refs(spec, gate, around.slos, around.broken_slos, self.problems)
         return found
 
@@ -288,6 +291,7 @@ class _Reading:
         trial: model.Target,
         objectives: list[model.Objective],
         waivers: list[WaiverShape],
+        readings: tuple[model.Sampling, ...],
     ) -> model.Plan:
         spec = shape.spec
         load_file = self._relative(self.folder / spec.load.locustfile)
@@ -327,6 +331,7 @@ class _Reading:
                 for fault in spec.faults
             ),
             objectives=tuple(objectives),
+            readings=readings,
             validity=model.Validity(
                 max_send_lag_p99_ms=spec.validity.max_send_lag_p99,
                 min_achieved=spec.validity.min_achieved,

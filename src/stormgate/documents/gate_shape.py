@@ -46,6 +46,14 @@ def _day(value: Any) -> Any:
     return value
 
 
+def _not_too_often(seconds: float) -> float:
+    if not MOST_OFTEN_S <= seconds <= SELDOM_S:
+        raise wrong(f"a reading each {seconds:g} s", "write a time from 100ms to 1h")
+    return seconds
+
+
+MOST_OFTEN_S = 0.1
+SELDOM_S = 3600.0
 FEWEST_USERS = 10  # that a gate has which does not say how many
 
 
@@ -77,6 +85,17 @@ class FaultShape(Shape):
     recovery: PositiveSeconds
     rate_per_window: float | None = Field(default=None, gt=0)
     configuration: dict[str, Any] = Field(default_factory=dict)
+
+
+class ReadingShape(Shape):
+    """A probe that is read all through the run: a Python function as in an experiment."""
+
+    name: Name
+    module: str = Field(min_length=1)
+    func: str = Field(min_length=1)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    every: Annotated[PositiveSeconds, AfterValidator(_not_too_often)] = 1.0
+    within: PositiveSeconds = 1.0
 
 
 class ObjectiveShape(BaseModel):
@@ -164,6 +183,7 @@ class GateSpec(Shape):
     metric_sources: dict[str, CountedShape] = Field(default_factory=dict)
     phases: PhasesShape
     faults: list[FaultShape] = Field(default_factory=list)
+    readings: list[ReadingShape] = Field(default_factory=list, max_length=50)
     objectives: list[ObjectiveShape] = Field(min_length=1)
     validity: ValidityShape = Field(default_factory=ValidityShape)
     abort: AbortShape | None = None

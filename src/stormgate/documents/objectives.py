@@ -250,23 +250,6 @@ def _fit(
         return None
 
 
-def check_readings(
-    objective: model.Objective, document: Document, index: int, problems: Problems
-) -> None:
-    """Note an objective over readings that nothing of a run to come would write."""
-    from stormgate.judge import registry
-
-    probe = registry.kinds()[objective.kind].reads(objective.spec)
-    if probe is not None:
-        problems.add(
-            document.file,
-            document.line("spec", "objectives", index, "probe"),
-            f"nothing in a gate writes readings of {probe!r}: {objective.name!r} could never pass",
-            "judge a folder in which your own tool wrote readings.ndjson: stormgate judge FOLDER "
-            "--sla GATE",
-        )
-
-
 def phase_names(faults: Iterable[str]) -> list[str]:
     """Every phase an objective may name."""
     return [

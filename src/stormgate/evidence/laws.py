@@ -86,6 +86,13 @@ def reading_problem(row: Mapping[str, Any]) -> str | None:
         return "at_ns is no time in ns"
     if not isinstance(row.get("probe"), str):
         return "probe is no word"
+    if row.get("error") is not None and not isinstance(row["error"], str):
+        return f"error is {row['error']!r}, neither null nor words"
+    if "duration_ms" in row:
+        try:
+            number(row, "duration_ms")
+        except ValueError as error:
+            return str(error)
     return None
 
 

@@ -50,6 +50,21 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """A probe that is read all through a run: `func` of `module`, called with `arguments` each
+    `every_s`; what is not there after `within_s` is a failed reading. `name` is what objectives and
+    the evidence call it.
+    """
+
+    name: str
+    module: str
+    func: str
+    every_s: float
+    within_s: float
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """One thing that must hold. `spec` is what the kind's own file in judge/ declares, with SLO
     references already resolved.
@@ -114,6 +129,7 @@ class Plan:
     final_s: float
     faults: tuple[Fault, ...]
     objectives: tuple[Objective, ...]
+    readings: tuple[Sampling, ...] = ()
     validity: Validity = field(default_factory=Validity)
     guard: Guard = field(default_factory=Guard)
     waivers: tuple[Waiver, ...] = ()

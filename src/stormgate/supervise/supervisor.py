@@ -24,6 +24,7 @@ from stormgate.model import Event, Fault, Judgement, Plan
 from stormgate.net.status import why_not_whole
 from stormgate.supervise import children, conclude, early
 from stormgate.supervise.reading import ReadingBack
+from stormgate.supervise.sampling import SamplingProbes
 from stormgate.supervise.terms import Options, RunStopped, Screen, stopped_by_signals
 from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
 from stormgate.system.processes import spawn, stop
@@ -58,6 +59,7 @@ class Supervisor:
         self._ended: list[str] = []
         self._load_ready = False
         self._reading: ReadingBack | None = None
+        self._sampling: SamplingProbes | None = None
         self._stopping = False
 
     def run(self) -> tuple[Judgement, Path]:
@@ -117,6 +119,8 @@ class Supervisor:
         plan = self._plan
         self._reading = reading = ReadingBack(plan, self.folder, self._options.root)
         reading.start()
+        self._sampling = SamplingProbes(plan, self.folder, self._options.root)
+        self._sampling.start()
         self._hold("warmup", plan.warmup_s)
         if not self._watcher.good:
             raise RunStopped(
@@ -128,6 +132,7 @@ class Supervisor:
         for fault in plan.faults:
             self._try_fault(fault)
         self._hold("final", plan.final_s)
+        self._sampling.stop()
         self._stop_load()
         reading.finish(self._timeline, self._tick)
 
@@ -359,6 +364,8 @@ class Supervisor:
             self._load = None
 
     def _stop_reading(self) -> None:
+        if self._sampling is not None:
+            self._sampling.stop()
         if self._reading is not None:
             self._reading.stop()
 

@@ -315,9 +315,51 @@ def test_an_objective_over_readings_that_nothing_writes_is_for_finished_runs_alo
     reading = "    - {name: lag, kind: reading, probe: replica-lag, lte: 1}\n"
     line = change(suite, GATE, "    - name: p95\n", reading + "    - name: p95\n")
     (found,) = errors(suite)
-    assert found.startswith(f"{GATE}:{line}: nothing in a gate writes readings of 'replica-lag'")
+    assert found.startswith(f"{GATE}:{line}: nothing in this gate writes readings of 'replica-lag'")
     plan = load_gate(suite / GATE, finished=True)
     assert [o.kind for o in plan.objectives].count("reading") == 1
+
+
+READINGS = """  readings:
+    - {name: replica-lag, module: probes.lag, func: lag_s, arguments: {node: db}, every: 500ms}
+"""
+
+
+def with_readings(suite: Path, written: str) -> int:
+    probe = suite / "probes" / "lag.py"
+    probe.parent.mkdir(exist_ok=True)
+    probe.write_text("def lag_s(node, deadline_s=1.0):\n    return 0.1\n")
+    reading = "    - {name: lag, kind: reading, probe: replica-lag, lte: 1}\n"
+    change(suite, GATE, "    - name: p95\n", reading + "    - name: p95\n")
+    return change(suite, GATE, "  abort:\n", written + "  abort:\n")
+
+
+def test_readings_are_planned_with_their_schedule(suite: Path) -> None:
+    with_readings(suite, READINGS)
+    (one,) = load_gate(suite / GATE).readings
+    assert (one.name, one.module, one.func) == ("replica-lag", "probes.lag", "lag_s")
+    assert (one.every_s, one.within_s, one.arguments) == (0.5, 1.0, {"node": "db"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("replica-lag,", "replica-lga,", "did you mean 'replica-lga'"),
+        ("lag_s,", "lag_ms,", "module probes.lag has no function 'lag_ms'"),
+        ("probes.lag,", "probes.leg,", "there is no module 'probes.leg'"),
+        ("{node: db}", "{nod: db}", "lag_s takes no argument 'nod'"),
+        ("{node: db}", "{}", "lag_s needs argument 'node'"),
+        ("500ms", "50ms", "a reading each 0.05 s"),
+        ("probes.lag, func: lag_s", "stormgate.chaos.actions, func: undo", "an action is no probe"),
+    ],
+)
+def test_a_reading_that_could_not_be_read_is_refused(
+    suite: Path, old: str, new: str, says: str
+) -> None:
+    line = with_readings(suite, READINGS.replace(old, new))
+    found = errors(suite)
+    assert any(says in error for error in found), found
+    assert abs(int(found[0].split(":")[1]) - line) <= 16  # the reading, or who asks for it
 
 
 def test_every_mistake_at_once_in_every_file(suite: Path) -> None:

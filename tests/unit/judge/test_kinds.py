@@ -26,7 +26,7 @@ from stormgate.judge.baseline import with_baselines
 from stormgate.judge.canary import Proof, canary_problems, prove
 from stormgate.judge.registry import Canary, Kind, Need, Result, kinds
 from stormgate.judge.synthetic import MemoryRun
-from stormgate.model import Event, Finding, Objective, Plan, Verdict, to_json
+from stormgate.model import Event, Finding, Objective, Plan, Sampling, Verdict, to_json
 
 PASS, FAIL, INCONCLUSIVE = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 
@@ -218,6 +218,29 @@ def test_readings(
     plan = plan_of([objective("reading", probe="lag", **spec)], steady_s=20)
     finding = judged(plan, rows_of(plan), _readings(values))
     assert (finding.verdict, finding.value) == (verdict, value)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict", "says"),
+    [
+        (range(1, 20), PASS, "every of 19"),
+        (range(1, 12), INCONCLUSIVE, "no reading of lag for 9.0 s"),
+        ([*range(1, 8), *range(12, 20)], INCONCLUSIVE, "no reading of lag for 5.0 s"),
+        (range(6, 20), INCONCLUSIVE, "no reading of lag for 6.0 s"),
+    ],
+)
+def test_readings_that_stopped_are_stale(seconds: Any, verdict: Verdict, says: str) -> None:
+    schedule = Sampling(name="lag", module="m", func="f", every_s=1.0, within_s=1.0)
+    plan = plan_of([objective("reading", probe="lag", lte=3)], steady_s=20)
+    plan = replace(plan, readings=(schedule,)).sealed()
+
+    def change(run: MemoryRun) -> None:
+        begin, _ = phase_window(run, "steady")
+        run.readings = [{"at_ns": begin + s * S, "probe": "lag", "value": 1} for s in seconds]
+
+    finding = judged(plan, rows_of(plan), change)
+    assert finding.verdict is verdict
+    assert says in finding.why
 
 
 @pytest.mark.parametrize(("factor", "verdict"), [(1.05, PASS), (1.3, FAIL), (1.1, INCONCLUSIVE)])

@@ -4,7 +4,6 @@ increase from first to last.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -12,6 +11,7 @@ from pydantic import Field, model_validator
 
 from stormgate.evidence.timeline import PhaseWindow
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
+from stormgate.judge.rules.stale import failed, read_in, stale, usable
 from stormgate.judge.spec import Names, Spec
 from stormgate.model import Cell, Plan, Verdict, worst
 
@@ -56,9 +56,8 @@ class Reading:
     def finish(self) -> Result:
         spec, task = self.spec, self.task
         limit = spec.lte if spec.lte is not None else spec.gte
-        rows = [r for r in task.context.readings if r.get("probe") == spec.probe]
         cells = [
-            self._cell(w, [r for r in rows if w.begin_ns <= int(r["at_ns"]) < w.end_ns])
+            self._cell(w, read_in(task.context.readings, spec.probe, w))
             for w in self.windows.windows
         ]
         cells += [
@@ -84,27 +83,23 @@ class Reading:
 
     def _cell(self, window: PhaseWindow, rows: Sequence[Mapping[str, Any]]) -> Cell:
         spec = self.spec
-        values = [
-            float(r["value"]) for r in sorted(rows, key=lambda r: int(r["at_ns"])) if _usable(r)
-        ]
-        failed = len(rows) - len(values)
+        values = [float(r["value"]) for r in rows if usable(r)]
+        doubt = failed(rows, spec.probe)
         shown = _aggregate(values, spec)
         verdict, why = Verdict.PASS, f"{spec.aggregate} of {len(values)} readings of {spec.probe}"
         if shown is not None:
             why = f"{why} is {shown:g}"
         if shown is not None and _outside(shown, spec):
             verdict, why = Verdict.FAIL, f"{why}, outside {_limits(spec)}"
-        elif failed:
-            errors = sorted({str(r.get("error") or "no value") for r in rows if not _usable(r)})
-            verdict, why = (
-                Verdict.INCONCLUSIVE,
-                f"{failed} of {len(rows)} readings of {spec.probe} failed: {errors[0]}",
-            )
+        elif doubt is not None:
+            verdict, why = Verdict.INCONCLUSIVE, doubt
         elif len(values) < spec.min_samples or shown is None:
             verdict, why = (
                 Verdict.INCONCLUSIVE,
                 f"{len(values)} readings of {spec.probe}, {spec.min_samples} wanted",
             )
+        elif (old := stale(self.task.context.plan, rows, spec.probe, window)) is not None:
+            verdict, why = Verdict.INCONCLUSIVE, old
         return Cell(
             name=window.name,
             verdict=verdict,
@@ -113,11 +108,6 @@ class Reading:
             samples=len(values),
             why=why,
         )
-
-
-def _usable(row: Mapping[str, Any]) -> bool:
-    value = row.get("value")
-    return row.get("error") is None and isinstance(value, int | float) and math.isfinite(value)
 
 
 def _aggregate(values: Sequence[float], spec: ReadingSpec) -> float | None:

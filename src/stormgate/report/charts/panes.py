@@ -278,10 +278,15 @@ def label_pane(column: str, words: Mapping[str, Sequence[int]], series: ChartSer
     return pane
 
 
-def reading_pane(probe: str, values: Sequence[tuple[float, float]], duration_s: float) -> Pane:
-    """A probe's readings as dots joined by lines, (second, value) in the order of time."""
+def reading_pane(
+    probe: str, readings: Sequence[tuple[float, float | None, str]], duration_s: float
+) -> Pane:
+    """A probe's readings as dots joined by lines, (second, value, why there is none) in the order
+    of time. A failed one breaks the line, so that nothing is drawn where nothing was read.
+    """
     height = 70.0
-    low, high = min(v for _, v in values), max(v for _, v in values)
+    seen = [value for _, value, _ in readings if value is not None]
+    low, high = (min(seen), max(seen)) if seen else (0.0, 0.0)
     low, high = (low, high) if high > low else (low - 1, high + 1)
     pane = Pane(
         f"reading-{probe}",
@@ -289,14 +294,21 @@ def reading_pane(probe: str, values: Sequence[tuple[float, float]], duration_s: 
         height,
         [(0, f"{low:.6g}"), (1, f"{high:.6g}")],
     )
-    points = [
-        (min(at, duration_s) * UNITS_PER_S, height * (1 - (v - low) / (high - low)))
-        for at, v in values
-    ]
-    d = "".join(f"{'L' if i else 'M'}{n(x)},{n(y)}" for i, (x, y) in enumerate(points))
+    d, after_one = "", False
+    for at, value, _ in readings:
+        if value is not None:
+            x, y = min(at, duration_s) * UNITS_PER_S, height * (1 - (value - low) / (high - low))
+            d += f"{'L' if after_one else 'M'}{n(x)},{n(y)}"
+        after_one = value is not None
     pane.body.append(path(d, "line l0", one_line(probe)))
-    pane.head = [("At", "number"), ("Value", "number")]
-    pane.rows = [(f"{at:.2f} s", f"{v:.6g}") for at, v in values[:MOST_ROWS]]
+    failed = len(readings) - len(seen)
+    if failed:
+        pane.title += f" ({failed:,} of {len(readings):,} failed)"
+    pane.head = [("At", "number"), ("Value", "number"), ("Failed", "")]
+    pane.rows = [
+        (f"{at:.2f} s", "" if v is None else f"{v:.6g}", one_line(why) if v is None else "")
+        for at, v, why in readings[:MOST_ROWS]
+    ]
     return pane
 
 

@@ -4,7 +4,6 @@ each fault, and the figures behind it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from stormgate.judge.registry import kinds
+from stormgate.judge.rules.stale import usable
 from stormgate.model import Objective, Plan
 from stormgate.report.charts.multiples import multiple
 from stormgate.report.charts.panes import (
@@ -264,14 +264,14 @@ def _near(group: Group, q: float) -> list[float | None]:
 
 
 def _reading_panes(run: Run, begin_ns: int, duration_s: float) -> Iterable[Pane]:
-    found: dict[str, list[tuple[float, float]]] = {}
+    found: dict[str, list[tuple[float, float | None, str]]] = {}
     for row in run.readings:
-        value, at = row.get("value"), row.get("at_ns")
-        if isinstance(value, int | float) and math.isfinite(value) and isinstance(at, int):
-            seen = found.setdefault(str(row.get("probe")), [])
-            seen.append(((at - begin_ns) / 1e9, float(value)))
+        at, error = int(row["at_ns"]), row.get("error")
+        value = float(row["value"]) if usable(row) else None
+        seen = found.setdefault(str(row.get("probe")), [])
+        seen.append(((at - begin_ns) / 1e9, value, str(error or "no value")))
     for probe, values in sorted(found.items())[:MAX_READINGS]:
-        yield reading_pane(probe, sorted(values)[:4000], duration_s)
+        yield reading_pane(probe, sorted(values, key=lambda v: v[0])[:4000], duration_s)
 
 
 def _legends(panes: Sequence[Pane]) -> Markup:

@@ -1,0 +1,95 @@
+"""The readings of a gate: which probes are read all through a run, and that each objective over
+readings has its probe among them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from stormgate import model
+from stormgate.documents.gate_shape import ReadingShape
+from stormgate.documents.problems import Problems, nearest
+from stormgate.documents.signatures import module, signature
+from stormgate.documents.yamlfile import Document
+
+_ACTIONS = "stormgate.chaos.actions"
+
+
+def read_readings(
+    shapes: Sequence[ReadingShape], gate: Document, root: Path, problems: Problems
+) -> tuple[model.Sampling, ...]:
+    """The probes to read. What is wrong with one is noted, as far as its source tells."""
+    names: set[str] = set()
+    for index, shape in enumerate(shapes):
+        at = ("spec", "readings", index)
+        if shape.name in names:
+            line = gate.line(*at, "name")
+            problems.add(gate.file, line, f"reading {shape.name!r} is listed twice", "rename one")
+        names.add(shape.name)
+        _check_probe(shape, gate, index, root, problems)
+    return tuple(
+        model.Sampling(
+            name=shape.name,
+            module=shape.module,
+            func=shape.func,
+            arguments=shape.arguments,
+            every_s=shape.every,
+            within_s=shape.within,
+        )
+        for shape in shapes
+    )
+
+
+def _check_probe(
+    shape: ReadingShape, gate: Document, index: int, root: Path, problems: Problems
+) -> None:
+    def note(message: str, fix: str, *loc: str) -> None:
+        problems.add(gate.file, gate.line("spec", "readings", index, *loc), message, fix)
+
+    if shape.module == _ACTIONS:
+        note("an action is no probe: it changes the system", "read a probe", "module")
+        return
+    source = module(shape.module, root)
+    if source is None:
+        note(f"there is no module {shape.module!r}", "probes are in probes/", "module")
+        return
+    found = signature(shape.func, source, root)
+    if found is None:
+        fix = nearest(shape.func, source.names, what="it has")
+        note(f"module {shape.module} has no function {shape.func!r}", fix, "func")
+        return
+    for key in shape.arguments:
+        if key not in found.arguments and not found.open_ended:
+            fix = nearest(key, found.arguments, what="it takes")
+            note(f"{shape.func} takes no argument {key!r}", fix, "arguments", key)
+    for key in found.required:
+        if key not in shape.arguments:
+            note(f"{shape.func} needs argument {key!r}", f"add arguments: {{{key}: …}}")
+
+
+def check_reads(
+    objective: model.Objective,
+    document: Document,
+    index: int,
+    there: Collection[str],
+    problems: Problems,
+) -> None:
+    """Note an objective over readings that nothing of a run to come would write."""
+    from stormgate.judge import registry
+
+    probe = registry.kinds()[objective.kind].reads(objective.spec)
+    if probe is not None and probe not in there:
+        fix = (
+            nearest(probe, sorted(there), what="readings")
+            if there
+            else "add it under readings: {name, module, func, every}; or judge a folder in which "
+            "your own tool wrote readings.ndjson: stormgate judge FOLDER --sla GATE"
+        )
+        problems.add(
+            document.file,
+            document.line("spec", "objectives", index, "probe"),
+            f"nothing in this gate writes readings of {probe!r}: {objective.name!r} could never "
+            "pass",
+            fix,
+        )
