@@ -10,12 +10,15 @@ import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from tests.live.kubernetes import websocket
+from tests.live.kubernetes.containers import Container
 
 HOST = "127.0.0.1"
 TICK_S = 0.01
@@ -35,12 +38,14 @@ KINDS = {
     "selfsubjectaccessreviews": ("authorization.k8s.io", "SelfSubjectAccessReview"),
 }
 REASONS = {
+    400: "BadRequest",
     401: "Unauthorized",
     403: "Forbidden",
     404: "NotFound",
     409: "Conflict",
     422: "Invalid",
     429: "TooManyRequests",
+    500: "InternalError",
 }
 Json = dict[str, Any]
 
@@ -79,6 +84,12 @@ class World:
         self.frozen = False
         self.throttle = 0
         self.meddle = 0
+        # What runs in pods, by uid; whatever it is, a pod without one has no processes.
+        self.containers: dict[str, Container] = {}
+        # Begins what runs in a pod when it becomes ready.
+        self.contain: Callable[[], Container] | None = None
+        # How an exec ends instead, by what stands in its command: an exit code; None hangs up.
+        self.exec_ends: dict[str, int | None] = {}
 
     def put(self, plural: str, body: Json) -> Json:
         """Make an object as it stands."""
@@ -177,6 +188,7 @@ class World:
     def _kubelet(self, pod: Json, now: float) -> None:
         going = pod.get("_gone_at")
         node = self.objects.get(("nodes", None, pod["spec"].get("nodeName", "")))
+        self._container(pod)
         if going is not None and now >= going:
             del self.objects[("pods", pod["metadata"]["namespace"], pod["metadata"]["name"])]
         elif node is not None and going is None and not _stays(pod, node):
@@ -194,6 +206,21 @@ class World:
                 "conditions": [{"type": "Ready", "status": "True"}],
             }
             self.touch(pod)
+
+    def _container(self, pod: Json) -> None:
+        """Its one container is started anew when it ended, and ends with its pod."""
+        uid = pod["metadata"]["uid"]
+        if self.contain is not None and is_ready(pod) and uid not in self.containers:
+            self.containers[uid] = self.contain()
+        for gone in set(self.containers) - {one["metadata"]["uid"] for one in self.all("pods")}:
+            self.containers.pop(gone).stop()
+        container = self.containers.get(uid)
+        if container is not None:
+            container.look()
+            found = [container.status()]
+            if pod["status"].get("containerStatuses") != found:
+                pod["status"]["containerStatuses"] = found
+                self.touch(pod)
 
     def _schedule(self, pod: Json) -> None:
         free = [
@@ -361,6 +388,9 @@ class Handler(BaseHTTPRequestHandler):
     world: World
 
     def _do(self) -> None:
+        if self.headers.get("Upgrade") == "websocket":
+            self._exec(urlsplit(self.path))
+            return
         size = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(size)) if size else None
         try:
@@ -368,6 +398,9 @@ class Handler(BaseHTTPRequestHandler):
                 code, answer = self._route(urlsplit(self.path), body)
         except RefusedError as error:
             code, answer = error.code, error.body
+        self._say(code, answer)
+
+    def _say(self, code: int, answer: Json) -> None:
         data = json.dumps(answer, default=str).encode()
         self.send_response(code)
         self.send_header("Content-Type", "application/json")
@@ -422,6 +455,31 @@ class Handler(BaseHTTPRequestHandler):
             world.meddle -= 1
             world.touch(found)
         return 200, shown
+
+    def _exec(self, url: Any) -> None:
+        """A command in a container, over a websocket."""
+        world, (namespace, _, name, _) = self.world, url.path.split("/")[4:]
+        query = parse_qs(url.query)
+        try:
+            with world.lock:
+                world.calls.append(("EXEC", url.path))
+                self._may("create", "pods/exec", namespace, name)
+                pod = world.one("pods", namespace, name)
+                container = world.containers.get(pod["metadata"]["uid"])
+                if query["container"] != ["main"]:
+                    raise RefusedError(
+                        400, f"container {query['container'][0]} is not valid for pod {name}"
+                    )
+                if container is None:
+                    raise RefusedError(500, "container not found")
+        except RefusedError as error:
+            self._say(error.code, error.body)
+            return
+        for words, code in world.exec_ends.items():
+            if words in query["command"][-1]:
+                websocket.answer(self, b"", b"sh: planted", code)
+                return
+        websocket.answer(self, *container.exec(query["command"]))
 
     def _token(self) -> str:
         return (self.headers.get("Authorization") or "").removeprefix("Bearer ")
@@ -574,6 +632,8 @@ def serving(world: World) -> Iterator[int]:
         server.server_close()
         for thread in threads:
             thread.join()
+        for container in world.containers.values():
+            container.stop()
 
 
 def kubeconfig(path: Path, port: int, token: str = TOKEN, context: str = "staging") -> Path:

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from stormgate.faults import backends
+from stormgate.faults.backends.kubernetes import MODES
 from stormgate.faults.backends.kubernetes.handle import KubernetesHandle, shape, told
 from stormgate.faults.backends.kubernetes.kubeconfig import access
 from stormgate.faults.backends.kubernetes.pods import label_selector
@@ -109,7 +110,8 @@ def test_the_first_of_several_kubeconfigs_wins(tmp_path):
 
 @pytest.mark.parametrize("mode", sorted(backends.get("kubernetes").refuses))
 def test_what_cannot_be_done_is_refused_by_name_with_what_comes_nearest(mode):
-    part = Component(name="web", kind="service", backend="kubernetes", handle=WEB)
+    handle = {"context": "staging", "zone": "a"} if mode in MODES["deployment"] else WEB
+    part = Component(name="web", kind="service", backend="kubernetes", handle=handle)
     with pytest.raises(CannotBreak, match=f"web: no {mode}: .*nearest: "):
         parts_of(Target(name="t", components=(part,)), part, mode)
 

@@ -17,6 +17,7 @@ from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.backends.kubernetes import lock, roles
 from stormgate.faults.backends.kubernetes.api import LOOK_S, KubernetesError, within
 from stormgate.faults.backends.kubernetes.handle import KubernetesHandle, shape, told
+from stormgate.faults.backends.kubernetes.inside.signals import CrashContainer, Freeze
 from stormgate.faults.backends.kubernetes.killing import PodCrash, PodEviction, PodStop
 from stormgate.faults.backends.kubernetes.kubeconfig import access
 from stormgate.faults.backends.kubernetes.leader import LeaderLoss
@@ -32,7 +33,13 @@ from stormgate.faults.declared import CheckRow, Parameters
 from stormgate.faults.errors import CannotBreak, ChaosError, NotApplied, UndoFailed
 from stormgate.model import Component, Target
 
-_PODS: dict[str, ClusterMode] = {"crash": PodCrash(), "stop": PodStop(), "evict": PodEviction()}
+_PODS: dict[str, ClusterMode] = {
+    "crash": PodCrash(),
+    "stop": PodStop(),
+    "evict": PodEviction(),
+    "freeze": Freeze(),
+    "crash_container": CrashContainer(),
+}
 _WORKLOAD: dict[str, ClusterMode] = {**_PODS, "isolate": Isolate(), "bad_rollout": BadRollout()}
 _NODES: dict[str, ClusterMode] = {
     "crash": NodesCrash(),
@@ -50,10 +57,6 @@ MODES: dict[str, dict[str, ClusterMode]] = {
     "lease": {"leader_loss": LeaderLoss()},
     "nodes": _NODES,
 }
-_SIGNALS = (
-    "no API sends PID 1 of a container a signal (kill -9 1 and kill -STOP 1 by exec succeed and do "
-    "nothing)"
-)
 _NETWORK = "a packet can only be touched on its node or on its way, and no agent of ours is there"
 
 
@@ -66,8 +69,8 @@ class KubernetesBackend(Backend):
     }
     undo_stage = 1
     refuses: ClassVar[Mapping[str, str]] = {
-        "freeze": f"{_SIGNALS}; nearest: crash of the pods, or isolate",
-        "crash_container": f"{_SIGNALS}, and what else runs in it no API tells; nearest: crash",
+        "freeze": "only what runs in pods is stopped, by a signal; nearest: crash",
+        "crash_container": "only containers of pods crash; nearest: crash",
         "lossy": f"{_NETWORK}; nearest: a toxiproxy link in front of it, or detach",
         "slow": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
         "bandwidth": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
@@ -138,7 +141,10 @@ class KubernetesBackend(Backend):
         way = _way(site, str(record["mode"]))
         by_hand = f"; by hand: {way.by_hand(site, record)}"
         with _as(UndoFailed, site, by_hand), within(timeout_s):
-            way.undo(site, record, timeout_s)
+            try:
+                way.undo(site, record, timeout_s)
+            except ChaosError as error:
+                raise UndoFailed(f"{error}{by_hand}") from None
 
     def in_effect(self, part: Component, record: Record) -> Observation:
         site = Site.of(part)

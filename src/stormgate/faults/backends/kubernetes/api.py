@@ -63,6 +63,11 @@ def within(seconds: float) -> Iterator[None]:
         _end.reset(before)
 
 
+def left_s(most_s: float) -> float:
+    """How long something may take now: `most_s`, or what is left of the time it was given."""
+    return min(most_s, max(_end.get() - time.monotonic(), 0.0))
+
+
 class KubernetesError(Exception):
     """An answer that is no success. `status` is the HTTP status, 0 when nobody answered."""
 
@@ -154,19 +159,30 @@ class Cluster:
                 raise _error(self, method, path, status, data)
             time.sleep(again_s)
 
+    def error(self, method: str, path: str, status: int, data: bytes) -> KubernetesError:
+        """An answer that is no success, in one line with what was asked."""
+        return _error(self, method, path, status, data)
+
+    def settings(self) -> Any:
+        """The client's configuration: certificates, and whom the server is told we are."""
+        return self._connected().configuration
+
+    def authorization(self) -> dict[str, str]:
+        """The header that says who asks; none where a certificate does."""
+        auth = self.settings().auth_settings().get("BearerToken")
+        return {"Authorization": auth["value"]} if auth and auth.get("value") else {}
+
     def _send(
         self, method: str, path: str, body: Any, query: Mapping[str, str], kind: str
     ) -> tuple[int, Mapping[str, str], bytes]:
         import urllib3
 
-        left_s = _end.get() - time.monotonic()
-        if left_s <= 0:
+        left = left_s(READ_S)
+        if left <= 0:
             raise KubernetesError(0, f"{_asked(self, method, path)}: not asked, time was over")
         client = self._connected()
         headers = {"Accept": "application/json", "User-Agent": "stormgate"}
-        auth = client.configuration.auth_settings().get("BearerToken")
-        if auth is not None and auth.get("value"):
-            headers["Authorization"] = auth["value"]
+        headers |= self.authorization()
         data = None
         if body is not None:
             headers["Content-Type"] = kind
@@ -178,7 +194,7 @@ class Cluster:
                 url,
                 body=data,
                 headers=headers,
-                timeout=urllib3.Timeout(connect=min(CONNECT_S, left_s), read=min(READ_S, left_s)),
+                timeout=urllib3.Timeout(connect=min(CONNECT_S, left), read=left),
                 retries=False,
                 redirect=False,
             )

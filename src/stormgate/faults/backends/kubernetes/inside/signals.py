@@ -1,0 +1,301 @@
+"""Processes in containers that get a signal: `freeze` (stopped) and `crash_container` (killed; the
+kubelet starts the container anew). PID 1 ignores both from inside, so a container that is one
+process alone is refused: an init, or processes shared in the pod, make it possible.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from stormgate.faults.backends import FaultRequest, Observation
+from stormgate.faults.backends.kubernetes.api import Json, KubernetesError
+from stormgate.faults.backends.kubernetes.handle import told as told_handle
+from stormgate.faults.backends.kubernetes.inside import processes
+from stormgate.faults.backends.kubernetes.inside.command import Ran, in_each, run
+from stormgate.faults.backends.kubernetes.killing import KillPods
+from stormgate.faults.backends.kubernetes.pods import (
+    drawn,
+    is_going,
+    is_ready,
+    names,
+    noted,
+    pods_of,
+    reading,
+)
+from stormgate.faults.backends.kubernetes.standing import standing
+from stormgate.faults.backends.kubernetes.ways import (
+    ClusterMode,
+    Permission,
+    Record,
+    Site,
+    begun,
+)
+from stormgate.faults.declared import Parameters
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.proof import silence_s
+from stormgate.net.look import State, look
+
+_DEFAULT = "kubectl.kubernetes.io/default-container"
+_KILLED = 137  # 128 + SIGKILL: the command went down with its container
+_BEFORE_S = 3.0
+
+Noted = Mapping[str, Any]
+
+
+class SignalProcesses(KillPods):
+    """Which pods (`share`), and in their container the processes of this name (`process`); without
+    it all but PID 1.
+    """
+
+    process: str | None = Field(default=None, min_length=1)
+
+
+class _Signal(ClusterMode):
+    """What both have: processes found before the ledger is written, each named by when it began."""
+
+    parameters: type[Parameters] = SignalProcesses
+    signal = ""
+
+    def permissions(self, handle: Mapping[str, Any]) -> tuple[Permission, ...]:
+        # A websocket begins as a GET; newer API servers ask for the verb of what it does, too.
+        return (*reading(handle), Permission("pods/exec", ("get", "create")))
+
+    def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
+        every = [pod for pod in pods_of(site) if not is_going(pod)]
+        if not every:
+            raise CannotBreak(f"{site.part.name}: {told_handle(site.handle)}: no pod is selected")
+        unready = [noted(pod) for pod in every if not is_ready(pod)]
+        if unready:
+            raise NotWhole(
+                f"{site.part.name}: {len(unready)} of {len(every)} pods were not ready before the "
+                f"fault ({names(unready)})"
+            )
+        name = request.params.get("process")
+        name = None if name is None else processes.short(str(name))
+        chosen = [_inside(site, pod) for pod in drawn(every, request.params.get("share", "all"))]
+        found = in_each(lambda pod: {**pod, "found": self._found(site, pod, name)}, chosen)
+        return begun(request, pods=found, all=len(found) == len(every), before_ms=_before_ms(site))
+
+    def apply(self, site: Site, record: Record, stop: threading.Event) -> None:
+        problems = [
+            one for one in in_each(lambda pod: self._send(site, pod), record["pods"]) if one
+        ]
+        if problems:
+            raise NotApplied(f"{site.part.name}: {'; '.join(problems[:3])}")
+
+    def is_whole(self, site: Site, record: Record) -> Observation:
+        return standing(site)
+
+    def forgiven(self, ran: Ran) -> bool:
+        """Whether an end that is no success is what the fault itself brings about."""
+        return False
+
+    def _found(self, site: Site, pod: Noted, name: str | None) -> list[dict[str, Any]]:
+        chosen = processes.reachable(every := _processes(site, pod), name)
+        if chosen:
+            return [one.noted() for one in chosen]
+        first = next((one.name for one in every if one.pid == 1), "?")
+        what = f"no process {name!r}" if name else "no process"
+        raise CannotBreak(
+            f"{site.part.name}: {pod['name']}: container {pod['container']} has {what} but PID 1 "
+            f"({first}), which the kernel keeps KILL and STOP from; run it below an init (tini, "
+            "dumb-init) or with shareProcessNamespace; nearest: crash of the pod, or isolate"
+        )
+
+    def _send(self, site: Site, pod: Noted) -> str:
+        lines = processes.signal_lines(self.signal, pod["found"])
+        try:
+            ran = run(site.cluster, pod, ["sh", "-c", lines])
+        except KubernetesError as error:
+            return str(error)
+        sent = processes.sent(ran.out)
+        if ran.code != 0 and not self.forgiven(ran):
+            return f"{pod['name']}: kill -{self.signal} {ran}"
+        if not sent and not self.forgiven(ran):
+            return f"{pod['name']}: kill -{self.signal} reached none of {len(pod['found'])}"
+        return ""
+
+
+class Freeze(_Signal):
+    """SIGSTOP: connections stay open, and nobody answers. A liveness probe ends it."""
+
+    signal = "STOP"
+
+    def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
+        record = super().plan(site, request)
+        record["observed"] = bool(site.part.observe is not None and record["all"])
+        return record
+
+    def undo(self, site: Site, record: Record, timeout_s: float) -> None:
+        now = _by_uid(site)
+
+        def wake(pod: Noted) -> str:
+            there = now.get(pod["uid"])
+            if there is None or _container(there, pod).get("containerID") != pod["container_id"]:
+                return ""  # what was stopped is no more
+            lines = processes.signal_lines("CONT", pod["found"])
+            try:
+                ran = run(site.cluster, pod, ["sh", "-c", lines], most_s=timeout_s)
+            except KubernetesError as error:
+                return str(error)
+            return "" if ran.code == 0 else f"{pod['name']}: kill -CONT {ran}"
+
+        problems = [one for one in in_each(wake, record["pods"]) if one]
+        if problems:
+            raise UndoFailed(f"{site.part.name}: {'; '.join(problems[:3])}")
+
+    def in_effect(self, site: Site, record: Record) -> Observation:
+        now = _by_uid(site)
+
+        def awake(pod: Noted) -> str:
+            there = now.get(pod["uid"])
+            if there is None:
+                return f"{pod['name']} is gone"
+            container = _container(there, pod)
+            if container.get("containerID") != pod["container_id"]:
+                again = container.get("restartCount")
+                return f"{pod['name']}: its container is another one now (restarts: {again})"
+            stopped = {(one.pid, one.began) for one in _processes(site, pod) if one.stopped}
+            run_on = [one for one in pod["found"] if (one["pid"], one["began"]) not in stopped]
+            return f"{pod['name']}: {processes.told(run_on)} run" if run_on else ""
+
+        problems = [one for one in in_each(awake, record["pods"]) if one]
+        if problems:
+            return Observation(False, "; ".join(problems[:3]))
+        count = sum(len(pod["found"]) for pod in record["pods"])
+        saw = (
+            f"{count} processes in {len(record['pods'])} pods are stopped "
+            f"({processes.told(record['pods'][0]['found'])} in {record['pods'][0]['name']})"
+        )
+        if not record["observed"] or site.part.observe is None:
+            return Observation(True, saw)
+        seen = look(site.part.observe, silence_s(float(record["before_ms"])))
+        # A probe may have taken them out of their service already: nobody listens there then.
+        quiet = seen.state in {State.SILENT, State.REFUSED, State.RESET} or not seen.healthy
+        return Observation(quiet, f"{saw}; {site.part.observe.address} {seen}")
+
+    def is_whole(self, site: Site, record: Record) -> Observation:
+        now = _by_uid(site)
+        for pod in record["pods"]:
+            there = now.get(pod["uid"])
+            if there is None or _container(there, pod).get("containerID") != pod["container_id"]:
+                continue
+            own = {(one["pid"], one["began"]) for one in pod["found"]}
+            left = [one for one in _processes(site, pod) if one.stopped]
+            left = [one for one in left if (one.pid, one.began) in own]
+            if left:
+                return Observation(False, f"{pod['name']}: {left[0].name} is still stopped")
+        return standing(site)
+
+    def by_hand(self, site: Site, record: Record) -> str:
+        pod = record["pods"][0]
+        pids = " ".join(str(one["pid"]) for one in pod["found"])
+        return site.kubectl(
+            f"exec {pod['name']} -c {pod['container']} -- sh -c 'kill -CONT {pids}'"
+        ) + (f" (and {len(record['pods']) - 1} pods more)" if len(record["pods"]) > 1 else "")
+
+
+class CrashContainer(_Signal):
+    """SIGKILL: the container ends in place and the kubelet starts it anew; the pod stays. Where
+    what ran beneath PID 1 is started anew by PID 1 itself, no container has crashed: unproven.
+    """
+
+    signal = "KILL"
+
+    def forgiven(self, ran: Ran) -> bool:
+        return ran.code in (None, _KILLED)
+
+    def in_effect(self, site: Site, record: Record) -> Observation:
+        now = _by_uid(site)
+        seen: list[str] = []
+        for pod in record["pods"]:
+            there = now.get(pod["uid"])
+            if there is None:
+                return Observation(False, f"{pod['name']} is gone: not its container alone")
+            container = _container(there, pod)
+            again = int(container.get("restartCount", 0))
+            if again <= int(pod["restarts"]) and not _over(container):
+                without = processes.told(pod["found"])
+                return Observation(
+                    False,
+                    f"{pod['name']}: container {pod['container']} has not ended (restarts: {again},"
+                    f" {pod['container_id']}): PID 1 goes on without {without}",
+                )
+            seen.append(f"{pod['name']} restarts {pod['restarts']} -> {again}{_how(container)}")
+        return Observation(
+            True, f"container {record['pods'][0]['container']}: {'; '.join(seen[:3])}"
+        )
+
+
+def _inside(site: Site, pod: Json) -> dict[str, Any]:
+    """What a record holds of a pod and the container in it that is meant."""
+    there = [one["name"] for one in pod["spec"]["containers"]]
+    notes = pod["metadata"].get("annotations") or {}
+    name = site.handle.get("container") or notes.get(_DEFAULT) or there[0]
+    about = noted(pod)
+    if name not in there or (len(there) > 1 and not (site.handle.get("container") or notes)):
+        raise CannotBreak(
+            f"{site.part.name}: {about['name']} has containers {', '.join(there)}: name one of "
+            "them (handle.container)"
+        )
+    status = _container(pod, {"container": name})
+    if not status.get("containerID"):
+        raise NotWhole(f"{site.part.name}: {about['name']}: no container {name} runs")
+    return {
+        **about,
+        "container": name,
+        "container_id": status["containerID"],
+        "restarts": int(status.get("restartCount", 0)),
+    }
+
+
+def _container(pod: Json, noted_pod: Noted) -> Json:
+    every = (pod.get("status") or {}).get("containerStatuses") or []
+    return next((one for one in every if one.get("name") == noted_pod["container"]), {})
+
+
+def _over(container: Json) -> bool:
+    return "terminated" in (container.get("state") or {})
+
+
+def _how(container: Json) -> str:
+    for kind in ("lastState", "state"):
+        ended = (container.get(kind) or {}).get("terminated")
+        if ended:
+            return f" (exit code {ended.get('exitCode')}, {ended.get('reason') or 'no reason'})"
+    return ""
+
+
+def _by_uid(site: Site) -> dict[str, Json]:
+    return {str(pod["metadata"]["uid"]): pod for pod in pods_of(site)}
+
+
+def _processes(site: Site, pod: Noted) -> tuple[processes.Process, ...]:
+    """Raises CannotBreak where nothing can be listed, KubernetesError."""
+    ran = run(site.cluster, pod, ["sh", "-c", processes.LIST])
+    try:
+        if ran.code == 0:
+            return processes.parsed(ran.out)
+        why = str(ran)
+    except ValueError as error:
+        why = str(error)
+    raise CannotBreak(
+        f"{site.part.name}: {pod['name']}: no processes can be listed in container "
+        f"{pod['container']} (it wants a sh): {why}; nearest: crash of the pod"
+    )
+
+
+def _before_ms(site: Site) -> float:
+    """How soon it answers, ms; 0 where nothing is looked at from outside."""
+    if site.part.observe is None:
+        return 0.0
+    before = look(site.part.observe, _BEFORE_S)
+    if not before.healthy:
+        raise NotWhole(
+            f"{site.part.name}: before the fault {site.part.observe.address} was {before}"
+        )
+    return before.latency_ms
