@@ -38,7 +38,7 @@ _STATE, _PARENT, _BEGAN = 0, 1, 19
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class InContainer:
     """One process as /proc tells of it; `began` in ticks since the machine did."""
 
     pid: int
@@ -58,7 +58,7 @@ class Process:
         return {"pid": self.pid, "began": self.began, "process": self.name}
 
 
-def parsed(text: str) -> tuple[Process, ...]:
+def parsed(text: str) -> tuple[InContainer, ...]:
     """What LIST wrote, without the shell that wrote it. Raises ValueError when it is not whole."""
     *lines, last = text.splitlines() or [""]
     if not last.startswith("end "):
@@ -68,7 +68,7 @@ def parsed(text: str) -> tuple[Process, ...]:
     return tuple(one for one in found if one is not None and one.pid != shell)
 
 
-def reachable(every: Sequence[Process], name: str | None = None) -> tuple[Process, ...]:
+def reachable(every: Sequence[InContainer], name: str | None = None) -> tuple[InContainer, ...]:
     """Those of the container that a signal reaches, all or those of this `name`: its own processes
     but PID 1, and nothing that somebody else runs in it just now (a probe, kubectl exec).
     """
@@ -113,14 +113,14 @@ def told(noted: Sequence[Mapping[str, Any]], most: int = 3) -> str:
     return words + (f" and {len(noted) - most} more" if len(noted) > most else "")
 
 
-def _process(line: str) -> Process | None:
+def _process(line: str) -> InContainer | None:
     where, _, stat = line.partition(" ")
     head, mark, tail = stat.rpartition(") ")
     pid, _, name = head.partition(" (")
     fields = tail.split()
     if not mark or len(fields) <= _BEGAN or where not in ("same", "other"):
         return None  # a name with a line's end in it
-    return Process(
+    return InContainer(
         int(pid),
         name,
         fields[_STATE],

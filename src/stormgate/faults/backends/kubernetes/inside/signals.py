@@ -274,7 +274,7 @@ def _by_uid(site: Site) -> dict[str, Json]:
     return {str(pod["metadata"]["uid"]): pod for pod in pods_of(site)}
 
 
-def _processes(site: Site, pod: Noted) -> tuple[processes.Process, ...]:
+def _processes(site: Site, pod: Noted) -> tuple[processes.InContainer, ...]:
     """Raises CannotBreak where nothing can be listed, KubernetesError."""
     ran = run(site.cluster, pod, ["sh", "-c", processes.LIST])
     try:
