@@ -19,7 +19,7 @@ from tests.live.popular_servers import CHUNKS
 from stormgate.load import get, post
 from stormgate.system.processes import spawn, stop
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 SITE = Path(__file__).with_name("popular_servers.py")
 
 

@@ -11,7 +11,7 @@ from tests.live.test_load_locust import locust
 from stormgate.evidence.read import Run
 from stormgate.load import get, post
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import pytest
 
 from stormgate.toxiproxy import build, server
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 
 
 def compiler(folder: Path, body: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from tests.live.toxiproxy.kit import Upstream, error_of, running, wait_until
 
 from stormgate.toxiproxy.server import EMBEDDED_VERSION
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 
 NOWHERE = "127.0.0.1:1"
 

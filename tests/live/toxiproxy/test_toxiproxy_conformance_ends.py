@@ -14,7 +14,7 @@ from tests.live.toxiproxy.kit import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 
 
 def test_an_end_closes_both_directions(toxi):

@@ -3,7 +3,7 @@
 import pytest
 from tests.live.toxiproxy.kit import error_of
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 
 NOWHERE = "127.0.0.1:1"
 

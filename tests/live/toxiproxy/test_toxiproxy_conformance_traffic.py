@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 from tests.live.toxiproxy.kit import Upstream, ends, ping, read_all, read_exactly, stalls
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 
 FAST_MS = 40  # a round trip without a toxic, on a busy machine
 

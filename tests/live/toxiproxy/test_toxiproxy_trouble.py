@@ -29,7 +29,7 @@ from stormgate.toxiproxy.errors import (
 )
 from stormgate.toxiproxy.types import ProxySpec
 
-pytestmark = [pytest.mark.live, pytest.mark.alone]
+pytestmark = pytest.mark.live
 
 NOWHERE = "127.0.0.1:1"
 
