@@ -380,3 +380,16 @@ def test_nobody_compares_with_the_name_of_a_plugin(home: str, attribute: str) ->
         }
     ]
     assert broken == []
+
+
+def test_c_files_are_short_too() -> None:
+    found = {path: len(path.read_text().splitlines()) for path in SRC.rglob("*.[ch]")}
+    assert found, "the load engine's core"
+    assert {str(path): lines for path, lines in found.items() if lines > 400} == {}
+    wide = [
+        where(path, number)
+        for path in found
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if len(line) > 100
+    ]
+    assert wide == []

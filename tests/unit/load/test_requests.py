@@ -134,6 +134,8 @@ def test_encodings_are_undone_only_when_asked(encoding, pack):
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nabc", False),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", False),
         (b"HTTP/1.1 200 OK\r\nSer", False),
+        (b"HTTP/1.1 200 OK\r\nServer: x\r\nContent-Le", False),  # cut off within its head
+        (b"HTTP/1.1 100 Continue\r\n\r\n", False),
         (b"", False),
     ],
 )

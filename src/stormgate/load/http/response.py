@@ -41,6 +41,7 @@ class _Collector:
     def __init__(self, is_head: bool) -> None:
         self.headers = Headers()
         self.parts: list[bytes] = []
+        self.is_headed = False  # its head is whole
         self._is_head = is_head
 
     def on_message_begin(self) -> None:
@@ -48,6 +49,10 @@ class _Collector:
         # last message counts.
         self.headers = Headers()
         self.parts = []
+        self.is_headed = False
+
+    def on_headers_complete(self) -> None:
+        self.is_headed = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers.add(name.decode("latin-1"), value.decode("latin-1"))
@@ -57,27 +62,37 @@ class _Collector:
             self.parts.append(data)
 
 
+def _collect(raw: bytes, *, is_head: bool = False) -> tuple[_Collector, int]:
+    """What is found in `raw`, and the last status. What cannot be parsed is left out, never
+    raised.
+    """
+    collector = _Collector(is_head)
+    parser = httptools.HttpResponseParser(collector)
+    try:
+        parser.feed_data(raw)
+    except httptools.HttpParserError:
+        whole = unfolded(raw)
+        if whole != raw:
+            return _collect(whole, is_head=is_head)
+    return collector, parser.get_status_code()
+
+
 def parse_message(raw: bytes, *, is_head: bool = False) -> tuple[Headers, bytes]:
     """Headers, and the body without chunk framing. What cannot be parsed is left out, never
     raised.
     """
-    collector = _Collector(is_head)
-    try:
-        httptools.HttpResponseParser(collector).feed_data(raw)
-    except httptools.HttpParserError:
-        whole = unfolded(raw)
-        if whole != raw:
-            return parse_message(whole, is_head=is_head)
+    collector, _ = _collect(raw, is_head=is_head)
     return collector.headers, b"".join(collector.parts)
 
 
 def ends_at_close(raw: bytes) -> bool:
-    """Whether a response's body is ended by the closing of its connection (RFC 9112, 6.3, rule
-    8).
+    """Whether a response is whole by the closing of its connection (RFC 9112, 6.3, rule 8): one
+    that was cut off within its head is not, and an interim one (1xx) never is.
     """
-    headers, _ = parse_message(raw)
+    collector, status = _collect(raw)
     return (
-        bool(headers or b"\r\n\r\n" in raw)
-        and "content-length" not in headers
-        and "transfer-encoding" not in headers
+        collector.is_headed
+        and status >= 200
+        and "content-length" not in collector.headers
+        and "transfer-encoding" not in collector.headers
     )
