@@ -50,6 +50,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.finished.compare:command",
         "Compare two runs, objective by objective.",
     ),
+    "reproduce": (
+        "stormgate.commands.reproduce.command:command",
+        "Play a failed run again on this machine, and say whether it shows.",
+    ),
     "restore": (
         "stormgate.commands.restore:restore_command",
         "Undo every fault that a killed run left behind.",

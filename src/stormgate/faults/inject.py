@@ -80,8 +80,11 @@ def inject(
                 raise Stopped("the run is being stopped; nothing was injected")
             context.ledger.intend(entries)
             requested_ns = time.monotonic_ns()
-            healing = {"heals": True} if heals else {}
-            _say(context, Event.FAULT_REQUESTED, instances, mode, at_ns=requested_ns, **healing)
+            told: dict[str, Any] = {"heals": True} if heals else {}
+            # How hard it was broken: who plays the run again has to know. A folder's path is ours.
+            if said := {name: one for name, one in (params or {}).items() if name != "folder"}:
+                told["params"] = said
+            _say(context, Event.FAULT_REQUESTED, instances, mode, at_ns=requested_ns, **told)
             _apply(entries, context.stopping)
             acknowledged_ns = time.monotonic_ns()
             context.ledger.applied(entries)

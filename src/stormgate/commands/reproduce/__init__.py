@@ -1,0 +1,1 @@
+"""`stormgate reproduce`: a failed run, or an incident, again on this machine."""
