@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from stormgate.documents.gate_shape import GateDocument, WaiversDocument
+from stormgate.documents.incident.shape import IncidentShape
 from stormgate.documents.objectives import kinds, written_keys
 from stormgate.documents.slo.shape import SliDocument, SloDocument
 from stormgate.documents.target_shape import TargetDocument
@@ -22,6 +23,7 @@ SHAPES: dict[str, type[BaseModel]] = {
     "ReleaseGate": GateDocument,
     "Target": TargetDocument,
     "Waivers": WaiversDocument,
+    "Incident": IncidentShape,
     "SLO": SloDocument,
     "SLI": SliDocument,
 }

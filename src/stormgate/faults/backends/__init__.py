@@ -160,6 +160,20 @@ class Backend:
         """
         raise NotImplementedError
 
+    def changed(self, part: Component, record: Record, params: Params) -> Record | None:
+        """The record of the same fault with other parameters (complete, as `plan` gets them), for
+        `apply` to change it in place while it stands, under what `undo` of the first one takes
+        back as well. None where it has to be taken back and made anew.
+        """
+        return None
+
+    def keep(self, part: Component, record: Record, *, standing: bool) -> str:
+        """Make again what the fault stands in, where that was lost (a Toxiproxy that was restarted
+        forgets its proxies), and the fault itself where it ought to be `standing`; what was done in
+        words, "" for nothing. Raises NotApplied while that cannot be done.
+        """
+        return ""
+
     def undo(self, part: Component, record: Record, timeout_s: float) -> None:
         """Take it back. Idempotent; also right for a record that was planned but never applied.
         Raises UndoFailed.

@@ -29,6 +29,7 @@ from stormgate.model import Component, Observe, Target, from_json, to_json
 from stormgate.net.look import State, look, padding_sent
 from stormgate.toxiproxy.client import Client
 from stormgate.toxiproxy.errors import ToxiproxyError
+from stormgate.toxiproxy.modes import changed_toxics, ensure, stand_again, wanted_toxics
 
 _TIMEOUT_S = 2.0
 _ASK_S = 0.5
@@ -167,6 +168,8 @@ class ToxiproxyBackend(Backend):
             "mode": mode,
             "url": url,
             "proxy": name,
+            "listen": proxy.listen,
+            "upstream": proxy.upstream,
             "enabled": proxy.enabled,
             "toxics": toxics,
             "probe": to_json(probe),
@@ -209,14 +212,20 @@ class ToxiproxyBackend(Backend):
             if record["mode"] == "refuse":
                 client.set_enabled(str(record["proxy"]), False)
             for toxic in record["toxics"]:
-                client.ensure_toxic(
-                    str(record["proxy"]),
-                    toxic["type"],
-                    toxic["attributes"],
-                    name=toxic["name"],
-                    stream=toxic["stream"],
-                    toxicity=float(toxic["toxicity"]),
-                )
+                ensure(client, str(record["proxy"]), toxic)
+        except ToxiproxyError as error:
+            raise NotApplied(f"{part.name}: {error}") from error
+
+    def changed(self, part: Component, record: Record, params: Params) -> Record | None:
+        told = dict(params)
+        if "padding_bytes" in record["params"]:
+            told["padding_bytes"] = record["params"]["padding_bytes"]
+        return {**record, "params": told, "toxics": changed_toxics(record, params)}
+
+    def keep(self, part: Component, record: Record, *, standing: bool) -> str:
+        try:
+            client = Client(str(record["url"]), _TIMEOUT_S)
+            return stand_again(client, record, standing=standing)
         except ToxiproxyError as error:
             raise NotApplied(f"{part.name}: {error}") from error
 
@@ -269,49 +278,6 @@ class ToxiproxyBackend(Backend):
             )
         now = look(probe, _LOOK_S)
         return Observation(now.state is State.ANSWERS, f"{probe.address} {now}")
-
-
-def wanted_toxics(mode: str, params: Params, prefix: str) -> list[dict[str, Any]]:
-    """The toxics of a mode. `slow` adds `latency_ms` (and `jitter_ms`) to the round trip, half each
-    way. Raises CannotBreak.
-    """
-    both = ("upstream", "downstream")
-    if mode == "refuse":
-        return []
-    if mode == "blackhole":
-        return [_toxic(prefix, "timeout", stream, {"timeout": 0}) for stream in both]
-    if mode == "slow":
-        latency, jitter = int(params["latency_ms"]), int(params["jitter_ms"])
-        halves = {
-            "upstream": (latency // 2, jitter // 2),
-            "downstream": (latency - latency // 2, jitter - jitter // 2),
-        }
-        return [
-            _toxic(prefix, "latency", stream, {"latency": half[0], "jitter": half[1]})
-            for stream, half in halves.items()
-        ]
-    if mode == "bandwidth":
-        rate = int(params["rate_kb_per_s"])
-        return [_toxic(prefix, "bandwidth", stream, {"rate": rate}) for stream in both]
-    if mode == "lossy":
-        share, after = float(params["share"]), int(params["after_ms"])
-        return [_toxic(prefix, "reset_peer", "downstream", {"timeout": after}, share)]
-    raise CannotBreak(
-        f"a link cannot be broken by {mode!r}; one of {', '.join(sorted(ToxiproxyBackend.modes))}"
-    )
-
-
-def _toxic(
-    prefix: str, kind: str, stream: str, attributes: Mapping[str, int], toxicity: float = 1.0
-) -> dict[str, Any]:
-    name = f"{prefix}_{'up' if stream == 'upstream' else 'down'}"
-    return {
-        "name": name,
-        "type": kind,
-        "stream": stream,
-        "toxicity": toxicity,
-        "attributes": dict(attributes),
-    }
 
 
 def _answers(url: str) -> bool:

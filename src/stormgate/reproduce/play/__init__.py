@@ -1,0 +1,1 @@
+"""Playing a schedule: on time, changed in place, kept standing, taken back whatever happens."""

@@ -1,0 +1,212 @@
+"""Schedules on real proxies: what an independent client measures, on time and in place; a server
+that is restarted; and that nothing is left.
+"""
+
+import os
+import signal
+import socket
+import statistics
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tests.live.chaos_fixture import wait_until
+from tests.live.chaos_world import free_port
+from tests.live.toxiproxy.kit import Upstream, choice_for
+
+from stormgate.faults.context import make_context
+from stormgate.faults.ledger import open_entries
+from stormgate.model import Component, Event, Observe, Target
+from stormgate.reproduce.play.player import Player
+from stormgate.reproduce.play.resolve import resolve
+from stormgate.reproduce.schedule import Segment, schedule_of
+from stormgate.toxiproxy.client import Client
+from stormgate.toxiproxy.server import RunningServer, launch
+
+pytestmark = pytest.mark.live
+
+LINK = "link:web->cache"
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+def answering(sock: socket.socket) -> None:
+    """Answers each request, however many there are on a connection."""
+    kept = b""
+    while chunk := sock.recv(4096):
+        kept += chunk
+        while b"\r\n\r\n" in kept:
+            kept = kept.partition(b"\r\n\r\n")[2]
+            sock.sendall(ANSWER)
+
+
+class Way:
+    """A link through a Toxiproxy of a kind, and the target it is in."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.folder = kind, folder
+        self.upstream = Upstream(answering)
+        self.api, self.listen = free_port(), free_port()
+        self.server = self.start()
+        self.client = Client(f"http://127.0.0.1:{self.api}")
+        self.client.create("cache", self.upstream.address, f"127.0.0.1:{self.listen}")
+        cache = Component(
+            name="cache",
+            kind="cache",
+            backend="process",
+            observe=Observe(protocol="http", address=self.upstream.address, path="/"),
+        )
+        link = Component(
+            name=LINK,
+            kind="link",
+            backend="toxiproxy",
+            handle={"url": self.client.url, "proxy": "cache"},
+            attributes={"source": "web", "destination": "cache"},
+        )
+        self.target = Target(name=f"way-{kind}", components=(cache, link))
+
+    def start(self) -> RunningServer:
+        log = self.folder / "toxiproxy.log"
+        return launch(choice_for(self.kind), port=self.api, log_path=log)
+
+    def close(self) -> None:
+        self.server.stop()
+        self.upstream.close()
+
+    def player(self, run: Path, *segments: Segment) -> Player:
+        run.mkdir()
+        context = make_context(self.target, run, fault="incident", seed=0)
+        schedule = schedule_of(segments)
+        player = Player(context, schedule, resolve(schedule, self.target), lambda _: None)
+        player.prepare()
+        return player
+
+    @property
+    def toxics(self) -> dict[str, dict[str, int]]:
+        return {one.name: dict(one.attributes) for one in self.client.toxics("cache")}
+
+
+@pytest.fixture(scope="module", params=["real", "embedded"])
+def way(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("way")
+    os.environ["XDG_STATE_HOME"] = str(folder / "xdg")
+    found = Way(request.param, folder)
+    yield found
+    found.close()
+    del os.environ["XDG_STATE_HOME"]
+
+
+def seg(start_s: float, length_s: float, mode: str = "slow", **params) -> Segment:
+    return Segment(start_s=start_s, length_s=length_s, where=LINK, mode=mode, params=params)
+
+
+class Measuring:
+    """A client that knows nothing of the player: round trips (when, ms) until it is told to end."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.found = port, list[tuple[float, float]]()
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self._measure) for _ in range(3)]
+        for thread in self.threads:
+            thread.start()
+
+    def _measure(self) -> None:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            while not self.over.is_set():
+                begun = time.monotonic()
+                sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+                got = b""
+                while not got.endswith(b"ok"):
+                    got += sock.recv(4096)
+                self.found.append((begun, (time.monotonic() - begun) * 1000))
+                time.sleep(0.005)
+
+    def end(self) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+
+    def usual_ms(self, from_s: float, to_s: float) -> float:
+        """The lower quartile: a busy machine only ever adds."""
+        found = [ms for begun, ms in self.found if from_s <= begun and begun + ms / 1000 <= to_s]
+        assert len(found) >= 4, "too few to say"
+        return statistics.quantiles(found, n=4)[0]
+
+
+def test_a_known_series_is_played_as_an_independent_client_measures_it(way, tmp_path):
+    values, step_s = [40, 120, 15], 0.8
+    segments = [seg(n * step_s, step_s, latency_ms=v) for n, v in enumerate(values)]
+    player = way.player(tmp_path / "run", *segments)
+    measuring = Measuring(way.listen)
+    time.sleep(0.4)
+    begun = time.monotonic()
+    played = player.play()
+    measuring.end()
+    usual_ms = measuring.usual_ms(begun - 0.4, begun)
+    asked = player.schedule.length_s
+    assert time.monotonic() - begun >= asked
+    # Each change is where the player says it was; between two the client has to see the value.
+    starts = [begun + 0.05 + m.at_s + m.late_ms / 1000 for m in played.moves]
+    for value, start, end in zip(values, starts[:-1], starts[1:], strict=True):
+        added_ms = measuring.usual_ms(start + 0.05, end - 0.05) - usual_ms
+        assert added_ms == pytest.approx(value, rel=0.05, abs=2), (value, played.moves)
+    assert len(played.moves) == len(values) + 1, "changed in place, taken away once"
+    assert (played.not_undone, way.toxics) == ("", {})
+    assert open_entries(tmp_path / "run") == []
+    timeline = (tmp_path / "run" / "timeline.ndjson").read_text()
+    assert timeline.count(Event.FAULT_OBSERVED) == timeline.count(Event.FAULT_CLEARED) == 1
+
+
+def test_toxics_are_changed_in_place_and_all_modes_are_played(way, tmp_path):
+    player = way.player(
+        tmp_path / "run",
+        seg(0, 0.6, latency_ms=40),
+        seg(0.6, 0.6, latency_ms=90),
+        seg(0.2, 0.8, "lossy", share=0.5),
+        seg(1.3, 0.5, "blackhole"),
+        seg(1.9, 0.5, "refuse"),
+    )
+    names = set()
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.02):
+            names.update(name for name in way.toxics if "latency" in way.toxics.get(name, {}))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    played = player.play()
+    stop.set()
+    thread.join()
+    assert len(names) == 2, "one name each way from the first to the last step"
+    assert [(m.mode, m.params is None) for m in played.moves if not m.problem] == [
+        ("slow", False),
+        ("lossy", False),
+        ("slow", False),
+        ("lossy", True),
+        ("slow", True),
+        ("blackhole", False),
+        ("blackhole", True),
+        ("refuse", False),
+        ("refuse", True),
+    ]
+    assert not [one for one in played.unseen if "lossy" not in one], played.unseen
+    assert (played.not_undone, way.toxics, way.client.get("cache").enabled) == ("", {}, True)
+
+
+def test_a_restart_of_toxiproxy_is_survived(way, tmp_path):
+    player = way.player(tmp_path / "run", seg(0, 2.5, latency_ms=50), seg(2.5, 0.4, latency_ms=70))
+    thread = threading.Thread(target=player.play)
+    thread.start()
+    wait_until(lambda: way.toxics)
+    before = way.toxics
+    way.server.process.send_signal(signal.SIGKILL)
+    way.server.process.wait()
+    way.server = way.start()
+    wait_until(lambda: "cache" in way.client.proxies() and way.toxics == before)
+    thread.join()
+    assert any("made proxy 'cache' again" in one for one in player.kept), player.kept
+    assert way.client.get("cache").listen == f"127.0.0.1:{way.listen}"
+    assert way.toxics == {}
+    assert open_entries(tmp_path / "run") == []
