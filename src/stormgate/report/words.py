@@ -198,12 +198,11 @@ def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> l
     folder = folder or "reports/latest"
     gate = gate_file(judgement, plan)
     again = f"Run it again: `stormgate gate {gate}`"
-    look = f"Look at the outage and its cells: `{folder}/report.html`"
     steps = {
         Verdict.PASS: ["Ship it."],
         Verdict.FAIL: [
             "Do not ship.",
-            look,
+            *_where_to_look(judgement, folder),
             f"Judge the same evidence again: `stormgate judge {folder}`",
         ],
         Verdict.INCONCLUSIVE: [
@@ -230,6 +229,22 @@ def next_steps(judgement: Judgement, folder: str, plan: Plan | None = None) -> l
         )
         return [f"The failure is waived, so the exit code is 0: {waived}.", *steps[1:]]
     return steps
+
+
+def _where_to_look(judgement: Judgement, folder: str) -> list[str]:
+    """What of the report shows why a gate failed: lost data has keys."""
+    page = f"`{folder}/report.html`"
+    failed = [f for f in judgement.objectives if f.verdict is Verdict.FAIL]
+    first = next((f for f in failed if not f.waived), failed[0] if failed else None)
+    if first is None:
+        return [f"Look at what failed: {page}"]
+    if any(isinstance(cell.detail.get("key"), str) for cell in first.cells):
+        return [
+            f"Look at the very keys, who wrote them and when: {page}",
+            f"Take the history out for another checker: `stormgate evidence export {folder} "
+            "--history --final`",
+        ]
+    return [f"Look at the cells that failed, and when: {page}"]
 
 
 def gate_file(judgement: Judgement, plan: Plan | None = None) -> str:
