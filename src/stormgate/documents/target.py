@@ -26,6 +26,8 @@ from stormgate.documents.target_shape import (
     TargetDocument,
     TargetSpec,
 )
+from stormgate.documents.traffic.populations import written_out
+from stormgate.documents.traffic.trips import check_trips, trips
 from stormgate.documents.yamlfile import Document, Loc, read_documents
 from stormgate.faults import backends
 from stormgate.faults.errors import CannotBreak
@@ -57,7 +59,7 @@ def read_target(path: Path, problems: Problems) -> model.Target | None:
             "a second document in a target file",
             "one target, one file",
         )
-    document = documents[0]
+    document = written_out(documents[0], problems)
     shape = fit(TargetDocument, document, problems)
     if shape is None:
         return _outline(document.data)
@@ -146,14 +148,21 @@ def _to_model(shape: TargetDocument) -> model.Target:
         stores=tuple(store.to_model() for store in spec.stores),
         canaries=spec.canaries,
         final_read=spec.final_read.to_model(),
+        round_trips=trips(spec.rtt),
     )
 
 
 def _populations(spec: TargetSpec) -> list[model.Population]:
-    return [
-        model.Population(**{**population.model_dump(), "edges": tuple(population.edges)})
-        for population in spec.populations
-    ]
+    found = []
+    for population in spec.populations:
+        said = population.model_dump(exclude={"last_mile"})
+        last_mile_ms = population.last_mile or 0.0
+        found.append(
+            model.Population(
+                **{**said, "edges": tuple(population.edges), "last_mile_ms": last_mile_ms}
+            )
+        )
+    return found
 
 
 def _component(shape: ComponentShape) -> model.Component:
@@ -218,6 +227,7 @@ def _check(spec: TargetSpec, document: Document, problems: Problems) -> None:
     host = urlsplit(spec.toxiproxy or "").hostname
     if spec.links and host and not AllowList(spec.allow).permits_host(host):
         note(f"host {host!r} is not in allow", f"allow now: {', '.join(spec.allow)}", "toxiproxy")
+    check_trips(spec, note)
     check_stores(spec.stores, [r.name for r in spec.regions], spec.allow, note)
     _check_reach(spec, document, problems)
     if spec.provision is None and spec.steering.mode == "table" and not spec.steering.url:

@@ -20,6 +20,7 @@ from stormgate.documents.links.shape import LinkShape
 from stormgate.documents.problems import nearest
 from stormgate.documents.shapes import Ours, Shape, explain
 from stormgate.documents.stores.shape import FinalReadShape, StoreShape
+from stormgate.documents.traffic.populations import MixedShape
 from stormgate.documents.values import Name, PositiveMilliseconds, Share, show, wrong
 from stormgate.faults import backends
 
@@ -82,6 +83,16 @@ class PopulationShape(PlaceShape):
     headers: dict[HeaderName, HeaderValue] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
     proxy_source: Annotated[str, AfterValidator(_ip_address)] | None = None
+    last_mile: PositiveMilliseconds | None = None
+
+
+class RoundTripShape(Shape):
+    """The round trip between two places of the target (regions, populations, edges), where
+    somebody measured it.
+    """
+
+    between: list[str] = Field(min_length=2, max_length=2)
+    takes: PositiveMilliseconds
 
 
 class ObserveShape(Shape):
@@ -150,6 +161,12 @@ class SteeringShape(Shape):
     interval: PositiveMilliseconds = 250.0
 
 
+def _or_mixed(schema: dict[str, Any]) -> None:
+    """Populations may also be those of a mix."""
+    listed = {key: schema.pop(key) for key in ("items", "minItems", "type") if key in schema}
+    schema["anyOf"] = [listed, MixedShape.model_json_schema(by_alias=True)]
+
+
 class TargetSpec(Shape):
     """What a target consists of. With `provision` Stormgate starts it itself and fills in the
     addresses.
@@ -159,7 +176,8 @@ class TargetSpec(Shape):
     allow: list[str] = Field(default_factory=lambda: ["127.0.0.0/8", "::1/128"], min_length=1)
     provision: dict[str, dict[str, Any] | None] | None = None
     regions: list[RegionShape] = Field(min_length=1)
-    populations: list[PopulationShape] = Field(min_length=1)
+    populations: list[PopulationShape] = Field(min_length=1, json_schema_extra=_or_mixed)
+    rtt: list[RoundTripShape] = Field(default_factory=list)
     components: list[ComponentShape] = Field(default_factory=list)
     links: list[LinkShape] = Field(default_factory=list)
     toxiproxy: str | None = Field(default=None, pattern=r"^http://(\[[0-9a-f:]+\]|[^\s:/@]+):\d+$")

@@ -7,13 +7,14 @@ populations and regions of `stormgate.model` as well as the types of this module
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor, fsum, inf, isfinite
 from typing import Generic, Protocol, TypeVar
 
-from stormgate.geography.distance import Located, check_position, great_circle_km, rtt_over_ms
+from stormgate.geography.distance import Located, check_position, great_circle_km
+from stormgate.geography.roundtrips import RoundTrips, RttSource
 from stormgate.model import Population
 
 SHARE_TOLERANCE = 1e-9
@@ -52,6 +53,7 @@ class Origin:
     country: str = ""  # ISO 3166-1 alpha-2
     time_zone: str = "UTC"  # IANA name
     group: str = ""  # what a table sums up by: a continent, a market
+    last_mile_ms: float = 0.0  # between the users and their provider's nearest site, there and back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +81,7 @@ class Mix:
     origins: tuple[Origin, ...]
     edges: tuple[EdgeSite, ...] = ()
     regions: tuple[EdgeSite, ...] = ()
+    trips: RoundTrips = field(default_factory=RoundTrips)
 
 
 E = TypeVar("E", bound=NamedPlace)
@@ -87,11 +90,14 @@ S = TypeVar("S", bound=HasShare)
 
 @dataclass(frozen=True, slots=True)
 class Near(Generic[E]):
-    """An edge as one place sees it: great-circle distance, km, and round-trip time, ms."""
+    """An edge as one place sees it: great-circle distance, km, and round-trip time, ms, with where
+    that figure is from. The last mile of users is not in it.
+    """
 
     edge: E
     distance_km: float
     rtt_ms: float
+    rtt_source: RttSource
 
 
 def checked(mix: Mix) -> Mix:
@@ -157,17 +163,17 @@ def nearest(
     edges: Iterable[E],
     count: int | None = None,
     *,
-    rtt: Callable[[float], float] = rtt_over_ms,
+    trips: RoundTrips | None = None,
 ) -> tuple[Near[E], ...]:
-    """The edges from a place outwards, at most `count`; equally distant ones by name, so the order
-    is fixed.
-
-    `rtt` turns a great-circle distance, km, into a round trip, ms.
+    """The edges from a place outwards by round trip, at most `count`; of equally near ones the
+    shorter distance, then the name decides, so the order is fixed.
     """
-    by_distance = sorted(
-        ((great_circle_km(place, edge), edge.name, edge) for edge in edges), key=lambda d: d[:2]
-    )
-    return tuple(Near(edge, distance, rtt(distance)) for distance, _, edge in by_distance[:count])
+    known = trips or RoundTrips()
+    seen = []
+    for edge in edges:
+        trip = known.between(place, edge)
+        seen.append(Near(edge, great_circle_km(place, edge), trip.ms, trip.source))
+    return tuple(sorted(seen, key=lambda n: (n.rtt_ms, n.distance_km, n.edge.name))[:count])
 
 
 def share_within(reached: Sequence[tuple[float, float]], limit_ms: float) -> float:
@@ -228,8 +234,47 @@ def populations(mix: Mix, edges_each: int = 3) -> tuple[Population, ...]:
             share=origin.share,
             latitude=origin.latitude,
             longitude=origin.longitude,
-            edges=tuple(near.edge.name for near in nearest(origin, mix.edges, edges_each)),
+            edges=tuple(
+                near.edge.name for near in nearest(origin, mix.edges, edges_each, trips=mix.trips)
+            ),
+            last_mile_ms=origin.last_mile_ms,
             labels={"country": origin.country} if origin.country else {},
         )
         for origin in mix.origins
     )
+
+
+def gathered(mix: Mix, at_most: int) -> tuple[Origin, ...]:
+    """The `at_most` largest origins, each with the shares of the smaller ones that are nearest to
+    it: of their group, or of all where none of it is left.
+    """
+    ranked = sorted(mix.origins, key=lambda o: (-o.share, o.name))
+    kept, rest = ranked[:at_most], ranked[at_most:]
+    shares = {o.name: [o.share] for o in kept}
+    for one in rest:
+        own = [o for o in kept if o.group == one.group] or kept
+        shares[nearest(one, own, 1, trips=mix.trips)[0].edge.name].append(one.share)
+    return tuple(replace(o, share=fsum(shares[o.name])) for o in kept)
+
+
+def spread(mix: Mix, count: int) -> tuple[EdgeSite, ...]:
+    """Of the mix's edges the `count` that leave its users the shortest round trips on average, by
+    adding the best one after the other (the greedy heuristic of the k-median problem, which is at
+    most 1 / (1 - 1/e) from the best set in what it saves: Cornuejols, Fisher, Nemhauser 1977).
+    """
+    away = {edge.name: [mix.trips.between(o, edge).ms for o in mix.origins] for edge in mix.edges}
+    best = [inf] * len(mix.origins)
+    left = {edge.name: edge for edge in mix.edges}
+    chosen: list[EdgeSite] = []
+    while left and len(chosen) < count:
+        costs = {
+            name: fsum(
+                o.share * min(had, ms)
+                for o, had, ms in zip(mix.origins, best, away[name], strict=True)
+            )
+            for name in left
+        }
+        name = min(costs, key=lambda n: (costs[n], n))
+        chosen.append(left.pop(name))
+        best = [min(had, ms) for had, ms in zip(best, away[name], strict=True)]
+    return tuple(chosen)

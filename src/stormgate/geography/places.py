@@ -62,7 +62,8 @@ def table_rows(lines: Iterable[str]) -> Iterator[dict[str, str]]:
     yield from csv.DictReader(line for line in lines if not line.startswith("#"))
 
 
-def _own_rows(file_name: str) -> Iterator[dict[str, str]]:
+def own_rows(file_name: str) -> Iterator[dict[str, str]]:
+    """The rows of a table beside this module."""
     text = files("stormgate.geography").joinpath(file_name).read_text(encoding="utf-8")
     yield from table_rows(text.splitlines())
 
@@ -81,7 +82,7 @@ def cities() -> tuple[City, ...]:
             time_zone=row["time_zone"],
             population=int(row["population"]),
         )
-        for row in _own_rows("cities.csv")
+        for row in own_rows("cities.csv")
     )
 
 
@@ -97,7 +98,7 @@ def cloud_regions() -> tuple[CloudRegion, ...]:
             latitude=float(row["latitude"]),
             longitude=float(row["longitude"]),
         )
-        for row in _own_rows("cloud_regions.csv")
+        for row in own_rows("cloud_regions.csv")
     )
 
 

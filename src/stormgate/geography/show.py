@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from stormgate.documents.mix import TrafficMix
-from stormgate.geography.summary import MixFacts, OriginFacts, facts
+from stormgate.geography.summary import EdgeWay, MixFacts, OriginFacts, facts
 from stormgate.geography.worldmap import ASCII, FAR_MS, MANY, NEAR_MS, SOME, UNICODE, Marks, draw
 
 STYLES = {
@@ -222,6 +222,8 @@ class _OriginTable:
                 "the requests"
             )
             yield Text(text, style="bright_black")
+        if any(origin.ways for origin in self.known.origins):
+            yield _sources(self.known)
 
     def _columns(self, rows: Sequence[OriginFacts], bar: str) -> Iterator[_Column]:
         yield _Column(
@@ -239,18 +241,44 @@ class _OriginTable:
             ways = [origin.ways[place] if len(origin.ways) > place else None for origin in rows]
             if any(ways):
                 yield _Column(title, [way.edge if way else "" for way in ways], "left", rank)
-                yield _Column(
-                    "RTT", [_rtt(way.rtt_ms) if way else Text() for way in ways], rank=rank
-                )
+                yield _Column("RTT", [_rtt(way) if way else Text() for way in ways], rank=rank)
         first = [origin.ways[0] for origin in rows if origin.ways]
         if any(way.region not in (None, way.edge) for way in first):
             yield _Column("region behind", [way.region or "" for way in first], "left", rank=2)
-            yield _Column("onward", [_milliseconds(way.onward_rtt_ms) for way in first], rank=2)
+            onward = [
+                _milliseconds(way.onward_rtt_ms) + _FROM.get(way.onward_source or "", "")
+                for way in first
+            ]
+            yield _Column("onward", onward, rank=2)
+        if any(origin.last_mile_ms for origin in rows):
+            miles = [_milliseconds(origin.last_mile_ms) for origin in rows]
+            yield _Column("last mile", miles, rank=1)
 
 
-def _rtt(rtt_ms: float) -> Text:
-    style = STYLES["near" if rtt_ms <= NEAR_MS else "middle" if rtt_ms <= FAR_MS else "far"]
-    return Text(_milliseconds(rtt_ms), style=style.removeprefix("bright_"))
+# Whose figure a round trip is, as one letter after it.
+_FROM = {"target": " t", "measured": " m", "detour": " d", "model": "  "}
+
+
+def _sources(known: MixFacts) -> Text:
+    """What the letters mean, and how many round trips are whose."""
+    ways = [way for origin in known.origins for way in origin.ways]
+    sources = [way.rtt_source for way in ways]
+    sources += [way.onward_source for way in ways if way.onward_source is not None]
+    told = {
+        "target": "t: the target says so",
+        "measured": "m: measured between the cloud regions there",
+        "detour": "d: the model and the detour of the nearest measured way",
+        "model": "no letter: the model alone, a floor",
+    }
+    parts = [f"{told[name]} ({sources.count(name)})" for name in told if name in sources]
+    return Text("round trips: " + "; ".join(parts), style="bright_black")
+
+
+def _rtt(way: EdgeWay) -> Text:
+    near, far = way.rtt_ms <= NEAR_MS, way.rtt_ms > FAR_MS
+    style = STYLES["near" if near else "far" if far else "middle"]
+    told = _milliseconds(way.rtt_ms) + _FROM[way.rtt_source]
+    return Text(told, style=style.removeprefix("bright_"))
 
 
 def _sparkline(levels: Sequence[float], bars: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 
 from stormgate.documents.mix import TrafficMix
 from stormgate.geography.curves import Day, hour_of_week
-from stormgate.geography.distance import rtt_ms
 from stormgate.geography.mix import Mix, Origin, nearest, rtt_quantile_ms, share_within
+from stormgate.geography.roundtrips import RttSource
 
 LIMITS_MS = (10.0, 30.0, 50.0)
 QUANTILES = (0.5, 0.9, 0.99)
@@ -24,7 +24,7 @@ Levels = tuple[float, ...]
 @dataclass(frozen=True, slots=True)
 class EdgeWay:
     """The way from an origin to one edge, and on to the region behind it (None where no region is
-    known).
+    known), with where each round trip's figure is from: target, measured, detour or model.
     """
 
     edge: str
@@ -32,6 +32,8 @@ class EdgeWay:
     rtt_ms: float
     region: str | None
     onward_rtt_ms: float | None
+    rtt_source: RttSource = "model"
+    onward_source: RttSource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class OriginFacts:
     share: float
     rate_per_s: float | None
     ways: tuple[EdgeWay, ...]
+    last_mile_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,13 @@ def facts(traffic: TrafficMix, on: date) -> MixFacts:
         ),
         origins=tuple(
             OriginFacts(
-                o.name, o.group, o.country, o.share, _part(rate_per_s, o.share), ways[o.name]
+                o.name,
+                o.group,
+                o.country,
+                o.share,
+                _part(rate_per_s, o.share),
+                ways[o.name],
+                o.last_mile_ms,
             )
             for o in sorted(mix.origins, key=lambda o: (-o.share, o.name))
         ),
@@ -131,12 +140,12 @@ def _group(
     levels: dict[str, Levels],
 ) -> GroupFacts:
     """One group, or all of them for None. Its users are served by the nearest edge, in whichever
-    group that stands.
+    group that stands, and have their last mile to go as well.
     """
     mix = traffic.mix
     origins = [o for o in mix.origins if name is None or o.group == name]
     share = fsum(o.share for o in origins)
-    reached = [(ways[o.name][0].rtt_ms, o.share) for o in origins if ways[o.name]]
+    reached = [(ways[o.name][0].rtt_ms + o.last_mile_ms, o.share) for o in origins if ways[o.name]]
     return GroupFacts(
         name=name or "all",
         share=share,
@@ -162,16 +171,18 @@ def _group(
 def _ways(origin: Origin, mix: Mix) -> tuple[EdgeWay, ...]:
     behind = {region.name: region for region in mix.regions}
     ways = []
-    for near in nearest(origin, mix.edges, 2):
+    for near in nearest(origin, mix.edges, 2, trips=mix.trips):
         region = behind.get(near.edge.region)
-        onward = rtt_ms(near.edge, region) if region else None
+        onward = mix.trips.between(near.edge, region) if region else None
         ways.append(
             EdgeWay(
                 near.edge.name,
                 near.distance_km,
                 near.rtt_ms,
                 region.name if region else None,
-                onward,
+                onward.ms if onward else None,
+                near.rtt_source,
+                onward.source if onward else None,
             )
         )
     return tuple(ways)

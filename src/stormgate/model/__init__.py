@@ -27,6 +27,7 @@ from stormgate.model.release import LEFT_OUT, Attempt, Release
 from stormgate.model.target import (
     Component,
     FinalRead,
+    GivenTrip,
     Observe,
     Population,
     Region,
@@ -49,6 +50,7 @@ __all__ = [
     "Fault",
     "FinalRead",
     "Finding",
+    "GivenTrip",
     "Guard",
     "Judgement",
     "Load",

@@ -51,7 +51,8 @@ class Population:
     `links` maps an edge's name to the base URL this population dials for it (in the lab its own
     link with its own RTT). `labels` are facts known of each request before any answer (home shard,
     country), used where a response gives none. `proxy_source`: the client address to announce on
-    each connection by a PROXY protocol line.
+    each connection by a PROXY protocol line. `last_mile_ms` is the round trip between the users and
+    where their provider's network begins, which comes on top of the distance.
     """
 
     name: str
@@ -63,6 +64,16 @@ class Population:
     headers: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     proxy_source: str | None = None
+    last_mile_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GivenTrip:
+    """The round trip between two places of a target by name, ms, as somebody measured it."""
+
+    a: str
+    b: str
+    rtt_ms: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +156,7 @@ class Target:
     be contacted. `observe` maps a sample label to the response header it is read from. `status_url`
     answers JSON {"whole": bool, "why": str, "components": {name: {"state": "up"|"down", "role":
     str|null}}}. `canaries` are the words, by class of data, that users put into what must stay in
-    its place.
+    its place. `round_trips` win over what is known of the distance between two of its places.
     """
 
     name: str
@@ -162,6 +173,7 @@ class Target:
     stores: tuple[Store, ...] = ()
     canaries: Mapping[str, str] = field(default_factory=dict)
     final_read: FinalRead = field(default_factory=FinalRead)
+    round_trips: tuple[GivenTrip, ...] = ()
 
     def component(self, name: str) -> Component:
         """The component of that name; KeyError when there is none."""

@@ -8,8 +8,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from stormgate.geography.distance import Located, rtt_ms
-from stormgate.model import Region, Target
+from stormgate.geography.distance import Located
+from stormgate.geography.roundtrips import RoundTrips
+from stormgate.model import Population, Region, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,13 @@ class Layout:
     parts: tuple[Process, ...] = ()
     links: tuple[Hop, ...] = ()
 
+    def hop_ms(self, a: Located, b: Located) -> int:
+        """Round trip between two of its places in whole ms: as the target says, else as measured,
+        else as the distance has it; within one place 0, since that hop never leaves the building.
+        A population's last mile comes on top, and makes 1 ms at least.
+        """
+        return hop_ms(self.target, a, b)
+
     @property
     def regions(self) -> tuple[str, ...]:
         return tuple(region.name for region in self.target.regions)
@@ -107,17 +115,17 @@ class Layout:
         return found
 
     def nearest(self, region: str, candidates: tuple[str, ...]) -> list[str]:
-        """`candidates` (regions) by distance from `region`."""
+        """`candidates` (regions) by round trip from `region`."""
         here = self.region(region)
-        return sorted(candidates, key=lambda name: (hop_ms(here, self.region(name)), name))
+        return sorted(candidates, key=lambda name: (self.hop_ms(here, self.region(name)), name))
 
 
-def hop_ms(a: Located, b: Located) -> int:
-    """Round trip between two places in whole ms; within one place it is 0, since that hop never
-    leaves the building.
-    """
+def hop_ms(target: Target, a: Located, b: Located) -> int:
+    """See `Layout.hop_ms`."""
+    last_miles = [p.last_mile_ms for p in (a, b) if isinstance(p, Population)]
     if math.isclose(a.latitude, b.latitude, abs_tol=0.01) and math.isclose(
         a.longitude, b.longitude, abs_tol=0.01
     ):
-        return 0
-    return round(rtt_ms(a, b))
+        return max(round(math.fsum(last_miles)), 1) if last_miles else 0
+    trips = RoundTrips.of((t.a, t.b, t.rtt_ms) for t in target.round_trips)
+    return round(trips.between(a, b).ms + math.fsum(last_miles))

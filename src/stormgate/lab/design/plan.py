@@ -97,8 +97,8 @@ def _order(population: Population, target: Target, shards: tuple[Shard, ...]) ->
     replicas = [region for region in target.regions if home is None or region.name in home.regions]
 
     def way_ms(region: Region) -> tuple[int, str]:
-        return hop_ms(population, region) + min(
-            hop_ms(region, replica) for replica in replicas
+        return hop_ms(target, population, region) + min(
+            hop_ms(target, region, replica) for replica in replicas
         ), region.name
 
     return tuple(f"{region.name}/edge" for region in sorted(target.regions, key=way_ms))

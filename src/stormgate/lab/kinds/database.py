@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
+from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.errors import LabError
 from stormgate.lab.kinds import Child, Host, ProcessKind
@@ -37,7 +37,7 @@ class DatabaseKind(ProcessKind):
 
     def links(self, layout: Layout) -> Iterable[Hop]:
         for shard in layout.shards:
-            distance_ms = hop_ms(layout.region(shard.primary), layout.region(shard.standby))
+            distance_ms = layout.hop_ms(layout.region(shard.primary), layout.region(shard.standby))
             for here, there in (shard.regions, shard.regions[::-1]):
                 yield Hop(node_name(here, shard.name), node_name(there, shard.name), distance_ms)
 

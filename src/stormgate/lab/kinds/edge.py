@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
+from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import ProcessKind
 
@@ -22,9 +22,9 @@ class EdgeKind(ProcessKind):
         for here in target.regions:
             edge = f"{here.name}/edge"
             for population in target.populations:
-                yield Hop(f"population/{population.name}", edge, hop_ms(population, here) or 1)
+                yield Hop(f"population/{population.name}", edge, layout.hop_ms(population, here))
             for there in target.regions:
-                yield Hop(edge, f"{there.name}/service", hop_ms(here, there))
+                yield Hop(edge, f"{there.name}/service", layout.hop_ms(here, there))
 
     def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:
         layout, region = wiring.layout, str(part.region)

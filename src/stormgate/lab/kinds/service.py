@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from stormgate.lab.design.layout import Hop, Layout, Process, hop_ms
+from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import ProcessKind
 from stormgate.lab.kinds.database import node_name
@@ -25,7 +25,7 @@ class ServiceKind(ProcessKind):
             yield Hop(service, f"{here.name}/cache", 0)
             for shard in layout.shards:
                 for region in shard.regions:
-                    distance_ms = hop_ms(here, layout.region(region))
+                    distance_ms = layout.hop_ms(here, layout.region(region))
                     yield Hop(service, node_name(region, shard.name), distance_ms)
 
     def stores(self, wiring: Wiring, part: Process) -> Iterable[Store]:

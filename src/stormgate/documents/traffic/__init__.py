@@ -1,0 +1,1 @@
+"""Traffic mixes as documents, and targets whose populations are those of a mix."""
