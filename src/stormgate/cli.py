@@ -58,6 +58,26 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.restore:restore_command",
         "Undo every fault that a killed run left behind.",
     ),
+    "inject": (
+        "stormgate.commands.gameday.inject:command",
+        "Break something by hand: proven, for a while, taken back by itself.",
+    ),
+    "faults": (
+        "stormgate.commands.gameday.faults:faults_command",
+        "List what is broken now: proof, age, who, until when.",
+    ),
+    "undo": (
+        "stormgate.commands.gameday.faults:undo_command",
+        "Take back a fault, or all of them.",
+    ),
+    "halt": (
+        "stormgate.commands.gameday.faults:halt_command",
+        "Take back everything, and break nothing until `resume`.",
+    ),
+    "resume": (
+        "stormgate.commands.gameday.faults:resume_command",
+        "Take the order to halt back.",
+    ),
     "use": (
         "stormgate.commands.use:command",
         "Choose what plain `chaos run` acts on in this suite.",

@@ -24,6 +24,7 @@ from stormgate.chaos.held import hold
 from stormgate.chaos.session import ChaosSession, write_journal
 from stormgate.faults.context import current
 from stormgate.faults.errors import ChaosError
+from stormgate.faults.hands.halt import standing
 from stormgate.judge.rules.vacuous import vacuous
 from stormgate.model import Event
 from stormgate.net.guard import acting
@@ -94,9 +95,21 @@ def before_experiment_control(
 
 
 def before_activity_control(context: dict[str, Any]) -> None:
-    """Whatever this thread sends from here on is this activity's doing."""
+    """Whatever this thread sends from here on is this activity's doing. Somebody else's action is
+    not begun while an order to halt stands; ours are refused where they write their intent.
+    """
+    _refuse_if_halted(context)
     requests.begin(context)
     acting(str(context.get("name") or context.get("ref") or "without a name"))
+
+
+def _refuse_if_halted(activity: dict[str, Any]) -> None:
+    provider = activity.get("provider")
+    module = str(provider.get("module", "")) if isinstance(provider, dict) else ""
+    if activity.get("type") != "action" or module.startswith("stormgate."):
+        return
+    if _session is not None and not _session.is_rolling_back and (order := standing()) is not None:
+        raise InterruptExecution(f"{activity.get('name')} was not begun: {order}")
 
 
 def after_activity_control(

@@ -81,6 +81,11 @@ class ChaosSession:
             ):  # a full disk must not keep anything from being undone
                 self.context.timeline.write(Event.CHAOS_ROLLBACK, fault=self.context.fault)
 
+    @property
+    def is_rolling_back(self) -> bool:
+        """Whether undoing has begun."""
+        return self._rolling_back
+
     def unwound(self) -> None:
         """Chaos Toolkit is past the method and plays the rollbacks; they have deadlines of their
         own.

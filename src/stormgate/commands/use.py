@@ -38,7 +38,7 @@ def command(target: Path | None, state: Path | None, forget: bool) -> None:
             click.echo("forgotten" if forget_used(root) else "there was none")
             return
         root = suite_root(Path.cwd() / "suite" if target.suffix == ".json" else target)
-        chosen, source = _resolve(target, state)
+        chosen, source = resolve(target, state)
         path = write_used(root, chosen, source)
     except (DocumentErrors, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from None
@@ -51,7 +51,7 @@ def command(target: Path | None, state: Path | None, forget: bool) -> None:
         click.echo("it is production: chaos run also needs STORMGATE_ALLOW_PRODUCTION=1")
 
 
-def _resolve(path: Path, state: Path | None) -> tuple[Target, Path]:
+def resolve(path: Path, state: Path | None) -> tuple[Target, Path]:
     """The target with its addresses, and the file they come from. Raises DocumentErrors, OSError,
     ValueError, ClickException.
     """

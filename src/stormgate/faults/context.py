@@ -95,7 +95,7 @@ def from_environment(env: Mapping[str, str]) -> Context:
         plan = _read(Plan, Path(plan_path), "STORMGATE_PLAN")
         target, seed = plan.target, plan.seed
     else:
-        target = _bare(env)
+        target = bare_target(env)
     fault = env.get("STORMGATE_FAULT", "chaos")
     evidence = env.get("STORMGATE_EVIDENCE")
     if evidence:
@@ -109,8 +109,10 @@ def from_environment(env: Mapping[str, str]) -> Context:
     return make_context(target, folder, fault=fault, seed=seed, plan=plan)
 
 
-def _bare(env: Mapping[str, str]) -> Target:
-    """A target without a plan: that of the environment, else the one chosen for the suite."""
+def bare_target(env: Mapping[str, str]) -> Target:
+    """A target without a plan: that of the environment, else the one chosen for the suite. Raises
+    NoTarget.
+    """
     path, used = env.get("STORMGATE_TARGET"), find_used(Path.cwd())
     if path:
         target = _read(Target, Path(path), "STORMGATE_TARGET")

@@ -57,3 +57,7 @@ class NotTriggered(ChaosError):
 
 class LeaseHeld(ChaosError):
     """Another run holds this target."""
+
+
+class Halted(ChaosError):
+    """Somebody ordered a halt: nothing is injected until it is taken back."""

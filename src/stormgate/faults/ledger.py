@@ -30,6 +30,7 @@ from stormgate.evidence.read import read_ndjson, read_regular
 from stormgate.evidence.undo import intents, open_intents
 from stormgate.evidence.write import RESTORED, UNDO
 from stormgate.faults import pointers, trust
+from stormgate.faults.hands.halt import not_halted
 from stormgate.model import Component, Target, from_json, to_json
 from stormgate.system import secrets
 from stormgate.system.files import sync_folder
@@ -70,9 +71,13 @@ class Ledger:
         self._lock = threading.Lock()
 
     def intend(self, entries: Sequence[Entry]) -> None:
-        """Durable before this returns; only then may anything be broken. Raises OSError: then
-        nothing may.
+        """Durable before this returns; only then may anything be broken. Raises OSError, and
+        Halted while somebody's order to halt stands: then nothing may.
         """
+        with not_halted():
+            self._intend(entries)
+
+    def _intend(self, entries: Sequence[Entry]) -> None:
         # In this order, each durable before the next: whatever is killed or deleted when, either a
         # ledger says what was broken, or the pointer says that a ledger is missing.
         pointers.register(self.target.name, self.folder)

@@ -18,7 +18,7 @@ from stormgate.model import Verdict
 # Our runner leaves what the undo ledger said at the end under this key of the journal.
 OURS = "stormgate"
 _OUR_ACTIONS = "stormgate.chaos."
-_INCONCLUSIVE_ERRORS = ("Unproven", "NotWhole", "NotServed", "Stopped")
+_INCONCLUSIVE_ERRORS = ("Unproven", "NotWhole", "NotServed", "Stopped", "Halted")
 # What these do our runner does again at the end, and writes down what came of it: is anything open,
 # is the target whole.
 _UNDO, _WAIT = "undo", "wait_until_whole"
