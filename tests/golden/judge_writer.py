@@ -142,9 +142,10 @@ def synthetic(
     fault_s: float = 20.0,
     block_rows: int = 20_000,
     order: Callable[[np.ndarray], np.ndarray] | None = None,
+    labels_of: Callable[[Rows], dict[str, Any]] = lambda _: {},
 ) -> MemoryRun:
     """The run in which these requests were made. `order` permutes the rows of each worker before
-    they are cut into blocks.
+    they are cut into blocks. `labels_of` some rows are further columns: codes and names.
     """
     phases = stretches_of(plan, fault_s)
     names = [p.name for p in plan.target.populations]
@@ -176,6 +177,7 @@ def synthetic(
                 "shard": (r.shard, ["s0", "s1", "s2"]),
                 "served_by": (r.served_by, ["eu", "us"]),
                 "cache": (r.cache, ["hit", "miss"]),
+                **labels_of(r),
             }
             blocks.append((worker, batch_of(worker, columns, labels)))
     end = phases[-1].end_ns or 0

@@ -162,7 +162,23 @@ def _of_lab(regions: list[str], options: Mapping[str, Any]) -> Iterator[Componen
                     region=region,
                     attributes={"shard": name},
                 )
+    yield from _models(regions, options.get("inference"))
     yield Component(name="steward", kind="steward", backend="process")
+
+
+def _models(regions: list[str], inference: Any) -> Iterator[Component]:
+    """The model servers, small ones in every region."""
+    asked = {"edge": regions, **inference} if isinstance(inference, Mapping) else {}
+    for tier in ("edge", "regional", "core"):
+        for region in _flat(asked.get(tier, [])):
+            for fleet in _flat(asked.get("fleets", [])):
+                yield Component(
+                    name=f"{region}/model-{tier}-{fleet}",
+                    kind="model",
+                    backend="process",
+                    region=region,
+                    attributes={"tier": tier, "fleet": fleet},
+                )
 
 
 def _flat(value: Any) -> list[str]:

@@ -144,6 +144,10 @@ def _as_written(name: str, schema: dict[str, Any]) -> dict[str, Any]:
             ],
             **said,
         }
+    choices = schema.get("anyOf", [])
+    if [one.get("type") for one in choices] == ["number", "null"]:
+        # A number that may be left out is no less a share than one that may not.
+        return {"anyOf": [choices[0], SHARE_SCHEMA["anyOf"][1], choices[1]], **said}
     if schema.get("type") == "array":
         # One word may stand for a list of one.
         return {"anyOf": [schema, {"type": "string"}], **said}

@@ -53,7 +53,7 @@ RESIDENCY = _fields(
     "found:boolean|null searched:integer region:string|null allowed:array control:boolean|null "
     "why:string|null",
 )
-READING = _fields("at_ns:integer probe:string value:number", "error:string|null")
+READING = _fields("at_ns:integer probe:string value:number", "error:string|null duration_ms:number")
 UNDO = _fields(
     "step:string id:string",
     "schema:string target:object entry:object utc:string saw:string why:string by:string "

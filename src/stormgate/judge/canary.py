@@ -142,6 +142,11 @@ def _run(plan: Plan, spec: Any, canary: Canary | None) -> MemoryRun:
 
 def _batch(plan: Plan, spec: Any, canary: Canary, times: Array, wrong: Array) -> Any:
     number = np.arange(len(times))
+    turns = max((len(values) for values in canary.dealt.values()), default=1)
+    # Each turn meets every population, reading and writing.
+    turn = number // (2 * max(1, len(plan.target.populations))) % turns
+    if canary.last_turn_only:
+        wrong = wrong & (turn == turns - 1)
     latency = np.where(wrong, canary.latency_ms, _HEALTHY_MS)
     populations = [p.name for p in plan.target.populations] or [_PLACEHOLDER]
     columns: dict[str, Any] = {
@@ -172,6 +177,8 @@ def _batch(plan: Plan, spec: Any, canary: Canary, times: Array, wrong: Array) ->
         table = columns if column in CORE_COLUMNS else labels
         codes, names = table.get(column, (np.zeros(len(times), np.int64), [_PLACEHOLDER]))
         table[column] = (np.where(wrong, len(names), codes), [*names, name])
+    for column, values in canary.dealt.items():
+        labels[column] = (turn, list(values))
     return batch_of(_WORKER, columns, labels)
 
 

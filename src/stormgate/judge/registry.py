@@ -98,12 +98,15 @@ class Canary:
     `labels` are written over every request's own; `readings` are values per probe. `from_fault`:
     all was well until the first fault was requested. `operations`, `final` and `residency` are rows
     of those files, whose times (`invoked`, `completed`, `at`) are shares of the run; what is read
-    in the end was planned.
+    in the end was planned. `dealt` gives each request in turn one of a label's values, the same
+    turn for all of them, and with `last_turn_only` those of the last one alone go wrong.
     """
 
     outcome: str = "reset"
     latency_ms: float = 5.0
     labels: Mapping[str, str] = field(default_factory=dict)
+    dealt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    last_turn_only: bool = False
     operations: Sequence[Mapping[str, Any]] = ()
     final: Sequence[Mapping[str, Any]] = ()
     residency: Sequence[Mapping[str, Any]] = ()

@@ -34,7 +34,7 @@ WANTED = {
 
 @pytest.fixture(scope="module")
 def lab():
-    return load_target(ROOT / "targets/lab.yaml")
+    return load_target(ROOT / "targets/lab-inference.yaml")  # it has all that the lab can have
 
 
 def test_all_are_there():

@@ -66,6 +66,8 @@ def test_every_kind_is_registered() -> None:
         "splitBrain",
         "bank",
         "counter",
+        "costPerRequest",
+        "abRatio",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -400,6 +402,9 @@ EVERY = [
     objective("splitBrain", "shards", by="shard", keys="doc-?"),
     objective("bank", total=200, initial=100),
     objective("counter", initial=5),
+    objective("costPerRequest", label="usd", lte=0.001, where={"route": ["assistant"]}),
+    objective("abRatio", label="fleet", a="old", b="new", of="usd", lte=0.2, strata=["tier"]),
+    objective("abRatio", "slow", label="fleet", a="old", b="new", quantile=0.5, lte=1.5),
 ]
 
 

@@ -39,6 +39,9 @@ class LabSettings:
     edge_timeout_s: float = 1.0
     service_timeout_s: float = 0.9
     cache_timeout_s: float = 0.25
+    # A service that is asked to end goes on answering for so long, saying that it leaves: longer
+    # than edges take to ask how it is, and than a request of theirs takes.
+    drain_s: float = 1.5
     # Caches.
     edge_ttl_s: float = 30.0
     profile_ttl_s: float = 30.0

@@ -9,6 +9,7 @@ from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import ProcessKind
 from stormgate.lab.kinds.database import node_name
+from stormgate.lab.kinds.model import routes
 from stormgate.model import Store
 
 
@@ -67,7 +68,9 @@ class ServiceKind(ProcessKind):
         ]
         return {
             "region": region,
+            "drain_s": wiring.settings.drain_s,
             "shards": shards,
+            "models": routes(wiring, region),
             "cache": wiring.via(part.name, f"{region}/cache"),
             "steward": wiring.endpoint("steward"),
         }

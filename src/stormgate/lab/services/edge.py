@@ -30,6 +30,10 @@ _PASSED = (
     "x-chenu-tier",
     "x-chenu-node",
     "x-chenu-epoch",
+    "x-chenu-model",
+    "x-chenu-model-ms",
+    "x-chenu-fleet",
+    "x-chenu-cost",
 )
 
 

@@ -18,6 +18,7 @@ from stormgate.lab.services import schema
 from stormgate.lab.services.books import RESOURCES, Books
 from stormgate.lab.services.database import Node
 from stormgate.lab.services.httpclient import HttpPeer
+from stormgate.lab.services.inference.router import InferenceRouter
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.shards import ShardView
 from stormgate.lab.services.valkey import Valkey
@@ -66,6 +67,7 @@ class Service:
         self.shards = {entry["name"]: ShardView(entry, self.settings) for entry in config["shards"]}
         self.steward = HttpPeer(config["steward"]["host"], config["steward"]["port"])
         self.books = Books(self.settings.service_timeout_s)
+        self.router = self.inference(config["models"]) if config.get("models") else None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request of an edge."""
@@ -94,6 +96,10 @@ class Service:
         except psycopg.Error as error:
             return problem(503, f"refused: {error}", self._facts(shard, "none", "none"))
         return problem(405, "GET or POST")
+
+    def inference(self, models: list[dict[str, Any]]) -> InferenceRouter:
+        """Who routes calls of the assistant."""
+        return InferenceRouter(models, self.settings)
 
     def healthz(self) -> HttpResponse:
         """200 always: a service that answers lives. `shards` are those it can read."""
@@ -144,6 +150,10 @@ class Service:
         """To the primary, and acknowledged only when it says so: with a synchronous standby, when
         both sites have it.
         """
+        if parts == ["assistant"] and self.router is not None:
+            facts = self._facts(shard, "none", "none")
+            del facts["x-chenu-tier"]  # no data was read: the model's own tier is said instead
+            return await self.router.answer(body, facts)
         if parts[0] in RESOURCES:
             if (node := shard.writer()) is None:
                 return self._without_primary(shard)
@@ -320,4 +330,5 @@ def run(service: Service) -> Running:
         every(settings.route_probe_s, service.cache.probe, partial(_seen, service.cache.health))
     )
     loops.append(every(settings.database_probe_s, service.follow_steward))
+    loops += service.router.loops() if service.router is not None else []
     return service.handle, loops

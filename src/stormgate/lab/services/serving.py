@@ -14,10 +14,11 @@ from typing import Any
 
 from stormgate.lab.design.health import Probe
 from stormgate.net import httpserver
-from stormgate.net.httpserver import Handler, HttpResponse
+from stormgate.net.httpserver import Handler, HttpRequest, HttpResponse
 
 # How often what has just been started looks about, until it has found its peers.
 _EAGER_S = 0.1
+_MOMENT_S = 0.01
 # What a process does: the handler of its requests, and the loops that run beside it.
 Running = tuple[Handler, list[Coroutine[Any, Any, None]]]
 Start = Callable[[dict[str, Any]], Running]
@@ -36,12 +37,48 @@ def main(start: Start, config_path: str) -> None:
 
 async def _serve(config: dict[str, Any], start: Start) -> None:
     handler, loops = start(config)
-    async with httpserver.serving(handler, "127.0.0.1", config["port"]):
-        await _live(loops)
+    door = Door(handler, config.get("drain_s", 0.0))
+    async with httpserver.serving(door.answer, "127.0.0.1", config["port"]):
+        await _live(loops, door)
 
 
-async def _live(loops: list[Coroutine[Any, Any, None]]) -> None:
-    """Until SIGTERM, or until a loop fails."""
+class Door:
+    """Lets requests in and knows who is still inside. Asked to end, it first says that it is
+    leaving and goes on answering, until whoever routes here has heard so.
+    """
+
+    def __init__(self, handler: Handler, drain_s: float) -> None:
+        self._handler = handler
+        self._drain_s = drain_s
+        self._inside = 0
+        self._leaving = False
+
+    async def answer(self, request: HttpRequest) -> HttpResponse:
+        """One request."""
+        if self._leaving and request.path == "/healthz":
+            return problem(503, "leaving")
+        self._inside += 1
+        try:
+            return await self._handler(request)
+        finally:
+            self._inside -= 1
+
+    async def leave(self) -> None:
+        """Returns when nobody is inside who need be waited for; at once where nothing is
+        drained.
+        """
+        if not self._drain_s:
+            return
+        self._leaving = True
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(self._drain_s)
+        end = loop.time() + self._drain_s
+        while self._inside and loop.time() < end:
+            await asyncio.sleep(_MOMENT_S)
+
+
+async def _live(loops: list[Coroutine[Any, Any, None]], door: Door) -> None:
+    """Until SIGTERM and everybody has left, or until a loop fails."""
     # A full collection in mid-request is a latency spike; what is there now stays for good.
     gc.collect()
     gc.freeze()
@@ -51,6 +88,8 @@ async def _live(loops: list[Coroutine[Any, Any, None]]) -> None:
     tasks = [asyncio.create_task(loop) for loop in loops]
     waiting: asyncio.Task[Any] = asyncio.create_task(stopping.wait())
     done, _ = await asyncio.wait({waiting, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    if waiting in done:
+        await door.leave()
     for task in tasks:
         task.cancel()
     for task in done - {waiting}:
