@@ -28,7 +28,7 @@ from stormgate.toxiproxy.errors import (
     ToxiproxyError,
     UnexpectedAnswer,
 )
-from stormgate.toxiproxy.transport import EVERYONE, Transport, rejection
+from stormgate.toxiproxy.transport import EVERYONE, Carrier, Transport, rejection
 from stormgate.toxiproxy.types import (
     Proxy,
     ProxySpec,
@@ -56,11 +56,20 @@ class Client:
     to repeat.
     """
 
-    def __init__(self, url: str, timeout_s: float = 5.0, allow: AllowList = EVERYONE) -> None:
-        """`timeout_s` bounds each HTTP exchange; a method makes two to three (write, read back)."""
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float = 5.0,
+        allow: AllowList = EVERYONE,
+        *,
+        transport: Carrier | None = None,
+    ) -> None:
+        """`timeout_s` bounds each HTTP exchange; a method makes two to three (write, read back).
+        `transport`: another way there than a connection to `url`.
+        """
         self.url = url
         self.timeout_s = timeout_s
-        self._transport = Transport(url, timeout_s, allow)
+        self._transport = transport or Transport(url, timeout_s, allow)
 
     def version(self) -> str:
         """The server's version, as it says."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 from stormgate.net.allow import AllowList, NotAllowedError
@@ -25,6 +25,15 @@ USER_AGENT = "stormgate"
 # A thousand proxies with ten toxics each are 3 MB.
 _ANSWER_MAX_BYTES = 8 << 20
 EVERYONE = AllowList(None)
+
+
+class Carrier(Protocol):
+    """A way to a server's API."""
+
+    def call(
+        self, method: str, path: str, body: object = None, *, keep: tuple[int, ...] = ()
+    ) -> Any:
+        """See Transport.call."""
 
 
 class Transport:

@@ -54,6 +54,7 @@ class Here:
 
     def part(self, name: str = "web", observe: Observe | None = None, **handle: Any) -> Component:
         given = {"context": "staging", "kubeconfig": str(self.config), **handle}
+        given = {key: value for key, value in given.items() if value is not None}
         held = backends.get("kubernetes").handle.model_validate(given).model_dump()
         return Component(
             name=name, kind="service", backend="kubernetes", handle=held, observe=observe

@@ -6,6 +6,7 @@ controllers, the scheduler and the kubelets would do, in milliseconds.
 from __future__ import annotations
 
 import copy
+import http.client
 import json
 import threading
 import time
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.live.kubernetes import websocket
 from tests.live.kubernetes.containers import Container
+from tests.live.kubernetes.network import PORT, Network, address
 
 HOST = "127.0.0.1"
 TICK_S = 0.01
@@ -88,6 +90,7 @@ class World:
         self.containers: dict[str, Container] = {}
         # Begins what runs in a pod when it becomes ready.
         self.contain: Callable[[], Container] | None = None
+        self.network: Network | None = None
         # How an exec ends instead, by what stands in its command: an exit code; None hangs up.
         self.exec_ends: dict[str, int | None] = {}
 
@@ -105,6 +108,8 @@ class World:
                 )
             about.setdefault("uid", str(uuid.uuid4()))
             about["generation"] = 1
+            if plural == "services":
+                body["spec"].setdefault("clusterIP", address())
             if plural == "deployments":
                 about.setdefault("annotations", {"deployment.kubernetes.io/revision": "1"})
             self.objects[key] = body
@@ -157,7 +162,10 @@ class World:
             "services",
             {
                 "metadata": {"name": name, "namespace": namespace},
-                "spec": {"selector": {"app": app}},
+                "spec": {
+                    "selector": {"app": app},
+                    "ports": [{"port": PORT, "targetPort": PORT, "protocol": "TCP"}],
+                },
             },
         )
 
@@ -184,6 +192,9 @@ class World:
             for plural in ("deployments", "statefulsets"):
                 for one in self.all(plural):
                     self._controller(plural, one)
+            self._collect()
+            if self.network is not None:
+                self.network.tick()
 
     def _kubelet(self, pod: Json, now: float) -> None:
         going = pod.get("_gone_at")
@@ -199,13 +210,28 @@ class World:
             going is None
             and not is_ready(pod)
             and "no-such-image" not in pod["spec"]["containers"][0]["image"]
+            and self._runs(pod)
         ):
             pod["status"] = {
                 "phase": "Running",
-                "podIP": "10.0.0.1",
+                "podIP": pod.get("_ip", "10.0.0.1"),
                 "conditions": [{"type": "Ready", "status": "True"}],
             }
             self.touch(pod)
+
+    def _collect(self) -> None:
+        """Pods whose owner is gone go too."""
+        there = {one["metadata"]["uid"] for one in self.objects.values()}
+        for pod in self.all("pods"):
+            owners = pod["metadata"].get("ownerReferences", [])
+            if any(one["uid"] not in there for one in owners):
+                self.let_go(pod, 1)
+
+    def _runs(self, pod: Json) -> bool:
+        image = pod["spec"]["containers"][0]["image"]
+        if self.network is None or "toxiproxy" not in image:
+            return True
+        return self.network.begin(pod)
 
     def _container(self, pod: Json) -> None:
         """Its one container is started anew when it ended, and ends with its pod."""
@@ -241,7 +267,7 @@ class World:
         image = spec["template"]["spec"]["containers"][0]["image"]
         own = [
             p
-            for p in self.pods_of(about["name"], about["namespace"])
+            for p in self.all("pods", about["namespace"])
             if "_gone_at" not in p
             and any(o["uid"] == about["uid"] for o in p["metadata"].get("ownerReferences", []))
         ]
@@ -311,7 +337,10 @@ class World:
                 if selector and selector.items() <= (p["metadata"].get("labels") or {}).items()
             ]
             ends = [
-                {"addresses": [p["metadata"]["uid"]], "conditions": {"ready": is_ready(p)}}
+                {
+                    "addresses": [p.get("_ip", p["metadata"]["uid"])],
+                    "conditions": {"ready": is_ready(p)},
+                }
                 for p in pods
                 if "nodeName" in p["spec"]
             ]
@@ -385,6 +414,7 @@ def patched(body: Json, steps: list[Json]) -> Json:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     world: World
 
     def _do(self) -> None:
@@ -393,6 +423,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         size = int(self.headers.get("Content-Length") or 0)
         body = json.loads(self.rfile.read(size)) if size else None
+        if "/proxy/" in self.path:
+            self._pass_on(urlsplit(self.path), body)
+            return
         try:
             with self.world.lock:
                 code, answer = self._route(urlsplit(self.path), body)
@@ -455,6 +488,31 @@ class Handler(BaseHTTPRequestHandler):
             world.meddle -= 1
             world.touch(found)
         return 200, shown
+
+    def _pass_on(self, url: Any, body: Any) -> None:
+        """A request to a pod itself (pods/NAME:PORT/proxy/...)."""
+        world, (namespace, _, named, _, *path) = self.world, url.path.split("/")[4:]
+        name, _, port = named.partition(":")
+        verb = {"POST": "create"}.get(self.command, self.command.lower())
+        try:
+            with world.lock:
+                self._may(verb, "pods/proxy", namespace, name)
+                host = str(world.one("pods", namespace, name).get("_ip"))
+        except RefusedError as error:
+            self._say(error.code, error.body)
+            return
+        connection = http.client.HTTPConnection(host, int(port), timeout=5)
+        data = None if body is None else json.dumps(body)
+        connection.request(self.command, "/" + "/".join(path), data, {"User-Agent": "apiserver"})
+        answer = connection.getresponse()
+        said = answer.read()
+        connection.close()
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+        if answer.status != 204:
+            self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
 
     def _exec(self, url: Any) -> None:
         """A command in a container, over a websocket."""
@@ -634,6 +692,8 @@ def serving(world: World) -> Iterator[int]:
             thread.join()
         for container in world.containers.values():
             container.stop()
+        if world.network is not None:
+            world.network.stop()
 
 
 def kubeconfig(path: Path, port: int, token: str = TOKEN, context: str = "staging") -> Path:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
 from stormgate.faults.backends.kubernetes import lock, roles
 from stormgate.faults.backends.kubernetes.api import LOOK_S, KubernetesError, within
+from stormgate.faults.backends.kubernetes.detour.mode import Detour
 from stormgate.faults.backends.kubernetes.handle import KubernetesHandle, shape, told
 from stormgate.faults.backends.kubernetes.inside.signals import CrashContainer, Freeze
 from stormgate.faults.backends.kubernetes.killing import PodCrash, PodEviction, PodStop
@@ -57,7 +58,13 @@ MODES: dict[str, dict[str, ClusterMode]] = {
     "lease": {"leader_loss": LeaderLoss()},
     "nodes": _NODES,
 }
+# Of a Service that says which image may be run for it: it is what else a link in front would do.
+DETOURS: dict[str, ClusterMode] = {
+    mode: Detour(mode) for mode in ("slow", "lossy", "refuse", "blackhole", "bandwidth")
+}
 _NETWORK = "a packet can only be touched on its node or on its way, and no agent of ours is there"
+
+_NEAREST = "nearest: a service with a detourImage, a toxiproxy link in front of it"
 
 
 class KubernetesBackend(Backend):
@@ -65,23 +72,23 @@ class KubernetesBackend(Backend):
 
     handle = KubernetesHandle
     modes: ClassVar[Mapping[str, type[Parameters]]] = {
-        mode: way.parameters for ways in MODES.values() for mode, way in ways.items()
+        mode: way.parameters for ways in (*MODES.values(), DETOURS) for mode, way in ways.items()
     }
     undo_stage = 1
     refuses: ClassVar[Mapping[str, str]] = {
         "freeze": "only what runs in pods is stopped, by a signal; nearest: crash",
         "crash_container": "only containers of pods crash; nearest: crash",
-        "lossy": f"{_NETWORK}; nearest: a toxiproxy link in front of it, or detach",
-        "slow": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
-        "bandwidth": f"{_NETWORK}; nearest: a toxiproxy link in front of it",
-        "blackhole": f"{_NETWORK}; nearest: isolate (a NetworkPolicy)",
-        "refuse": f"{_NETWORK}; nearest: detach (a Service without endpoints), or scale_down",
+        "lossy": f"{_NETWORK}; {_NEAREST}",
+        "slow": f"{_NETWORK}; {_NEAREST}",
+        "bandwidth": f"{_NETWORK}; {_NEAREST}",
+        "blackhole": f"{_NETWORK}; {_NEAREST}, or isolate (a NetworkPolicy)",
+        "refuse": f"{_NETWORK}; {_NEAREST}, or detach (a Service without endpoints)",
         "power": "the API has no switch for it; nearest: crash of the nodes (aws: ec2 stop)",
         "clock": "pods share their node's clock; nearest: none without an agent on the node",
     }
 
     def modes_of(self, handle: Mapping[str, Any]) -> Mapping[str, type[Parameters]]:
-        return {mode: way.parameters for mode, way in MODES[shape(handle)].items()}
+        return {mode: way.parameters for mode, way in _offered(handle).items()}
 
     def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
         return (access(handle).host,)
@@ -121,7 +128,7 @@ class KubernetesBackend(Backend):
             raise CannotBreak(str(error)) from None
 
     def _needed(self, part: Component, modes: Collection[str]) -> roles.Rules:
-        ways = MODES[shape(part.handle)]
+        ways = _offered(part.handle)
         return roles.needed(part.handle, [ways[mode] for mode in modes if mode in ways])
 
     def plan(self, request: FaultRequest) -> Record:
@@ -192,8 +199,14 @@ def _as(kind: type[ChaosError], site: Site, more: str = "") -> Iterator[None]:
         raise kind(f"{site.part.name}: {error}{more}") from None
 
 
+def _offered(handle: Mapping[str, Any]) -> dict[str, ClusterMode]:
+    found = MODES[shape(handle)]
+    return {**found, **DETOURS} if handle.get("detour_image") else found
+
+
 def _way(site: Site, mode: str) -> ClusterMode:
-    ways = MODES[shape(site.handle)]
+    # What stands is taken back whatever today's target document offers.
+    ways = {**MODES[shape(site.handle)], **DETOURS}
     if mode not in ways:
         raise CannotBreak(f"{site.part.name}: a {shape(site.handle)} cannot {mode}")
     return ways[mode]

@@ -159,6 +159,13 @@ class Cluster:
                 raise _error(self, method, path, status, data)
             time.sleep(again_s)
 
+    def answer(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
+        """(status, body) of one request, whatever they are: for what answers behind the API server.
+        Raises KubernetesError when nobody answers.
+        """
+        status, _, data = self._send(method, path, body, {}, "application/json")
+        return status, data
+
     def error(self, method: str, path: str, status: int, data: bytes) -> KubernetesError:
         """An answer that is no success, in one line with what was asked."""
         return _error(self, method, path, status, data)

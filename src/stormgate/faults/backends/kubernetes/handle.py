@@ -32,7 +32,8 @@ class KubernetesHandle(Handle):
     one of `deployment`, `statefulset`, `daemonset`, `pod`, `service` or `lease` in a `namespace`,
     pods there by `labels`, a `node`, or all nodes of a `region` or `zone`
     (`topology.kubernetes.io/*`). With pods, `region` and `zone` keep those on such nodes.
-    `container` is for what is done inside a pod.
+    `container` is for what is done inside a pod; `detour_image` of a service is the Toxiproxy that
+    may be run in front of it.
     """
 
     context: str = Field(min_length=1)
@@ -49,6 +50,7 @@ class KubernetesHandle(Handle):
     region: LabelValue | None = None
     zone: LabelValue | None = None
     container: Name | None = None
+    detour_image: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
@@ -64,6 +66,8 @@ class KubernetesHandle(Handle):
             raise ValueError("nodes are in no namespace: name what in it, or drop namespace")
         if not of_nodes and self.namespace is None:
             raise ValueError(f"{named[0] if named else 'labels'} needs a namespace")
+        if self.detour_image is not None and named != ["service"]:
+            raise ValueError("detourImage is for a service: its traffic is led round")
         if named in (["node"], ["lease"]) and (self.region or self.zone):
             raise ValueError(f"a {named[0]} is named already: drop region and zone")
         return self

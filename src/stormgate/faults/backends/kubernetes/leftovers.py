@@ -55,7 +55,10 @@ def _marked(cluster: Cluster, namespace: str | None) -> Iterator[tuple[Record, d
                     labels = (record.get("pods") or {}).get("matchLabels") or {}
                     yield record, {"namespace": namespace, "labels": dict(labels) or {"a": "a"}}
                 else:
-                    yield record, {"namespace": namespace, resource.removesuffix("s"): name}
+                    # What a fault made beside its object is found, and undone, by that object.
+                    of = record.get("object") or {"resource": resource, "name": name}
+                    kind = str(of["resource"]).removesuffix("s")
+                    yield record, {"namespace": namespace, kind: str(of["name"])}
 
 
 def _part(target: Target, record: Record, handle: dict[str, Any]) -> Component:
