@@ -36,10 +36,11 @@ from stormgate.faults.backends.kubernetes.ways import (
     named_object,
     where,
 )
-from stormgate.faults.backends.toxiproxy import ToxiproxyBackend, wanted_toxics
+from stormgate.faults.backends.toxiproxy import ToxiproxyBackend
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.toxiproxy.errors import ToxiproxyError
+from stormgate.toxiproxy.modes import ensure, wanted_toxics
 
 READY_S, MOVED_S = 60.0, 10.0
 _AGAIN_S = 0.05
@@ -212,14 +213,7 @@ def _break(client: Any, key: str, record: Record) -> None:
     if record["mode"] == "refuse":
         client.set_enabled(key, False)
     for toxic in record["toxics"]:
-        client.ensure_toxic(
-            key,
-            toxic["type"],
-            toxic["attributes"],
-            name=toxic["name"],
-            stream=toxic["stream"],
-            toxicity=float(toxic["toxicity"]),
-        )
+        ensure(client, key, toxic)
 
 
 def _missing(carrier: ThroughApiServer, record: Record) -> str:
