@@ -87,6 +87,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "Put Toxiproxy in front of what a target names as its links.",
     ),
     "lab": ("stormgate.commands.lab:command", "Start, look at and stop the embedded lab."),
+    "prove": (
+        "stormgate.commands.prove:command",
+        "Violate each objective of a gate on its target, and see that it fails.",
+    ),
     "detect": (
         "stormgate.commands.detect:command",
         "Plant known faults in the lab and see which of them a gate finds.",

@@ -108,7 +108,7 @@ class _Reading:
             check_safety(spec, trial, touched, gate, self.allow_production, self.problems)
         if len(self.problems) or trial is None:
             return None
-        plan = self._assemble(shape, trial, objectives, waivers, readings)
+        plan = self.changes.asked(self._assemble(shape, trial, objectives, waivers, readings))
         stand = {name: one.stand for name, one in touched.items() if one.stand is not None}
         check_holds(plan, stand, self.problems)
         check_guard(plan, {name: one.held for name, one in touched.items()}, self.problems)

@@ -110,6 +110,7 @@ def conclude(plan: Plan, objectives: Sequence[Finding], validity: Sequence[Findi
         release=plan.release,
         short=plan.short,
         attempts=plan.attempts,
+        proofs=plan.proofs,
     )
 
 

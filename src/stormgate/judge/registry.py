@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stormgate.judge.violations.breach import Breach
 from stormgate.model import Cell, Finding, Objective, Plan, Verdict
 
 if TYPE_CHECKING:
@@ -135,6 +136,10 @@ def _no_interval(_: Finding, __: float) -> tuple[float, float] | None:
     return None
 
 
+def _no_breach(_: Any) -> Breach | str:
+    return "a sound target keeps it whatever of it is broken"
+
+
 def _nothing(_: Any, __: Plan, ___: Mapping[str, float]) -> Sequence[str]:
     return ()
 
@@ -157,7 +162,8 @@ class Kind:
     objective's phases) are what cannot work, or is worth knowing, before a run. `interval` of a
     finding at alpha is what one run says the value could truly be. `good_within_ms` and
     `drawn_limit_ms` of a spec (as the plan holds it) serve the charts of a report; `reads` is the
-    probe whose readings it needs. `data`: it is judged on operations and what was read back.
+    probe whose readings it needs. `breach` of a spec is what violates it, or why nothing
+    can. `data`: it is judged on operations and what was read back.
     """
 
     name: str
@@ -180,6 +186,7 @@ class Kind:
     good_within_ms: Callable[[Mapping[str, Any]], float | None] = _no_number
     drawn_limit_ms: Callable[[Mapping[str, Any]], float | None] = _no_number
     reads: Callable[[Mapping[str, Any]], str | None] = _no_probe
+    breach: Callable[[Any], Breach | str] = _no_breach
 
     @property
     def spec(self) -> type[Spec]:

@@ -23,6 +23,16 @@ from stormgate.model.plan import (
     digest_of,
     plan_digest,
 )
+from stormgate.model.proof import (
+    NO_WAY,
+    OLD_PROOF_DAYS,
+    PASSED_OVER,
+    PROVED,
+    UNDECIDED,
+    VIOLATED,
+    KnownProof,
+    ObjectiveProof,
+)
 from stormgate.model.release import LEFT_OUT, Attempt, Release
 from stormgate.model.target import (
     Component,
@@ -40,8 +50,14 @@ from stormgate.model.verdict import EXIT_USAGE, Outcome, Verdict, worst
 __all__ = [
     "EXIT_USAGE",
     "LEFT_OUT",
+    "NO_WAY",
+    "OLD_PROOF_DAYS",
+    "PASSED_OVER",
     "PLAN_SCHEMA",
+    "PROVED",
+    "UNDECIDED",
     "VERDICT_SCHEMA",
+    "VIOLATED",
     "Attempt",
     "Cell",
     "Component",
@@ -53,8 +69,10 @@ __all__ = [
     "GivenTrip",
     "Guard",
     "Judgement",
+    "KnownProof",
     "Load",
     "Objective",
+    "ObjectiveProof",
     "Observe",
     "Outcome",
     "Plan",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stormgate.model.proof import KnownProof
 from stormgate.model.release import Attempt, Release
 from stormgate.model.verdict import Verdict
 
@@ -76,9 +77,9 @@ class Judgement:
     """The answer: the verdict, the exit code (0 also for a FAIL that is wholly waived), and why.
 
     `validity` are the findings that say whether the measurement itself can be trusted; they take
-    part in the verdict. `failures` say how requests failed, what decides first. `release`, `short`
-    and `attempts` are the plan's: what was judged, what a short try left out, and the attempts
-    before this one.
+    part in the verdict. `failures` say how requests failed, what decides first. `release`, `short`,
+    `attempts` and `proofs` are the plan's: what was judged, what a short try left out, the attempts
+    before this one, and which objectives have been seen to fail.
     """
 
     gate: str
@@ -92,4 +93,5 @@ class Judgement:
     release: Release = field(default_factory=Release)
     short: tuple[str, ...] = ()
     attempts: tuple[Attempt, ...] = ()
+    proofs: tuple[KnownProof, ...] | None = None
     schema: str = VERDICT_SCHEMA

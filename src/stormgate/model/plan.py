@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from stormgate.model.codec import to_json
+from stormgate.model.proof import KnownProof
 from stormgate.model.release import Attempt, Release
 from stormgate.model.target import Target
 
@@ -117,7 +118,8 @@ class Plan:
 
     Durations of the fixed phases are seconds. `versions` pins what ran. `short` names what a short
     try left out or changed, `attempts` the attempts before this one, of `1 + retry_inconclusive`.
-    `digest` is SHA-256 over all of the rest."""
+    `proofs` is what was known when the run began of objectives violated on purpose; None: nobody
+    looked. `digest` is SHA-256 over all of the rest."""
 
     gate: str
     seed: int
@@ -138,6 +140,7 @@ class Plan:
     short: tuple[str, ...] = ()
     retry_inconclusive: int = 0
     attempts: tuple[Attempt, ...] = ()
+    proofs: tuple[KnownProof, ...] | None = None
     source: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     started_utc: str = ""

@@ -13,13 +13,14 @@ NOT_YET = "the run has not been judged: it is still going, or it died before its
 
 def verdict_json(judgement: Judgement) -> str:
     """The judgement as JSON, keys in the order of the model, ending in a newline. `release`,
-    `short` and `attempts` are there only when there is something to say.
+    `short`, `attempts` and `proofs` are there only when there is something to say.
     """
     data = to_json(judgement)
     for key, said in (
         ("release", bool(judgement.release)),
         ("short", bool(judgement.short)),
         ("attempts", bool(judgement.attempts)),
+        ("proofs", judgement.proofs is not None),
     ):
         if not said:
             del data[key]
@@ -49,6 +50,7 @@ def not_judged_yet(plan: Plan) -> Judgement:
         release=plan.release,
         short=plan.short,
         attempts=plan.attempts,
+        proofs=plan.proofs,
         objectives=tuple(
             Finding(
                 name=objective.name,

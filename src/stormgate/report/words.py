@@ -6,7 +6,18 @@ import math
 import re
 from collections.abc import Iterable
 
-from stormgate.model import Cell, Failure, Finding, Judgement, Plan, Verdict
+from stormgate.model import (
+    OLD_PROOF_DAYS,
+    PASSED_OVER,
+    PROVED,
+    Cell,
+    Failure,
+    Finding,
+    Judgement,
+    KnownProof,
+    Plan,
+    Verdict,
+)
 
 MARKS = {
     Verdict.PASS: "✔",
@@ -138,8 +149,9 @@ def headline(judgement: Judgement) -> str:
 
 
 def told_of_run(judgement: Judgement) -> list[str]:
-    """Which release was judged and how: its name and who said it, what a short try changed, and
-    the attempts before this one. Empty when there is nothing to say.
+    """Which release was judged and how: its name and who said it, what a short try changed, the
+    attempts before this one, and what is proved of the objectives. Empty when there is nothing to
+    say.
     """
     told, release = [], judgement.release
     if release:
@@ -152,7 +164,43 @@ def told_of_run(judgement: Judgement) -> list[str]:
             f"Attempt {number} was {one_line(attempt.verdict)}: {one_line(attempt.why)} "
             f"({one_line(attempt.folder)})."
         )
-    return told
+    return told + proved(judgement)
+
+
+def proved(judgement: Judgement) -> list[str]:
+    """Which objectives have been seen to fail over a violation made on this target, and when; which
+    passed over one. Said once where there is nothing; empty where nobody looked.
+    """
+    if judgement.proofs is None:
+        return []
+    by_age: dict[str, list[str]] = {}
+    for proof in judgement.proofs:
+        if proof.state == PROVED:
+            by_age.setdefault(_proved_when(proof), []).append(one_line(proof.objective))
+    told = [f"{', '.join(names)}: {when}." for when, names in by_age.items()]
+    told += [
+        f"{one_line(proof.objective)} passed over a violation {ago(proof.days)}"
+        f"{_changed(proof)}: it can say nothing ({one_line(proof.run)})."
+        for proof in judgement.proofs
+        if proof.state == PASSED_OVER
+    ]
+    if told:
+        return told
+    return ["No objective has been proved able to fail on this target (stormgate prove)."]
+
+
+def ago(days: int) -> str:
+    """`today`, `yesterday`, `3 days ago`."""
+    return {0: "today", 1: "yesterday"}.get(days, f"{count(days)} days ago")
+
+
+def _proved_when(proof: KnownProof) -> str:
+    old = f", over {OLD_PROOF_DAYS} days: prove it again" if proof.days > OLD_PROOF_DAYS else ""
+    return f"proved {ago(proof.days)}{_changed(proof)}{old}"
+
+
+def _changed(proof: KnownProof) -> str:
+    return f", and the {proof.changed} has changed since" if proof.changed else ""
 
 
 def spared(judgement: Judgement) -> list[str]:

@@ -66,6 +66,7 @@ def harness_error(plan: Plan, why: str) -> Judgement:
         release=plan.release,
         short=plan.short,
         attempts=plan.attempts,
+        proofs=plan.proofs,
         objectives=(),
         why=why,
     )
@@ -150,5 +151,6 @@ def rejudged_plan(folder: Path, other: Plan) -> Plan:
         objectives=other.objectives,
         validity=other.validity,
         waivers=other.waivers,
+        proofs=None,
         source=other.source,
     ).sealed()

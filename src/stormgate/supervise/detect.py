@@ -20,7 +20,7 @@ from stormgate.system.files import sync_folder
 
 RESULTS = "detect.ndjson"
 # Facts of a plan that are of one run, not of what is asked.
-_OF_A_RUN = ("seed", "started_utc", "versions", "digest", "release", "attempts")
+_OF_A_RUN = ("seed", "started_utc", "versions", "digest", "release", "attempts", "proofs")
 
 
 def gate_key(plan: Plan) -> str:

@@ -23,6 +23,7 @@ from stormgate.judge.baseline import with_baselines
 from stormgate.model import Event, Fault, Judgement, Plan
 from stormgate.net.status import why_not_whole
 from stormgate.supervise import children, conclude, early
+from stormgate.supervise.proving.record import with_proofs
 from stormgate.supervise.reading import ReadingBack
 from stormgate.supervise.sampling import SamplingProbes
 from stormgate.supervise.terms import Options, RunStopped, Screen, stopped_by_signals
@@ -71,7 +72,9 @@ class Supervisor:
             started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
             versions=children.versions(),
         )
-        # Before the seal: what earlier runs measured is part of what this one is held against.
+        # Before the seal: what earlier runs measured is part of what this one is held against, and
+        # what they were proved able to tell is part of what it says.
+        plan = with_proofs(plan, self._options.root)
         self._plan = with_baselines(plan, self._options.reports).sealed()
         self.folder = create_run_folder(
             self._options.reports,

@@ -48,7 +48,7 @@ def test_the_runs_are_listed_with_what_is_wrong_with_their_gate(tmp_path: Path) 
         run_folder(tmp_path, 2, Verdict.PASS, serial)
     told = flags(past_runs(tmp_path), NOW)
     assert told == [
-        "chenu-release has not failed once in 6 runs: see that it can, with a known defect"
+        "chenu-release has not failed once in 6 runs: see that it can (stormgate prove)"
     ]
     run_folder(tmp_path, 0.5, Verdict.FAIL, 9)
     assert flags(past_runs(tmp_path), NOW) == []

@@ -137,15 +137,36 @@ def flags(runs: list[PastRun], now: datetime) -> list[str]:
         failed = [r for r in mine if r.judgement and r.judgement.verdict is Verdict.FAIL]
         if len(mine) >= ENOUGH_RUNS and not failed:
             told.append(
-                f"{one_line(gate)} has not failed once in {len(mine)} runs: see that it can, with "
-                "a known defect"
+                f"{one_line(gate)} has not failed once in {len(mine)} runs: see that it can "
+                "(stormgate prove)"
             )
         if not passed:
             told.append(f"{one_line(gate)} has never passed here")
         elif now - passed[-1].began > OLD:
             age = _age(now - passed[-1].began)
             told.append(f"{one_line(gate)} last passed {age} ago: that proof is old")
+        told += _proved(gate, mine, now)
     return told
+
+
+def _proved(gate: str, runs: list[PastRun], now: datetime) -> list[str]:
+    """What the last run of a gate knew of its objectives' proofs, as old as they are now."""
+    from dataclasses import replace
+
+    from stormgate.report.words import one_line, proved
+
+    known = [run.judgement for run in runs if run.judgement and run.judgement.proofs is not None]
+    if not known:
+        return []
+    last = known[-1]
+    aged = []
+    for proof in last.proofs or ():
+        try:
+            days = (now - datetime.fromisoformat(proof.utc)).days
+        except (ValueError, TypeError):
+            days = proof.days
+        aged.append(replace(proof, days=max(0, days)))
+    return [f"{one_line(gate)}: {line}" for line in proved(replace(last, proofs=tuple(aged)))]
 
 
 def _age(age: timedelta) -> str:

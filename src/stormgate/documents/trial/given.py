@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from stormgate.documents.problems import Problems, nearest
+from stormgate.documents.violations.rewrite import Violated
 from stormgate.documents.yamlfile import Document
 from stormgate.model import LEFT_OUT, Plan
 
@@ -30,16 +31,21 @@ FILE = "--set"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Changes of one gate: `values` by dotted path below `spec`, and the only faults to try."""
+    """Changes of one gate: `values` by dotted path below `spec`, and the only faults to try; or
+    a violation in the place of its faults.
+    """
 
     values: tuple[tuple[str, Any], ...] = ()
     only_faults: tuple[str, ...] = ()
+    violated: Violated | None = None
 
     def apply(self, gate: Document, problems: Problems) -> None:
         """Change the gate's data in place. What does not fit it is noted."""
         spec = gate.data.get("spec")
         if not isinstance(spec, dict):
             return
+        if self.violated is not None:
+            self.violated.rewrite(spec)
         for path, value in self.values:
             at = spec
             *parents, last = path.split(".")
@@ -59,13 +65,18 @@ class Changes:
                 fix = nearest(name, names, what="faults") if names else "leave --only-fault out"
                 problems.add("--only-fault", 1, f"the gate has no fault {name!r}", fix)
 
+    def asked(self, plan: Plan) -> Plan:
+        """The plan with what it is asked for alone: all, or what a violation is made for."""
+        return plan if self.violated is None else self.violated.asked(plan)
+
     def made(self, plan: Plan) -> Plan:
         """The plan of the changed gate: without the faults left out, and saying what changed."""
         kept = tuple(f for f in plan.faults if not self.only_faults or f.name in self.only_faults)
         left = tuple(f"fault {f.name} {LEFT_OUT}" for f in plan.faults if f not in kept)
         emptied = {path for path, _ in self.values} & set(_JUDGED)
         left += tuple(f"{p} {LEFT_OUT}" for p in sorted(emptied) if not getattr(plan, _JUDGED[p]))
-        short = (*(f"{path}={_text(value)}" for path, value in self.values), *left)
+        changed = (f"{path}={_text(value)}" for path, value in self.values)
+        short = (*plan.short, *changed, *left)
         return replace(plan, faults=kept, short=short).sealed() if short else plan
 
 

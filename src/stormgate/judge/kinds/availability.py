@@ -23,6 +23,7 @@ from stormgate.judge.statistics.proportion import (
     verdict_counts,
     why_cell,
 )
+from stormgate.judge.violations.breach import UNSERVED, Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -152,6 +153,10 @@ def _within(spec: Mapping[str, Any]) -> float | None:
     return None if spec.get("within_ms") is None else float(spec["within_ms"])
 
 
+def _breach(spec: AvailabilitySpec) -> Breach:
+    return Breach(UNSERVED, allowed=1.0 - spec.target)
+
+
 KIND = Kind(
     "availability",
     AvailabilitySpec,
@@ -161,4 +166,5 @@ KIND = Kind(
     contradictions=_contradictions,
     interval=of_share,
     good_within_ms=_within,
+    breach=_breach,
 )

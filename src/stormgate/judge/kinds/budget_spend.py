@@ -12,6 +12,7 @@ from stormgate.judge.spec import Positive, Share, Spec, Where
 from stormgate.judge.statistics.bounds import holm, tail_p
 from stormgate.judge.statistics.proportion import shown
 from stormgate.judge.statistics.spend import FaultSpend, Spent
+from stormgate.judge.violations.breach import UNSERVED, Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -140,6 +141,10 @@ def _notes(spec: BudgetSpendSpec, plan: Plan, lengths: Mapping[str, float]) -> S
     ]
 
 
+def _breach(spec: BudgetSpendSpec) -> Breach:
+    return Breach(UNSERVED, seconds=spec.lte * spec.budget_s)
+
+
 KIND = Kind(
     "budgetSpend",
     BudgetSpendSpec,
@@ -149,4 +154,5 @@ KIND = Kind(
     users="faults",
     over_faults=True,
     notes=_notes,
+    breach=_breach,
 )

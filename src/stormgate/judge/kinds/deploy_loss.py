@@ -10,6 +10,7 @@ from pydantic import Field
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Samples
 from stormgate.judge.statistics.proportion import BadShare, shown
+from stormgate.judge.violations.breach import UNSERVED, Breach
 from stormgate.model import Cell, Plan, Verdict
 
 if TYPE_CHECKING:
@@ -97,4 +98,8 @@ def _need(spec: DeployLossSpec, plan: Plan) -> Need:
     return Need(spec.min_samples, None, "a count: every bad request is one too many")
 
 
-KIND = Kind("deployLoss", DeployLossSpec, DeployLoss, _canaries, _need)
+def _breach(spec: DeployLossSpec) -> Breach:
+    return Breach(UNSERVED)
+
+
+KIND = Kind("deployLoss", DeployLossSpec, DeployLoss, _canaries, _need, breach=_breach)

@@ -19,6 +19,7 @@ from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Share, Spec, Where
 from stormgate.judge.statistics import bounds
 from stormgate.judge.statistics.proportion import shown, verdict_counts
+from stormgate.judge.violations.breach import Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -259,6 +260,10 @@ def _contradictions(spec: FailbackSpec, plan: Plan, lengths: Mapping[str, float]
     return [f"recovery is over before the {spec.settle_s:g} s after which users must be home"]
 
 
+def _breach(_: FailbackSpec) -> Breach | str:
+    return "it judges what comes after a fault was taken back, and a violation has to stand then"
+
+
 KIND = Kind(
     "failback",
     FailbackSpec,
@@ -268,4 +273,5 @@ KIND = Kind(
     users="",  # only after a fault
     over_faults=True,
     contradictions=_contradictions,
+    breach=_breach,
 )

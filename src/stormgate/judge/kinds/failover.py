@@ -21,6 +21,7 @@ from stormgate.judge.spec import Names, Positive, Share, Spec, Where
 from stormgate.judge.stages import Stages
 from stormgate.judge.statistics.bounds import exceed_probability_bound
 from stormgate.judge.statistics.proportion import shown, verdict_counts
+from stormgate.judge.violations.breach import UNSERVED, Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -355,6 +356,10 @@ def _allowed_outage_s(spec: FailoverSpec) -> float:
     return spec.lte_s
 
 
+def _breach(spec: FailoverSpec) -> Breach:
+    return Breach(UNSERVED, seconds=spec.lte_s)
+
+
 KIND = Kind(
     "failover",
     FailoverSpec,
@@ -368,4 +373,5 @@ KIND = Kind(
     allowed_outage_s=_allowed_outage_s,
     served=lambda spec: (spec.sustained_good, spec.within_ms),
     interval=of_detail("d_lo_s", "d_hi_s"),
+    breach=_breach,
 )

@@ -30,6 +30,7 @@ from stormgate.judge.statistics.proportion import (
     why_cell,
 )
 from stormgate.judge.statistics.quantiles import Quantiles
+from stormgate.judge.violations.breach import SLOW, Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -258,6 +259,10 @@ def _drawn(spec: Mapping[str, Any]) -> float | None:
     return float(limit) if isinstance(limit, int | float) else None
 
 
+def _breach(spec: LatencySpec) -> Breach:
+    return Breach(SLOW, latency_ms=spec.lte_ms, allowed=1.0 - spec.quantile)
+
+
 KIND = Kind(
     "latency",
     LatencySpec,
@@ -267,4 +272,5 @@ KIND = Kind(
     latency=True,
     interval=of_cell("lower_ms", "upper_ms"),
     drawn_limit_ms=_drawn,
+    breach=_breach,
 )

@@ -14,6 +14,7 @@ from stormgate.judge.intervals import of_detail
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Spec, Where
 from stormgate.judge.statistics.jackknife import Estimate
+from stormgate.judge.violations.breach import Breach
 from stormgate.model import Plan, Verdict
 
 if TYPE_CHECKING:
@@ -119,6 +120,13 @@ def _need(spec: NonInferioritySpec, plan: Plan) -> Need:
     return Need(spec.min_samples, None, "over at least 3 s, and a baseline")
 
 
+def _breach(_: NonInferioritySpec) -> Breach | str:
+    return (
+        "it is held against an earlier run of the whole gate, and no run is that with a violation "
+        "in it; a latency objective over the same quantile can be proved"
+    )
+
+
 KIND = Kind(
     "nonInferiority",
     NonInferioritySpec,
@@ -128,4 +136,5 @@ KIND = Kind(
     latency=True,
     against_baseline=True,
     interval=of_detail("ratio_low", "ratio_high"),
+    breach=_breach,
 )

@@ -14,6 +14,7 @@ from stormgate.judge.spec import Positive, Samples, Share
 from stormgate.judge.statistics.bounds import hoeffding_margin, requests_needed
 from stormgate.judge.statistics.proportion import BadShare
 from stormgate.judge.statistics.spend import FaultSpend
+from stormgate.judge.violations.breach import UNSERVED, Breach
 from stormgate.model import Cell, Plan, Verdict
 
 if TYPE_CHECKING:
@@ -182,6 +183,10 @@ def _contradictions(spec: ProjectedSpec, plan: Plan, lengths: Mapping[str, float
     return []
 
 
+def _breach(spec: ProjectedSpec) -> Breach:
+    return Breach(UNSERVED, allowed=1.0 - spec.target)
+
+
 KIND = Kind(
     "projectedAvailability",
     ProjectedSpec,
@@ -190,4 +195,5 @@ KIND = Kind(
     _need,
     users="faults",
     contradictions=_contradictions,
+    breach=_breach,
 )

@@ -13,6 +13,7 @@ from stormgate.judge.comparison import PhaseLatency, compared
 from stormgate.judge.intervals import of_detail
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.spec import Names, Positive, Spec, Where
+from stormgate.judge.violations.breach import SLOW, Breach
 from stormgate.model import Plan, Verdict
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ def _need(spec: RatioSpec, plan: Plan) -> Need:
     return Need(spec.min_samples, None, "in each of the two, over at least 3 s")
 
 
+def _breach(spec: RatioSpec) -> Breach:
+    # How fast it is before is known only then: a request of half a second is a slow one.
+    return Breach(SLOW, latency_ms=500.0 * max(1.0, spec.lte), allowed=1.0 - spec.quantile)
+
+
 KIND = Kind(
     "ratio",
     RatioSpec,
@@ -99,4 +105,5 @@ KIND = Kind(
     _need,
     latency=True,
     interval=of_detail("ratio_low", "ratio_high"),
+    breach=_breach,
 )

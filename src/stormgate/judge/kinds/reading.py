@@ -13,6 +13,7 @@ from stormgate.evidence.timeline import PhaseWindow
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.rules.stale import failed, read_in, stale, usable
 from stormgate.judge.spec import Names, Spec
+from stormgate.judge.violations.breach import Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -155,4 +156,18 @@ def _reads(spec: Mapping[str, Any]) -> str | None:
     return str(spec["probe"])
 
 
-KIND = Kind("reading", ReadingSpec, Reading, _canaries, _need, timing=False, users="", reads=_reads)
+def _breach(spec: ReadingSpec) -> Breach | str:
+    return f"what moves the probe {spec.probe} is known to its owner alone"
+
+
+KIND = Kind(
+    "reading",
+    ReadingSpec,
+    Reading,
+    _canaries,
+    _need,
+    timing=False,
+    users="",
+    reads=_reads,
+    breach=_breach,
+)

@@ -22,6 +22,7 @@ from stormgate.judge.statistics.proportion import (
     verdict_counts,
     why_cell,
 )
+from stormgate.judge.violations.breach import UNSERVED, Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -133,4 +134,11 @@ def _need(spec: ShareSpec, plan: Plan) -> Need:
     return Need(max(spec.min_samples, requests_needed(allowed, 1.0 - plan.confidence)), allowed)
 
 
-KIND = Kind("share", ShareSpec, LabelShare, _canaries, _need, users="", interval=of_share)
+def _breach(spec: ShareSpec) -> Breach:
+    # A failure never helps, whichever the direction.
+    return Breach(UNSERVED, allowed=1.0 - spec.gte if spec.gte is not None else spec.lte or 0.0)
+
+
+KIND = Kind(
+    "share", ShareSpec, LabelShare, _canaries, _need, users="", interval=of_share, breach=_breach
+)

@@ -30,6 +30,7 @@ from stormgate.judge.statistics.proportion import (
     shown,
     why_cell,
 )
+from stormgate.judge.violations.breach import STALE, Breach
 from stormgate.model import Cell, Plan, Verdict, worst
 
 if TYPE_CHECKING:
@@ -247,4 +248,10 @@ def _need(spec: StalenessSpec, plan: Plan) -> Need:
     return Need(needed, None, note)
 
 
-KIND = Kind("staleness", StalenessSpec, Staleness, _canaries, _need, users="", data=True)
+def _breach(spec: StalenessSpec) -> Breach:
+    return Breach(STALE, seconds=spec.lte_ms / 1000, allowed=1.0 - spec.quantile)
+
+
+KIND = Kind(
+    "staleness", StalenessSpec, Staleness, _canaries, _need, users="", data=True, breach=_breach
+)
