@@ -33,6 +33,7 @@ KINDS = {
     "deployments": ("apps", "Deployment"),
     "statefulsets": ("apps", "StatefulSet"),
     "daemonsets": ("apps", "DaemonSet"),
+    "horizontalpodautoscalers": ("autoscaling", "HorizontalPodAutoscaler"),
     "endpointslices": ("discovery.k8s.io", "EndpointSlice"),
     "networkpolicies": ("networking.k8s.io", "NetworkPolicy"),
     "poddisruptionbudgets": ("policy", "PodDisruptionBudget"),
@@ -91,6 +92,9 @@ class World:
         # Begins what runs in a pod when it becomes ready.
         self.contain: Callable[[], Container] | None = None
         self.network: Network | None = None
+        # The resources of the containers of workloads made from now on, and whether nodes follow.
+        self.cpu: Json = {"limits": {"cpu": "500m"}, "requests": {"cpu": "250m"}}
+        self.resizes = True
         # How an exec ends instead, by what stands in its command: an exit code; None hangs up.
         self.exec_ends: dict[str, int | None] = {}
 
@@ -152,6 +156,8 @@ class World:
             "metadata": {"labels": labels},
             "spec": {"containers": [{"name": "main", "image": f"{name}:1"}]},
         }
+        if self.cpu:
+            template["spec"]["containers"][0]["resources"] = copy.deepcopy(self.cpu)
         spec = {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template}
         self.put(
             plural, {"metadata": {"name": name, "namespace": namespace}, "spec": spec, "status": {}}
@@ -193,6 +199,8 @@ class World:
                 for one in self.all(plural):
                     self._controller(plural, one)
             self._collect()
+            for scaler in self.all("horizontalpodautoscalers"):
+                self._scale(scaler)
             if self.network is not None:
                 self.network.tick()
 
@@ -219,6 +227,18 @@ class World:
             }
             self.touch(pod)
 
+    def _scale(self, scaler: Json) -> None:
+        """An autoscaler keeps its least number, and rests at none."""
+        of, about = scaler["spec"]["scaleTargetRef"], scaler["metadata"]
+        found = self.one(f"{of['kind'].lower()}s", about["namespace"], of["name"])
+        if 0 < found["spec"]["replicas"] < scaler["spec"]["minReplicas"]:
+            found["spec"]["replicas"] = scaler["spec"]["minReplicas"]
+            found["metadata"]["managedFields"] = [
+                {"manager": "kube-controller-manager", "time": "2026-01-01",
+                 "fieldsV1": {"f:spec": {"f:replicas": {}}}}
+            ]  # fmt: skip
+            self.touch(found)
+
     def _collect(self) -> None:
         """Pods whose owner is gone go too."""
         there = {one["metadata"]["uid"] for one in self.objects.values()}
@@ -243,10 +263,18 @@ class World:
         container = self.containers.get(uid)
         if container is not None:
             container.look()
-            found = [container.status()]
-            if pod["status"].get("containerStatuses") != found:
-                pod["status"]["containerStatuses"] = found
-                self.touch(pod)
+            found = container.status()
+        elif is_ready(pod):
+            found = {"name": "main", "containerID": f"containerd://{uid}", "restartCount": 0}
+        else:
+            return
+        before = pod["status"].get("containerStatuses") or [{}]
+        resources = pod["spec"]["containers"][0].get("resources") or {}
+        if not self.resizes and before[0].get("resources"):
+            resources = before[0]["resources"]
+        if before != [{**found, "resources": resources}]:
+            pod["status"]["containerStatuses"] = [{**found, "resources": copy.deepcopy(resources)}]
+            self.touch(pod)
 
     def _schedule(self, pod: Json) -> None:
         free = [
@@ -479,6 +507,8 @@ class Handler(BaseHTTPRequestHandler):
             body["metadata"].setdefault("namespace", namespace)
             return 201, _shown(world.put(plural, body))
         found = world.one(plural, namespace, name)
+        if sub == "resize":
+            return 200, self._resize(name, found, body)
         if verb == "patch":
             return 200, self._patch(plural, namespace, name, found, body)
         if verb == "delete":
@@ -603,6 +633,21 @@ class Handler(BaseHTTPRequestHandler):
             new["metadata"]["generation"] += 1
         self.world.objects[(plural, namespace, name)] = new
         return _shown(self.world.touch(new))
+
+    def _resize(self, name: str, found: Json, steps: Any) -> Json:
+        """Only the resources of containers change, and no limit goes away."""
+        new = patched(found, steps)
+        for now, then in zip(found["spec"]["containers"], new["spec"]["containers"], strict=True):
+            old, given = now.get("resources") or {}, then.get("resources") or {}
+            if set(old.get("limits") or {}) - set(given.get("limits") or {}):
+                raise RefusedError(
+                    422,
+                    f'Pod "{name}" is invalid: spec.containers[0].resources.limits: Forbidden: '
+                    "resource limits cannot be removed",
+                )
+            now["resources"] = given
+        found["metadata"]["generation"] += 1
+        return _shown(self.world.touch(found))
 
     def _delete(
         self, plural: str, namespace: str | None, name: str, found: Json, options: Json

@@ -27,6 +27,7 @@ from stormgate.faults.backends.kubernetes.marks import VanishedError
 from stormgate.faults.backends.kubernetes.nodes import Cordon, Drain, NodesCrash, ZoneLoss
 from stormgate.faults.backends.kubernetes.pods import is_ready, nodes_of, pods_of
 from stormgate.faults.backends.kubernetes.services import Detach, Isolate
+from stormgate.faults.backends.kubernetes.squeeze import Squeeze
 from stormgate.faults.backends.kubernetes.standing import standing
 from stormgate.faults.backends.kubernetes.ways import ClusterMode, Site, named_object
 from stormgate.faults.backends.kubernetes.workloads import BadRollout, ScaleDown
@@ -40,6 +41,7 @@ _PODS: dict[str, ClusterMode] = {
     "evict": PodEviction(),
     "freeze": Freeze(),
     "crash_container": CrashContainer(),
+    "squeeze": Squeeze(),
 }
 _WORKLOAD: dict[str, ClusterMode] = {**_PODS, "isolate": Isolate(), "bad_rollout": BadRollout()}
 _NODES: dict[str, ClusterMode] = {
@@ -78,6 +80,7 @@ class KubernetesBackend(Backend):
     refuses: ClassVar[Mapping[str, str]] = {
         "freeze": "only what runs in pods is stopped, by a signal; nearest: crash",
         "crash_container": "only containers of pods crash; nearest: crash",
+        "squeeze": "only containers of pods have a CPU limit; nearest: squeeze of what runs there",
         "lossy": f"{_NETWORK}; {_NEAREST}",
         "slow": f"{_NETWORK}; {_NEAREST}",
         "bandwidth": f"{_NETWORK}; {_NEAREST}",

@@ -40,6 +40,7 @@ GROUPS = {
     "statefulsets": "apis/apps/v1",
     "daemonsets": "apis/apps/v1",
     "replicasets": "apis/apps/v1",
+    "horizontalpodautoscalers": "apis/autoscaling/v2",
     "endpointslices": "apis/discovery.k8s.io/v1",
     "networkpolicies": "apis/networking.k8s.io/v1",
     "poddisruptionbudgets": "apis/policy/v1",

@@ -13,7 +13,15 @@ from stormgate.faults.backends.kubernetes.marks import RUN_LABEL, records
 from stormgate.faults.backends.kubernetes.ways import Record
 from stormgate.model import Component, Target
 
-_INSIDE = ("deployments", "statefulsets", "daemonsets", "services", "leases", "networkpolicies")
+_INSIDE = (
+    "deployments",
+    "statefulsets",
+    "daemonsets",
+    "services",
+    "leases",
+    "networkpolicies",
+    "pods",
+)
 
 
 def left_in(target: Target) -> Iterator[tuple[Component, Record, str | None]]:

@@ -102,10 +102,15 @@ def same(cluster: Cluster, where: Json) -> dict[str, Any]:
 
 
 def change(
-    cluster: Cluster, where: Json, steps_for: Callable[[dict[str, Any]], Steps]
+    cluster: Cluster,
+    where: Json,
+    steps_for: Callable[[dict[str, Any]], Steps],
+    *,
+    part: str = "",
 ) -> dict[str, Any]:
-    """Change the very object a record names, in one step: `steps_for` says how, given what it is
-    now, and is asked again when somebody else changed it in between. No steps: nothing is sent.
+    """Change the very object a record names (or a subresource of it, its `part`), in one step:
+    `steps_for` says how, given what it is now, and is asked again when somebody else changed it in
+    between. No steps: nothing is sent.
     Raises VanishedError, KubernetesError, and whatever `steps_for` raises.
     """
     for left in range(_TRIES - 1, -1, -1):
@@ -122,9 +127,8 @@ def change(
             },
         ]
         try:
-            return cluster.patch(
-                str(where["resource"]), where["ns"], str(where["name"]), [*held, *steps]
-            )
+            resource = f"{where['resource']}{f'/{part}' if part else ''}"
+            return cluster.patch(resource, where["ns"], str(where["name"]), [*held, *steps])
         except KubernetesError as error:
             if error.status not in (409, 422) or not left:
                 raise

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from stormgate.faults.backends import FaultRequest, Observation
+from stormgate.faults.backends.kubernetes import autoscaler
 from stormgate.faults.backends.kubernetes.api import Json
 from stormgate.faults.backends.kubernetes.handle import shape, told
 from stormgate.faults.backends.kubernetes.marks import (
@@ -106,6 +107,9 @@ class ScaleDown(FieldOfWorkload):
 
     parameters = ScaleDownTo
 
+    def permissions(self, handle: Mapping[str, Any]) -> tuple[Permission, ...]:
+        return (*super().permissions(handle), Permission("horizontalpodautoscalers", ("list",)))
+
     def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
         resource, found = named_object(site)
         _refuse_part(site)
@@ -117,7 +121,10 @@ class ScaleDown(FieldOfWorkload):
             raise CannotBreak(
                 f"{site.part.name}: {told(site.handle)} has {before} replicas: {after} are no fewer"
             )
-        return begun(request, object=where(resource, found), before=before, after=after)
+        scaler = autoscaler.told(site, found, after)
+        return begun(
+            request, object=where(resource, found), before=before, after=after, scaler=scaler
+        )
 
     def broken(self, found: Json, record: Record) -> bool:
         return bool(found["spec"].get("replicas", 1) == record["after"])
@@ -145,7 +152,8 @@ class ScaleDown(FieldOfWorkload):
         return Observation(
             ready <= record["after"] and status <= record["after"],
             f"replicas {record['before']} -> {record['after']} (uid {record['object']['uid']}, "
-            f"resourceVersion {found['metadata']['resourceVersion']}); {ready} pods ready",
+            f"resourceVersion {found['metadata']['resourceVersion']}); {ready} pods ready"
+            f"{record.get('scaler') or ''}",
         )
 
     def by_hand(self, site: Site, record: Record) -> str:

@@ -16,6 +16,7 @@ from stormgate.faults.backends.kubernetes.api import Json, KubernetesError
 from stormgate.faults.backends.kubernetes.handle import told as told_handle
 from stormgate.faults.backends.kubernetes.inside import processes
 from stormgate.faults.backends.kubernetes.inside.command import Ran, in_each, run
+from stormgate.faults.backends.kubernetes.inside.which import container_status, in_container
 from stormgate.faults.backends.kubernetes.killing import KillPods
 from stormgate.faults.backends.kubernetes.pods import (
     drawn,
@@ -39,7 +40,6 @@ from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFaile
 from stormgate.faults.proof import silence_s
 from stormgate.net.look import State, look
 
-_DEFAULT = "kubectl.kubernetes.io/default-container"
 _KILLED = 137  # 128 + SIGKILL: the command went down with its container
 _BEFORE_S = 3.0
 
@@ -76,7 +76,9 @@ class _Signal(ClusterMode):
             )
         name = request.params.get("process")
         name = None if name is None else processes.short(str(name))
-        chosen = [_inside(site, pod) for pod in drawn(every, request.params.get("share", "all"))]
+        chosen = [
+            in_container(site, pod) for pod in drawn(every, request.params.get("share", "all"))
+        ]
         found = in_each(lambda pod: {**pod, "found": self._found(site, pod, name)}, chosen)
         return begun(request, pods=found, all=len(found) == len(every), before_ms=_before_ms(site))
 
@@ -231,31 +233,8 @@ class CrashContainer(_Signal):
         )
 
 
-def _inside(site: Site, pod: Json) -> dict[str, Any]:
-    """What a record holds of a pod and the container in it that is meant."""
-    there = [one["name"] for one in pod["spec"]["containers"]]
-    notes = pod["metadata"].get("annotations") or {}
-    name = site.handle.get("container") or notes.get(_DEFAULT) or there[0]
-    about = noted(pod)
-    if name not in there or (len(there) > 1 and not (site.handle.get("container") or notes)):
-        raise CannotBreak(
-            f"{site.part.name}: {about['name']} has containers {', '.join(there)}: name one of "
-            "them (handle.container)"
-        )
-    status = _container(pod, {"container": name})
-    if not status.get("containerID"):
-        raise NotWhole(f"{site.part.name}: {about['name']}: no container {name} runs")
-    return {
-        **about,
-        "container": name,
-        "container_id": status["containerID"],
-        "restarts": int(status.get("restartCount", 0)),
-    }
-
-
 def _container(pod: Json, noted_pod: Noted) -> Json:
-    every = (pod.get("status") or {}).get("containerStatuses") or []
-    return next((one for one in every if one.get("name") == noted_pod["container"]), {})
+    return container_status(pod, str(noted_pod["container"]))
 
 
 def _over(container: Json) -> bool:
