@@ -46,6 +46,8 @@ def preflight(gate: Path, plan: Plan, root: Path) -> Plan:
         message = f"{load.workers} workers for {load.users} users: some would have nobody"
         problems.append(at.problem("workers", message, f"at most {load.users} workers"))
     problems += found_problems(plan, found, at, root)
+    if at.has("users") and not problems:
+        problems += empty_cells(plan, found, at)
     if problems:
         raise DocumentErrors(problems)
     shape = found.get("shape")
@@ -71,6 +73,33 @@ def enough_users(plan: Plan, classes: Sequence[Mapping[str, Any]]) -> int:
             around = sum(whole) // math.gcd(*whole)
             users = math.ceil(users / around) * around if len(whole) == len(weights) else users
     return min(max(users + fixed, FEWEST_USERS, plan.load.workers), _MOST_USERS)
+
+
+def empty_cells(plan: Plan, found: Mapping[str, Any], at: _Lines) -> list[Problem]:
+    """That the number of users a gate asks for leaves some population without users of some class:
+    nobody would measure what it is promised. Classes with a fixed count are their owner's affair,
+    and so are more populations than any number of users serves.
+    """
+    classes, counts = found.get("classes", []), found.get("counts", {})
+    shares = {p.name: p.share for p in plan.target.populations if p.share > 0}
+    enough = enough_users(plan, classes)
+    if not shares or enough >= _MOST_USERS:
+        return []
+    lost = []
+    for cls in classes:
+        if not cls["wanted"] or cls["fixed"]:
+            continue
+        dealer = Dealer(shares)
+        served = {dealer.population(position) for position in range(counts.get(cls["name"], 0))}
+        empty = [name for name in shares if name not in served]
+        if empty:
+            more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+            lost.append(f"{cls['name']} of {', '.join(empty[:3])}{more}")
+    if not lost:
+        return []
+    message = f"{plan.load.users} users leave nobody to be {', '.join(lost)}"
+    fix = f"users: {enough}, or leave it out: then there are as many as it takes"
+    return [at.problem("users", message, fix)]
 
 
 def first_of_all(shares: Mapping[str, float]) -> int:

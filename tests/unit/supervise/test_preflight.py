@@ -8,7 +8,7 @@ from tests.golden.judge_writer import objective, plan_of
 
 from stormgate.documents.problems import Problem
 from stormgate.model import Population
-from stormgate.supervise.preflight import enough_users, found_problems
+from stormgate.supervise.preflight import empty_cells, enough_users, found_problems
 
 
 class At:
@@ -92,3 +92,38 @@ def test_two_populations_and_one_writer_in_ten_take_twenty_users():
         enough_users(dataclasses.replace(trial, target=halves), [*found, {"weight": 0, "fixed": 3}])
         == 23
     )
+
+
+@pytest.mark.parametrize(
+    ("users", "counts", "told"),
+    [
+        (20, {"Reader": 18, "Writer": 2}, None),
+        (10, {"Reader": 9, "Writer": 1}, "users: 10 users leave nobody to be Writer of p1"),
+        (2, {"Reader": 1, "Writer": 1}, "nobody to be Reader of p1, Writer of p1"),
+        # Whose number is fixed, or who is not wanted, is its owner's affair.
+        (21, {"Reader": 18, "Writer": 2, "Probe": 1, "Off": 0}, None),
+    ],
+)
+def test_a_number_of_users_that_leaves_somebody_out_is_refused(users, counts, told):
+    trial = plan(users=users)
+    halves = dataclasses.replace(trial.target, populations=populations(0.5, 0.5))
+    classes = [
+        {"name": "Reader", "weight": 9, "fixed": 0, "wanted": True},
+        {"name": "Writer", "weight": 1, "fixed": 0, "wanted": True},
+        {"name": "Probe", "weight": 0, "fixed": 1, "wanted": True},
+        {"name": "Off", "weight": 0, "fixed": 0, "wanted": False},
+    ]
+    found = {"classes": classes, "counts": counts}
+    problems = empty_cells(dataclasses.replace(trial, target=halves), found, At())
+    assert (told is None) == (problems == [])
+    if told is not None:
+        assert told in str(problems[0])
+        assert "users: 21" in str(problems[0])
+
+
+def test_more_populations_than_any_number_serves_are_not_refused():
+    trial = plan(users=10)
+    many = dataclasses.replace(trial.target, populations=populations(0.99999, 0.00001))
+    classes = [{"name": "Reader", "weight": 1, "fixed": 0, "wanted": True}]
+    found = {"classes": classes, "counts": {"Reader": 10}}
+    assert empty_cells(dataclasses.replace(trial, target=many), found, At()) == []

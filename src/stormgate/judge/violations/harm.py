@@ -20,6 +20,8 @@ from stormgate.model import PASSED_OVER, PROVED, UNDECIDED, Fault, Judgement, Ve
 _BAD, _LATE_MS = 0.5, 2000.0
 # Of the latency that a link was given so much has to arrive at the users of one population.
 _ARRIVED = 0.8
+# The rules that say why a violation did not come about.
+_TELLING = ("course", "faults", "journals")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,10 @@ def proof_of(
     if finding is None:
         return UNDECIDED, f"{judgement.verdict}: {judgement.why}"
     if faults is None or faults.verdict is not Verdict.PASS:
-        doubt = faults.why if faults is not None else judgement.why
+        told = [
+            f for f in judgement.validity if f.name in _TELLING and f.verdict is not Verdict.PASS
+        ]
+        doubt = "; ".join(f.why for f in told) or judgement.why
         return UNDECIDED, f"the violation is not proven: {doubt}"
     if finding.verdict is Verdict.FAIL:
         return PROVED, finding.why
