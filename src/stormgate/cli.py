@@ -62,6 +62,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.gameday.inject:command",
         "Break something by hand: proven, for a while, taken back by itself.",
     ),
+    "load": (
+        "stormgate.commands.gameday.load:command",
+        "Drive a target's users, with evidence, while people break it.",
+    ),
     "faults": (
         "stormgate.commands.gameday.faults:faults_command",
         "List what is broken now: proof, age, who, until when.",

@@ -132,17 +132,18 @@ def _try(plan: Plan, options: Options, live: int | None, form: str | None, gate:
     say = partial(click.echo, err=form is not None)
     if live is None:
         return try_plan(
-            plan, lambda one: Supervisor(one, options, _screen(one, form, gate)).run(), say
+            plan, lambda one: Supervisor(one, options, screen_of(one, form, gate)).run(), say
         )
     try:
         runs = LiveRuns(live)
     except OSError as error:
         refuse(f"--live: port {live} cannot be listened on: {error.strerror}", "another port, or 0")
     with live_page(runs, say):
-        return try_plan(plan, lambda one: runs.run(one, options, _screen(one, form, gate)), say)
+        return try_plan(plan, lambda one: runs.run(one, options, screen_of(one, form, gate)), say)
 
 
-def _screen(plan: Plan, form: str | None, gate: Path) -> Screen:
+def screen_of(plan: Plan, form: str | None, gate: Path) -> Screen:
+    """Where a run is followed: a line at the end, NDJSON, or a console."""
     import time
 
     from stormgate.report.console import RunScreen

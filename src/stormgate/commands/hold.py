@@ -22,8 +22,11 @@ def held(plan: Plan, reports: Path) -> Iterator[None]:
     """
     from stormgate.faults import lease, restore
     from stormgate.faults.errors import LeaseHeld
+    from stormgate.faults.hands.halt import standing
     from stormgate.faults.state import HOW_TO_KEEP_STATE, require_writable
 
+    if plan.faults and (order := standing()) is not None:
+        refuse(str(order), "stormgate resume --reason TEXT")
     # A lab of our own starts empty; a shared target may still carry the faults, or the run, of
     # somebody else.
     shared = plan.target.provision is None

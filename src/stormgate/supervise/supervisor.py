@@ -58,6 +58,7 @@ class Supervisor:
         self._phase: str | None = None
         self._fault_began_ns: int | None = None
         self._ended: list[str] = []
+        self._load_argv = children.load_argv
         self._load_ready = False
         self._reading: ReadingBack | None = None
         self._sampling: SamplingProbes | None = None
@@ -117,11 +118,19 @@ class Supervisor:
     # The trial, phase by phase.
 
     def _trial(self) -> None:
+        self._set_out()
+        self._hold("steady", self._plan.steady_s)
+        for fault in self._plan.faults:
+            self._try_fault(fault)
+        self._come_home()
+
+    def _set_out(self) -> None:
+        """Everything up to the end of the warmup."""
         self._bring_up_target()
         self._start_load()
         plan = self._plan
-        self._reading = reading = ReadingBack(plan, self.folder, self._options.root)
-        reading.start()
+        self._reading = ReadingBack(plan, self.folder, self._options.root)
+        self._reading.start()
         self._sampling = SamplingProbes(plan, self.folder, self._options.root)
         self._sampling.start()
         self._hold("warmup", plan.warmup_s)
@@ -131,13 +140,15 @@ class Supervisor:
                 f"the target answered none of {self._watcher.samples} requests during warmup"
                 f"{self._watcher.failure}; nothing was broken",
             )
-        self._hold("steady", plan.steady_s)
-        for fault in plan.faults:
-            self._try_fault(fault)
-        self._hold("final", plan.final_s)
-        self._sampling.stop()
+
+    def _come_home(self) -> None:
+        """The calm end, and what is read back when the load has ended."""
+        self._hold("final", self._plan.final_s)
+        if self._sampling is not None:
+            self._sampling.stop()
         self._stop_load()
-        reading.finish(self._timeline, self._tick)
+        if self._reading is not None:
+            self._reading.finish(self._timeline, self._tick)
 
     def _bring_up_target(self) -> None:
         self._screen.phase("target", None)
@@ -157,7 +168,7 @@ class Supervisor:
 
     def _start_load(self) -> None:
         self._load = spawn(
-            children.load_argv(self._plan, self.folder, self._options.root),
+            self._load_argv(self._plan, self.folder, self._options.root),
             env=children.environment(self.folder, self._options.root),
             cwd=self._options.root,
             log_path=self.folder / "logs" / "load.log",

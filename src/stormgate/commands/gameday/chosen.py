@@ -146,3 +146,14 @@ def _number(text: str) -> float | int | None:
         except ValueError:
             continue
     return None
+
+
+def seconds(option: str, text: str) -> float:
+    """A duration as it is written in documents, in seconds."""
+    from stormgate.documents.values import duration_s
+
+    try:
+        return duration_s(text)
+    except ValueError as error:
+        told = (getattr(error, "context", None) or {}).get("what", error)
+        raise click.UsageError(f"{option}: {told}") from None

@@ -15,6 +15,7 @@ from stormgate.commands.gameday.chosen import (
     parameters,
     person,
     reports_of,
+    seconds,
     the_target,
 )
 from stormgate.model import Verdict
@@ -107,7 +108,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
         "mode": mode,
         "components": chosen,
         "params": parameters(words[count:], _model(target, mode, chosen)),
-        "for_s": _seconds(stand),
+        "for_s": seconds("--for", stand) if stand is not None else None,
         "by": person(by),
         "fault": name,
         "heals": heals,
@@ -186,19 +187,6 @@ def _model(target: Target, mode: str, chosen: list[Any]) -> type[BaseModel] | No
         return backends.modes_of(part.component)[part.mode] if part is not None else None
     except (ChaosError, KeyError, IndexError):
         return None
-
-
-def _seconds(text: str | None) -> float | None:
-    from stormgate.documents.values import duration_s
-
-    if text is None:
-        return None
-    try:
-        return duration_s(text)
-    except ValueError as error:
-        raise click.UsageError(
-            f"--for: {getattr(error, 'context', {}).get('what', error)}"
-        ) from None
 
 
 def _share(text: str | None) -> float | None:

@@ -4,9 +4,10 @@ and until when.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,7 @@ def _of_run(pointer: Pointer, entries: Iterable[Entry]) -> list[StandingFault]:
                 proof=_saws(seen.get(instance, {})),
                 by=str(begin.get("by") or pointer.owner or ""),
                 since=_utc(meant.get(first.id, {}).get("utc")),
-                until=_utc(begin.get("until_utc")),
+                until=_until(begin, seen.get(instance)),
                 folder=pointer.folder,
                 pointer=pointer,
             )
@@ -116,6 +117,17 @@ def _saws(observed: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(
         f"{one.get('component')}: {one.get('saw')}" for one in listed if isinstance(one, Mapping)
     )
+
+
+def _until(begin: Mapping[str, Any], observed: Mapping[str, Any] | None) -> datetime | None:
+    """When it is taken back by itself: its time runs from when it was seen. The clock of the rows
+    is this boot's.
+    """
+    for_s = begin.get("for_s")
+    if observed is None or not isinstance(for_s, int | float):
+        return None
+    left_s = int(observed["at_ns"]) / 1e9 + for_s - time.monotonic()
+    return datetime.now(UTC) + timedelta(seconds=left_s)
 
 
 def _utc(text: Any) -> datetime | None:

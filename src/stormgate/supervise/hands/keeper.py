@@ -48,6 +48,7 @@ TICK_S = 0.1
 # How long it waits for a first order, and after the last fault for another.
 FIRST_S, LINGER_S = 30.0, 1.0
 GUARD_S = 60.0
+ANSWER_S = 5.0
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -152,6 +153,8 @@ class _Keeper:
         self._owner = owner
         self._kept = KeptFaults(context)
         self._course = Course(context.timeline) if owner is None else None
+        if owner is not None:
+            self._kept.wait("the run is still warming up: try again in a moment")
         self._tail = NdjsonTail(context.folder / TIMELINE)
         self._stopping = threading.Event()
         self._asked = 0
@@ -191,6 +194,10 @@ class _Keeper:
         why = "the keeper was stopped" if self._stopping.is_set() else "the run is over"
         self._kept.undo(None, why, _log)
         self._note()
+        # Whoever asked hears what came of it, before this process is gone.
+        end = time.monotonic() + ANSWER_S
+        while self._busy and time.monotonic() < end:
+            time.sleep(TICK_S)
         if self._course is not None:
             self._conclude(self._course)
 
@@ -275,6 +282,9 @@ class _Keeper:
                     if ids is None:
                         return self._kept.undo(None, by, say)
                     return self._kept.undo_ids([str(one) for one in ids], by, say)
+                case "open":
+                    self._kept.wait(None)
+                    return {}
                 case "close":
                     self._kept.close(str(question.get("why") or "it is over"))
                     return self._kept.undo(None, by, say)

@@ -22,7 +22,7 @@ from stormgate.faults.undo import undo_entries
 from stormgate.judge.journal import OURS
 from stormgate.model import Component, Event
 from stormgate.net.status import read_status, wait_whole
-from stormgate.supervise.hands.rules import Bounds, hold_bounds, hold_production, stands_s
+from stormgate.supervise.hands.rules import Bounds, Refused, hold_bounds, hold_production, stands_s
 
 Say = Callable[[str], object]
 # An undo that failed is tried again so often until somebody ends it.
@@ -92,7 +92,7 @@ class KeptFaults:
         self._undoing = threading.Lock()
         self._kept: dict[str, _Kept] = {}
         self._names: list[str] = []
-        self._closed: str | None = None
+        self._closed: ChaosError | None = None
 
     @property
     def idle(self) -> bool:
@@ -103,7 +103,12 @@ class KeptFaults:
     def close(self, why: str) -> None:
         """Break nothing more."""
         with self._lock:
-            self._closed = why
+            self._closed = Ending(f"nothing is broken any more: {why}")
+
+    def wait(self, why: str | None) -> None:
+        """Break nothing yet (None: from now on)."""
+        with self._lock:
+            self._closed = None if why is None else Refused(why)
 
     def inject(self, order: Order) -> dict[str, Any]:
         """Break it, and return when it is proven: `fault`, `rows` of what stands, `until_utc`; or
@@ -180,7 +185,7 @@ class KeptFaults:
         )
         with self._lock:
             if self._closed is not None:
-                raise Ending(f"nothing is broken any more: {self._closed}")
+                raise self._closed
             fault = order.fault or self._free_name()
             if fault in self._names:
                 raise EmptySelection(f"fault {fault!r} was made in this run already: another name")
@@ -197,14 +202,12 @@ class KeptFaults:
             )
             kept = _Kept(order, context, for_s, _journal(order, for_s))
             self._kept[fault] = kept
-        until = datetime.now(UTC) + timedelta(seconds=for_s)
         base.timeline.write(
             Event.CHAOS_BEGIN,
             fault=fault,
             experiment=BY_HAND,
             by=order.by,
             for_s=for_s,
-            until_utc=_iso(until),
         )
         return kept
 

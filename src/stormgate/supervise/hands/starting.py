@@ -6,12 +6,13 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from stormgate.evidence.folder import create_run_folder
 from stormgate.faults.errors import ChaosError
-from stormgate.faults.hands.asking import Keeper, keeper_of
+from stormgate.faults.hands.asking import Keeper, ask, keeper_of
 from stormgate.model import Load, Plan, Target
 from stormgate.net.guard import without_proxies
 from stormgate.supervise import children, conclude
@@ -57,16 +58,28 @@ def keep(target: Target, reports: Path, by: str, besides: Keeper | None = None) 
     return _await(process, target.name, folder)
 
 
-def keep_within(plan: Plan, folder: Path, by: str) -> tuple[subprocess.Popen[bytes], Keeper]:
-    """A keeper that belongs to the run of this process. Raises NotStarted."""
+def spawn_within(folder: Path, by: str) -> subprocess.Popen[bytes]:
+    """A keeper that belongs to the run of this process, and ends with it. Breaks nothing until
+    `open_within`.
+    """
     owner = f"{os.getpid()}:{pid_start_ticks(os.getpid())}"
-    process = spawn(
+    return spawn(
         [sys.executable, "-m", _MODULE, str(folder.resolve()), "--by", by, "--within", owner],
         env=without_proxies(os.environ),
         log_path=folder / "logs" / "keeper.log",
         new_session=True,
     )
-    return process, _await(process, plan.target.name, folder)
+
+
+def open_within(
+    process: subprocess.Popen[bytes], plan: Plan, folder: Path, pause: Callable[[float], object]
+) -> Keeper:
+    """The keeper of `spawn_within`, once it listens; from now on it breaks what it is asked to.
+    Raises NotStarted, NotKept.
+    """
+    keeper = _await(process, plan.target.name, folder, pause)
+    ask(keeper, {"op": "open"})
+    return keeper
 
 
 def bare_plan(target: Target) -> Plan:
@@ -89,7 +102,12 @@ def bare_plan(target: Target) -> Plan:
     ).sealed()
 
 
-def _await(process: subprocess.Popen[bytes], target: str, folder: Path) -> Keeper:
+def _await(
+    process: subprocess.Popen[bytes],
+    target: str,
+    folder: Path,
+    pause: Callable[[float], object] = time.sleep,
+) -> Keeper:
     end = time.monotonic() + UP_S
     while time.monotonic() < end:
         found = keeper_of(target)
@@ -97,6 +115,6 @@ def _await(process: subprocess.Popen[bytes], target: str, folder: Path) -> Keepe
             return found
         if process.poll() is not None:
             raise NotStarted(children.last_line(folder / "logs" / "keeper.log"))
-        time.sleep(0.05)
+        pause(0.05)
     stop(process, 5.0)
     raise NotStarted(f"it did not come up in {UP_S:g} s (see {folder / 'logs' / 'keeper.log'})")
