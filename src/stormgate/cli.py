@@ -13,6 +13,7 @@ import click
 
 from stormgate import __version__
 from stormgate.model import EXIT_USAGE, Verdict
+from stormgate.system.engine import EngineError, chosen_engine, engine_line
 from stormgate.system.secrets import know_environment
 from stormgate.system.streams import lasting
 
@@ -159,9 +160,15 @@ class _LazyGroup(click.Group):
     epilog="Exit codes: 0 PASS, 1 FAIL, 2 usage, 3 INCONCLUSIVE, 4 ERROR, 5 ABORTED, 6 DIRTY. "
     "Nothing measured is never PASS.",
 )
-@click.version_option(__version__, prog_name="stormgate")
+@click.version_option(
+    __version__, prog_name="stormgate", message=f"%(prog)s, version %(version)s\n{engine_line()}"
+)
 def stormgate() -> None:
     """Stormgate decides whether a release may ship: load, faults, evidence, verdict."""
+    try:
+        chosen_engine()
+    except EngineError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def main(argv: list[str] | None = None) -> None:

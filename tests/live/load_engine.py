@@ -19,7 +19,10 @@ from stormgate.load.record.recorder import Recorder
 from stormgate.load.schedule.shares import stream_key
 from stormgate.model import Population
 from stormgate.net.allow import AllowList
+from stormgate.system.engine import chosen_engine, has_core
 from stormgate.system.processes import spawn
+
+ENGINES = ("python", "core") if has_core() else ("python",)
 
 SERVER = Path(__file__).with_name("load_server.py")
 
@@ -74,7 +77,7 @@ class Bench:
             hub=gevent.get_hub(),
             observe=observe,
             on_flow_error=lambda *e: self.errors.append(e),
-            **options,
+            **{"engine": chosen_engine(), **options},
         )
         self.streams = 0
 

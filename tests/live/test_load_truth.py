@@ -8,12 +8,21 @@ import urllib.request
 import gevent
 import numpy as np
 import pytest
-from tests.live.load_engine import Bench, counts, server
+from tests.live.load_engine import ENGINES, Bench, counts, server
 
 from stormgate.load import get
 from stormgate.load.engine.clock import TurnClock
+from stormgate.system.engine import chosen_engine
 
 pytestmark = [pytest.mark.live, pytest.mark.alone]
+
+
+@pytest.fixture(
+    autouse=True,
+    params=["python", *(pytest.param(name, marks=pytest.mark.slow) for name in ENGINES[1:])],
+)
+def engine(request, monkeypatch):
+    monkeypatch.setenv("STORMGATE_ENGINE", request.param)
 
 
 def test_a_stall_is_seen_at_its_full_length(tmp_path):
@@ -55,11 +64,7 @@ def test_a_busy_generator_does_not_make_a_reply_look_late(tmp_path):
         stream = bench.stream(once(state, "/slow"), rate=50)
         # Written, not only begun: blocked any sooner, the request itself would go out late. Later
         # flows ask for nothing.
-        bench.wait(
-            lambda: any(
-                c.task and c.task.sent_ns > 0 for c in bench.engine.transport.connections.values()
-            )
-        )
+        bench.wait(lambda: bench.engine.totals()["sent"] > 0)
         time.sleep(5)
         bench.wait(lambda: state.get("reply"))
         bench.engine.remove_stream(stream)
@@ -86,6 +91,8 @@ class WrongClock(TurnClock):
 @pytest.mark.parametrize("step_s", [-3600, 3600])
 def test_setting_the_time_of_day_does_not_move_a_reply(tmp_path, step_s):
     """A stamp is in time of day; one that cannot be true is not believed."""
+    if chosen_engine() == "core":
+        pytest.skip("the core takes its time where no test can reach it")
     with server(tmp_path) as url, Bench(url) as bench:
         bench.engine.transport.clock = WrongClock(step_s)
         rows, _ = bench.play(lambda _s: (yield get("/ok")))
@@ -100,8 +107,8 @@ def test_five_thousand_connections(tmp_path):
         bench.wait(lambda: bench.engine.in_flight >= 5000, within=60)
         bench.engine.remove_stream(holding)
         bench.rows()  # opening thousands at once may have cost an arrival or two on a busy machine
+        bench.wait(lambda: bench.engine.counters.new_connections >= 5000, within=60)
         opened = bench.engine.counters.new_connections
-        assert opened >= 5000
         # Not one has been answered, and all have been sent: that the target is silent is no
         # shortfall of the generator.
         # The last ones may still be shaking hands.

@@ -214,6 +214,11 @@ def test_the_schedule_of_load_is_pure_and_the_engine_holds_one_way() -> None:
             ),
             *(f"stormgate.load.engine.{part}" for part in ("attempt", "engine", "flows", "stream")),
         ),
+        "engine/core": (
+            "locust",
+            *(f"stormgate.load.{part}" for part in ("flow", "locust", "schedule")),
+            *(f"stormgate.load.engine.{part}" for part in ("attempt", "engine", "flows", "stream")),
+        ),
         "engine/attempts.py": (
             "gevent",
             "locust",

@@ -21,6 +21,7 @@ from pathlib import Path
 from stormgate.evidence.write import UNDO
 from stormgate.model import Fault, Plan, Target
 from stormgate.net.guard import without_proxies
+from stormgate.system.engine import chosen_engine
 from stormgate.system.processes import stop
 
 _PINNED = (
@@ -52,8 +53,10 @@ class RunningTarget:
 
 
 def versions() -> dict[str, str]:
-    """What ran: the interpreter and the packages that shape a result."""
-    found = {"python": platform.python_version()}
+    """What ran: the interpreter, the load engine and the packages that shape a result. Raises
+    EngineError.
+    """
+    found = {"python": platform.python_version(), "load engine": chosen_engine()}
     for name in _PINNED:
         try:
             found[name] = importlib.metadata.version(name)

@@ -83,7 +83,7 @@ class Engine:
     @property
     def planned(self) -> int:
         """Requests whose intended start has come."""
-        return self.attempts.planned
+        return self.attempts.planned - self.transport.ahead()
 
     @property
     def in_flight(self) -> int:
@@ -199,7 +199,8 @@ class Engine:
         while True:
             events = self.transport.turn()
             self._carry_on()
-            started = self._start_due(now := clock())
+            now = clock()
+            started = self._start_due(now, self.transport.lead_ns)
             if now >= self._sweep_ns and events < EVENTS_PER_TURN:
                 # not while answers are unread: what came in time is not late because we are
                 self._sweep(now)
@@ -208,6 +209,7 @@ class Engine:
             busy = events >= _BUSY_EVENTS or started >= STARTS_PER_TICK
             if not busy or now - begin > _SLICE_NS:
                 break
+        self.transport.flush()
         self._beat_ns = now = clock()
         self.pressure.worked(begin, now)
         self._arm(now)
@@ -232,11 +234,13 @@ class Engine:
         """Set the alarm to what is next, at least a batch away. At high rates it just ticks, which
         saves a call each time.
         """
-        if self.arrivals.rate_per_s > _TICKING_PER_S:
+        transport = self.transport
+        if self.arrivals.rate_per_s > _TICKING_PER_S and not transport.batches:
             self._expected_ns = now + _BATCH_NS
             self._alarm.tick(_BATCH_NS)
             return
-        at_ns = min(self.agenda.next_ns, self.flows.next_ns)
+        at_ns = min(self.agenda.next_ns, self.flows.next_ns) - transport.lead_ns // 2
+        at_ns = min(at_ns, transport.due_ns)
         if self.in_flight:
             at_ns = min(at_ns, self._sweep_ns)
         if self.transport.ended:
@@ -244,28 +248,29 @@ class Engine:
         self._expected_ns = at_ns = max(min(at_ns, now + 1_000_000_000), now + _BATCH_NS)
         self._alarm.set(at_ns)
 
-    def _start_due(self, now: int) -> int:
-        """Start what is due, no more than a few before the answers are looked at again; returns how
-        much was started.
+    def _start_due(self, now: int, lead_ns: int = 0) -> int:
+        """Start what is due within `lead_ns`, no more than a few before the answers are looked at
+        again; returns how much was started.
         """
-        started = self.flows.wake(now, STARTS_PER_TICK)
+        until_ns = now + lead_ns
+        started = self.flows.wake(until_ns, STARTS_PER_TICK)
         agenda = self.agenda
         first_ns = agenda.times[agenda.next]
-        if first_ns == NEVER and agenda.more(now):
+        if first_ns == NEVER and agenda.more(until_ns):
             first_ns = agenda.times[agenda.next]
-        if now >= first_ns:
+        if until_ns >= first_ns:
             allowance = (
                 self.pressure.may_open(now)
                 if self.pressure.judge(now - first_ns)
-                else STARTS_PER_TICK
+                else self._max_connections
             )
             # A whole window at once: dropping must cost next to nothing just when there is no time.
             while agenda.is_due(now - self._max_late_ns - 1):
                 self._drop(now - self._max_late_ns + WINDOW_NS, now)
-            started += self._start_arrivals(now, allowance)
+            started += self._start_arrivals(until_ns, allowance)
         return started
 
-    def _start_arrivals(self, now: int, allowance: int) -> int:
+    def _start_arrivals(self, until_ns: int, allowance: int) -> int:
         agenda = self.agenda
         transport = self.transport
         transport.open_allowance = allowance
@@ -275,8 +280,8 @@ class Engine:
             # A flow may add or remove streams, so the agenda is looked at anew each time.
             index = agenda.next
             at_ns = agenda.times[index]
-            if at_ns > now:
-                if at_ns == NEVER and agenda.more(now):
+            if at_ns > until_ns:
+                if at_ns == NEVER and agenda.more(until_ns):
                     continue
                 break
             stream = agenda.due[index]
@@ -288,8 +293,6 @@ class Engine:
             count += 1
             if stream.alive:
                 self.flows.begin(stream, at_ns)
-        if not saturated:
-            transport.open_allowance = self._max_connections
         return count
 
     def _drop(self, before_ns: int, now: int) -> None:
@@ -331,6 +334,7 @@ class Engine:
         self.agenda.clear()
         for stream in list(self.arrivals.streams):
             self.remove_stream(stream)
+        self.transport.flush()
         self.transport.withdraw()
         self._last_words()
 

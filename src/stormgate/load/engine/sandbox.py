@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 from stormgate.load.engine.watchdog import FlowHungError
 from stormgate.load.record.counters import Counters
 
 OnFlowError = Callable[[str, str, bool], None]
 _MOST_TEXT = 20_000
+_OURS = str(Path(__file__).parent)
 _MOST_PLACES = 1_000
 
 
@@ -43,7 +45,10 @@ class Sandbox:
         if isinstance(error, FlowHungError):
             raise error
         text = "".join(traceback.format_exception(error))
-        place = "\n".join(line for line in text.splitlines() if line.startswith("  File "))
+        frames = [line for line in text.splitlines() if line.startswith("  File ")]
+        # Wherever the engine called it from, it is the same place in the user's code.
+        own = [line for line in frames if _OURS not in line]
+        place = "\n".join(own or frames)
         if hurt:
             self._counters.flow_errors_over_failures += 1
         else:

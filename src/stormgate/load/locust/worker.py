@@ -33,6 +33,7 @@ from stormgate.load.schedule.shares import Dealer, stream_key
 from stormgate.load.schedule.surge import Factors
 from stormgate.model import Event
 from stormgate.net.allow import NotAllowedError
+from stormgate.system.engine import chosen_engine
 from stormgate.system.limits import open_files, too_few_open_files
 
 logger = logging.getLogger(__name__)
@@ -78,8 +79,8 @@ class Worker:
         """`on_streams` is told how many streams have begun whenever that changed. `seats`: a master
         says which streams are this worker's; without one the deal is its own.
 
-        Raises SettingsError, NotAllowedError or OSError (a host that does not resolve) before
-        anything is sent.
+        Raises SettingsError, EngineError, NotAllowedError or OSError (a host that does not resolve)
+        before anything is sent.
         """
         connections = connection_limit(open_files())
         self.name = name
@@ -114,6 +115,7 @@ class Worker:
             elsewhere=self._elsewhere,
             max_connections=connections,
             observe=settings.observe,
+            engine=chosen_engine(),
             on_flow_error=self._on_flow_error,
             on_engine_error=self._on_engine_error,
         )

@@ -18,6 +18,9 @@ from tests.unit.load.engine.rig import OK, PlayedAlarm, PlayedClock, PlayedTrans
 from stormgate.load import Retry, get, head, post, think
 from stormgate.load.engine.attempts import Attempts
 from stormgate.load.engine.clock import TurnClock
+from stormgate.load.engine.core import native
+from stormgate.load.engine.core.odd import OddTransport
+from stormgate.load.engine.core.transport import CoreTransport
 from stormgate.load.engine.engine import Engine
 from stormgate.load.engine.flows import Flows
 from stormgate.load.engine.pool import Pools
@@ -151,7 +154,15 @@ def sockets(sandbox, reasons):
     return time.monotonic_ns, transport, PollAlarm(None)
 
 
+def core(sandbox, reasons):
+    odd = OddTransport(TurnClock(), reasons, sandbox.slipped, max_connections=200)
+    transport = CoreTransport(native.Core, odd, reasons, sandbox.slipped)
+    return time.monotonic_ns, transport, PollAlarm(None)
+
+
 TRANSPORTS = {"sockets": sockets}
+if native is not None:
+    TRANSPORTS["core"] = core
 
 
 def flow_of(seed, number, flows, done):

@@ -11,6 +11,7 @@ from stormgate.load.engine.pool import Pools
 from stormgate.load.engine.redirect import nowhere_else
 from stormgate.load.engine.sandbox import Sandbox
 from stormgate.load.engine.stream import Session, Stream
+from stormgate.load.engine.transport.prompt import PromptTransport
 from stormgate.load.engine.transport.seam import EVENTS_PER_TURN
 from stormgate.load.record.counters import Counters, TransportCounts
 from stormgate.load.record.failures import FirstFailures
@@ -43,7 +44,7 @@ class PlayedClock:
         return self.now_ns
 
 
-class PlayedTransport:
+class PlayedTransport(PromptTransport):
     """Keeps the law of `LoadTransport` without a socket.
 
     `play(attempt)` says what becomes of an attempt: raw bytes, an Outcome, a pair of one of these

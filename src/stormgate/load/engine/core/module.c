@@ -1,9 +1,5 @@
 /* The core as Python sees it, by the limited API: one binary serves 3.11 and all later ones. */
-#define PY_SSIZE_T_CLEAN
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
-#include "framing.h"
+#include "binding.h"
 
 /* frame(pieces, is_head, ended) -> (framed, status, keep, pieces used): the parser alone, for its
  * tests. */
@@ -51,7 +47,10 @@ PyMODINIT_FUNC PyInit__core(void);
 PyMODINIT_FUNC PyInit__core(void) {
     PyObject *module = PyModule_Create(&MODULE);
     if (module == NULL) return NULL;
-    if (PyModule_AddIntMacro(module, FRAMED_MORE) < 0 ||
+    PyObject *type = core_type();
+    int code = type == NULL ? -1 : PyModule_AddObjectRef(module, "Core", type);
+    Py_XDECREF(type);
+    if (code < 0 || PyModule_AddIntMacro(module, FRAMED_MORE) < 0 ||
         PyModule_AddIntMacro(module, FRAMED_WHOLE) < 0 ||
         PyModule_AddIntMacro(module, FRAMED_MALFORMED) < 0 ||
         PyModule_AddIntMacro(module, FRAMED_ODD) < 0) {

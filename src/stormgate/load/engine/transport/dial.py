@@ -49,7 +49,7 @@ class Dialer:
         self._connections = connections
         self._counts = counts
         self._reasons = reasons
-        self._plain, self._tls = classes
+        self.plain, self._tls = classes
         self._observed = observed
         self._tick = 0  # tells a connection from the previous owner of its descriptor
         self._now_ns = 0
@@ -71,7 +71,7 @@ class Dialer:
         """Dial one address; None when that is under way."""
         pool = attempt.pool
         try:
-            connection = (self._plain if pool.tls is None else self._tls)(pool, self._tick, address)
+            connection = (self.plain if pool.tls is None else self._tls)(pool, self._tick, address)
         except OSError as error:
             return self._failed(attempt, address, error.errno or errno.EIO, race)
         if self._observed:

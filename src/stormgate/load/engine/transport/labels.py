@@ -10,6 +10,8 @@ from stormgate.load.http.connection import Connection, TlsConnection
 
 # The code that stands for a value of a label in a row.
 CodeOf = Callable[[str, str], int]
+# A header with a value of its own per response must not grow what is remembered for ever.
+_MOST_VALUES = 10_000
 _Found = Callable[[Connection, bytes], None]
 
 
@@ -52,6 +54,27 @@ def connection_classes(
     return LabelledConnection, LabelledTlsConnection
 
 
+def value_codes(
+    observe: Mapping[str, str], observed: Sequence[str], code_of: CodeOf
+) -> tuple[list[bytes], Callable[[int, bytes], int]]:
+    """The names of the headers for `observe` in the order of `observed`, and what gives a value of
+    one of them its code.
+    """
+    names = [observe[label].lower().encode("latin-1") for label in observed]
+    known: list[dict[bytes, int]] = [{} for _ in observed]
+
+    def value_code(position: int, value: bytes) -> int:
+        codes = known[position]
+        code = codes.get(value)
+        if code is None:
+            code = code_of(observed[position], value.decode("latin-1"))
+            if len(codes) < _MOST_VALUES:
+                codes[value] = code
+        return code
+
+    return names, value_code
+
+
 def _finder(code_of: CodeOf, label: str, position: int) -> _Found:
     codes: dict[bytes, int] = {}
 
@@ -59,9 +82,7 @@ def _finder(code_of: CodeOf, label: str, position: int) -> _Found:
         code = codes.get(value)
         if code is None:
             code = code_of(label, value.decode("latin-1"))
-            if (
-                len(codes) < 10_000
-            ):  # a header with a value of its own per response must not grow this for ever
+            if len(codes) < _MOST_VALUES:
                 codes[value] = code
         if connection.labels is not None:
             connection.labels[position] = code

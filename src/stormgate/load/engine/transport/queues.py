@@ -12,7 +12,10 @@ from stormgate.load.http.connection import READY, Connection
 from stormgate.model import Outcome
 
 _UNANSWERED_NS = 1_000_000_000  # a connection not taken for so long would not have been
-_IN_VAIN = "no connection came free within a request's timeout: this generator opens {most} at most"
+IN_VAIN = (
+    "no connection came free within a request's timeout: this generator opens {most} at most "
+    "(by ulimit -n)"
+)
 _NO_ADDRESS = "no address came within a request's timeout"
 
 
@@ -20,7 +23,7 @@ class Queues(Generic[A]):
     """The attempts that wait, in order, in the pool they are to go by."""
 
     def __init__(self, max_connections: int) -> None:
-        self._why = _IN_VAIN.format(most=max_connections) + " (by ulimit -n)"
+        self._why = IN_VAIN.format(most=max_connections)
         self._pools: dict[Pool, None] = {}  # in which any has ever waited
 
     def add(self, attempt: A) -> None:

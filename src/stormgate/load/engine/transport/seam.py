@@ -14,6 +14,7 @@ from stormgate.load.record.counters import TransportCounts
 from stormgate.model import Outcome
 
 EVENTS_PER_TURN = 256
+NEVER = (1 << 63) - 1  # a time that does not come
 
 
 class Asked(Protocol):
@@ -60,7 +61,7 @@ Completion = tuple[A, Outcome | None, int, bytes, int, list[int] | None]
 
 
 class LoadTransport(Protocol[A]):
-    """Moves attempts over connections of its own.
+    """Moves attempts over connections of its own. None is written before its intended start.
 
     The law: each attempt submitted comes back in `ended` exactly once. Nothing is called back, and
     no method raises over one attempt what would keep another from ending.
@@ -73,6 +74,25 @@ class LoadTransport(Protocol[A]):
     @property
     def counts(self) -> TransportCounts:
         """What was done so far."""
+
+    @property
+    def lead_ns(self) -> int:
+        """So long before its intended start an attempt may be submitted, which is held until then;
+        0: not before.
+        """
+
+    @property
+    def batches(self) -> bool:
+        """Whether `fileno` tells of many answers at once where there are many, so that nobody has
+        to wait for them by a clock.
+        """
+
+    @property
+    def due_ns(self) -> int:
+        """When `turn` has something to do that `fileno` does not tell of."""
+
+    def ahead(self) -> int:
+        """First attempts that were submitted and whose time had not come by the last `turn`."""
 
     open_allowance: int  # how many connections may still be opened until this is next set
 
@@ -87,6 +107,9 @@ class LoadTransport(Protocol[A]):
         """Write an attempt on an idle connection to its pool, a new one, or when none may be
         opened, the next that comes free.
         """
+
+    def flush(self) -> None:
+        """What was submitted and is due goes out now, if it has not."""
 
     def turn(self) -> int:
         """Deal with what the sockets say now. Returns how many had something to say:

@@ -15,6 +15,7 @@ from gevent import monkey
 from stormgate.load.engine.clock import TurnClock
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.transport.dial import Dialer
+from stormgate.load.engine.transport.prompt import PromptTransport
 from stormgate.load.engine.transport.queues import Queues, answering, overdue, owed
 from stormgate.load.engine.transport.seam import EVENTS_PER_TURN, A, Completion
 from stormgate.load.http.connection import (
@@ -37,12 +38,11 @@ from stormgate.model import Outcome
 # it.
 _epoll = monkey.get_original("select", "epoll")
 _LAST_LOOKS = 64
-_READ = select.POLLIN
-_WRITE = select.POLLOUT
+_READ, _WRITE = select.POLLIN, select.POLLOUT
 _OK = Outcome.OK
 
 
-class SocketTransport(Generic[A]):
+class SocketTransport(PromptTransport, Generic[A]):
     """Connections to every pool it is given attempts for: see `LoadTransport`.
 
     `classes`: of plain connections and of those under TLS, which may read `observed` labels.

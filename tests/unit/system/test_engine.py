@@ -1,0 +1,22 @@
+"""Which load engine runs."""
+
+import pytest
+
+from stormgate.system import engine
+from stormgate.system.engine import EngineError, chosen_engine, engine_line
+
+
+def test_python_runs_unless_somebody_asks_for_the_core(monkeypatch):
+    monkeypatch.setattr(engine, "has_core", lambda: True)
+    assert chosen_engine({}) == chosen_engine({"STORMGATE_ENGINE": ""}) == "python"
+    assert chosen_engine({"STORMGATE_ENGINE": "core"}) == "core"
+    assert engine_line({"STORMGATE_ENGINE": "core"}).startswith("load engine: core")
+
+
+def test_what_is_not_there_is_never_replaced_unsaid(monkeypatch):
+    monkeypatch.setattr(engine, "has_core", lambda: False)
+    with pytest.raises(EngineError, match="not built here"):
+        chosen_engine({"STORMGATE_ENGINE": "core"})
+    with pytest.raises(EngineError, match="'core' or 'python'"):
+        chosen_engine({"STORMGATE_ENGINE": "fast"})
+    assert "not built" in engine_line({"STORMGATE_ENGINE": "core"})
