@@ -3,6 +3,9 @@
     pytest slas/release.yaml                                 # runs the gate: a test per objective
     pytest slas/release.yaml --stormgate-judge reports/RUN   # judges a finished run instead
 
+The target is looked at first, as by `stormgate check`: what is wrong fails every test with its fix
+(`--stormgate-no-check`, or `stormgate_check = false` in pytest's ini file, leaves that out).
+
 A gate is collected where its file, or the folder it lies in, is named on the command line: a plain
 `pytest` starts no load. Anything but PASS (or a waiver) fails the test, INCONCLUSIVE too: nothing
 measured is never green.
@@ -40,6 +43,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FILE",
         default="targets/lab.yaml",
         help="The target document of the `stormgate_lab` fixture. [default: targets/lab.yaml]",
+    )
+    group.addoption(
+        "--stormgate-no-check",
+        action="store_true",
+        help="Do not look at the target before a gate runs (`stormgate check`).",
+    )
+    parser.addini(
+        "stormgate_check",
+        "Whether to look at the target before a gate runs, as `stormgate check` does.",
+        type="bool",
+        default=True,
     )
 
 
@@ -104,9 +118,8 @@ class GateFile(pytest.File):
 
         reports = suite_root(self.path) / "reports"
         before = set(_runs(reports))
-        argv = [sys.executable, "-m", "stormgate.cli", "gate", str(self.path)]
         done = subprocess.run(
-            [*argv, "--reports", str(reports)],
+            gate_argv(self.path, reports, self.config),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -115,9 +128,18 @@ class GateFile(pytest.File):
         )
         fresh = sorted(set(_runs(reports)) - before)
         if not fresh:
-            said = (done.stderr or done.stdout).strip()
+            # What was looked at and found wrong stands in the one, that it was in the other.
+            said = "\n".join(text.strip() for text in (done.stdout, done.stderr) if text.strip())
             raise ValueError(f"the gate left no run (exit code {done.returncode}):\n{said}")
         return fresh[-1]
+
+
+def gate_argv(gate: Path, reports: Path, config: pytest.Config) -> list[str]:
+    """The command that runs a gate: it looks at the target first, unless told otherwise."""
+    argv = [sys.executable, "-m", "stormgate.cli", "gate", str(gate), "--reports", str(reports)]
+    if config.getoption("--stormgate-no-check") or not config.getini("stormgate_check"):
+        argv.append("--no-check")
+    return argv
 
 
 class NoJudgementError(Exception):
