@@ -2,7 +2,9 @@
 pod bound to them as a process of its own that serves HTTP on an address in 127.0.0.0/8.
 
 EndpointSlices refuse loopback addresses, so a pod says 10.a.b.c and stands for 127.a.b.c; nobody
-dials the former. No images, no isolation, no exec.
+dials the former. What an image is: `init:` runs below a PID 1 in a PID namespace of its own, and
+commands are run inside; one with toxiproxy in its name is a Toxiproxy (network.py); all others are
+one process without any isolation, and without exec.
 """
 
 from __future__ import annotations
@@ -19,6 +21,11 @@ import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.kubernetes import network
+from tests.live.kubernetes.containers import Container
 
 HERE = Path(__file__).parent
 PORT = 8080
@@ -56,7 +63,7 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def register(api: Api) -> None:
+def register(api: Api, exec_port: int) -> None:
     for name, (zone, region) in NODES.items():
         labels = {
             "topology.kubernetes.io/zone": zone,
@@ -68,6 +75,8 @@ def register(api: Api) -> None:
         status = {
             "capacity": room,
             "allocatable": room,
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": exec_port}},
             "conditions": [
                 {
                     "type": "Ready",
@@ -103,12 +112,45 @@ def renew(api: Api) -> None:
         time.sleep(2)
 
 
+class Plain:
+    """A pod that is one process."""
+
+    restarts, id, ended = 0, "process://1", None
+
+    def __init__(self, argv: list[str]) -> None:
+        self.child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.child.stdout.readline()  # it listens
+
+    def look(self) -> bool:
+        return False
+
+    def stop(self) -> None:
+        self.child.kill()
+        self.child.wait()
+        self.child.stdout.close()
+
+
+class BelowInit(Container):
+    """A pod that runs below a PID 1; started anew when that ends."""
+
+    def __init__(self, argv: list[str]) -> None:
+        words = " ".join(argv)
+        super().__init__(("sh", "-c", f"{words} & wait $!"), stdout=subprocess.PIPE)
+
+    def start(self) -> None:
+        super().start()
+        self.outer.stdout.readline()
+
+
 class Pods:
-    """The processes of the pods, by uid."""
+    """What runs in the pods, by uid."""
 
     def __init__(self, api: Api) -> None:
         self.api = api
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        self.running: dict[str, Any] = {}
+        self.addresses: dict[str, str] = {}
+        self.resources: dict[str, Any] = {}
+        self.names: dict[tuple[str, str], str] = {}
         self.known: dict[str, str] = {}
         self.count = 0
 
@@ -121,35 +163,37 @@ class Pods:
             if uid not in mine:
                 self.kill(uid)  # deleted with no grace: the API has forgotten it already
         for uid, pod in mine.items():
-            if pod["metadata"].get("deletionTimestamp"):
+            about = pod["metadata"]
+            if about.get("deletionTimestamp"):
                 self.end(uid, pod)
-            elif (
-                uid not in self.running
-                and "no-such-image" not in pod["spec"]["containers"][0]["image"]
-            ):
+            elif uid in self.running:
+                again = self.running[uid].look()
+                if again or self.resources[uid] != resources_of(pod):
+                    self.report(pod, ready=True, address=self.addresses[uid])
+            elif "no-such-image" not in pod["spec"]["containers"][0]["image"]:
+                self.names[(about["namespace"], about["name"])] = uid
                 self.begin(uid, pod)
 
     def begin(self, uid: str, pod: Any) -> None:
         self.count += 1
         tail = f"{1 + self.count // 60000}.{self.count // 250 % 240 + 1}.{self.count % 250 + 2}"
         zone, region = NODES[pod["spec"]["nodeName"]]
-        self.running[uid] = subprocess.Popen(
-            [
-                sys.executable,
-                "-S",
-                "-E",
-                str(HERE / "pod.py"),
-                f"127.{tail}",
-                str(PORT),
-                pod["metadata"]["name"],
-                zone,
-                region,
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        self.running[uid].stdout.readline()  # it listens
+        container, name = pod["spec"]["containers"][0], pod["metadata"]["name"]
+        argv = [sys.executable, "-S", "-E", str(HERE / "pod.py"), f"127.{tail}", str(PORT)]
+        argv += [name, zone, region]
+        if container["image"].startswith("init:"):
+            self.running[uid] = BelowInit(argv)
+        elif "toxiproxy" in container["image"]:
+            self.running[uid] = Plain(network.toxiproxy(container["args"], f"127.{tail}"))
+        else:
+            self.running[uid] = Plain(argv)
+        self.addresses[uid] = f"10.{tail}"
         self.report(pod, ready=True, address=f"10.{tail}")
+
+    def exec(self, namespace: str, name: str, argv: list[str]) -> tuple[bytes, bytes, int]:
+        """A command in a pod, as a kubelet runs it."""
+        container = self.running[self.names[(namespace, name)]]
+        return container.exec(argv)
 
     def end(self, uid: str, pod: Any) -> None:
         about = pod["metadata"]
@@ -171,11 +215,9 @@ class Pods:
             )
 
     def kill(self, uid: str) -> None:
-        child = self.running.pop(uid, None)
-        if child is not None:
-            child.kill()
-            child.wait()
-            child.stdout.close()
+        container = self.running.pop(uid, None)
+        if container is not None:
+            container.stop()
 
     def report(self, pod: Any, *, ready: bool, address: str) -> None:
         about = pod["metadata"]
@@ -186,7 +228,12 @@ class Pods:
         ]
         conditions.append({"type": "Initialized", "status": "True", "lastTransitionTime": now()})
         conditions.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": now()})
-        container = pod["spec"]["containers"][0]
+        container, uid = pod["spec"]["containers"][0], about["uid"]
+        running = self.running.get(uid)
+        self.resources[uid] = resources_of(pod)
+        ended = {}
+        if running is not None and running.ended is not None:
+            ended = {"terminated": {"exitCode": running.ended, "reason": "Error"}}
         status = {
             "phase": "Running",
             "podIP": address,
@@ -200,8 +247,12 @@ class Pods:
                     "imageID": "",
                     "ready": ready,
                     "started": ready,
-                    "restartCount": 0,
+                    "restartCount": 0 if running is None else running.restarts,
+                    "containerID": "process://0" if running is None else running.id,
                     "state": {"running": {"startedAt": now()}},
+                    "lastState": ended,
+                    # A node that could resize says what it gives. This one gives what is asked.
+                    "resources": self.resources[uid],
                 }
             ],
         }
@@ -213,16 +264,24 @@ class Pods:
         )
 
 
+def resources_of(pod: Any) -> Any:
+    return pod["spec"]["containers"][0].get("resources") or {}
+
+
 def main() -> None:
+    folder = Path(sys.argv[1]).parent
     api = Api(Path(sys.argv[1]))
+    pods = Pods(api)
+    exec_port = network.serve_exec(folder, pods.exec)
+    network.serve_egress(folder / network.EGRESS)
     while True:
         try:
-            register(api)
+            register(api, exec_port)
             break
         except OSError:
             time.sleep(0.1)
     threading.Thread(target=renew, args=(api,), daemon=True).start()
-    pods = Pods(api)
+    threading.Thread(target=network.lead_services, args=(api,), daemon=True).start()
     while True:
         with contextlib.suppress(OSError):
             pods.look()

@@ -193,6 +193,9 @@ def _begin(plane: Plane, found: Path) -> None:
         "none",
         "--disable-admission-plugins",
         "ServiceAccount",
+        # Pods and nodes are reached through the agent, which knows where they are.
+        "--egress-selector-config-file",
+        "egress.json",
     )
     _wait(plane, "apiserver", lambda: plane.call("GET", "readyz?verbose=false"), plain=True)
     for one in ("kube-controller-manager", "kube-scheduler"):
@@ -256,6 +259,14 @@ def _write_keys(plane: Plane) -> None:
     )
     rows = [f"{plane.token},admin,admin,system:masters", "limited-token,limited,limited"]
     (plane.folder / "tokens.csv").write_text("\n".join(rows) + "\n")
+    transport = {"uds": {"udsName": str(plane.folder / "egress.sock")}}
+    connection = {"proxyProtocol": "HTTPConnect", "transport": transport}
+    egress = {
+        "apiVersion": "apiserver.k8s.io/v1beta1",
+        "kind": "EgressSelectorConfiguration",
+        "egressSelections": [{"name": "cluster", "connection": connection}],
+    }
+    (plane.folder / "egress.json").write_text(json.dumps(egress))
     write_kubeconfig(plane, plane.config, plane.token)
 
 
