@@ -76,15 +76,20 @@ def http(connection: socket.socket) -> None:
             connection.sendall(ANSWER)
 
 
-def pipe(one: socket.socket, other: socket.socket) -> None:
-    """Both ways until either ends."""
+def pipe(
+    one: socket.socket, other: socket.socket, passes: Callable[[], bool] = lambda: True
+) -> None:
+    """Both ways until either ends; what does not pass is swallowed, as a packet is that is
+    dropped.
+    """
     pairs = {one: other, other: one}
     while True:
         for ready in select.select([one, other], [], [])[0]:
             data = ready.recv(65536)
             if not data:
                 return
-            pairs[ready].sendall(data)
+            if passes():
+                pairs[ready].sendall(data)
 
 
 class Network:
@@ -95,6 +100,8 @@ class Network:
         self.origin = Listener("127.0.0.1", 0, http)
         self.services: dict[str, list[Listener]] = {}
         self.proxies: dict[str, subprocess.Popen[bytes]] = {}
+        # Which connections a policy that denies all cuts off: "none", "new", or "all".
+        self.enforces = "none"
 
     def tick(self) -> None:
         """What is new gets its address; what is gone loses it. The world's lock is held."""
@@ -146,11 +153,18 @@ class Network:
             there = self._there(key, port)
             if there is None:
                 return
+            if self.enforces != "none" and self._denied():
+                connection.recv(65536)
+                threading.Event().wait(5)  # nothing comes back
+                return
             with socket.create_connection(there, timeout=5) as onward:
                 onward.settimeout(None)
-                pipe(connection, onward)
+                pipe(connection, onward, lambda: not (self.enforces == "all" and self._denied()))
 
         return serve
+
+    def _denied(self) -> bool:
+        return bool(self.world.all("networkpolicies"))
 
     def _there(self, key: tuple[str, str], port: Any) -> tuple[str, int] | None:
         with self.world.lock:

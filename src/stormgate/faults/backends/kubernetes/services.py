@@ -5,7 +5,6 @@ denies everything, shown to be enforced or found out not to be).
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +23,7 @@ from stormgate.faults.backends.kubernetes.marks import (
     unmark_steps,
 )
 from stormgate.faults.backends.kubernetes.pods import reading
+from stormgate.faults.backends.kubernetes.pooled import Pooled
 from stormgate.faults.backends.kubernetes.ways import (
     ClusterMode,
     Permission,
@@ -35,7 +35,6 @@ from stormgate.faults.backends.kubernetes.ways import (
 )
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.faults.proof import silence_s
-from stormgate.model import Observe
 from stormgate.net.look import State, look
 
 _DETACHED = "stormgate.dev/detached"
@@ -147,7 +146,7 @@ class Isolate(ClusterMode):
     """
 
     def __init__(self) -> None:
-        self._held: dict[str, socket.socket] = {}
+        self._held: dict[str, Pooled] = {}
 
     def permissions(self, handle: Mapping[str, Any]) -> tuple[Permission, ...]:
         return (
@@ -177,7 +176,7 @@ class Isolate(ClusterMode):
         token = str(record["token"])
         if site.part.observe is not None:
             with contextlib.suppress(OSError, ValueError):
-                self._held[token] = _dial(site.part.observe)
+                self._held[token] = Pooled(site.part.observe)
         body = {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
@@ -215,8 +214,10 @@ class Isolate(ClusterMode):
                 f"the policy is there and {seen.address} still {now}: this cluster's network does "
                 "not enforce it, or another policy allows it",
             )
-        old = self._old(str(record["token"]), seen)
-        return Observation(True, f"new connections: {seen.address} {now}; {old}")
+        held = self._held.get(str(record["token"]))
+        old = "none was at hand" if held is None else held.now()
+        saw = f"new connections: {seen.address} {now}; the connection from before: {old}"
+        return Observation(True, saw)
 
     def is_whole(self, site: Site, record: Record) -> Observation:
         if self._policy(site, str(record["token"])) is not None:
@@ -242,25 +243,6 @@ class Isolate(ClusterMode):
             raise CannotBreak(f"{site.part.name}: {told(site.handle)} selects no pods by labels")
         return dict(selector) if kind in WORKLOADS else {"matchLabels": dict(selector)}
 
-    def _old(self, token: str, seen: Observe) -> str:
-        held = self._held.get(token)
-        if held is None or seen.protocol != "http":
-            return "no connection from before was at hand"
-        try:
-            held.settimeout(_LOOK_S)
-            held.sendall(f"HEAD {seen.path} HTTP/1.1\r\nHost: {seen.address}\r\n\r\n".encode())
-            answered = bool(held.recv(64))
-        except TimeoutError:
-            return "the connection from before: silent"
-        except OSError as error:
-            return f"the connection from before: {error.strerror or type(error).__name__}"
-        return f"the connection from before: {'still answers' if answered else 'closed'}"
-
 
 def _name(token: str) -> str:
     return f"stormgate-{token}"
-
-
-def _dial(seen: Observe) -> socket.socket:
-    host, _, port = seen.address.rpartition(":")
-    return socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK_S)
