@@ -28,6 +28,7 @@ class _How:
     components: tuple[str, ...]
     faults: tuple[str, ...]
     cluster: bool
+    watch_s: float | None
 
     def check(self, folder: Path | None) -> None:
         """Raises click.UsageError for options that contradict each other."""
@@ -39,6 +40,8 @@ class _How:
             raise click.UsageError(
                 "--cluster looks at the target itself: name it by --target, and no FOLDER"
             )
+        if self.watch_s is not None and (not self.cluster or self.force):
+            raise click.UsageError("--watch is for --cluster, and undoes only what nobody holds")
         if (self.components or self.faults) and (self.resolved is not None or self.forget):
             raise click.UsageError(
                 "--component and --fault choose what to undo: not with --resolved or --forget"
@@ -99,6 +102,14 @@ class _How:
     is_flag=True,
     help="Undo what the target of --target itself is marked with (kubernetes), without a ledger.",
 )
+@click.option(
+    "--watch",
+    "watch_s",
+    type=click.FloatRange(min=1, max=3600),
+    metavar="SECONDS",
+    help="With --cluster: look again every so often, until stopped, and undo what a run left that "
+    "no longer renews its lease (a dead man's switch).",
+)
 def restore_command(folder: Path | None, **given: Any) -> int:
     """Undo every fault that a killed run left behind.
 
@@ -112,7 +123,7 @@ def restore_command(folder: Path | None, **given: Any) -> int:
     how.check(folder)
     present = _load_target(how.target_file) if how.target_file is not None else None
     if how.cluster and present is not None:
-        return _marked(present, how)
+        return _marked(present, how) if how.watch_s is None else _watch(present, how)
     try:
         found = open_ledgers(None if present is None or folder else present.name)
     except OSError as error:
@@ -160,6 +171,34 @@ def _marked(target: Target, how: _How) -> int:
     if not found.undone and not found.failed:
         _say(f"nothing of ours is marked where the components of {target.name!r} are")
     return Verdict.DIRTY.exit_code if found.failed else 0
+
+
+def _watch(target: Target, how: _How) -> int:
+    """Look and undo until somebody stops us. What cannot be undone, or looked at, is told when it
+    changes, and tried again.
+    """
+    import time
+
+    from stormgate.faults.errors import NoTarget
+    from stormgate.faults.looks.leftovers import undo_left
+
+    told: tuple[str, ...] | None = None
+    while True:
+        try:
+            found = undo_left(target, how.deadline_s, say=_say)
+        except NoTarget as error:
+            raise click.ClickException(str(error)) from None
+        if not found.looked:
+            raise click.UsageError(f"no component of target {target.name!r} is marked when broken")
+        for item in found.undone:
+            _say(f"undone: {item}")
+        if found.failed != told:
+            told = found.failed
+            for problem in told:
+                _say(f"NOT undone: {problem}", err=True)
+            if not told:
+                _say(f"nothing is marked where the components of {target.name!r} are; watching")
+        time.sleep(float(how.watch_s or 0))
 
 
 def _one(folder: Path, how: _How, present: Target | None) -> bool:

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -209,3 +210,45 @@ def test_restore_by_the_cluster_from_the_command_line(here, tmp_path):
     assert again.return_value == 0
     assert "nothing of ours is marked" in again.output
     here.undo()
+
+
+def test_a_watch_undoes_what_a_run_left_that_renews_its_lease_no_more(here, tmp_path):
+    """From a machine that cannot know whether the run's process lives: by the Lease alone."""
+    from stormgate.commands.discover import command as discover
+    from stormgate.faults.backends.kubernetes.lock import _now as now
+
+    argv = ["kubernetes", "--context", "staging", "--kubeconfig", str(here.config)]
+    document = tmp_path / "mine.yaml"
+    document.write_text(CliRunner().invoke(discover, [*argv, "--namespace", "shop"]).output)
+    here.break_(here.web(), "scale_down")
+    here.context.watch.end()
+    del lease(here)["metadata"]["annotations"][OWNER]
+    lease(here)["spec"]["renewTime"] = now()
+    argv = ["restore", "--cluster", "--target", str(document), "--watch", "1"]
+    watch = subprocess.Popen(
+        [str(Path(sys.executable).parent / "stormgate"), *argv],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+    try:
+        assert "its run is alive" in watch.stdout.readline()
+        looks = len(here.world.calls)
+        wait_until(lambda: len(here.world.calls) >= looks + 12)  # it looked again, and let it be
+        assert here.deployment()["spec"]["replicas"] == 0
+        lease(here)["spec"]["renewTime"] = "2026-01-01T00:00:00.000000Z"
+        wait_until(lambda: here.deployment()["spec"]["replicas"] == 3)
+        assert "found: " in watch.stdout.readline()
+        assert "undone: " in watch.stdout.readline()
+    finally:
+        watch.kill()
+        watch.wait()
+        watch.stdout.close()
+    here.undo()
+
+
+def test_a_watch_takes_nothing_from_a_run_that_holds_it(tmp_path):
+    from stormgate.commands.restore import restore_command
+
+    argv = ["--cluster", "--target", "x.yaml", "--watch", "5", "--force"]
+    done = CliRunner().invoke(restore_command, argv)
+    assert done.exit_code == 2
+    assert "undoes only what nobody holds" in done.output

@@ -22,12 +22,13 @@ _LEAST_S = 2.0
 @dataclass(frozen=True, slots=True)
 class Leftovers:
     """What was found marked, and what came of it, one line each; `looked`: the backends that were
-    asked.
+    asked, `alive` of the failed were left to a run that is.
     """
 
     looked: tuple[str, ...]
     undone: tuple[str, ...]
     failed: tuple[str, ...]
+    alive: int = 0
 
 
 def undo_left(
@@ -46,6 +47,7 @@ def undo_left(
     looked: list[str] = []
     undone: list[str] = []
     failed: list[str] = []
+    alive = 0
     with holding(AllowList(target.allow)):
         for name in names:
             backend = backends.get(name)
@@ -60,12 +62,13 @@ def undo_left(
             for part, record, holder in found:
                 told = f"{part.name} ({record.get('mode')}, run {record.get('run')})"
                 if holder is not None and not force:
+                    alive += 1
                     failed.append(f"{told}: its run is alive ({holder}): stop that, or use --force")
                     continue
                 say(f"found: {told}")
                 seen, saw = _undo(backend, part, record, end)
                 (undone if seen else failed).append(f"{told}: {saw}")
-    return Leftovers(tuple(looked), tuple(undone), tuple(failed))
+    return Leftovers(tuple(looked), tuple(undone), tuple(failed), alive)
 
 
 def _undo(
