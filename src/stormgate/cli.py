@@ -91,6 +91,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.wire:command",
         "Put Toxiproxy in front of what a target names as its links.",
     ),
+    "mix": (
+        "stormgate.commands.reproduce.mix:command",
+        "Write a Locust file that asks for what an access log shows.",
+    ),
     "lab": ("stormgate.commands.lab:command", "Start, look at and stop the embedded lab."),
     "prove": (
         "stormgate.commands.prove:command",

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from stormgate.commands.common import refuse
 
 if TYPE_CHECKING:
-    from stormgate.model import Plan
+    from stormgate.model import Target
 
 
 @contextlib.contextmanager
-def held(plan: Plan, reports: Path) -> Iterator[None]:
-    """Hold the plan's target for the block. Ends with exit code 2, nothing touched, when it carries
+def held(target: Target, reports: Path) -> Iterator[None]:
+    """Hold a target for the block. Ends with exit code 2, nothing touched, when it carries
     faults, is held by another run, or what is broken could not be remembered.
     """
     from stormgate.faults import lease, restore
@@ -29,22 +29,22 @@ def held(plan: Plan, reports: Path) -> Iterator[None]:
         refuse(str(order), "stormgate resume --reason TEXT")
     # A lab of our own starts empty; a shared target may still carry the faults, or the run, of
     # somebody else.
-    shared = plan.target.provision is None
+    shared = target.provision is None
     lock = None
     try:
         require_writable()
-        ledgers = restore.open_ledgers(plan.target.name) if shared else []
+        ledgers = restore.open_ledgers(target.name) if shared else []
     except OSError as error:
         refuse(f"what is broken could not be remembered: {error}", HOW_TO_KEEP_STATE)
     for ledger in ledgers:
         broken = ledger.lost or f"{', '.join(ledger.open)} of {ledger.folder}"
         refuse(
-            f"target {plan.target.name!r} still carries faults: {broken}",
+            f"target {target.name!r} still carries faults: {broken}",
             "stormgate restore" if ledger.lost else f"stormgate restore {ledger.folder}",
         )
     if shared:
         try:
-            lock = lease.acquire(plan.target.name, folder=reports)
+            lock = lease.acquire(target.name, folder=reports)
         except LeaseHeld as error:
             refuse(str(error), "wait for that run to end, or stop it")
     try:

@@ -1,4 +1,4 @@
-"""`stormgate reproduce WHAT`: the folder of a failed run."""
+"""`stormgate reproduce WHAT`: the folder of a failed run, or an incident that a person wrote."""
 
 from __future__ import annotations
 
@@ -40,7 +40,26 @@ from stormgate.commands.common import refuse
     show_default=True,
     help="How far beyond its interval a value may lie, in shares of what it missed its limit by.",
 )
-def command(
+@click.option(
+    "--speed",
+    type=click.FloatRange(1, 1000),
+    default=1.0,
+    show_default=True,
+    help="Of an incident: quiet stretches so many times as fast; faults stay as they were.",
+)
+@click.option("--loop", is_flag=True, help="Of an incident: again and again, until ctrl-C.")
+@click.option("--hold", is_flag=True, help="Of an incident: stop at its worst moment until ctrl-C.")
+@click.option(
+    "--export",
+    type=click.Choice(["toxiproxy-cli", "chaostoolkit", "json"]),
+    help="Of an incident: write it for another tool (to --out), and play nothing.",
+)
+@click.option(
+    "--reports",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Of an incident: where the folder of its playing goes. [default: reports]",
+)
+def command(  # noqa: PLR0913 - one for each option
     what: Path,
     *,
     target: Path | None,
@@ -48,19 +67,42 @@ def command(
     suite: Path | None,
     out: Path | None,
     tolerance: float,
+    speed: float,
+    loop: bool,
+    hold: bool,
+    export: str | None,
+    reports: Path | None,
 ) -> int:
     """Play what the failed run in the folder WHAT broke, with its load, its seed and its
-    objectives, against a target on this machine.
+    objectives, against a target on this machine; or what the incident in the file WHAT says.
 
     Exit code 1: reproduced, the same objectives fail with values as they were. 0: not reproduced.
-    3: inconclusive. 2: it cannot be played, and nothing was started.
+    3: inconclusive. 2: it cannot be played, and nothing was started. Of an incident: those of the
+    gate it names; without one 0 when it was played as it is written, 3 when not quite.
     """
+    from stormgate.commands.reproduce.incident import IncidentRequest, reproduce_incident
     from stormgate.commands.reproduce.prepare import ReplayRequest
     from stormgate.commands.reproduce.run import reproduce
 
+    if what.is_file():
+        asked = IncidentRequest(
+            path=what,
+            target=target,
+            places=places,
+            out=out,
+            reports=reports,
+            speed=speed,
+            loop=loop,
+            hold=hold,
+            export=export,
+        )
+        return reproduce_incident(asked)
     if not what.is_dir():
-        why = f"{what} is a file" if what.exists() else f"{what}: there is no such run folder"
-        refuse(why, "name the folder of a failed run: reports/<run>")
+        fix = "name the folder of a failed run, reports/<run>, or the file of an incident"
+        refuse(f"{what}: there is no such run folder", fix)
+    if speed != 1 or loop or hold or export or reports:
+        why = "--speed, --loop, --hold, --export and --reports are for incidents"
+        refuse(why, "leave them out: a run is played again as it was")
     wanted = ReplayRequest(
         folder=what, target=target, places=places, suite=suite, out=out, tolerance=tolerance
     )

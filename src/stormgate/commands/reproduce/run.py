@@ -52,6 +52,13 @@ def reproduce(wanted: ReplayRequest) -> int:
 
 def play(plan: Plan, known: Replayable, gate: Path) -> tuple[Judgement, Path]:
     """One run of the plan on its target, held while it lasts, with the defect that was planted."""
+    return run_gate(plan, known.root, gate, known.run.lab_defect)
+
+
+def run_gate(plan: Plan, root: Path, gate: Path, lab_defect: str | None) -> tuple[Judgement, Path]:
+    """One run of a plan on its target, held while it lasts; a defect is planted in a lab of its
+    own alone.
+    """
     from stormgate.net.references import unset_references
     from stormgate.report.console import RunScreen
     from stormgate.supervise.attempts import try_plan
@@ -61,10 +68,10 @@ def play(plan: Plan, known: Replayable, gate: Path) -> tuple[Judgement, Path]:
 
     if unset := unset_references(plan.target, os.environ):
         refuse(f"{plan.target.name!r} refers to unset variables: {', '.join(unset)}", "export them")
-    know_plan(plan, known.root)
-    reports = known.root / "reports"
-    defect = known.run.lab_defect if plan.target.provision is not None else None
-    options = Options(root=known.root, reports=reports, lab_defect=defect)
+    know_plan(plan, root)
+    reports = root / "reports"
+    defect = lab_defect if plan.target.provision is not None else None
+    options = Options(root=root, reports=reports, lab_defect=defect)
     folders: list[Path] = []
 
     def one(tried: Plan) -> tuple[Judgement, Path]:
@@ -72,7 +79,7 @@ def play(plan: Plan, known: Replayable, gate: Path) -> tuple[Judgement, Path]:
         folders.append(folder)
         return judgement, folder
 
-    with held(plan, reports):
+    with held(plan.target, reports):
         try:
             judgement = try_plan(plan, one, click.echo)
         except OSError as error:

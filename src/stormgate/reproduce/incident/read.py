@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from stormgate.documents import load_target
 from stormgate.documents.heads import headed
 from stormgate.documents.incident.shape import (
     KIND,
@@ -80,8 +81,10 @@ class _Reading:
         return self.document.at("spec", *loc)
 
 
-def read_incident(path: Path, allow: Sequence[str] = LOOPBACK) -> Incident:
-    """The incident in a file. `allow`: who may be asked for its series. Raises DocumentErrors."""
+def read_incident(path: Path) -> Incident:
+    """The incident in a file. Series are asked for where its target allows it, else on this machine
+    alone. Raises DocumentErrors.
+    """
     problems = Problems()
     documents = headed(read_documents(path, problems), problems)
     problems.raise_any()
@@ -96,7 +99,7 @@ def read_incident(path: Path, allow: Sequence[str] = LOOPBACK) -> Incident:
     shape = fit(IncidentShape, document, problems)
     problems.raise_any()
     assert shape is not None  # noqa: S101 - fit returns None only with a problem noted
-    reading = _Reading(document, shape, problems, AllowList(allow))
+    reading = _Reading(document, shape, problems, AllowList(_allowed(path, shape)))
     for index, seen in enumerate(shape.spec.seen):
         _read_seen(reading, index, seen)
     schedule = _schedule(reading)
@@ -111,6 +114,17 @@ def read_incident(path: Path, allow: Sequence[str] = LOOPBACK) -> Incident:
         gate=folder / spec.gate if spec.gate else None,
         fits=tuple(reading.fits),
     )
+
+
+def _allowed(path: Path, shape: IncidentShape) -> Sequence[str]:
+    """Who may be contacted. What is wrong with the target is told by whoever plays on it."""
+    target = path.parent / shape.spec.target if shape.spec.target else None
+    if target is None or not target.is_file():
+        return LOOPBACK
+    try:
+        return load_target(target).allow
+    except DocumentErrors:
+        return LOOPBACK
 
 
 def _schedule(reading: _Reading) -> Schedule:

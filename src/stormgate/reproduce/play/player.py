@@ -106,6 +106,7 @@ class Player:
         self.moves: list[MoveTold] = []
         self.kept: list[str] = []
         self.rounds = 0
+        self.taking_back = False
         self._journal = Journal(context.folder / PLAYED)
         self._lock = threading.Lock()
         self._stop_keeping = threading.Event()
@@ -138,6 +139,7 @@ class Player:
         except KeyboardInterrupt:
             self.context.stopping.set()
         finally:
+            self.taking_back = True
             stopped = self.context.stopping.is_set()
             self.context.stopping.set()
             pool.shutdown(wait=True, cancel_futures=True)
