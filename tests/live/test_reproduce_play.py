@@ -16,6 +16,7 @@ from tests.live.reproduce_world import LINK, Way
 
 from stormgate.documents import load_target
 from stormgate.faults.context import make_context
+from stormgate.faults.hands.halt import halt, resume
 from stormgate.faults.ledger import open_entries
 from stormgate.model import Event
 from stormgate.reproduce.play.player import Player
@@ -176,3 +177,19 @@ def test_a_restart_of_toxiproxy_is_survived(way, tmp_path):
     assert way.client.get("cache").listen == f"127.0.0.1:{way.listen}"
     assert way.toxics == {}
     assert open_entries(tmp_path / "run") == []
+
+
+def test_an_order_to_halt_ends_it_and_nothing_is_put_back(way, tmp_path):
+    player = player_of(way, tmp_path / "run", seg(0, 60, latency_ms=50))
+    found = []
+    thread = threading.Thread(target=lambda: found.append(player.play()))
+    thread.start()
+    wait_until(lambda: way.toxics)
+    halt("somebody", "enough")
+    try:
+        thread.join(20)
+        assert found, "still playing"
+        assert (found[0].stopped, found[0].not_undone, way.toxics) == (True, "", {})
+        assert "halted by somebody" in player.kept[-1]
+    finally:
+        resume("somebody", "over")

@@ -114,7 +114,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     know_plan(plan, root := suite_root(gate))
     reports = reports or root / "reports"
     options = Options(root=root, reports=reports, lab_defect=lab_defect)
-    with held(plan.target, reports):
+    with held(plan, reports):
         if plan.target.provision is None and not no_check:
             _check_first(plan, root, reports, form)
         try:

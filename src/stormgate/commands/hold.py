@@ -12,20 +12,28 @@ from typing import TYPE_CHECKING
 from stormgate.commands.common import refuse
 
 if TYPE_CHECKING:
-    from stormgate.model import Target
+    from stormgate.model import Plan, Target
 
 
 @contextlib.contextmanager
-def held(target: Target, reports: Path) -> Iterator[None]:
-    """Hold a target for the block. Ends with exit code 2, nothing touched, when it carries
-    faults, is held by another run, or what is broken could not be remembered.
+def held(plan: Plan, reports: Path) -> Iterator[None]:
+    """Hold the plan's target for the block. See `held_target`."""
+    with held_target(plan.target, reports, breaks=bool(plan.faults)):
+        yield
+
+
+@contextlib.contextmanager
+def held_target(target: Target, reports: Path, *, breaks: bool = True) -> Iterator[None]:
+    """Hold a target for the block. Ends with exit code 2, nothing touched, when it carries faults,
+    is held by another run, or what is broken could not be remembered; or, for one who `breaks`,
+    when somebody ordered that nothing is broken.
     """
     from stormgate.faults import lease, restore
     from stormgate.faults.errors import LeaseHeld
     from stormgate.faults.hands.halt import standing
     from stormgate.faults.state import HOW_TO_KEEP_STATE, require_writable
 
-    if plan.faults and (order := standing()) is not None:
+    if breaks and (order := standing()) is not None:
         refuse(str(order), "stormgate resume --reason TEXT")
     # A lab of our own starts empty; a shared target may still carry the faults, or the run, of
     # somebody else.

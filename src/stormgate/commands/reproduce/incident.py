@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stormgate.commands.common import load_plan, refuse
-from stormgate.commands.hold import held
+from stormgate.commands.hold import held_target
 from stormgate.model import Verdict
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _play(
     from stormgate.reproduce.play.player import Player
 
     reports = wanted.reports or Path("reports")
-    with held(target, reports):
+    with held_target(target, reports):
         now = datetime.now(UTC)
         text = json.dumps(schedule.to_json(), indent=2, ensure_ascii=False) + "\n"
         try:

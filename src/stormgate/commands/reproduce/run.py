@@ -79,7 +79,7 @@ def run_gate(plan: Plan, root: Path, gate: Path, lab_defect: str | None) -> tupl
         folders.append(folder)
         return judgement, folder
 
-    with held(plan.target, reports):
+    with held(plan, reports):
         try:
             judgement = try_plan(plan, one, click.echo)
         except OSError as error:

@@ -14,7 +14,8 @@ from typing import Any
 from stormgate.faults import backends
 from stormgate.faults.backends import FaultRequest, Record
 from stormgate.faults.context import Context
-from stormgate.faults.errors import ChaosError
+from stormgate.faults.errors import ChaosError, Halted
+from stormgate.faults.hands.halt import not_halted
 from stormgate.faults.ledger import Entry
 from stormgate.faults.proof import wait_for
 from stormgate.faults.undo import undo_entries
@@ -112,7 +113,12 @@ class Lane:
             # Whatever comes of it, it has to be made to stand, and taken back.
             self.record, self.standing = record, span
             try:
-                backend.apply(part, record, self.context.stopping)
+                # What is changed while somebody halts is found by whoever halts, or not changed.
+                with not_halted():
+                    backend.apply(part, record, self.context.stopping)
+            except Halted as error:
+                self.standing = None
+                return str(error)
             except ChaosError as error:
                 if not self._kept_at_once(standing=True):
                     return str(error)
@@ -125,8 +131,7 @@ class Lane:
     def _kept_at_once(self, *, standing: bool) -> bool:
         """Whether what was lost could be made again right now, and so what was wanted be done."""
         try:
-            backend = backends.get(self.plan.part.backend)
-            return backend.keep(self.plan.part, self.record, standing=standing) != ""
+            return self._keep(standing=standing) != ""
         except ChaosError:
             return False
 
@@ -159,9 +164,14 @@ class Lane:
         with self.lock:
             if self.entry is None:
                 return ""
-            backend = backends.get(self.plan.part.backend)
-            standing = self.standing is not None
-            return backend.keep(self.plan.part, self.record, standing=standing)
+            return self._keep(standing=self.standing is not None)
+
+    def _keep(self, *, standing: bool) -> str:
+        backend = backends.get(self.plan.part.backend)
+        if not standing:
+            return backend.keep(self.plan.part, self.record, standing=False)
+        with not_halted():
+            return backend.keep(self.plan.part, self.record, standing=True)
 
     def prove(self, at: int, span: LaneSpan, stop: threading.Event) -> None:
         """Look from outside whether the span's fault has its effect, for as long as it stands."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from stormgate.evidence.write import Journal
 from stormgate.faults.context import Context
-from stormgate.faults.errors import ChaosError
+from stormgate.faults.errors import ChaosError, Halted
 from stormgate.faults.inject import in_parallel
 from stormgate.faults.ledger import open_entries
 from stormgate.faults.undo import undo_entries
@@ -205,6 +205,10 @@ class Player:
             for lane in self.lanes:
                 try:
                     done = lane.keep()
+                except Halted as error:
+                    self._noted(str(error))
+                    self.context.stopping.set()
+                    return
                 except ChaosError as error:
                     if gone is None:
                         gone = str(error)
