@@ -33,7 +33,7 @@ from stormgate.documents.slo.refs import check_known, check_mapped, check_refs, 
 from stormgate.documents.target import read_target
 from stormgate.documents.trial.given import NO_CHANGES, Changes
 from stormgate.documents.trial.native import check_native
-from stormgate.documents.trial.readings import check_reads, read_readings
+from stormgate.documents.trial.readings import check_reads, check_receive, read_readings
 from stormgate.documents.yamlfile import Document, Loc, listed, read_documents
 
 
@@ -104,6 +104,7 @@ class _Reading:
         objectives = self._objectives(spec, gate, around)
         waivers = self._waivers(spec, gate)
         readings = read_readings(spec.readings, gate, self.root, self.problems)
+        check_receive(spec.receive, gate, trial, self.problems)
         if trial is not None:
             check_safety(spec, trial, touched, gate, self.allow_production, self.problems)
         if len(self.problems) or trial is None:
@@ -332,6 +333,7 @@ class _Reading:
             ),
             objectives=tuple(objectives),
             readings=readings,
+            receive=spec.receive.listen if spec.receive else "",
             validity=model.Validity(
                 max_send_lag_p99_ms=spec.validity.max_send_lag_p99,
                 min_achieved=spec.validity.min_achieved,

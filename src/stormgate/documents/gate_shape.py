@@ -4,6 +4,7 @@ SLOs by name.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import date
 from typing import Annotated, Any, Literal
@@ -52,6 +53,19 @@ def _not_too_often(seconds: float) -> float:
     return seconds
 
 
+def _listenable(address: str) -> str:
+    host, _, port = address.rpartition(":")
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+        if not 1 <= int(port) <= 65535:
+            raise ValueError
+    except ValueError:
+        raise wrong(
+            f"{show(address)} is no address to listen at", "write IP:PORT, such as 127.0.0.1:19093"
+        ) from None
+    return address
+
+
 MOST_OFTEN_S = 0.1
 SELDOM_S = 3600.0
 FEWEST_USERS = 10  # that a gate has which does not say how many
@@ -96,6 +110,14 @@ class ReadingShape(Shape):
     arguments: dict[str, Any] = Field(default_factory=dict)
     every: Annotated[PositiveSeconds, AfterValidator(_not_too_often)] = 1.0
     within: PositiveSeconds = 1.0
+
+
+class ReceiveShape(Shape):
+    """Where the harness listens while the run lasts, for what the target tells it: alerts, as
+    Alertmanager's webhook has them, at POST /alerts.
+    """
+
+    listen: Annotated[str, AfterValidator(_listenable)]
 
 
 class ObjectiveShape(BaseModel):
@@ -184,6 +206,7 @@ class GateSpec(Shape):
     phases: PhasesShape
     faults: list[FaultShape] = Field(default_factory=list)
     readings: list[ReadingShape] = Field(default_factory=list, max_length=50)
+    receive: ReceiveShape | None = None
     objectives: list[ObjectiveShape] = Field(min_length=1)
     validity: ValidityShape = Field(default_factory=ValidityShape)
     abort: AbortShape | None = None

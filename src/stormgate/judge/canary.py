@@ -158,7 +158,7 @@ def _batch(plan: Plan, spec: Any, canary: Canary, times: Array, wrong: Array) ->
         "op": ((number // len(populations)) % 2, list(_OP_VALUES)),
         "request": number,
         "attempt": np.ones(len(times)),
-        "status": np.full(len(times), 200),
+        "status": np.where(wrong, canary.status, 200),
         "outcome": (np.where(wrong & (canary.outcome != "ok"), 1, 0), ["ok", canary.outcome]),
     }
     where: Mapping[str, tuple[str, ...]] = getattr(spec, "where", {})

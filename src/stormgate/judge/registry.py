@@ -104,6 +104,7 @@ class Canary:
     """
 
     outcome: str = "reset"
+    status: int = 200
     latency_ms: float = 5.0
     labels: Mapping[str, str] = field(default_factory=dict)
     dealt: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

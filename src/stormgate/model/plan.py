@@ -116,10 +116,11 @@ class Plan:
     """A gate with everything resolved: what is loaded, broken, measured and judged, from which
     seed.
 
-    Durations of the fixed phases are seconds. `versions` pins what ran. `short` names what a short
-    try left out or changed, `attempts` the attempts before this one, of `1 + retry_inconclusive`.
-    `proofs` is what was known when the run began of objectives violated on purpose; None: nobody
-    looked. `digest` is SHA-256 over all of the rest."""
+    Durations of the fixed phases are seconds. `receive` is where the harness listens (HOST:PORT)
+    for what the target tells it, such as alerts; "" is nowhere. `versions` pins what ran. `short`
+    names what a short try left out or changed, `attempts` the attempts before this one, of
+    `1 + retry_inconclusive`. `proofs` is what was known when the run began of objectives violated
+    on purpose; None: nobody looked. `digest` is SHA-256 over all of the rest."""
 
     gate: str
     seed: int
@@ -132,6 +133,7 @@ class Plan:
     faults: tuple[Fault, ...]
     objectives: tuple[Objective, ...]
     readings: tuple[Sampling, ...] = ()
+    receive: str = ""
     validity: Validity = field(default_factory=Validity)
     guard: Guard = field(default_factory=Guard)
     waivers: tuple[Waiver, ...] = ()

@@ -1,5 +1,6 @@
 """The readings as the supervisor has them: a child that reads the plan's probes while the load
-runs. What it does not write is missing, and whoever asked for it hears so from the judge.
+runs, and one that listens for what the target tells. What they do not write is missing, and whoever
+asked for it hears so from the judge.
 """
 
 from __future__ import annotations
@@ -13,34 +14,40 @@ from stormgate.model import Plan
 from stormgate.supervise import children
 from stormgate.system.processes import spawn, stop
 
-LOG = "readings.log"
-
 
 class SamplingProbes:
-    """The child, if the plan has readings; else nothing happens, and nothing is written."""
+    """The children, as far as the plan has something for them; else nothing happens, and nothing is
+    written.
+    """
 
     def __init__(self, plan: Plan, folder: Path, root: Path) -> None:
         self._plan = plan
         self._folder = folder
         self._root = root
-        self._child: subprocess.Popen[bytes] | None = None
+        self._children: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Begin to read. Raises OSError."""
-        if not self._plan.readings:
-            return
-        self._child = spawn(
-            [sys.executable, "-m", "stormgate.chaos.sampler"],
-            env=children.environment(self._folder, self._root),
-            cwd=self._root,
-            log_path=self._folder / "logs" / LOG,
-            new_session=True,
-            death_signal=signal.SIGTERM,
+        """Begin to read and to listen. Raises OSError."""
+        if self._plan.readings:
+            self._spawn("readings", "stormgate.chaos.sampler")
+        if self._plan.receive:
+            self._spawn("receiver", "stormgate.supervise.receiver", self._plan.receive)
+
+    def _spawn(self, name: str, *module: str) -> None:
+        self._children.append(
+            spawn(
+                [sys.executable, "-m", *module],
+                env=children.environment(self._folder, self._root),
+                cwd=self._root,
+                log_path=self._folder / "logs" / f"{name}.log",
+                new_session=True,
+                death_signal=signal.SIGTERM,
+            )
         )
 
     def stop(self) -> None:
-        """End it; what is being read has its time."""
-        if self._child is not None:
-            grace_s = max(one.within_s for one in self._plan.readings) + 0.5
-            stop(self._child, grace_s, group=True)
-            self._child = None
+        """End them; what is being read has its time."""
+        grace_s = max((one.within_s for one in self._plan.readings), default=0.0) + 0.5
+        for child in self._children:
+            stop(child, grace_s, group=True)
+        self._children = []

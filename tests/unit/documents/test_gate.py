@@ -362,6 +362,26 @@ def test_a_reading_that_could_not_be_read_is_refused(
     assert abs(int(found[0].split(":")[1]) - line) <= 16  # the reading, or who asks for it
 
 
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        ("127.0.0.1:19093", ""),
+        ("192.0.2.1:19093", "192.0.2.1 is not in the target's allow list"),
+        ("localhost:19093", "is no address to listen at"),
+        ("127.0.0.1", "is no address to listen at"),
+        ("127.0.0.1:99999", "is no address to listen at"),
+    ],
+)
+def test_the_harness_listens_where_the_target_may_reach_it(
+    suite: Path, listen: str, says: str
+) -> None:
+    change(suite, GATE, "  abort:\n", f"  receive: {{listen: '{listen}'}}\n  abort:\n")
+    if not says:
+        assert load_gate(suite / GATE).receive == listen
+        return
+    assert any(says in error for error in errors(suite))
+
+
 def test_every_mistake_at_once_in_every_file(suite: Path) -> None:
     change(suite, GATE, "ratePerS: 100", "ratePerSec: 100")
     change(suite, GATE, "kind: failover", "kind: failovr")

@@ -68,6 +68,8 @@ def test_every_kind_is_registered() -> None:
         "counter",
         "costPerRequest",
         "abRatio",
+        "metricTrue",
+        "alertFired",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -404,6 +406,9 @@ EVERY = [
     objective("counter", initial=5),
     objective("costPerRequest", label="usd", lte=0.001, where={"route": ["assistant"]}),
     objective("abRatio", label="fleet", a="old", b="new", of="usd", lte=0.2, strata=["tier"]),
+    objective("metricTrue", probe="requests", tolerance=0.05),
+    objective("metricTrue", "errors", probe="errors", counts="failed", phases=["fault"]),
+    objective("alertFired", alert="ErrorRateHigh", within_s=10),
     objective("abRatio", "slow", label="fleet", a="old", b="new", quantile=0.5, lte=1.5),
 ]
 

@@ -157,7 +157,7 @@ def test_every_defect_changes_something_and_the_healthy_lab_nothing(layout: Layo
 def test_healthy_programs_know_nothing_of_defects() -> None:
     for path in (LAB_SOURCE / "services").rglob("*.py"):
         assert "defect" not in path.read_text(), path
-    assert set(programs(None)) == {"edge", "model", "service", "steward"}
+    assert set(programs(None)) == {"alerter", "edge", "model", "service", "steward"}
 
 
 def test_replication_that_lags_does_so_on_the_way_back_alone(layout: Layout) -> None:

@@ -8,10 +8,11 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from stormgate import model
-from stormgate.documents.gate_shape import ReadingShape
+from stormgate.documents.gate_shape import ReadingShape, ReceiveShape
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.signatures import module, signature
 from stormgate.documents.yamlfile import Document
+from stormgate.net.allow import AllowList
 
 _ACTIONS = "stormgate.chaos.actions"
 
@@ -39,6 +40,24 @@ def read_readings(
         )
         for shape in shapes
     )
+
+
+def check_receive(
+    shape: ReceiveShape | None, gate: Document, target: model.Target | None, problems: Problems
+) -> None:
+    """Note an address to listen at that is not among those the target may be contacted at: what is
+    told there comes from the target.
+    """
+    if shape is None or target is None:
+        return
+    host = shape.listen.rpartition(":")[0].strip("[]")
+    if not AllowList(target.allow).permits(host, host):
+        problems.add(
+            gate.file,
+            gate.line("spec", "receive", "listen"),
+            f"{host} is not in the target's allow list",
+            f"listen at one of {', '.join(target.allow) or '127.0.0.0/8'}",
+        )
 
 
 def _check_probe(

@@ -9,6 +9,7 @@ from typing import Any
 
 from stormgate.lab.design import cloud
 from stormgate.lab.design.layout import Hop
+from stormgate.lab.design.observability import observability
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import kind_of, kinds
 from stormgate.model import Component, Observe, Population, Store, Target
@@ -21,6 +22,7 @@ def config(wiring: Wiring, component: str) -> dict[str, Any]:
         "name": component,
         "port": wiring.ports[component],
         "settings": wiring.settings.to_json(),
+        "metrics": observability(wiring.layout.target) is not None,
         **own,
     }
 

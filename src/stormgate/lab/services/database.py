@@ -52,6 +52,11 @@ class Node:
         self._idle: list[Connection] = []
         self._abandoned: dict[asyncio.Task[tuple[Any, ...] | None], float] = {}
 
+    @property
+    def connections(self) -> int:
+        """Those that are open and not asked right now."""
+        return len(self._idle)
+
     async def query(
         self, sql: str, parameters: Mapping[str, Any], timeout_s: float
     ) -> tuple[Any, ...] | None:

@@ -101,6 +101,10 @@ class Service:
         """Who routes calls of the assistant."""
         return InferenceRouter(models, self.settings)
 
+    def database_connections(self) -> int:
+        """Open connections to all nodes."""
+        return sum(node.connections for shard in self.shards.values() for node in shard.nodes)
+
     def healthz(self) -> HttpResponse:
         """200 always: a service that answers lives. `shards` are those it can read."""
         body = {

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.lab.design.health import Probe
+from stormgate.lab.services.observed.meter import Meter
 from stormgate.net import httpserver
 from stormgate.net.httpserver import Handler, HttpRequest, HttpResponse
 
@@ -37,6 +38,10 @@ def main(start: Start, config_path: str) -> None:
 
 async def _serve(config: dict[str, Any], start: Start) -> None:
     handler, loops = start(config)
+    if config.get("metrics"):
+        # Whoever has a meter of its own says so; all others get the usual one.
+        meter = getattr(getattr(handler, "__self__", None), "meter", Meter)
+        handler = meter(handler).answer
     door = Door(handler, config.get("drain_s", 0.0))
     async with httpserver.serving(door.answer, "127.0.0.1", config["port"]):
         await _live(loops, door)

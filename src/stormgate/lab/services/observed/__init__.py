@@ -1,0 +1,1 @@
+"""What the lab says of itself: metrics, alerts, traces. Only where it is asked for."""

@@ -1,0 +1,109 @@
+"""`python -m stormgate.supervise.receiver HOST:PORT`: what the target tells the harness while a run
+lasts, into readings.ndjson.
+
+`POST /alerts` takes Alertmanager's webhook (version 4): each alert is a reading of `alert/NAME`, 1
+while it fires and 0 when it is resolved. A reading of `receiver` each second says that somebody was
+there to be told: without it, no alert is no silence of the target's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from stormgate.evidence.write import READINGS, Journal
+from stormgate.net import httpserver
+from stormgate.net.httpserver import HttpRequest, HttpResponse
+from stormgate.system.processes import die_with_parent
+
+ALERTS = "/alerts"
+HEARTBEAT = "receiver"
+HEARTBEAT_S = 1.0
+_LONGEST_NAME = 100
+
+
+def alert_rows(body: bytes, at_ns: int) -> list[dict[str, Any]]:
+    """The readings in a webhook's payload. Raises ValueError for what is none."""
+    try:
+        alerts = json.loads(body)["alerts"]
+        told = [(str(a["labels"]["alertname"]), str(a["status"])) for a in alerts]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"no Alertmanager webhook: {type(error).__name__} {error}") from error
+    if strange := [s for name, s in told if s not in ("firing", "resolved") or not name.strip()]:
+        raise ValueError(f"no Alertmanager webhook: status {strange[0]!r}")
+    return [
+        {
+            "at_ns": at_ns,
+            "probe": f"alert/{name[:_LONGEST_NAME]}",
+            "value": 1.0 if status == "firing" else 0.0,
+            "error": None,
+        }
+        for name, status in told
+    ]
+
+
+class TargetReceiver:
+    """Takes what is told, and writes it down before it says so."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    async def handle(self, request: HttpRequest) -> HttpResponse:
+        """One request of the target's."""
+        if request.path == "/healthz":
+            return HttpResponse(200, b"{}")
+        if request.path != ALERTS or request.method != "POST":
+            return HttpResponse(404, b'{"error": "POST /alerts"}')
+        at_ns = time.monotonic_ns()
+        try:
+            rows = alert_rows(request.body, at_ns)
+        except ValueError as error:
+            said = str(error)[:300]
+            self._journal.append({"at_ns": at_ns, "probe": HEARTBEAT, "value": None, "error": said})
+            return HttpResponse(400, json.dumps({"error": said}).encode())
+        for row in rows:
+            self._journal.append(row)
+        return HttpResponse(200, b"{}")
+
+    async def beat(self) -> None:
+        """Say once a second that somebody is here."""
+        while True:
+            row = {"at_ns": time.monotonic_ns(), "probe": HEARTBEAT, "value": 1.0, "error": None}
+            self._journal.append(row)
+            await asyncio.sleep(HEARTBEAT_S)
+
+
+async def receive(host: str, port: int, folder: Path) -> None:
+    """Serve until told to end. Raises OSError when the port is taken."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(each, stopping.set)
+    with Journal(folder / READINGS) as journal:
+        receiver = TargetReceiver(journal)
+        async with httpserver.serving(receiver.handle, host, port):
+            beat = asyncio.create_task(receiver.beat())
+            await stopping.wait()
+            beat.cancel()
+
+
+def main() -> int:
+    """See the module."""
+    die_with_parent(death_signal=signal.SIGTERM)
+    host, _, port = sys.argv[1].rpartition(":")
+    try:
+        asyncio.run(receive(host, int(port), Path(os.environ["STORMGATE_EVIDENCE"])))
+    except OSError as error:
+        print(f"stormgate.supervise.receiver: {sys.argv[1]}: {error}", file=sys.stderr)
+        return 4
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
