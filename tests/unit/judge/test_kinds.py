@@ -70,6 +70,9 @@ def test_every_kind_is_registered() -> None:
         "abRatio",
         "metricTrue",
         "alertFired",
+        "hitRatio",
+        "originLoad",
+        "stampede",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 

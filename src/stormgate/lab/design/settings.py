@@ -46,6 +46,10 @@ class LabSettings:
     edge_ttl_s: float = 30.0
     profile_ttl_s: float = 30.0
     thread_ttl_s: float = 5.0
+    # What edges keep for everybody: a year and 5 min, 150 times shorter.
+    static_ttl_s: float = 210_240.0
+    digest_ttl_s: float = 2.0
+    digest_cost_s: float = 0.15
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a child's configuration."""

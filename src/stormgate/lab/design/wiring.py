@@ -24,6 +24,7 @@ class Wiring:
     work: Path
     state: Path
     secret: str
+    private_key: str = ""
 
     @property
     def control(self) -> Path:

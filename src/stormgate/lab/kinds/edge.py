@@ -31,6 +31,7 @@ class EdgeKind(ProcessKind):
         return {
             "region": region,
             "secret": wiring.secret,
+            "private_key": wiring.private_key,
             "shards": [shard.name for shard in layout.shards],
             "local_shards": [
                 shard.name for shard in layout.shards if layout.same_continent(region, shard)

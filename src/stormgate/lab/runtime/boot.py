@@ -59,6 +59,7 @@ class Lab:
             work,
             state,
             secrets.token_hex(32),
+            _key_pair() if (layout.target.provision or {}).get("lab", {}).get("rs256") else "",
         )
         self.env = env
         self.toxiproxy: server.RunningServer | None = None
@@ -187,6 +188,16 @@ def write_topology(state: Path, target: Target) -> None:
     fresh = state / "topology.json.new"
     fresh.write_text(json.dumps(to_json(target), indent=1))
     os.replace(fresh, state / "topology.json")
+
+
+def _key_pair() -> str:
+    """A private key to sign tokens with (PEM)."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form, none = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, none).decode()
 
 
 def _write_private(folder: Path, files: Mapping[str, str]) -> None:

@@ -12,17 +12,18 @@ import time
 from functools import partial
 from typing import Any
 
-import jwt
-
 from stormgate.lab.design.health import Health, Probe
 from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.services import schema
 from stormgate.lab.services.httpclient import HttpPeer, PeerReply
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
+from stormgate.lab.services.shared_cache import PREFIXES, SharedCache
+from stormgate.lab.services.tokens import AUDIENCE, LIFETIME_S, Claims, TokenWorks
 from stormgate.net.httpserver import HttpRequest, HttpResponse
 
-_TOKEN_S = 3600
 _CACHE_ENTRIES = 20_000
+# What the check of a token may take at the edge, ms; which side of it one was is a header.
+_QUICK_MS = 5.0
 _PASSED = (
     "x-chenu-region",
     "x-chenu-shard",
@@ -34,6 +35,8 @@ _PASSED = (
     "x-chenu-model-ms",
     "x-chenu-fleet",
     "x-chenu-cost",
+    "cache-control",
+    "etag",
 )
 
 
@@ -57,12 +60,13 @@ class Edge:
     def __init__(self, config: dict[str, Any]) -> None:
         self.settings = LabSettings.from_json(config["settings"])
         self.region: str = config["region"]
-        self.secret: str = config["secret"]
+        self.tokens = TokenWorks(config["secret"], config.get("private_key", ""))
         self.shards: tuple[str, ...] = tuple(config["shards"])
         self.local_shards = frozenset(config["local_shards"])
         self.users: int = config["users_per_shard"]
         self.routes = [_Route(entry, self.settings) for entry in config["services"]]
-        self._claims: dict[str, tuple[float, str, str]] = {}
+        self.shared = SharedCache()
+        self._claims: dict[str, Claims] = {}
         self._cache: dict[tuple[str, str], tuple[float, bytes, str]] = {}
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -72,11 +76,29 @@ class Edge:
             return self.healthz()
         if path == "/login" and request.method == "POST":
             return self.login(request.body)
-        token = request.headers.get("authorization", "")
-        claims = self.claims(token[7:]) if token.startswith("Bearer ") else None
-        if claims is None:
-            return self._said(problem(401, "a valid bearer token is needed"))
-        user, shard = claims
+        if path == "/keys":
+            return self.keys()
+        began_s = time.perf_counter()
+        claims = await self.admit(request.headers.get("authorization", ""))
+        checked_ms = (time.perf_counter() - began_s) * 1000
+        if isinstance(claims, HttpResponse):
+            return self._timed(self._said(claims), checked_ms)
+        if path in {"/session", "/mfa", "/vault"}:
+            return self._timed(self.own(request, claims), checked_ms)
+        return self._timed(await self.content(request, path, claims), checked_ms)
+
+    async def admit(self, authorization: str) -> Claims | HttpResponse:
+        """Who asks, or how they are refused. No trip to the core."""
+        token = authorization[7:] if authorization.startswith("Bearer ") else ""
+        return self.claims(token) or problem(401, "a valid bearer token is needed")
+
+    async def content(self, request: HttpRequest, path: str, claims: Claims) -> HttpResponse:
+        """What services have, from here where it may be kept here."""
+        user, shard = claims.user, claims.shard
+        if request.method == "GET" and path.startswith(PREFIXES):
+            key = self.shared.key(request.target, user, shard)
+            fetch = partial(self.forward, request, user, shard)
+            return self._said(await self.shared.answer(key, fetch))
         cacheable = request.method == "GET" and path.startswith(("/profile", "/spheres/"))
         if (
             cacheable
@@ -107,42 +129,74 @@ class Edge:
         return route.health.up and route.shards.issuperset(self.shards)
 
     def login(self, body: bytes) -> HttpResponse:
-        """A token for a user that exists; no trip to the core."""
+        """A token for a user that exists; no trip to the core. As any issuer of tokens it also
+        gives those that live shorter, or are for others.
+        """
         try:
-            user = json.loads(body)["user"]
-            found = schema.parse_user(user)
+            data = json.loads(body)
+            found = schema.parse_user(user := data["user"])
+            lifetime_s = float(data.get("expiresIn", LIFETIME_S))
+            audience, algorithm = str(data.get("audience", AUDIENCE)), data.get("alg", "HS256")
         except (ValueError, KeyError, TypeError):
             return self._said(problem(400, "the body must be JSON: {user}"))
         if found is None or found[0] not in self.shards or found[1] >= self.users:
             return self._said(problem(401, "no such user"))
-        now = int(time.time())
-        token = jwt.encode(
-            {"sub": user, "shard": found[0], "iat": now, "exp": now + _TOKEN_S},
-            self.secret,
-            algorithm="HS256",
+        if not 0 < lifetime_s <= LIFETIME_S or algorithm not in self.tokens.algorithms:
+            told = f"expiresIn up to {LIFETIME_S}, alg one of {', '.join(self.tokens.algorithms)}"
+            return self._said(problem(400, told))
+        token = self.tokens.issue(
+            user,
+            found[0],
+            time.time(),
+            lifetime_s=lifetime_s,
+            audience=audience,
+            algorithm=algorithm,
         )
         answer = {"token": token, "user": user, "shard": found[0]}
         return self._said(reply(200, answer, self._facts(found[0], "none", "edge")))
 
-    def claims(self, token: str) -> tuple[str, str] | None:
-        """(user, shard) of a valid token; None otherwise. Checked tokens are remembered until they
+    def keys(self) -> HttpResponse:
+        """What anybody may check tokens of RS256 with."""
+        if not self.tokens.private_key:
+            return self._said(problem(404, "tokens are signed with a secret alone"))
+        return self._said(reply(200, {"publicKey": self.tokens.public_key}))
+
+    def own(self, request: HttpRequest, claims: Claims) -> HttpResponse:
+        """What an edge answers by itself: the session, its second factor, and what needs one."""
+        facts = self._facts(claims.shard, "none", "edge")
+        if request.path == "/session":
+            left_s = round(claims.expires_s - time.time(), 3)
+            said = {"user": claims.user, "secondFactor": claims.second_factor, "left_s": left_s}
+            return self._said(reply(200, said, facts))
+        if request.path == "/vault":
+            if not claims.second_factor:
+                return self._said(problem(403, "a second factor is needed", facts))
+            return self._said(reply(200, {"user": claims.user, "open": True}, facts))
+        if request.method == "GET":
+            return self._said(reply(200, {"seed": self.tokens.seed(claims.user)}, facts))
+        try:
+            code = json.loads(request.body)["code"]
+        except (ValueError, KeyError, TypeError):
+            return self._said(problem(400, "the body must be JSON: {code}", facts))
+        now_s = time.time()
+        if not self.tokens.is_code(claims.user, code, now_s):
+            return self._said(problem(401, "that is not the code", facts))
+        token = self.tokens.issue(claims.user, claims.shard, now_s, second_factor=True)
+        return self._said(reply(200, {"token": token, "user": claims.user}, facts))
+
+    def claims(self, token: str) -> Claims | None:
+        """What a valid token says; None otherwise. Checked tokens are remembered until they
         expire.
         """
         known = self._claims.get(token)
-        now = time.time()
-        if known is not None and known[0] > now:
-            return known[1], known[2]
-        try:
-            data = jwt.decode(
-                token, self.secret, algorithms=["HS256"], options={"require": ["exp", "sub"]}
-            )
-            user, shard, expires = str(data["sub"]), str(data["shard"]), float(data["exp"])
-        except (jwt.InvalidTokenError, KeyError, ValueError):
-            return None
-        if len(self._claims) >= _CACHE_ENTRIES:
-            self._claims.clear()
-        self._claims[token] = (expires, user, shard)
-        return user, shard
+        if known is not None and known.expires_s > time.time():
+            return known
+        found = self.tokens.check(token) if token else None
+        if found is not None:
+            if len(self._claims) >= _CACHE_ENTRIES:
+                self._claims.clear()
+            self._claims[token] = found
+        return found
 
     async def forward(self, request: HttpRequest, user: str, shard: str) -> HttpResponse:
         """Pass the request to the nearest service that can serve the shard: once."""
@@ -195,6 +249,11 @@ class Edge:
         response.headers["x-chenu-edge"] = self.region
         return response
 
+    def _timed(self, response: HttpResponse, checked_ms: float) -> HttpResponse:
+        response.headers["server-timing"] = f"auth;dur={checked_ms:.3f}"
+        response.headers["x-chenu-auth"] = "quick" if checked_ms <= _QUICK_MS else "slow"
+        return response
+
     def _remember(self, key: tuple[str, str], response: HttpResponse, shard: str) -> None:
         if len(self._cache) >= _CACHE_ENTRIES:
             self._cache.clear()
@@ -208,6 +267,7 @@ def start(config: dict[str, Any]) -> Running:
 
 def run(edge: Edge) -> Running:
     """The handler and loops of this edge."""
+    edge.tokens.ready()
     interval_s = edge.settings.route_probe_s
     return edge.handle, [
         every(interval_s, partial(edge.probe, route), partial(edge.serves_all, route))

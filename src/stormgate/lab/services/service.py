@@ -14,7 +14,7 @@ import psycopg
 
 from stormgate.lab.design.health import Health, Probe
 from stormgate.lab.design.settings import LabSettings
-from stormgate.lab.services import schema
+from stormgate.lab.services import schema, shared_content
 from stormgate.lab.services.books import RESOURCES, Books
 from stormgate.lab.services.database import Node
 from stormgate.lab.services.httpclient import HttpPeer
@@ -127,6 +127,11 @@ class Service:
             return await self.books.read(
                 node, parts, self._facts(shard, "none", _tier(shard, node))
             )
+        if parts[0] in shared_content.RESOURCES:
+            if (node := shard.reader()) is None:
+                return self._unreadable(shard)
+            facts = self._facts(shard, "none", _tier(shard, node))
+            return await shared_content.answer(node, parts, facts, self.settings)
         question = _question(parts, values, request.query.get("sphere", schema.SPHERES[0]))
         if question is None:
             return problem(404, "there is no such thing", self._facts(shard, "none", "none"))

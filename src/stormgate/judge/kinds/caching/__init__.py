@@ -1,0 +1,1 @@
+"""Kinds about caches and what they spare, and about where keys are."""
