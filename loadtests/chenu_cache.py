@@ -38,14 +38,17 @@ class CacheReader(GeoUser):
 
     rate_per_s = 1
 
+    def login(self, session: Session) -> Flow:
+        shard = session.population.labels.get("shard", "us")
+        body = {"user": f"{shard}-{session.stream % USERS_PER_SHARD}"}
+        reply = yield post("/login", name="log in", json=body, timeout_s=TIMEOUT_S)
+        session.signed_in = reply.ok
+        if reply.ok:
+            session.set_header("Authorization", f"Bearer {reply.json()['token']}")
+
     def flow(self, session: Session) -> Flow:
         if not session.signed_in:
-            shard = session.population.labels.get("shard", "us")
-            body = {"user": f"{shard}-{session.stream % USERS_PER_SHARD}"}
-            reply = yield post("/login", name="log in", json=body, timeout_s=TIMEOUT_S)
-            session.signed_in = reply.ok
-            if reply.ok:
-                session.set_header("Authorization", f"Bearer {reply.json()['token']}")
+            yield from self.login(session)
             return
         if session.random.random() < 0.4:
             path = f"/static/{session.random.randrange(FILES)}"

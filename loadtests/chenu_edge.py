@@ -76,12 +76,13 @@ class Visitor(GeoUser):
     abstract = True
     rate_per_s = 1
 
-    def arrive(self, session: Session) -> None:
+    def login(self, session: Session) -> Flow:
         shard = session.population.labels.get("shard", "us")
         session.user = f"{shard}-{session.stream % USERS_PER_SHARD}"
         session.algorithm = ("HS256", "RS256")[session.stream % 2]
-        session.token = session.strong = session.seed = session.public_key = ""
-        session.short, session.short_since_s, session.foreign = "", 0.0, ""
+        session.strong = session.seed = session.public_key = session.foreign = session.short = ""
+        session.short_since_s = 0.0
+        session.token = yield from self.sign_in(session, "log in")
 
     def sign_in(self, session: Session, name: str, **asked: Any) -> Flow:
         body = {"user": session.user, "alg": session.algorithm, **asked}
@@ -89,9 +90,6 @@ class Visitor(GeoUser):
         return reply.json()["token"] if reply.ok else ""
 
     def flow(self, session: Session) -> Flow:
-        if not session.signed_in:
-            self.arrive(session)
-            session.signed_in = True
         if not session.token:
             session.token = yield from self.sign_in(session, "log in")
             return

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from stormgate.lab.defects.low_hit_rate import PersonalCache
-from stormgate.lab.defects.no_single_flight import RushingCache
-from stormgate.lab.defects.ttl_ignored import EternalCache
+from stormgate.lab.defects.edges.low_hit_rate import PersonalCache
+from stormgate.lab.defects.edges.no_single_flight import RushingCache
+from stormgate.lab.defects.edges.ttl_ignored import EternalCache
 from stormgate.lab.services.shared_cache import SharedCache
 from stormgate.net.httpserver import HttpResponse
 

@@ -12,7 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
-from stormgate.lab.defects.forged_jwt_accepted import CredulousTokens
+from stormgate.lab.defects.edges.forged_jwt_accepted import CredulousTokens
 from stormgate.lab.runtime.boot import _key_pair
 from stormgate.lab.services.tokens import TokenWorks, one_time_code
 

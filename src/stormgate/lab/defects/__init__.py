@@ -1,5 +1,5 @@
-"""Known faults of design that can be planted in the lab, one per file. Healthy code knows none of
-them.
+"""Known faults of design that can be planted in the lab, one per file, here or in a folder below.
+Healthy code knows none of them.
 
 A file defines `SUMMARY` (one line), its name with dashes is the defect's name, and it does one or
 more of three things, by what it defines:
@@ -46,18 +46,29 @@ class Defect:
     found_by: tuple[str, ...] = ()
 
 
+def _modules() -> dict[str, str]:
+    """The module of each defect, by its name; a folder is a room of them."""
+    found = pkgutil.walk_packages(__path__, f"{__name__}.")
+    return {
+        info.name.rpartition(".")[2].replace("_", "-"): info.name
+        for info in found
+        if not info.ispkg
+    }
+
+
 def names() -> list[str]:
     """The defects there are."""
-    return sorted(info.name.replace("_", "-") for info in pkgutil.iter_modules(__path__))
+    return sorted(_modules())
 
 
 def planted(name: str | None) -> Defect:
     """The named defect, or one that changes nothing. Raises LabError for an unknown name."""
     if name is None:
         return Defect("none", "the healthy lab")
-    if name not in names():
+    where = _modules()
+    if name not in where:
         raise LabError(f"no lab defect {name!r}; there are: {', '.join(names())}")
-    module = importlib.import_module(f"{__name__}.{name.replace('-', '_')}")
+    module = importlib.import_module(where[name])
     done = {what.lower(): getattr(module, what) for what in _DOES if hasattr(module, what)}
     if not done:
         raise LabError(f"lab defect {name!r} changes nothing: it needs one of {', '.join(_DOES)}")

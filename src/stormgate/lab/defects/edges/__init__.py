@@ -1,0 +1,1 @@
+"""Faults of the edges: who is let in, and what is kept."""
