@@ -24,7 +24,7 @@ from stormgate.reproduce.suite import yaml_text
 
 ROOT = Path(__file__).resolve().parents[2]
 EU = {"population": ["london", "frankfurt"]}
-HOLD_S = 9.0
+HOLD_S = 6.0
 
 
 def _at(

@@ -153,7 +153,7 @@ class Supervisor:
     def _bring_up_target(self) -> None:
         self._screen.phase("target", None)
         try:
-            self._target = children.bring_up(
+            self._target = self._options.standing or children.bring_up(
                 self._plan.target,
                 self.folder,
                 root=self._options.root,

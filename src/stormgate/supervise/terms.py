@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from stormgate.model import Event, Judgement
+from stormgate.supervise.children import RunningTarget
 
 
 class RunStopped(Exception):  # noqa: N818 - it is how a run ends, often rightly
@@ -35,11 +36,14 @@ class Screen(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Where a gate runs: `root` holds the content folders, `reports` gets the run folder."""
+    """Where a gate runs: `root` holds the content folders, `reports` gets the run folder.
+    `standing`: the target runs already and goes on afterwards, whatever the plan says of it.
+    """
 
     root: Path
     reports: Path
     lab_defect: str | None = None
+    standing: RunningTarget | None = None
 
 
 @contextlib.contextmanager

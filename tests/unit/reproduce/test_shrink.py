@@ -16,7 +16,7 @@ from stormgate.reproduce.recorded import Trial
 from stormgate.reproduce.schedule import Segment, schedule_of
 from stormgate.reproduce.shrink.case import Case
 from stormgate.reproduce.shrink.ddmin import ddmin, least
-from stormgate.reproduce.shrink.decide import Tally, Trying, lead_needed
+from stormgate.reproduce.shrink.decide import TryCount, Trying, lead_needed
 from stormgate.reproduce.shrink.journal import OtherSearchError, ShrinkJournal
 from stormgate.reproduce.shrink.search import BudgetSpent, Limits, Search, Shrunk
 
@@ -71,7 +71,7 @@ def test_the_least_that_fails_is_found_within_its_ratio(threshold: float, ratio:
     ],
 )
 def test_a_case_is_decided_by_a_lead(tries: list[Trying], lead: int, answer: Trying | None) -> None:
-    assert Tally.of(tries).decided(lead) is answer
+    assert TryCount.of(tries).decided(lead) is answer
 
 
 def test_the_lead_follows_from_how_often_a_try_is_wrong() -> None:
@@ -266,6 +266,14 @@ def test_one_that_was_stopped_goes_on_where_it_stood(tmp_path: Path, budget: int
     assert again == wanted
     with pytest.raises(OtherSearchError, match="another search"):
         ShrinkJournal(path, {"run": "other"})
+
+
+def test_what_could_not_be_decided_is_tried_again_when_it_goes_on(tmp_path: Path) -> None:
+    case, path = whole(NAMES[:2]), tmp_path / "shrink.ndjson"
+    lost = Search(case, lambda _: Trying.UNDECIDED, ShrinkJournal(path, {}), Limits()).run()
+    assert lost.why == "everything together undecided"
+    planted = Planted({"fault-1": (1.0, 10.0)})
+    assert Search(case, planted.ask, ShrinkJournal(path, {}), Limits()).run().confirmed
 
 
 def test_what_cannot_be_decided_is_not_taken_for_smaller() -> None:

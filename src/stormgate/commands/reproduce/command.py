@@ -48,7 +48,7 @@ from stormgate.commands.common import refuse
     help="Of an incident: quiet stretches so many times as fast; faults stay as they were.",
 )
 @click.option("--loop", is_flag=True, help="Of an incident: again and again, until ctrl-C.")
-@click.option("--hold", is_flag=True, help="Of an incident: stop at its worst moment until ctrl-C.")
+@click.option("--hold", is_flag=True, help="Stop at the worst moment and stay there until ctrl-C.")
 @click.option(
     "--export",
     type=click.Choice(["toxiproxy-cli", "chaostoolkit", "json"]),
@@ -58,6 +58,26 @@ from stormgate.commands.common import refuse
     "--reports",
     type=click.Path(path_type=Path, file_okay=False),
     help="Of an incident: where the folder of its playing goes. [default: reports]",
+)
+@click.option(
+    "--shrink",
+    "shrinks",
+    is_flag=True,
+    help="Take away whatever does not matter, to the least that still fails.",
+)
+@click.option("--objective", metavar="NAME", help="The one to shrink by. [default: the first]")
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="How long --shrink may take; it goes on where it stood.",
+)
+@click.option(
+    "--flaky",
+    type=click.FloatRange(0, 0.3),
+    default=0.0,
+    help="How often a try is known to be wrong. [default: as seen]",
 )
 def command(  # noqa: PLR0913 - one for each option
     what: Path,
@@ -72,6 +92,10 @@ def command(  # noqa: PLR0913 - one for each option
     hold: bool,
     export: str | None,
     reports: Path | None,
+    shrinks: bool,
+    objective: str | None,
+    minutes: float,
+    flaky: float,
 ) -> int:
     """Play what the failed run in the folder WHAT broke, with its load, its seed and its
     objectives, against a target on this machine; or what the incident in the file WHAT says.
@@ -82,9 +106,12 @@ def command(  # noqa: PLR0913 - one for each option
     """
     from stormgate.commands.reproduce.incident import IncidentRequest, reproduce_incident
     from stormgate.commands.reproduce.prepare import ReplayRequest
-    from stormgate.commands.reproduce.run import reproduce
+    from stormgate.commands.reproduce.run import kept, reproduce, shrunk
 
     if what.is_file():
+        if shrinks or objective or flaky:
+            why = "--shrink, --objective and --flaky are for the folder of a failed run"
+            refuse(why, "give the incident a gate, and shrink the run that fails")
         asked = IncidentRequest(
             path=what,
             target=target,
@@ -100,10 +127,16 @@ def command(  # noqa: PLR0913 - one for each option
     if not what.is_dir():
         fix = "name the folder of a failed run, reports/<run>, or the file of an incident"
         refuse(f"{what}: there is no such run folder", fix)
-    if speed != 1 or loop or hold or export or reports:
-        why = "--speed, --loop, --hold, --export and --reports are for incidents"
+    if speed != 1 or loop or export or reports:
+        why = "--speed, --loop, --export and --reports are for incidents"
         refuse(why, "leave them out: a run is played again as it was")
     wanted = ReplayRequest(
         folder=what, target=target, places=places, suite=suite, out=out, tolerance=tolerance
     )
-    return reproduce(wanted)
+    if shrinks and hold:
+        raise click.UsageError("--shrink and --hold: one after the other")
+    if hold:
+        return kept(wanted)
+    if not shrinks:
+        return reproduce(wanted)
+    return shrunk(wanted, minutes, objective, flaky)

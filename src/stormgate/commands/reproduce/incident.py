@@ -189,7 +189,7 @@ def _judged(wanted: IncidentRequest, incident: Incident, schedule: Schedule, tar
     trial = Trial(name=incident.name, schedule=schedule, recovery_s=recovery_s)
     said = f"{incident.title}: {incident.path.name} under {incident.gate.name}"
     texts = suite.texts(replace(plan, guard=guard), [trial], place, prefix="incident", said=said)
-    gate, written = written_plan(place, texts)
+    gate, written = written_plan(place, texts, root)
     short = min(segment.length_s for segment in schedule.segments)
     if short < _PROVEN_S:
         told = f"its shortest step, {short:g} s, becomes longer: a gate proves each change"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,10 +80,13 @@ def found(wanted: ReplayRequest) -> Replayable:
     return Replayable(run=run, judgement=judgement, root=root, place=place, target=target)
 
 
-def written_plan(place: SuitePlace, texts: Mapping[str, str]) -> tuple[Path, Plan]:
-    """Write a suite and read it as any gate. What is wrong with it: exit code 2, and a folder that
-    was made for it is gone.
+def written_plan(place: SuitePlace, texts: Mapping[str, str], root: Path) -> tuple[Path, Plan]:
+    """Write a suite and read it as any gate, with its files as `root` sees them.
+    What is wrong with it: exit code 2, and a folder that was made for it is gone.
     """
+    from dataclasses import replace
+
+    from stormgate.documents import suite_root
     from stormgate.reproduce.suite import GATE
     from stormgate.system.files import write_atomically
 
@@ -95,11 +99,19 @@ def written_plan(place: SuitePlace, texts: Mapping[str, str]) -> tuple[Path, Pla
         refuse(f"{place.folder} cannot be written: {error.strerror or error}", "--out elsewhere")
     gate = place.folder / GATE
     try:
-        return gate, preflight(gate, load_plan(gate))
+        plan = preflight(gate, load_plan(gate))
     except click.ClickException:
         if new:
             shutil.rmtree(place.folder, ignore_errors=True)
         raise
+    read_from = suite_root(gate)
+
+    def seen(name: str) -> str:
+        return Path(os.path.relpath(read_from / name, root)).as_posix()
+
+    faults = tuple(replace(one, experiment=seen(one.experiment)) for one in plan.faults)
+    load = replace(plan.load, locustfile=seen(plan.load.locustfile))
+    return gate, replace(plan, load=load, faults=faults).sealed()
 
 
 def differences(known: Replayable) -> Iterator[str]:

@@ -31,15 +31,10 @@ TABLE = "reproduction.md"
 
 def reproduce(wanted: ReplayRequest) -> int:
     """Play it again; the answer's exit code."""
-    from stormgate.reproduce import suite
     from stormgate.reproduce.answer import compare
 
     known = found(wanted)
-    said = f"The failed run {known.run.folder.name} again. Written by: stormgate reproduce"
-    texts = suite.texts(known.run.plan, known.run.trials, known.place, prefix="again", said=said)
-    gate, plan = written_plan(known.place, texts)
-    for line in differences(known):
-        click.echo(f"not as it was: {line}", err=True)
+    gate, plan = _written(known)
     failed = ", ".join(one.name for one in known.run.failed)
     click.echo(f"playing {known.run.folder.name} again ({failed} failed): {gate}")
     judgement, folder = play(plan, known, gate)
@@ -48,6 +43,36 @@ def reproduce(wanted: ReplayRequest) -> int:
     )
     _tell(answer, known.place.folder)
     return answer.answer.exit_code
+
+
+def shrunk(wanted: ReplayRequest, minutes: float, objective: str | None, flaky: float) -> int:
+    """Shrink it to its cause; the exit code."""
+    from stormgate.commands.reproduce.shrinking import shrink
+
+    known = found(wanted)
+    _, plan = _written(known)
+    return shrink(known, plan, minutes, objective, flaky)
+
+
+def kept(wanted: ReplayRequest) -> int:
+    """Stay at its worst moment; the exit code."""
+    from stormgate.commands.reproduce.holding import hold
+
+    known = found(wanted)
+    _, plan = _written(known)
+    return hold(known, plan)
+
+
+def _written(known: Replayable) -> tuple[Path, Plan]:
+    """Everything again as a gate: its file and its plan."""
+    from stormgate.reproduce import suite
+
+    said = f"The failed run {known.run.folder.name} again. Written by: stormgate reproduce"
+    texts = suite.texts(known.run.plan, known.run.trials, known.place, prefix="again", said=said)
+    gate, plan = written_plan(known.place, texts, known.root)
+    for line in differences(known):
+        click.echo(f"not as it was: {line}", err=True)
+    return gate, plan
 
 
 def play(plan: Plan, known: Replayable, gate: Path) -> tuple[Judgement, Path]:

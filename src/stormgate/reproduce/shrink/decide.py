@@ -38,7 +38,7 @@ def lead_needed(flaky: float, error: float = STEP_ERROR) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class TryCount:
     """The tries of one case so far."""
 
     fails: int = 0
@@ -46,10 +46,10 @@ class Tally:
     undecided: int = 0
 
     @staticmethod
-    def of(tries: Iterable[Trying]) -> Tally:
+    def of(tries: Iterable[Trying]) -> TryCount:
         """The tally of some tries."""
         listed = list(tries)
-        return Tally(
+        return TryCount(
             listed.count(Trying.FAILS), listed.count(Trying.HOLDS), listed.count(Trying.UNDECIDED)
         )
 
@@ -66,7 +66,7 @@ class Tally:
         return None
 
 
-def flakiness(tallies: Iterable[Tally]) -> float:
+def flakiness(tallies: Iterable[TryCount]) -> float:
     """How often a try is wrong, as far as repeated cases show: 0 while none contradicted itself."""
     repeated = [one for one in tallies if one.fails + one.holds >= 2]
     wrong = sum(min(one.fails, one.holds) for one in repeated)
@@ -78,6 +78,6 @@ def flakiness(tallies: Iterable[Tally]) -> float:
 
 def decide(tries: list[Trying], again: Callable[[], Trying], lead: int) -> Trying:
     """Try until it is decided; what is tried is added to `tries`."""
-    while (answer := Tally.of(tries).decided(lead)) is None:
+    while (answer := TryCount.of(tries).decided(lead)) is None:
         tries.append(again())
     return answer

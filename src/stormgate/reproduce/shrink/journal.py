@@ -34,7 +34,8 @@ class ShrinkJournal:
             told = json.dumps({k: v for k, v in rows[0].items() if head.get(k) != v})
             raise OtherSearchError(f"{path} is of another search: {told[:200]}")
         for row in rows[1:]:
-            if row.get("outcome") in set(Trying):
+            # What could not be decided before may be now: only answers count.
+            if row.get("outcome") in (Trying.FAILS, Trying.HOLDS):
                 self._tries.setdefault(str(row["case"]), []).append(Trying(row["outcome"]))
                 self.resumed += 1
         if not rows:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from stormgate.reproduce.shrink.case import Case, strengths
 from stormgate.reproduce.shrink.ddmin import ddmin, least
-from stormgate.reproduce.shrink.decide import Tally, Trying, decide, flakiness, lead_needed
+from stormgate.reproduce.shrink.decide import TryCount, Trying, decide, flakiness, lead_needed
 
 Ask = Callable[[Case], Trying]
 CONFIRM_LEAD = 2
@@ -74,7 +74,7 @@ class Search:
         self._notes = notes
         self._limits = limits
         self._flaky = limits.flaky
-        self._tallies: dict[str, Tally] = {}
+        self._tallies: dict[str, TryCount] = {}
         self._best = whole
         self._needs_faults: bool | None = None
 
@@ -134,7 +134,7 @@ class Search:
             return what
 
         answer = decide(tries, again, lead)
-        self._tallies[case.key] = Tally.of(tries)
+        self._tallies[case.key] = TryCount.of(tries)
         self._flaky = max(self._limits.flaky, flakiness(self._tallies.values()))
         return answer
 
