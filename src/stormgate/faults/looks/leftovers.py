@@ -54,11 +54,13 @@ def undo_left(
             if type(backend).left is backends.Backend.left:
                 continue
             looked.append(name)
+            found: list[tuple[Component, backends.Record, str | None]] = []
             try:
-                found = list(backend.left(target))
+                # What was told before nobody could tell more is undone all the same.
+                for one in backend.left(target):
+                    found.append(one)
             except (ChaosError, ValueError) as error:
                 failed.append(f"{name}: {error}")
-                continue
             for part, record, holder in found:
                 told = f"{part.name} ({record.get('mode')}, run {record.get('run')})"
                 if holder is not None and not force:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
+from stormgate.faults.backends.aws import marks
 from stormgate.faults.backends.aws.arc import Arc
 from stormgate.faults.backends.aws.asg import Asg
 from stormgate.faults.backends.aws.ec2 import Ec2
@@ -116,10 +117,27 @@ class AwsBackend(Backend):
         )
 
     def left(self, target: Target) -> Iterator[tuple[Component, Record, str | None]]:
-        raise CannotBreak(
-            "what a run has broken on AWS stands in its ledger alone, so nobody can tell here: "
-            "stormgate restore FOLDER"
-        )
+        tagged, elsewhere = [], set()
+        for part in _own(target):
+            listed_in(part, target)
+            service = str(part.handle["service"])
+            if type(FAMILIES[service]).marked is Family.marked:
+                elsewhere.add(service)
+            else:
+                tagged.append(Place.of(part.handle))
+        for place in dict.fromkeys(tagged):
+            try:
+                every = list(marks.found(place))
+            except AwsError as error:
+                raise CannotBreak(str(error)) from None
+            for thing, about in every:
+                record = {**about["record"], "run": about.get("run")}
+                yield _found(place, str(about["service"]), thing), record, marks.holder(about)
+        if elsewhere:
+            raise CannotBreak(
+                f"what a run has broken of {', '.join(sorted(elsewhere))} stands in its ledger "
+                "alone, so nobody can tell here: stormgate restore FOLDER"
+            )
 
     def plan(self, request: FaultRequest) -> Record:
         part = request.part
@@ -134,7 +152,8 @@ class AwsBackend(Backend):
             request.token,
         )
         try:
-            record = family.plan(wanted)
+            record = {**family.plan(wanted), "token": request.token}
+            _refuse_marked(family, wanted, record)
         except AwsError as error:
             raise CannotBreak(f"{part.name}: {error}") from error
         if part.observe is not None and request.mode in family.silent:
@@ -149,6 +168,9 @@ class AwsBackend(Backend):
     def apply(self, part: Component, record: Record, stop: threading.Event) -> None:
         family, place = _of(part)
         try:
+            thing = family.marked(record)
+            if thing is not None:
+                marks.put(place, thing, family.service, record)
             family.apply(place, record, stop)
         except AwsError as error:
             raise NotApplied(f"{part.name}: {error}") from error
@@ -181,10 +203,10 @@ class AwsBackend(Backend):
             return Observation(False, f"{error}{_by_hand(family, place, record)}")
         if not told.seen:
             return Observation(False, f"{told.saw}{_by_hand(family, place, record)}")
-        if part.observe is None:
-            return told
-        now = look(part.observe, _SILENCE_S)
-        return Observation(now.healthy, f"{part.observe.address} {now}; {told.saw}")
+        if part.observe is not None:
+            now = look(part.observe, _SILENCE_S)
+            told = Observation(now.healthy, f"{part.observe.address} {now}; {told.saw}")
+        return _unmarked(family, place, record, told) if told.seen else told
 
 
 def listed_in(part: Component, target: Target) -> None:
@@ -200,6 +222,50 @@ def listed_in(part: Component, target: Target) -> None:
 
 def _of(part: Component) -> tuple[Family, Place]:
     return FAMILIES[str(part.handle["service"])], Place.of(part.handle)
+
+
+def _refuse_marked(family: Family, wanted: Wanted, record: Record) -> None:
+    """Raises NotWhole for what another run's fault is written on, AwsError."""
+    thing = family.marked(record)
+    others = marks.tokens(wanted.place, thing) if thing is not None else set()
+    if others:
+        raise NotWhole(
+            f"{wanted.name}: {thing} is marked as broken by fault {', '.join(sorted(others))}: "
+            "wait for its run, or: stormgate restore --cluster --target ..."
+        )
+
+
+def _unmarked(family: Family, place: Place, record: Record, told: Observation) -> Observation:
+    """What is whole loses its mark; one that stays is something that is left."""
+    thing = family.marked(record)
+    try:
+        if thing is not None and "token" in record:
+            marks.take(place, thing, str(record["token"]))
+    except AwsError as error:
+        return Observation(False, f"{told.saw}; its mark is left on {thing}: {error}")
+    return told
+
+
+def _own(target: Target) -> list[Component]:
+    return [part for part in target.components if part.backend == "aws"]
+
+
+def _found(place: Place, service: str, thing: str) -> Component:
+    """A component for what is marked, whichever the target's documents have today."""
+    if service not in FAMILIES:
+        raise ValueError(f"{thing}: an undo mark of an unknown service {service!r}")
+    handle: dict[str, Any] = {
+        "service": service,
+        "account": place.account,
+        "region": place.region,
+        "ids": [thing],
+        "profile": place.profile,
+        "endpoint_url": place.endpoint_url,
+        "zone": None,
+        "tags": {},
+    }
+    name = f"{service} {thing}"
+    return Component(name=name, kind="found", backend="aws", handle=handle)
 
 
 def _by_hand(family: Family, place: Place, record: Record) -> str:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stormgate.faults.backends import Observation, Record
+from stormgate.faults.backends.aws import marks
 from stormgate.faults.backends.aws.family import Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
 from stormgate.faults.declared import Parameters
@@ -48,6 +49,7 @@ class Ec2(Family):
         "ec2:StopInstances",
         "ec2:StartInstances",
         "ec2:TerminateInstances",
+        *marks.PERMISSIONS,
         "autoscaling:DescribeAutoScalingGroups",
     )
     cost = "a stopped instance still pays for its disks; terminate pays for a new one"
@@ -118,6 +120,9 @@ class Ec2(Family):
         if down or missing:
             return Observation(False, words([*down, *(f"{name} is gone" for name in missing)]))
         return Observation(True, f"{len(states)} instances run")
+
+    def marked(self, record: Record) -> str | None:
+        return None if record["mode"] == "terminate" else str(record["instances"][0])
 
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         if record["mode"] == "terminate":

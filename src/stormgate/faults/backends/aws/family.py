@@ -90,6 +90,12 @@ class Family:
         """One look by describing."""
         raise NotImplementedError
 
+    def marked(self, record: Record) -> str | None:
+        """The id of the thing of EC2's that the record is written on, too; None where it stands in
+        the ledger alone.
+        """
+        return None
+
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         """The commands that take it back, for a person."""
         return ()

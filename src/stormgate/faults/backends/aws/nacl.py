@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Observation, Record
+from stormgate.faults.backends.aws import marks
 from stormgate.faults.backends.aws.family import TAG, Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
 from stormgate.faults.declared import Parameters
@@ -29,7 +30,7 @@ class Nacl(Family):
         "ec2:DescribeSubnets",
         "ec2:DescribeNetworkAcls",
         "ec2:CreateNetworkAcl",
-        "ec2:CreateTags",
+        *marks.PERMISSIONS,
         "ec2:ReplaceNetworkAclAssociation",
         "ec2:DeleteNetworkAcl",
     )
@@ -118,6 +119,9 @@ class Nacl(Family):
         if other or left:
             return Observation(False, words([*other, *left]))
         return Observation(True, f"{len(now)} subnets have the lists they had")
+
+    def marked(self, record: Record) -> str | None:
+        return str(min(record["vpcs"]))
 
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         lines = []

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Observation, Record
+from stormgate.faults.backends.aws import marks
 from stormgate.faults.backends.aws.family import TAG, Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
 from stormgate.faults.declared import Parameters
@@ -28,7 +29,7 @@ class SecurityGroup(Family):
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeSecurityGroups",
         "ec2:CreateSecurityGroup",
-        "ec2:CreateTags",
+        *marks.PERMISSIONS,
         "ec2:RevokeSecurityGroupEgress",
         "ec2:ModifyNetworkInterfaceAttribute",
         "ec2:DeleteSecurityGroup",
@@ -122,6 +123,9 @@ class SecurityGroup(Family):
         if other or left:
             return Observation(False, words([*other, *left]))
         return Observation(True, f"{len(now)} interfaces have the groups they had")
+
+    def marked(self, record: Record) -> str | None:
+        return str(min(record["groups"]))
 
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         return [
