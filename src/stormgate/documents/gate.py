@@ -317,6 +317,7 @@ class _Reading:
                 ),
                 workers=spec.load.workers,
                 tags=tuple(spec.load.tags),
+                engine=spec.load.engine,
             ),
             warmup_s=spec.phases.warmup,
             steady_s=spec.phases.steady,

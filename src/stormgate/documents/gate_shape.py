@@ -81,6 +81,7 @@ class LoadShape(Shape):
     users: int | None = Field(default=None, gt=0, le=1_000_000)
     workers: int = Field(default=1, gt=0, le=256)
     tags: list[str] = Field(default_factory=list)
+    engine: Literal["core", "python"] | None = None
 
 
 class PhasesShape(Shape):

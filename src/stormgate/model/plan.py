@@ -24,6 +24,8 @@ class Load:
     `shape`: the LoadTestShape that says how many users there are at which time; each then makes its
     part of `rate_per_s`, the rate of `users` of them. `schedule`: what it plans, (seconds since the
     load began, users), straight between the points; empty where that cannot be known before.
+    `engine`: "core" or "python", None where that is left to the default; which one ran is in the
+    plan's `versions`.
     """
 
     locustfile: str
@@ -33,6 +35,7 @@ class Load:
     tags: tuple[str, ...] = ()
     shape: str | None = None
     schedule: tuple[tuple[float, float], ...] = ()
+    engine: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,11 +52,11 @@ class RunningTarget:
     stop: Callable[[], None]
 
 
-def versions() -> dict[str, str]:
+def versions(engine: str | None) -> dict[str, str]:
     """What ran: the interpreter, the load engine and the packages that shape a result. Raises
     EngineError.
     """
-    found = {"python": platform.python_version(), "load engine": chosen_engine()}
+    found = {"python": platform.python_version(), "load engine": chosen_engine(engine)}
     for name in _PINNED:
         try:
             found[name] = importlib.metadata.version(name)

@@ -19,6 +19,7 @@ from stormgate.documents.problems import DocumentErrors, Problem, Problems, labe
 from stormgate.documents.yamlfile import read_documents
 from stormgate.load.schedule.shares import Dealer
 from stormgate.model import Plan
+from stormgate.system.engine import EngineError, chosen_engine
 
 READ_S = 60.0
 # Streams are cheap, but each is a greenlet; populations that still have none are told by `plan`.
@@ -42,6 +43,10 @@ def preflight(gate: Path, plan: Plan, root: Path) -> Plan:
             plan = replace(plan, load=replace(plan.load, users=users)).sealed()
             found = read_workload(plan, root)
     load = plan.load
+    try:
+        chosen_engine(load.engine)
+    except EngineError as error:
+        problems.append(at.problem("engine", str(error), "engine: python"))
     if load.workers > load.users:
         message = f"{load.workers} workers for {load.users} users: some would have nobody"
         problems.append(at.problem("workers", message, f"at most {load.users} workers"))

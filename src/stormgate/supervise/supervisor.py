@@ -71,7 +71,7 @@ class Supervisor:
         plan = replace(
             self._plan,
             started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-            versions=children.versions(),
+            versions=children.versions(self._plan.load.engine),
         )
         # Before the seal: what earlier runs measured is part of what this one is held against, and
         # what they were proved able to tell is part of what it says.

@@ -1,4 +1,6 @@
-"""Which load engine runs: decided by `STORMGATE_ENGINE`, and whether the compiled core is here."""
+"""Which load engine runs: by `STORMGATE_ENGINE`, else by a gate's `load.engine`; and whether the
+compiled core is here.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +22,18 @@ def has_core() -> bool:
     return _LIBRARY.exists()
 
 
-def chosen_engine(environ: Mapping[str, str] = os.environ) -> str:
-    """`core` or `python`, which is what runs unless somebody asks for the other. Raises
-    EngineError.
+def chosen_engine(asked: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
+    """`core` or `python`: what the environment says, else what a gate asks for, else `python`.
+    Raises EngineError.
     """
-    name = environ.get(ENGINE) or PYTHON
+    name = environ.get(ENGINE) or asked or PYTHON
     if name not in (CORE, PYTHON):
         raise EngineError(f"{ENGINE} is {name!r}; set it to {CORE!r} or {PYTHON!r}")
     if name == CORE and not has_core():
         raise EngineError(
-            f"{ENGINE} asks for the compiled core, which was not built here: with a C compiler and "
-            f"Python's headers install stormgate again (in a checkout: rm -r .venv; make setup), "
-            f"or unset {ENGINE}"
+            "the compiled core is asked for and was not built here: with a C compiler and Python's "
+            "headers install stormgate again (in a checkout: rm -r .venv; make setup), or ask for "
+            f"{PYTHON!r}"
         )
     return name
 
@@ -39,7 +41,7 @@ def chosen_engine(environ: Mapping[str, str] = os.environ) -> str:
 def engine_line(environ: Mapping[str, str] = os.environ) -> str:
     """What `--version` says of it."""
     try:
-        name = chosen_engine(environ)
+        name = chosen_engine(None, environ)
     except EngineError as error:
         name = f"none, {error}"
     return f"load engine: {name} (compiled core: {'built' if has_core() else 'not built'})"

@@ -26,6 +26,7 @@ from stormgate.judge.planning import assess
 from stormgate.model import Component, Target
 from stormgate.supervise.checks import machine, there
 from stormgate.supervise.preflight import preflight
+from stormgate.system import engine
 from stormgate.toxiproxy.client import ProxySpec
 from stormgate.toxiproxy.server import embedded_choice, launch
 
@@ -220,3 +221,19 @@ def test_an_undo_that_fails_is_told(tmp_path, monkeypatch):
 def test_there_are_thirty_of_them():
     """Those of the table, and three of their own above."""
     assert len({mistake.name for mistake in (*READ, *LOADED, *LOOKED)}) + 3 >= 30
+
+
+def test_an_engine_that_is_not_built_here_is_refused_at_its_line(suite, monkeypatch):
+    gate = suite / GATE
+    text = gate.read_text()
+    gate.write_text(text.replace("ratePerS:", "engine: core, ratePerS:", 1))
+    plan = load_gate(gate)
+    assert plan.load.engine == "core"
+    monkeypatch.setattr(engine, "has_core", lambda: False)
+    with pytest.raises(DocumentErrors) as caught:
+        preflight(gate, plan, suite)
+    lines = gate.read_text().splitlines()
+    number = next(n for n, line in enumerate(lines, 1) if "engine: core" in line)
+    (said,) = str(caught.value).splitlines()
+    assert f":{number}:" in said
+    assert "not built here" in said

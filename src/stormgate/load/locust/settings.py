@@ -37,6 +37,7 @@ class Settings:
     users: int | None = None
     workers: int | None = None
     weight_sum: float | None = None
+    engine: str | None = None
 
     @property
     def scale(self) -> float:
@@ -100,6 +101,7 @@ def settings_from_plan(path: Path) -> Settings:
         rate_per_s=plan.load.rate_per_s,
         users=plan.load.users,
         workers=plan.load.workers,
+        engine=plan.load.engine,
     )
 
 

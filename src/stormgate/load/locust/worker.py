@@ -115,7 +115,7 @@ class Worker:
             elsewhere=self._elsewhere,
             max_connections=connections,
             observe=settings.observe,
-            engine=chosen_engine(),
+            engine=chosen_engine(settings.engine),
             on_flow_error=self._on_flow_error,
             on_engine_error=self._on_engine_error,
         )

@@ -98,7 +98,7 @@ def bare_plan(target: Target) -> Plan:
         faults=(),
         objectives=(),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        versions=children.versions(),
+        versions=children.versions(None),
     ).sealed()
 
 

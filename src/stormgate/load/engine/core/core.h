@@ -147,6 +147,8 @@ typedef struct Core {
     int64_t *own_lags;
     size_t own_lag_count, own_lag_room;
     int64_t now, epoch, sweep_ns;
+    int64_t told_ns;                /* when it was last said that something has ended */
+    int64_t prompt_ns;              /* until then answers are asked about at once */
     int64_t pace_ns;                /* since when starts are counted */
     uint32_t pace_starts;
     uint8_t is_pacing;              /* so many that ticks are cheaper than wake-ups */

@@ -13,6 +13,10 @@
 
 enum { STACK = 256 * 1024 };
 
+/* Where answers come by the tick, whoever takes them is woken for many at once; unless requests
+ * follow on answers: then each would be late by as much. */
+static const int64_t TELL_EVERY = 4 * MS, PROMPT = S;
+
 /* --- from Python */
 
 int core_start(Core *core) {
@@ -96,6 +100,7 @@ Order mailbox_in(Core *core) {
     pthread_mutex_unlock(&core->lock);
     while (attempt != NULL) {
         Attempt *next = attempt->next;
+        if (attempt->intended <= core->now) core->prompt_ns = core->now + PROMPT;
         heap_push(core, attempt);
         attempt = next;
     }
@@ -133,8 +138,12 @@ void mailbox_out(Core *core, int is_done) {
         else core->last_out->next = core->ended;
         core->last_out = core->last_ended;
         core->ended = core->last_ended = NULL;
-        tell = !core->is_told;
-        core->is_told = 1;
+    }
+    int is_time = !core->is_pacing || core->now < core->prompt_ns ||
+                  core->now - core->told_ns >= TELL_EVERY;
+    if (core->outbox != NULL && !core->is_told && is_time) {
+        tell = core->is_told = 1;
+        core->told_ns = core->now;
     }
     /* Within the lock: whoever takes clears the bell and the word that it rang as one. */
     if (tell) ring(core->tell_fd);
