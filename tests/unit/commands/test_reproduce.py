@@ -87,6 +87,22 @@ def test_a_target_that_lacks_what_was_broken_is_refused(failed: Path, tmp_path: 
     assert not out.exists()
 
 
+def test_what_cannot_be_shrunk_is_refused_before_anything_is_made(
+    failed: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    here = ("--target", ROOT / "targets/lab.yaml", "--map", "made-up=steward", "--out", out)
+    said = refused(failed, *here, "--shrink", "--objective", "latency")
+    assert "objective 'latency' did not fail in that run" in said
+    assert "one of availability" in said
+    assert "one after the other" in refused(failed, *here, "--shrink", "--hold")
+    incident = tmp_path / "incident.yaml"
+    incident.write_text("kind: Incident\n")
+    assert "are for the folder of a failed run" in refused(incident, "--shrink")
+    assert "are for incidents" in refused(failed, *here, "--speed", "10")
+    assert not out.exists()
+
+
 def test_without_a_target_or_the_locust_file_nothing_is_played(
     failed: Path, tmp_path: Path
 ) -> None:

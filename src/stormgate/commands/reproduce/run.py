@@ -47,11 +47,12 @@ def reproduce(wanted: ReplayRequest) -> int:
 
 def shrunk(wanted: ReplayRequest, minutes: float, objective: str | None, flaky: float) -> int:
     """Shrink it to its cause; the exit code."""
-    from stormgate.commands.reproduce.shrinking import shrink
+    from stormgate.commands.reproduce.shrinking import chosen, shrink
 
     known = found(wanted)
+    finding = chosen(known, objective)
     _, plan = _written(known)
-    return shrink(known, plan, minutes, objective, flaky)
+    return shrink(known, plan, minutes, finding, flaky)
 
 
 def kept(wanted: ReplayRequest) -> int:

@@ -24,7 +24,7 @@ RESULT = "shrunk.json"
 SCHEMA = "stormgate.shrunk/1"
 
 
-def shrink(known: Replayable, plan: Plan, minutes: float, name: str | None, flaky: float) -> int:
+def shrink(known: Replayable, plan: Plan, minutes: float, finding: Finding, flaky: float) -> int:
     """Search, write the cause as a gate of its own, and say in three lines what it is. Exit code 1:
     a cause that fails again and again; 0: nothing fails here; 3: time was over, or it was not
     decided.
@@ -39,7 +39,6 @@ def shrink(known: Replayable, plan: Plan, minutes: float, name: str | None, flak
     from stormgate.supervise.children import TargetError
     from stormgate.supervise.hush import know_plan
 
-    finding = _objective(known, name)
     objective = next(one for one in plan.objectives if one.name == finding.name)
     kind = kinds()[objective.kind]
     spec = kind.spec_model.model_validate(objective.spec)
@@ -89,7 +88,10 @@ def shrink(known: Replayable, plan: Plan, minutes: float, name: str | None, flak
     return 0 if found.why.endswith("together holds") else 3
 
 
-def _objective(known: Replayable, name: str | None) -> Finding:
+def chosen(known: Replayable, name: str | None) -> Finding:
+    """The objective to shrink by: the one named, else the first that failed. One that did not: exit
+    code 2.
+    """
     failed = {one.name: one for one in known.run.failed}
     if name is None:
         return next(iter(failed.values()))
