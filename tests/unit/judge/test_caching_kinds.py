@@ -113,3 +113,39 @@ def test_too_few_misses_show_nothing(spec: dict[str, Any]) -> None:
     finding = judged(plan, rows)
     assert finding.verdict is INCONCLUSIVE
     assert "wanted to show anything" in finding.why
+
+
+def moving(plan: Plan, share: float, keys: int = 3) -> Rows:
+    """The populations stand for keys; from half of the time on this share of their requests is
+    answered by another shard.
+    """
+    rows = rows_of(plan)
+    rows.shard[:] = 0
+    later = rows.intended_ns > np.median(rows.intended_ns)
+    rows.shard[later & (rows.population < share * keys)] = 1
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("share", "verdict", "said"),
+    [(0.0, FAIL, "0 of 300"), (0.2, PASS, "60 of 300"), (0.8, FAIL, "240 of 300")],
+)
+def test_keys_moved(share: float, verdict: Verdict, said: str) -> None:
+    people = [(f"key-{number}", 1 / 300) for number in range(300)]
+    spec = {"lte": 0.3, "gte": 0.05, "key": "population", "label": "shard"}
+    plan = plan_of([objective("keysMoved", **spec)], populations=people)
+    finding = judged(plan, moving(plan, share, 300))
+    assert finding.verdict is verdict
+    assert said in finding.why
+
+
+def test_a_key_that_was_not_asked_for_afterwards_says_nothing() -> None:
+    people = [(f"key-{number}", 1 / 300) for number in range(300)]
+    plan = plan_of(
+        [objective("keysMoved", lte=0.3, key="population", label="shard")], populations=people
+    )
+    rows = moving(plan, 0.8, 300)
+    early = rows.intended_ns < np.quantile(rows.intended_ns, 0.6)
+    finding = judged(plan, rows.select(np.flatnonzero(early | (rows.population > 260))))
+    assert finding.verdict is INCONCLUSIVE
+    assert "39 keys were asked for before and after, 50 wanted" in finding.why

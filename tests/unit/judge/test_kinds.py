@@ -73,6 +73,7 @@ def test_every_kind_is_registered() -> None:
         "hitRatio",
         "originLoad",
         "stampede",
+        "keysMoved",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -410,6 +411,8 @@ EVERY = [
     objective("hitRatio", gte=0.95),
     objective("originLoad", lte=0.4),
     objective("stampede"),
+    objective("keysMoved", lte=0.3),
+    objective("keysMoved", "some", lte=0.3, gte=0.05, key="id", label="served_by"),
     objective("stampede", "three", lte=3, by=["population"], label="tier", misses=["origin"]),
     objective("costPerRequest", label="usd", lte=0.001, where={"route": ["assistant"]}),
     objective("abRatio", label="fleet", a="old", b="new", of="usd", lte=0.2, strata=["tier"]),

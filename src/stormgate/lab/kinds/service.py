@@ -10,6 +10,7 @@ from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import ProcessKind
 from stormgate.lab.kinds.database import node_name
 from stormgate.lab.kinds.model import routes
+from stormgate.lab.kinds.ring import way
 from stormgate.model import Store
 
 
@@ -71,6 +72,7 @@ class ServiceKind(ProcessKind):
             "drain_s": wiring.settings.drain_s,
             "shards": shards,
             "models": routes(wiring, region),
+            "ring": way(wiring, part.name),
             "cache": wiring.via(part.name, f"{region}/cache"),
             "steward": wiring.endpoint("steward"),
         }

@@ -35,6 +35,8 @@ _PASSED = (
     "x-chenu-model-ms",
     "x-chenu-fleet",
     "x-chenu-cost",
+    "x-chenu-ring-shard",
+    "x-chenu-key",
     "cache-control",
     "etag",
 )

@@ -19,6 +19,7 @@ from stormgate.lab.services.books import RESOURCES, Books
 from stormgate.lab.services.database import Node
 from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.inference.router import InferenceRouter
+from stormgate.lab.services.ring import server as ring_server
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.shards import ShardView
 from stormgate.lab.services.valkey import Valkey
@@ -68,6 +69,8 @@ class Service:
         self.steward = HttpPeer(config["steward"]["host"], config["steward"]["port"])
         self.books = Books(self.settings.service_timeout_s)
         self.router = self.inference(config["models"]) if config.get("models") else None
+        way = config.get("ring")
+        self.ring = HttpPeer(way["host"], way["port"]) if way else None
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
         """Answer one request of an edge."""
@@ -83,6 +86,8 @@ class Service:
         shard = self.shards.get(parsed[0]) if parsed else None
         if parsed is None or shard is None:
             return problem(400, "no such user")
+        if self.ring is not None and (parts[0] == "ring" or parts == ["shards"]):
+            return await ring_server.passed(self.ring, request, self.settings.service_timeout_s)
         values = {"user": user, "home": schema.home_region(parsed[1], shard.regions)}
         try:
             if request.method == "GET":

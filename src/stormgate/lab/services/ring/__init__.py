@@ -1,0 +1,1 @@
+"""Keys on a ring of shards that splits while it is used."""
