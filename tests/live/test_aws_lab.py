@@ -5,6 +5,7 @@ by its users.
 import json
 import os
 import time
+import urllib.request
 
 import boto3
 import pytest
@@ -111,6 +112,25 @@ def test_a_subnet_is_cut_off_on_its_users_side_and_passes_again(target, tmp_path
     assert healthy(target, "us-west/edge"), "the process itself lives"
     undo_all(run, deadline_s=60)
     assert look(subnet.observe, 3.0).healthy
+
+
+def steered(target):
+    """The edges that some population is led to."""
+    with urllib.request.urlopen(target.steering.url, timeout=5) as answer:
+        table = json.load(answer)["populations"]
+    return {edge for edges in table.values() for edge in edges}
+
+
+def test_a_zone_out_of_its_target_group_is_out_of_the_steward_s_table(target, tmp_path):
+    assert "eu-central/edge" in steered(target)
+    run = make_context(target, tmp_path, fault="trial", seed=1)
+    inject(run, [target.component("targets:eu-central")], "detach")
+    assert waited(lambda: "eu-central/edge" not in steered(target))
+    assert "eu-west/edge" in steered(target), "of the same group, in another zone"
+    assert healthy(target, "eu-central/edge"), "the process itself lives"
+    assert not read_status(target).whole
+    undo_all(run, deadline_s=60)
+    assert waited(lambda: "eu-central/edge" in steered(target))
 
 
 def client(target, name, service):

@@ -32,6 +32,8 @@ class Acts:
         self._control = Path(config["control"])
         self._status = str(config["status"])
         self._toxiproxy = Path(config["toxiproxy"])
+        self._out: set[str] = set()
+        self._lock = threading.Lock()
 
     def end(self, component: str, *, hard: bool) -> None:
         """End a process and all below it: at once, or after it was asked to."""
@@ -73,6 +75,19 @@ class Acts:
                 return True
             time.sleep(0.05)
         return False
+
+    def serve(self, edges: Iterable[str], *, wanted: bool) -> None:
+        """Whether the steward's table has these edges: no user is led to one that is out. Raises
+        OSError.
+        """
+        with self._lock:
+            self._out = self._out - set(edges) if wanted else self._out | set(edges)
+            request = urllib.request.Request(  # noqa: S310 - the lab's own, on loopback
+                f"{self._status.removesuffix('/status')}/targets",
+                method="PUT",
+                data=json.dumps({"out": sorted(self._out)}).encode(),
+            )
+            urllib.request.urlopen(request, timeout=5.0).close()  # noqa: S310 - the same
 
     def cut(self, links: Iterable[str]) -> None:
         """Nothing passes over these links, and nobody is told."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.lab.cloud.acts import Acts
-from stormgate.lab.design.cloud import ACCOUNT
+from stormgate.lab.design.cloud import ACCOUNT, EDGES, is_edge
 from stormgate.lab.design.wiring import HOST
 
 _AMI = "ami-12c6146b"
@@ -32,6 +32,7 @@ class CloudLab:
         self.instances: dict[str, str] = {}
         self.databases: dict[str, str] = {}
         self.subnets: dict[str, list[str]] = {}
+        self.groups: set[str] = set()
 
     def seed(self, url: str) -> None:
         """Make the things, and learn what moto calls them."""
@@ -46,6 +47,20 @@ class CloudLab:
             self._seed_zone(client("ec2", zone["region"]), zone)
         for cluster in self.clusters:
             self._seed_cluster(client("rds", cluster["region"]), cluster)
+        for region in sorted({zone["region"] for zone in self.zones}):
+            self._seed_targets(client("elbv2", region), client("ec2", region), region)
+
+    def _seed_targets(self, elb: Any, ec2: Any, region: str) -> None:
+        """The edges of a region of AWS, as what a load balancer sends its users to."""
+        vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+        more = {"Protocol": "HTTP", "Port": 80, "VpcId": vpc, "TargetType": "instance"}
+        group = elb.create_target_group(Name=EDGES, **more)["TargetGroups"][0]["TargetGroupArn"]
+        own = {
+            name for zone in self.zones if zone["region"] == region for name in zone["instances"]
+        }
+        edges = [key for key, name in self.instances.items() if name in own and is_edge(name)]
+        elb.register_targets(TargetGroupArn=group, Targets=[{"Id": one} for one in edges])
+        self.groups.add(group)
 
     def _seed_zone(self, ec2: Any, zone: dict[str, Any]) -> None:
         for name in zone["instances"]:
@@ -86,6 +101,7 @@ def wrap(lab: CloudLab) -> None:
     """Let moto's calls act on the lab."""
     from moto.ec2.models import EC2Backend
     from moto.ec2.responses.instances import InstanceResponse
+    from moto.elbv2.models import ELBv2Backend
     from moto.rds.models import RDSBackend
 
     _around(InstanceResponse, "stop_instances", _noting_force)
@@ -93,6 +109,8 @@ def wrap(lab: CloudLab) -> None:
     _around(EC2Backend, "terminate_instances", lambda original: _ending(lab, original))
     _around(EC2Backend, "start_instances", lambda original: _starting(lab, original))
     _around(EC2Backend, "replace_network_acl_association", lambda original: _cutting(lab, original))
+    for call, wanted in (("register_targets", True), ("deregister_targets", False)):
+        _around(ELBv2Backend, call, _sending(lab, wanted))
     _around(RDSBackend, "failover_db_cluster", lambda original: _failing_over(lab, original))
 
 
@@ -146,6 +164,20 @@ def _cutting(lab: CloudLab, original: Any) -> Any:
         return association
 
     return replace_network_acl_association
+
+
+def _sending(lab: CloudLab, wanted: bool) -> Callable[[Any], Any]:
+    def around(original: Any) -> Any:
+        def change_targets(self: Any, target_group_arn: str, instances: list[Any]) -> Any:
+            answer = original(self, target_group_arn, instances)
+            if target_group_arn in lab.groups:
+                edges = lab.components([one["Id"] for one in instances])
+                lab.acts.serve(edges, wanted=wanted)
+            return answer
+
+        return change_targets
+
+    return around
 
 
 def _failing_over(lab: CloudLab, original: Any) -> Any:

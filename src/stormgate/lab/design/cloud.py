@@ -17,6 +17,7 @@ from stormgate.model import Component, Target
 
 NAME = "aws-api"
 ACCOUNT = "123456789012"
+EDGES = "edges"
 _REGIONS = {"NA": "us-east-1", "EU": "eu-west-1", "AS": "ap-northeast-1", "SA": "sa-east-1"}
 _ELSEWHERE = "us-west-2"
 _ZONES = "abc"
@@ -116,12 +117,18 @@ def dressed(target: Target, wiring: Wiring) -> Target:
         elif one.kind != "link" and one.name != NAME:
             components.append(one)
     components += [_subnet(target, zone, url) for zone in found.zones]
+    components += [_targets(zone, url) for zone in found.zones]
     listed = {
         "awsAccounts": ACCOUNT,
         "awsRegions": ", ".join(sorted({zone.region for zone in found.zones})),
         "awsEndpointUrl": url,
     }
     return replace(target, components=tuple(components), attributes={**target.attributes, **listed})
+
+
+def is_edge(name: str) -> bool:
+    """Whether a process is what users are sent to."""
+    return name.endswith("/edge")
 
 
 def _places(layout: Layout) -> dict[str, tuple[str, str]]:
@@ -194,3 +201,9 @@ def _subnet(target: Target, zone: CloudZone, url: str) -> Component:
         observe=None if seen is None else replace(seen, protocol="http", path="/healthz"),
         attributes={"source": "internet", "destination": edge},
     )
+
+
+def _targets(zone: CloudZone, url: str) -> Component:
+    """What a load balancer sends to a region: the edges of its zone, in a target group."""
+    handle = _handle("elb", zone, url, ids=(EDGES,))
+    return Component(name=f"targets:{zone.name}", kind="targets", backend="aws", handle=handle)

@@ -162,6 +162,8 @@ class Steward:
         }
         self.table = {population: list(order) for population, order in self.orders.items()}
         self.version = 1
+        # Edges that somebody took out of service; a steward that is started anew knows of none.
+        self.out: frozenset[str] = frozenset()
         self.was_whole = False
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -169,6 +171,8 @@ class Steward:
         match request.path:
             case "/steering":
                 return reply(200, {"version": self.version, "populations": self.table})
+            case "/targets":
+                return self.targets(request)
             case "/cluster":
                 return reply(200, {name: self.cluster(name) for name in self.states})
             case "/status":
@@ -178,6 +182,18 @@ class Steward:
                     200, {"epochs": {name: state.epoch for name, state in self.states.items()}}
                 )
         return problem(404, "there is no such thing")
+
+    def targets(self, request: HttpRequest) -> HttpResponse:
+        """Which edges are out of service: `{"out": [...]}`, to be read and, by PUT, to be set."""
+        if request.method == "PUT":
+            try:
+                out = frozenset(map(str, json.loads(request.body)["out"]))
+            except (ValueError, KeyError, TypeError):
+                return problem(400, 'it takes {"out": [edge, ...]}')
+            if unknown := out - {edge for _, edge in self.ways}:
+                return problem(404, f"there is no edge {min(unknown)}")
+            self.out = out
+        return reply(200, {"out": sorted(self.out)})
 
     def cluster(self, shard: str) -> dict[str, Any]:
         """What services need to know of a shard."""
@@ -224,7 +240,8 @@ class Steward:
     async def steer(self) -> None:
         """Publish a new table when what users can reach has changed."""
         reachable = {
-            (population, edge): way.health.up for (population, edge), way in self.ways.items()
+            (population, edge): way.health.up and edge not in self.out
+            for (population, edge), way in self.ways.items()
         }
         table = failover.steer(self.orders, reachable)
         if table != self.table:
