@@ -67,6 +67,10 @@ _COMMANDS: dict[str, tuple[str, str]] = {
         "stormgate.commands.gameday.load:command",
         "Drive a target's users, with evidence, while people break it.",
     ),
+    "gameday": (
+        "stormgate.commands.gameday.day:command",
+        "Walk through a game day: steps, hypotheses, people's times.",
+    ),
     "faults": (
         "stormgate.commands.gameday.faults:faults_command",
         "List what is broken now: proof, age, who, until when.",

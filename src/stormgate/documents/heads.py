@@ -8,7 +8,7 @@ from stormgate.documents.slo.read import KINDS as OPENSLO_KINDS
 from stormgate.documents.slo.shape import API_VERSION as OPENSLO_VERSION
 from stormgate.documents.yamlfile import Document, listed
 
-OUR_KINDS = ("ReleaseGate", "Target", "Waivers", "Incident")
+OUR_KINDS = ("ReleaseGate", "Target", "Waivers", "Incident", "GameDay")
 
 
 def headed(documents: list[Document], problems: Problems) -> list[Document]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from stormgate.documents.days.shape import DayDocument
 from stormgate.documents.gate_shape import GateDocument, WaiversDocument
 from stormgate.documents.incident.shape import IncidentShape
 from stormgate.documents.objectives import kinds, written_keys
@@ -23,6 +24,7 @@ SHAPES: dict[str, type[BaseModel]] = {
     "ReleaseGate": GateDocument,
     "Target": TargetDocument,
     "Waivers": WaiversDocument,
+    "GameDay": DayDocument,
     "Incident": IncidentShape,
     "SLO": SloDocument,
     "SLI": SliDocument,

@@ -39,6 +39,9 @@ class Event(enum.StrEnum):
     NET_REFUSED = "net.refused"  # {by, who, where, count}: it meant to send outside `allow`
     READ_BACK_BEGIN = "read_back.begin"  # the load has ended: what was written is read back
     READ_BACK_END = "read_back.end"  # {whole, why}
+    GAMEDAY_STEP = "gameday.step"  # {step, digest, says}: sealed, before its injection
+    GAMEDAY_ANSWER = "gameday.answer"  # {step, answer, by}: go, skip, hold or abort
+    GAMEDAY_NOTE = "gameday.note"  # {text, by, step}: what a person said, when
     TARGET_UP = "target.up"
     TARGET_WHOLE = "target.whole"
     ABORT = "abort"  # {why, by}: a guard or a person

@@ -157,7 +157,8 @@ class Plan:
         return replace(self, digest=plan_digest(self))
 
 
-def _canonical(value: Any) -> bytes:
+def canonical(value: Any) -> bytes:
+    """JSON that is the same on every machine: keys sorted, no white space, no NaN."""
     return json.dumps(
         value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     ).encode()
@@ -173,4 +174,4 @@ def digest_of(data: Mapping[str, Any]) -> str:
     `digest`, keys sorted, no white space. Raises ValueError for NaN or an infinity.
     """
     rest = {key: value for key, value in data.items() if key != "digest"}
-    return hashlib.sha256(_canonical(rest)).hexdigest()
+    return hashlib.sha256(canonical(rest)).hexdigest()

@@ -81,7 +81,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     if not for_s:
         raise click.UsageError("--for: say how long, as in 10m")
     gate = source if source is not None and _is_gate(source) else None
-    target = _standing_target(gate, source if gate is None else None, target_file)
+    target = standing_target(gate, source if gate is None else None, target_file)
     gate = gate or _gate_of(target)
     changes = parse_changes((), rate, ())
     plan = load_plan(gate, allow_production=allow_production, changes=changes)
@@ -103,7 +103,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
             raise click.ClickException(f"no run folder could be made: {error}") from error
 
 
-def _standing_target(gate: Path | None, document: Path | None, chosen: Path | None) -> Target:
+def standing_target(gate: Path | None, document: Path | None, chosen: Path | None) -> Target:
     """The target, which somebody else started: that of `--target`, of the document, of the gate; of
     a lab the one that runs.
     """

@@ -163,7 +163,9 @@ class Drive(Supervisor):
         lasted = {
             p.name: (p.end_ns - p.begin_ns) / 1e9 for p in phases_of(self._read()) if p.end_ns
         }
-        faults = self._course.faults if self._course is not None else []
+        seen = self._course.faults if self._course is not None else []
+        # What was planned and never came stays in the plan, last.
+        faults = [*seen, *(one.name for one in self._plan.faults if one.name not in seen)]
 
         def length(name: str, planned: float) -> float:
             return min(planned, math.floor(lasted.get(name, planned) * 10) / 10)

@@ -1,0 +1,1 @@
+"""Game days: the document of one, and how it is read."""
