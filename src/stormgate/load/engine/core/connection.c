@@ -17,9 +17,9 @@
 
 static const int64_t AHEAD = 20 * MS; /* a stamp may be younger than the turn that reads it */
 
-static void watch(Core *core, Connection *connection, int operation, uint32_t events) {
+static int watch(Core *core, Connection *connection, int operation, uint32_t events) {
     struct epoll_event event = {.events = events, .data.ptr = connection};
-    epoll_ctl(core->epoll_fd, operation, connection->fd, &event);
+    return epoll_ctl(core->epoll_fd, operation, connection->fd, &event);
 }
 
 /* How an attempt ends whose connection could not be made. */
@@ -71,7 +71,13 @@ void connection_open(Core *core, Attempt *attempt) {
     Connection *connection = made(core, pool, fd);
     connection->attempt = attempt;
     core->own.new_connections++;
-    watch(core, connection, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
+    if (watch(core, connection, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT) < 0) {
+        /* No more can be watched (epoll(7), max_user_watches): nothing the target had a part in. */
+        int code = errno;
+        connection_close(core, connection);
+        connection->attempt = NULL;
+        core_ended(core, attempt, END_NOT_SENT, NULL, code);
+    }
 }
 
 /* Let go of a connection without closing its descriptor. What it carried is no longer its own. */

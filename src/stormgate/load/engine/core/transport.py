@@ -46,10 +46,11 @@ _OUTCOMES = (
 class _Way:
     """How a pool is dialled: the number of its twin in the core, None where it is odd."""
 
-    __slots__ = ("addresses", "number", "spoilt")
+    __slots__ = ("addresses", "at", "number", "spoilt")
 
     def __init__(self) -> None:
         self.addresses: Addresses | None = None
+        self.at: tuple[str, int] | None = None  # the one address
         self.number: int | None = None
         self.spoilt = False  # its answers are odd
 
@@ -171,11 +172,12 @@ class CoreTransport(Generic[A]):
                 self._native.drop_idle(way.number)
             way.number = None
             return way
-        host, port = pool.addresses.all[0][1][:2]
+        at = pool.addresses.all[0][1][:2]
         if way.number is None:
-            way.number = self._native.pool(host, port)
-        else:
-            self._native.point(way.number, host, port)
+            way.number = self._native.pool(*at)
+        elif at != way.at:  # looked up again, and another
+            self._native.point(way.number, *at)
+        way.at = at
         return way
 
     def flush(self) -> None:

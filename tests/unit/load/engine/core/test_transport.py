@@ -167,6 +167,26 @@ def test_deadlines_and_the_cap_are_kept_without_anybody_turning():
         assert [kind for kind, *_ in rig.said] == [Outcome.NOT_SENT]
 
 
+def test_a_name_that_moved_is_dialled_at_its_new_address():
+    with Rig() as rig, contextlib.closing(Answerer()) as other:
+        rig.submit()
+        rig.until(lambda: rig.transport.ended)
+        rig.transport.ended.clear()
+        rig.transport.drop_idle(rig.pool)
+        rig.pool.addresses = Addresses([(socket.AF_INET, ("127.0.0.1", other.port))])
+        rig.submit("/moved")
+        rig.until(lambda: other.serve() or rig.transport.ended)
+        assert rig.transport.ended[0][1] is Outcome.OK
+        assert len(other.requests) == len(rig.server.requests) == 1
+        # One with several is for the transport in Python, and one again for the core.
+        pair = [(socket.AF_INET, ("127.0.0.1", rig.server.port)), *rig.pool.addresses.all]
+        rig.pool.addresses = Addresses(pair)
+        rig.submit("/pair")
+        rig.until(lambda: other.serve() or len(rig.transport.ended) == 2)
+        assert rig.transport.ended[1][1] is Outcome.OK
+        assert rig.transport._odd.open_connections == 1
+
+
 def test_a_forked_process_has_no_core_and_harms_none():
     with Rig() as rig:
         rig.submit()
