@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from stormgate.model import Event, Fault, Finding, Judgement, Plan, Verdict
+from stormgate.faults import backends
+from stormgate.faults.errors import CannotBreak
+from stormgate.model import Event, Fault, Finding, Judgement, Plan, Target, Verdict
 from stormgate.reproduce.schedule import FidelityGap, Schedule, Segment, schedule_of
 
 LOAD = "load"
@@ -97,7 +100,7 @@ def recorded(run: Folder, judgement: Judgement) -> Recorded:
     params = _ledger_params(run.undo)
     for fault in plan.faults:
         rows = [row for row in run.timeline if row.get("fault") == fault.name]
-        segments = list(_segments(fault, rows, params, problems, gaps))
+        segments = list(_segments(fault, plan.target, rows, params, problems, gaps))
         gaps += _foreign(fault, run.journals.get(fault.name))
         if segments:
             made = schedule_of(segments, name=fault.name, known={one.mode for one in segments})
@@ -171,6 +174,7 @@ def _ledger_params(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any
 
 def _segments(
     fault: Fault,
+    target: Target,
     rows: Sequence[Mapping[str, Any]],
     params: Mapping[str, Mapping[str, Any]],
     problems: list[tuple[str, str, str]],
@@ -198,8 +202,9 @@ def _segments(
             continue
         said = row.get("params")
         said = said if isinstance(said, Mapping) else params.get(instance, {})
-        if (needed := _NEEDED.get(mode)) is not None and needed not in said:
-            problems.append((place, f"nobody wrote down {needed} of {name}", "name a newer run"))
+        if lacking := needed(target, component, mode) - said.keys():
+            told = f"nobody wrote down {', '.join(sorted(lacking))} of {name}"
+            problems.append((place, told, "name a newer run"))
             continue
         first = Segment(
             start_s=(acted[instance] - origin) / 1e9,
@@ -215,6 +220,19 @@ def _segments(
             yield from (replace(first, where=str(part)) for part in parts)
         else:
             yield first
+
+
+def needed(target: Target, component: str, mode: str) -> set[str]:
+    """The parameters without which a mode cannot be played again. A component's own backend says;
+    what it does not offer is done to the links around it.
+    """
+    own = next((one for one in target.components if one.name == component), None)
+    model = None
+    with contextlib.suppress(CannotBreak):
+        model = None if own is None else backends.modes_of(own).get(mode)
+    if model is not None:
+        return {name for name, one in model.model_fields.items() if one.is_required()}
+    return {_NEEDED[mode]} if mode in _NEEDED else set()
 
 
 def _times(rows: Iterable[Mapping[str, Any]], event: Event) -> dict[str, int]:

@@ -4,7 +4,6 @@ Pure: texts out.
 
 from __future__ import annotations
 
-import copy
 import io
 import os
 import re
@@ -92,11 +91,30 @@ def yaml_text(data: Mapping[str, Any], said: str) -> str:
     yaml.width = 120
     yaml.indent(mapping=2, sequence=4, offset=2)
     stream = io.StringIO()
-    tree = copy.deepcopy(dict(data))
+    tree = _quoted(data)
     walk_tree(tree)  # texts of several lines stand as such
     yaml.dump(tree, stream)
     comment = "".join(f"# {line}\n" for line in said.splitlines())
     return comment + stream.getvalue()
+
+
+# Plain words that Chaos Toolkit, which reads YAML 1.1, takes for something else: `off`, `1:30`.
+_OLD_YAML = re.compile(
+    r"(?i)y|n|yes|no|on|off|=|[-+]?[0-9.][0-9_.]*([:e][-+]?[0-9_.:]*)?|[-+]?0x[0-9a-f_]+|[0-9-]{8,10}"
+)
+
+
+def _quoted(value: Any) -> Any:
+    """The same with every such word as a quoted text."""
+    from ruamel.yaml.scalarstring import DoubleQuotedScalarString
+
+    if isinstance(value, Mapping):
+        return {_quoted(key): _quoted(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_quoted(one) for one in value]
+    if isinstance(value, str) and _OLD_YAML.fullmatch(value):
+        return DoubleQuotedScalarString(value)
+    return value
 
 
 def _slug(name: str) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from stormgate.commands.documents import lay_out
 from stormgate.documents import load_gate, load_target
@@ -162,6 +165,19 @@ def test_what_a_target_lacks_is_told_before_anything_starts() -> None:
 def test_a_map_is_there_and_here(text: str) -> None:
     with pytest.raises(ValueError, match="THERE=HERE"):
         parse_map([text])
+
+
+OLD = ["off", "No", "y", "1:30", "012", "0x1f", "~", "1e3", "1_000", "2026-01-01", "=", "", "null"]
+TEXTS = st.sampled_from(OLD) | st.text("on0:_-.1e ", max_size=5)
+
+
+@given(st.lists(TEXTS | st.integers(-99, 99), max_size=4), TEXTS)
+def test_what_is_written_is_the_same_to_the_yaml_of_chaos_toolkit(
+    listed: list[str | int], key: str
+) -> None:
+    """PyYAML reads version 1.1, in which a mode called off is false."""
+    data = {"it": listed, key: {"mode": key}}
+    assert yaml.safe_load(yaml_text(data, "x")) == data
 
 
 def test_texts_of_several_lines_stand_as_such() -> None:
