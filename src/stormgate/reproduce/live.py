@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -217,25 +218,28 @@ def hypothesis(objective: Objective, length_s: float) -> list[Mapping[str, Any]]
     probe stands for.
     """
     spec = objective.spec
-    where = {
-        key: one[0]
-        for key, one in (spec.get("where") or {}).items()
-        if isinstance(one, list) and len(one) == 1
-    }
-    arguments: dict[str, Any] = {"window_s": round(max(1.0, length_s), 1), "where": where}
+    window_s = round(max(1.0, length_s), 1)
+    columns = {key: _listed(one) for key, one in (spec.get("where") or {}).items()}
+    cells = [dict(zip(columns, one, strict=True)) for one in product(*columns.values())]
+    return [one for cell in cells if (one := _over(spec, window_s, cell)) is not None]
+
+
+def _over(spec: Mapping[str, Any], window_s: float, where: Mapping[str, str]) -> Any:
+    """The probe over one cell. Whenever all of them together miss the limit, one of them does."""
+    arguments: dict[str, Any] = {"window_s": window_s, "where": dict(where)}
     if {"quantile", "lte_ms", "coverage"} <= spec.keys():
         arguments["percentile"] = spec["quantile"] * 100
-        return [_probe("latency_percentile", arguments, [0, spec["lte_ms"]])]
+        return _probe("latency_percentile", arguments, [0, spec["lte_ms"]])
     if {"target", "claim"} <= spec.keys():
         arguments["within_ms"] = spec.get("within_ms")
-        return [_probe("availability", arguments, [spec["target"], 1])]
-    return []
+        return _probe("availability", arguments, [spec["target"], 1])
+    return None
 
 
 def _probe(func: str, arguments: Mapping[str, Any], between: list[float]) -> dict[str, Any]:
     return {
         "type": "probe",
-        "name": func.replace("_", "-"),
+        "name": "-".join([func.replace("_", "-"), *arguments["where"].values()]),
         "tolerance": {"type": "range", "range": between},
         "provider": {
             "type": "python",

@@ -45,10 +45,9 @@ def texts(
     prefix: str,
     said: str,
     objectives: Sequence[Objective] | None = None,
-    hypothesis: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, str]:
     """The files by name. `prefix` begins the gate's name, `said` is the comment above it."""
-    files = {trial.name: f"{_slug(trial.name)}.yaml" for trial in trials}
+    files = {trial.name: file_of(trial) for trial in trials}
     parts = Parts(
         name=_slug(f"{prefix}-{plan.gate}"),
         target=place.relative(place.target),
@@ -56,16 +55,26 @@ def texts(
         experiments={one.name: (files[one.name], one.recovery_s) for one in trials},
     )
     made = {GATE: yaml_text(gate_document(plan, parts, objectives), said)}
-    for trial in trials:
-        document = native.experiment(
-            f"{trial.name}, as it was",
-            in_words(trial),
-            trial.schedule,
-            tells_whole=place.tells_whole,
-            hypothesis=hypothesis,
-        )
-        made[files[trial.name]] = yaml_text(document, said)
-    return made
+    return made | {files[one.name]: experiment_text(one, place, said) for one in trials}
+
+
+def file_of(trial: Trial) -> str:
+    """The file of a trial's experiment."""
+    return f"{_slug(trial.name)}.yaml"
+
+
+def experiment_text(
+    trial: Trial, place: SuitePlace, said: str, hypothesis: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """A trial as an experiment's file."""
+    document = native.experiment(
+        f"{trial.name}, as it was",
+        in_words(trial),
+        trial.schedule,
+        tells_whole=place.tells_whole,
+        hypothesis=hypothesis,
+    )
+    return yaml_text(document, said)
 
 
 def in_words(trial: Trial) -> str:

@@ -162,9 +162,13 @@ def test_the_objective_is_a_probe_over_the_users_of_the_last_seconds() -> None:
         "where": {"op": "read"},
         "percentile": 95.0,
     }
-    answered = objective(
-        "availability", target=0.99, within_ms=2000.0, claim="conditional", where={"a": ["b", "c"]}
-    )
+    answered = objective("availability", target=0.99, within_ms=2000.0, claim="conditional")
     (probe,) = hypothesis(answered, 0.1)
     assert probe["provider"]["arguments"] == {"window_s": 1.0, "within_ms": 2000.0}
+    some = {"population": ["london", "lima"], "op": ["read"]}
+    probes = hypothesis(replace(slow, spec={**slow.spec, "where": some}), 4.0)
+    assert [one["provider"]["arguments"]["where"] for one in probes] == [
+        {"population": "london", "op": "read"},
+        {"population": "lima", "op": "read"},
+    ]
     assert hypothesis(objective("failover", lte_s=5.0), 1.0) == []

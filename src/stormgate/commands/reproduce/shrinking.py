@@ -124,8 +124,13 @@ def _cause(known: Replayable, plan: Plan, case: Case, finding: Finding) -> Path:
         prefix="cause",
         said=f"The least that makes {finding.name} fail, of {known.run.folder.name}.",
         objectives=(kept,),
-        hypothesis=hypothesis(kept, longest_s),
     )
+    # A gate has its objective; Chaos Toolkit alone has nothing but a hypothesis.
+    if probes := hypothesis(kept, longest_s):
+        for trial in case.trials:
+            texts[f"chaos-{suite.file_of(trial)}"] = suite.experiment_text(
+                trial, place, f"{finding.name} as a hypothesis: for chaos run.", probes
+            )
     if place.folder.exists():
         shutil.rmtree(place.folder)
     gate, _ = written_plan(place, texts, known.root)
