@@ -160,6 +160,12 @@ def test_a_population_with_a_way_around_is_not_cut_off(tmp_path: Path) -> None:
     assert broken(only) == [(["us/edge"], "crash")]
     assert only.way is not None
     assert only.way.populations == ("us-users",)
+    # Four in ten meet it, so it stands the longer: the others are served meanwhile.
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    everybody, _ = planned(suite(whole, edges("eu", "us")), tmp_path / "out")
+    assert only.hold_s > everybody.violations[0].hold_s
+    assert only.within == ()
 
 
 def test_a_blast_radius_leaves_one_population(tmp_path: Path) -> None:

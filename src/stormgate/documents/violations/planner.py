@@ -30,6 +30,8 @@ LEAST_HOLD_S, AROUND_S = 5.0, 6.0
 SPARE_S = 10.0
 # A share of bad requests as good as all is never exceeded for certain within this time.
 _MOST_BLOCKS = 60
+# Where nobody can say how many users meet it, and where few do: as if so many did.
+_PERHAPS_MET, _LEAST_MET = 0.5, 0.25
 _MOST_LATENCY_MS = 10_000
 _HOW = (
     "name an experiment that violates it (--by), or see it fail over a planted defect of the lab "
@@ -190,11 +192,11 @@ class _Planner:
         most_s = max(1.0, self._plan.guard.max_fault_s - SPARE_S)
         reached = sum(p.share for p in self._plan.target.populations if p.name in way.populations)
         wanted = {
-            one: self._needed_s(self._objectives[one], breach, reached or 1.0)
+            one: self._needed_s(self._objectives[one], breach, reached)
             for one, breach in group.items()
         }
-        hold_s = min(most_s, max(LEAST_HOLD_S, *wanted.values()))
-        within = [one for one, seconds in wanted.items() if seconds > hold_s]
+        hold_s = min(most_s, max(LEAST_HOLD_S, *(max(both) for both in wanted.values())))
+        within = [one for one, (limit_s, _) in wanted.items() if limit_s > hold_s]
         within += [one for one, b in group.items() if latency_ms and b.latency_ms >= latency_ms]
         return Violation(
             name=name,
@@ -206,8 +208,12 @@ class _Planner:
             within=tuple(dict.fromkeys(within)),
         )
 
-    def _needed_s(self, objective: Objective, breach: Breach, reached: float) -> float:
-        """How long it has to stand so that the objective must fail, s."""
+    def _needed_s(
+        self, objective: Objective, breach: Breach, reached: float
+    ) -> tuple[float, float]:
+        """How long it has to stand to exceed the objective's limit, and to do so beyond chance, s.
+        `reached`: the share of users who surely meet it; 0 where nobody can say.
+        """
         plan, model = self._plan, kinds()[objective.kind].spec_model
         spec = model.model_validate(objective.spec)
         by, where = getattr(spec, "by", None), getattr(spec, "where", {})
@@ -218,9 +224,11 @@ class _Planner:
             # Between two requests of the smallest cell nobody sees anything: once at either end.
             blind_s = 2.0 / rate_per_s if rate_per_s > 0 else 0.0
             # Without cells those who are still served thin out what the others lose.
-            needed_s = breach.seconds / (reached if by is None else 1.0) + 2.0 * blind_s + 1.0
+            thinned = 1.0 if by is not None else reached or 1.0
+            needed_s = breach.seconds / thinned + 2.0 * blind_s + 1.0
         least = _blocks_needed(breach.allowed, 1.0 - plan.confidence, len(plan.objectives))
-        return float(math.ceil(10.0 * max(needed_s, least)) / 10.0)
+        met = 1.0 if by else max(_LEAST_MET, reached or _PERHAPS_MET)
+        return math.ceil(10.0 * needed_s) / 10.0, math.ceil(10.0 * least / met) / 10.0
 
     def _reaches(self, way: Breakage, objective: Objective) -> bool:
         wanted = (objective.spec.get("where") or {}).get("population")
