@@ -6,6 +6,7 @@ import json
 import os
 import time
 import urllib.request
+from dataclasses import replace
 
 import boto3
 import pytest
@@ -15,7 +16,7 @@ from tests.live.chaos_fixture import ROOT
 from stormgate.documents import load_target
 from stormgate.faults.backends.aws.session import forget_sessions
 from stormgate.faults.context import make_context
-from stormgate.faults.errors import CannotBreak
+from stormgate.faults.errors import CannotBreak, Unproven
 from stormgate.faults.inject import inject
 from stormgate.faults.restore import restore
 from stormgate.faults.undo import undo_all
@@ -131,6 +132,40 @@ def test_a_zone_out_of_its_target_group_is_out_of_the_steward_s_table(target, tm
     assert not read_status(target).whole
     undo_all(run, deadline_s=60)
     assert waited(lambda: "eu-central/edge" in steered(target))
+
+
+def test_an_experiment_of_fis_really_acts_until_it_is_stopped(target, tmp_path):
+    run = make_context(target, tmp_path, fault="trial", seed=1)
+    rows = inject(run, [target.component("fis:us-west")], "run", proof_s=20)
+    assert rows[0]["proof"][0]["saw"] == "it runs; targets resolved: boxes: 3, subnets: 1"
+    for kind in ("edge", "service", "cache"):
+        assert not healthy(target, f"us-west/{kind}")
+    assert not look(target.component("subnet:us-west").observe, 1.0).healthy
+    undo_all(run, deadline_s=60)
+    assert waited(lambda: healthy(target, "us-west/edge"))
+    assert waited(lambda: look(target.component("subnet:us-west").observe, 3.0).healthy)
+    assert wait_whole(target, 60).whole
+
+
+def test_an_action_that_the_lab_does_not_do_is_a_failed_experiment(target, tmp_path):
+    fis = client(target, "fis:us-west", "fis")
+    given = fis.get_experiment_template(id="EXTpower-us-west")["experimentTemplate"]
+    action = {"actionId": "aws:ec2:reboot-instances", "targets": {"Instances": "boxes"}}
+    made = fis.create_experiment_template(
+        clientToken="reboot",
+        description="not done here",
+        roleArn=given["roleArn"],
+        stopConditions=given["stopConditions"],
+        targets={"boxes": given["targets"]["boxes"]},
+        actions={"reboot": action},
+        experimentOptions={"emptyTargetResolutionMode": "fail"},
+    )["experimentTemplate"]["id"]
+    part = target.component("fis:us-west")
+    part = replace(part, handle={**part.handle, "ids": [made]})
+    run = make_context(target, tmp_path, fault="trial", seed=1)
+    with pytest.raises(Unproven, match="it is failed"):
+        inject(run, [part], "run", proof_s=0.5)
+    assert healthy(target, "us-west/edge")
 
 
 def client(target, name, service):

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.lab.cloud.acts import Acts
-from stormgate.lab.design.cloud import ACCOUNT, EDGES, is_edge
+from stormgate.lab.cloud.experiments import Experiments
+from stormgate.lab.design.cloud import ACCOUNT, EDGES, is_edge, power
 from stormgate.lab.design.wiring import HOST
 
 _AMI = "ami-12c6146b"
@@ -49,6 +50,42 @@ class CloudLab:
             self._seed_cluster(client("rds", cluster["region"]), cluster)
         for region in sorted({zone["region"] for zone in self.zones}):
             self._seed_targets(client("elbv2", region), client("ec2", region), region)
+        for zone in self.zones:
+            self._seed_power(client("fis", zone["region"]), zone)
+
+    def _seed_power(self, fis: Any, zone: dict[str, Any]) -> None:
+        """A template of what an impaired zone loses: its instances stop, its subnet is cut off."""
+        from moto.backends import get_backend
+
+        base = f"arn:aws:ec2:{zone['region']}:{ACCOUNT}"
+        boxes = [key for key, name in self.instances.items() if name in zone["instances"]]
+        subnets = [key for key, links in self.subnets.items() if links == list(zone["links"])]
+        every = {"selectionMode": "ALL"}
+        ten = {"duration": "PT10M", "scope": "all"}
+        made = fis.create_experiment_template(
+            clientToken=power(zone["name"]),
+            description=f"{zone['name']} without power",
+            roleArn=f"arn:aws:iam::{ACCOUNT}:role/fis",
+            stopConditions=[{"source": "none"}],
+            targets={
+                "boxes": {**every, "resourceType": "aws:ec2:instance",
+                          "resourceArns": [f"{base}:instance/{one}" for one in boxes]},
+                "subnets": {**every, "resourceType": "aws:ec2:subnet",
+                            "resourceArns": [f"{base}:subnet/{one}" for one in subnets]},
+            },
+            actions={
+                "stop": {"actionId": "aws:ec2:stop-instances", "targets": {"Instances": "boxes"},
+                         "parameters": {"startInstancesAfterDuration": "PT10M"}},
+                "cut": {"actionId": "aws:network:disrupt-connectivity",
+                        "targets": {"Subnets": "subnets"}, "parameters": ten},
+            },
+            experimentOptions={"emptyTargetResolutionMode": "fail"},
+        )["experimentTemplate"]  # fmt: skip
+        # Its id is known before it is made, so that a target can name it.
+        templates = get_backend("fis")[ACCOUNT][zone["region"]].experiment_templates
+        template = templates.pop(made["id"])
+        template.id = power(zone["name"])
+        templates[template.id] = template
 
     def _seed_targets(self, elb: Any, ec2: Any, region: str) -> None:
         """The edges of a region of AWS, as what a load balancer sends its users to."""
@@ -102,6 +139,7 @@ def wrap(lab: CloudLab) -> None:
     from moto.ec2.models import EC2Backend
     from moto.ec2.responses.instances import InstanceResponse
     from moto.elbv2.models import ELBv2Backend
+    from moto.fis.models import FISBackend
     from moto.rds.models import RDSBackend
 
     _around(InstanceResponse, "stop_instances", _noting_force)
@@ -111,6 +149,9 @@ def wrap(lab: CloudLab) -> None:
     _around(EC2Backend, "replace_network_acl_association", lambda original: _cutting(lab, original))
     for call, wanted in (("register_targets", True), ("deregister_targets", False)):
         _around(ELBv2Backend, call, _sending(lab, wanted))
+    experiments = Experiments(lab.subnets, lab.acts)
+    _around(FISBackend, "start_experiment", experiments.starting)
+    _around(FISBackend, "stop_experiment", experiments.stopping)
     _around(RDSBackend, "failover_db_cluster", lambda original: _failing_over(lab, original))
 
 

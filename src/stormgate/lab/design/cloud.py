@@ -118,6 +118,7 @@ def dressed(target: Target, wiring: Wiring) -> Target:
             components.append(one)
     components += [_subnet(target, zone, url) for zone in found.zones]
     components += [_targets(zone, url) for zone in found.zones]
+    components += [_power(zone, url) for zone in found.zones]
     listed = {
         "awsAccounts": ACCOUNT,
         "awsRegions": ", ".join(sorted({zone.region for zone in found.zones})),
@@ -129,6 +130,11 @@ def dressed(target: Target, wiring: Wiring) -> Target:
 def is_edge(name: str) -> bool:
     """Whether a process is what users are sent to."""
     return name.endswith("/edge")
+
+
+def power(region: str) -> str:
+    """The id of the template of the Fault Injection Service that takes a region's power."""
+    return f"EXTpower-{region}"
 
 
 def _places(layout: Layout) -> dict[str, tuple[str, str]]:
@@ -207,3 +213,9 @@ def _targets(zone: CloudZone, url: str) -> Component:
     """What a load balancer sends to a region: the edges of its zone, in a target group."""
     handle = _handle("elb", zone, url, ids=(EDGES,))
     return Component(name=f"targets:{zone.name}", kind="targets", backend="aws", handle=handle)
+
+
+def _power(zone: CloudZone, url: str) -> Component:
+    """A template of the Fault Injection Service for a region."""
+    handle = _handle("fis", None, url, region=zone.region, ids=(power(zone.name),))
+    return Component(name=f"fis:{zone.name}", kind="experiment", backend="aws", handle=handle)
