@@ -63,14 +63,26 @@ def command() -> None:
     is_flag=True,
     help="Put the API of AWS in front of it: its calls act on the lab (docs/aws.md).",
 )
+@click.option(
+    "--pops",
+    type=click.IntRange(min=0),
+    default=None,
+    help="So many points of presence, where the largest populations are (docs/lab.md).",
+)
 @_STATE
 def up(
-    defect: str | None, foreground: bool, target_path: Path, aws_api: bool, state: Path | None
+    defect: str | None,
+    foreground: bool,
+    target_path: Path,
+    aws_api: bool,
+    pops: int | None,
+    state: Path | None,
 ) -> None:
     """Start the lab and return when it is whole. `stormgate lab down` ends it."""
     from stormgate.documents import load_target
     from stormgate.documents.problems import DocumentErrors
     from stormgate.lab.defects import planted
+    from stormgate.lab.design.plan import plan
     from stormgate.lab.errors import LabError
 
     state = (state or default_state(os.environ)).resolve()
@@ -78,7 +90,10 @@ def up(
         planted(defect)
         target = load_target(target_path)
         if aws_api:
-            target = _with_aws(target)
+            target = _with(target, "--aws-api", awsApi=True)
+        if pops is not None:
+            target = _with(target, "--pops", pops=pops)
+            plan(target)
     except (LabError, DocumentErrors) as error:
         raise click.UsageError(str(error)) from None
     try:
@@ -96,14 +111,14 @@ def up(
         click.echo(f"the API of AWS: export AWS_ENDPOINT_URL={url}")
 
 
-def _with_aws(target: Target) -> Target:
-    """The target whose lab is asked for with the API. Raises click.UsageError."""
+def _with(target: Target, option: str, **asked: Any) -> Target:
+    """The target whose lab is asked for with something more. Raises click.UsageError."""
     from dataclasses import replace
 
     options = (target.provision or {}).get("lab")
     if options is None:
-        raise click.UsageError("--aws-api is for a target that the lab provisions")
-    return replace(target, provision={"lab": {**options, "awsApi": True}})
+        raise click.UsageError(f"{option} is for a target that the lab provisions")
+    return replace(target, provision={"lab": {**options, **asked}})
 
 
 @command.command()

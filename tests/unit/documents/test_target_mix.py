@@ -61,6 +61,13 @@ def test_the_cities_of_a_mix_become_populations(tmp_path: Path) -> None:
     assert read_mix(tmp_path / "target.yaml").mix.name == "t"
 
 
+def test_a_last_mile_of_the_target_is_theirs_of_whom_the_mix_says_none(tmp_path: Path) -> None:
+    text = TARGET.replace("mix: mix.yaml", "mix: mix.yaml\n    lastMile: 7ms")
+    mix = MIX.replace("  lastMile: 12ms\n", "")
+    found = {p.name: p for p in load_target(written(tmp_path, text, mix)).populations}
+    assert (found["london"].last_mile_ms, found["tokyo"].last_mile_ms) == (7.0, 20.0)
+
+
 def test_the_smaller_cities_join_the_larger(tmp_path: Path) -> None:
     text = TARGET.replace("mix: mix.yaml", "mix: mix.yaml\n    atMost: 2")
     target = load_target(written(tmp_path, text))

@@ -16,7 +16,7 @@ from pydantic import Field
 from stormgate.documents.problems import DocumentErrors, Problems, label, nearest
 from stormgate.documents.shapes import Shape, fit
 from stormgate.documents.traffic.document import KIND, read_traffic
-from stormgate.documents.values import Name, show
+from stormgate.documents.values import Name, PositiveMilliseconds, show
 from stormgate.documents.yamlfile import Document, read_documents
 from stormgate.geography.mix import Mix, Origin, gathered, spread
 
@@ -27,11 +27,13 @@ _SHARE_DIGITS = 12
 class MixedShape(Shape):
     """The populations of a target, taken from a TrafficMix. With `at_most` the smaller ones are
     counted to the nearest of their group. `labels`, `headers` and `links` (edge -> base URL, in the
-    order they are tried) are everybody's, `groups` the labels of a group of the mix.
+    order they are tried) are everybody's, `groups` the labels of a group of the mix; `last_mile` is
+    that of those of whom the mix says none.
     """
 
     mix: str = Field(min_length=1)
     at_most: int | None = Field(default=None, ge=1)
+    last_mile: PositiveMilliseconds | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     headers: dict[str, str] = Field(default_factory=dict)
     links: dict[str, str] = Field(default_factory=dict)
@@ -93,12 +95,13 @@ def _population(origin: Origin, asked: MixedShape) -> dict[str, Any]:
         **asked.labels,
         **asked.groups.get(origin.group, {}),
     }
+    last_mile_ms = origin.last_mile_ms or asked.last_mile
     return {
         "name": origin.name,
         "share": round(origin.share, _SHARE_DIGITS),
         "latitude": origin.latitude,
         "longitude": origin.longitude,
-        **({"lastMile": f"{origin.last_mile_ms:g}ms"} if origin.last_mile_ms else {}),
+        **({"lastMile": f"{last_mile_ms:g}ms"} if last_mile_ms else {}),
         "labels": dict(labels),
         "headers": asked.headers,
         "edges": list(asked.links),

@@ -41,6 +41,19 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True)
+class Pop:
+    """A point of presence: an edge of no region."""
+
+    name: str
+    latitude: float
+    longitude: float
+
+    @property
+    def component(self) -> str:
+        return f"{self.name}/pop"
+
+
+@dataclass(frozen=True, slots=True)
 class Hop:
     """One hop: who dials whom, and the round trip of the distance between them, ms (whole: that is
     Toxiproxy's unit). `late_ms` comes on top on the way back alone.
@@ -82,6 +95,7 @@ class Layout:
     users_per_shard: int
     parts: tuple[Process, ...] = ()
     links: tuple[Hop, ...] = ()
+    pops: tuple[Pop, ...] = ()
 
     def hop_ms(self, a: Located, b: Located) -> int:
         """Round trip between two of its places in whole ms: as the target says, else as measured,
@@ -118,6 +132,10 @@ class Layout:
         """`candidates` (regions) by round trip from `region`."""
         here = self.region(region)
         return sorted(candidates, key=lambda name: (self.hop_ms(here, self.region(name)), name))
+
+    def nearest_to(self, place: Located) -> list[str]:
+        """All regions by round trip from a place."""
+        return sorted(self.regions, key=lambda name: (self.hop_ms(place, self.region(name)), name))
 
 
 def hop_ms(target: Target, a: Located, b: Located) -> int:

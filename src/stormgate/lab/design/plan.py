@@ -10,12 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from stormgate.lab.design.layout import Layout, Shard, hop_ms
+from stormgate.lab.design.pops import nearest_pops, sites
 from stormgate.lab.errors import LabError
 from stormgate.lab.kinds import kinds
 from stormgate.model import Population, Region, Target
 
 DEFAULT_USERS_PER_SHARD = 1000
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,60}\Z")
+# With points of presence, so many edges of regions are behind them.
+_REGIONS_BESIDE = 1
 _SHARD_KEYS = {"name", "primary", "standby"}
 
 
@@ -32,8 +35,13 @@ def plan(target: Target) -> Layout:
     ]:
         _check_name(name, target)
     shards = _shards(wanted, target)
+    pops = sites(wanted, target)
     orders = {
-        population.name: _order(population, target, shards) for population in target.populations
+        population.name: (
+            *nearest_pops(population, pops, target),
+            *_order(population, target, shards)[: _REGIONS_BESIDE if pops else None],
+        )
+        for population in target.populations
     }
     users = wanted.get("users_per_shard", wanted.get("usersPerShard", DEFAULT_USERS_PER_SHARD))
     if not isinstance(users, int) or not 1 <= users <= 100_000:
@@ -41,7 +49,7 @@ def plan(target: Target) -> Layout:
             f"target {target.name!r}: provision.lab.usersPerShard must be from 1 to 100000, "
             f"not {users!r}"
         )
-    bare = Layout(target, shards, orders, users)
+    bare = Layout(target, shards, orders, users, pops=pops)
     ranked = sorted(kinds().values(), key=lambda kind: kind.rank)
     peopled = replace(bare, parts=tuple(part for kind in ranked for part in kind.parts(bare)))
     return replace(peopled, links=tuple(link for kind in ranked for link in kind.links(peopled)))

@@ -22,7 +22,10 @@ class EdgeKind(ProcessKind):
         for here in target.regions:
             edge = f"{here.name}/edge"
             for population in target.populations:
-                yield Hop(f"population/{population.name}", edge, layout.hop_ms(population, here))
+                if edge in layout.orders[population.name]:
+                    yield Hop(
+                        f"population/{population.name}", edge, layout.hop_ms(population, here)
+                    )
             for there in target.regions:
                 yield Hop(edge, f"{there.name}/service", layout.hop_ms(here, there))
 

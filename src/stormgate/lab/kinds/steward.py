@@ -12,6 +12,8 @@ from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import ProcessKind, kinds
 from stormgate.lab.kinds.database import node_name
 
+_LOOKS_PER_S = 100
+
 
 class StewardKind(ProcessKind):
     """Dials every database over a link of its own, and asks everything else how it is."""
@@ -44,6 +46,11 @@ class StewardKind(ProcessKind):
                 for population in layout.target.populations
                 if "shard" in population.labels
             },
+            # It looks at each way by itself: where there are many, not at all of them all the time.
+            "edge_probe_s": max(
+                wiring.settings.edge_probe_s,
+                sum(map(len, layout.orders.values())) / _LOOKS_PER_S,
+            ),
             "orders": {name: list(order) for name, order in layout.orders.items()},
             "databases": {
                 shard.name: [

@@ -323,7 +323,7 @@ def start(config: dict[str, Any]) -> Running:
         for shard in steward.databases
     ]
     loops += [
-        every(settings.edge_probe_s, partial(way.look, timeout_s), settled)
+        every(config["edge_probe_s"], partial(way.look, timeout_s), settled)
         for way in steward.ways.values()
     ]
     loops += [
