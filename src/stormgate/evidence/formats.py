@@ -54,6 +54,10 @@ RESIDENCY = _fields(
     "why:string|null",
 )
 READING = _fields("at_ns:integer probe:string value:number", "error:string|null duration_ms:number")
+TRACE = _fields(
+    "at_ns:integer trace:string span:string parent:string kind:string status:integer",
+    "service:string name:string",
+)
 UNDO = _fields(
     "step:string id:string",
     "schema:string target:object entry:object utc:string saw:string why:string by:string "
@@ -123,6 +127,7 @@ ROWS: dict[str, tuple[Field, ...]] = {
     "generator": GENERATOR,
     "reading": READING,
     "residency": RESIDENCY,
+    "trace": TRACE,
     "undo": UNDO,
     "journal": JOURNAL,
 }

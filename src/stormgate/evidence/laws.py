@@ -27,6 +27,7 @@ MEASURES = ("window_s", "cpu")
 # Those it may have: absent they are 0, present they are numbers.
 MAYBE = ("unreached", "waiting", "engine_errors", "locked_out", "flow_errors_over_failures")
 LAGS = ("send_lag_p99_ms", "send_lag_max_ms")
+SPAN_KINDS = ("server", "client", "internal")
 UNDO_SCHEMA = "stormgate.undo/1"
 UNDO_STEPS = ("intent", "applied", "undone", "void")
 
@@ -94,6 +95,21 @@ def reading_problem(row: Mapping[str, Any]) -> str | None:
         except ValueError as error:
             return str(error)
     return None
+
+
+def trace_problem(row: Mapping[str, Any]) -> str | None:
+    """Which law of a row of traces.ndjson this one breaks, or None."""
+    if time_of(row) is None:
+        return "at_ns is no time in ns"
+    for key in ("trace", "span"):
+        if not isinstance(row.get(key), str) or not row[key]:
+            return f"{key} is {row.get(key)!r}, not a word"
+    if not isinstance(row.get("parent"), str):
+        return f"parent is {row.get('parent')!r}, not a word"
+    if row.get("kind") not in SPAN_KINDS:
+        return f"kind is {row.get('kind')!r}, not one of {', '.join(SPAN_KINDS)}"
+    status = row.get("status")
+    return None if type(status) is int and status >= 0 else f"status is {status!r}, not 0 or more"
 
 
 def residency_problem(row: Mapping[str, Any]) -> str | None:

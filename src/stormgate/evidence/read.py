@@ -12,9 +12,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stormgate.evidence.laws import reading_problem, residency_problem, time_of, undo_problem
+from stormgate.evidence.laws import (
+    reading_problem,
+    residency_problem,
+    time_of,
+    trace_problem,
+    undo_problem,
+)
 from stormgate.evidence.operations import FINAL, OPERATIONS, PLANNED, RESIDENCY
-from stormgate.evidence.write import GENERATOR, READINGS, TIMELINE, UNDO
+from stormgate.evidence.write import GENERATOR, READINGS, TIMELINE, TRACES, UNDO
 from stormgate.model import PLAN_SCHEMA, Event, Plan, digest_of, from_json
 
 if TYPE_CHECKING:
@@ -186,6 +192,11 @@ class Run:
     @cached_property
     def readings(self) -> list[dict[str, Any]]:
         return self._lawful(READINGS, reading_problem)
+
+    @cached_property
+    def traces(self) -> list[dict[str, Any]]:
+        """The spans that the target told (`trace_problem` is their law)."""
+        return self._lawful(TRACES, trace_problem)
 
     @cached_property
     def undo(self) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from stormgate.system import secrets
 TIMELINE = "timeline.ndjson"
 GENERATOR = "generator.ndjson"
 READINGS = "readings.ndjson"
+TRACES = "traces.ndjson"
 UNDO = "undo.ndjson"
 SURGE = "surge.ndjson"
 # What `stormgate restore` does after a run was sealed: its ledger and timeline go on in here.

@@ -136,6 +136,7 @@ def _run(plan: Plan, spec: Any, canary: Canary | None) -> MemoryRun:
         wrong &= times >= min(requested, default=begin)
     run.blocks = [(_WORKER, _batch(plan, spec, canary, times, wrong))]
     run.readings = _readings(canary, stretches)
+    run.traces = [{"at_ns": begin, **row} for row in canary.traces]
     _operated(run, canary, begin, end)
     return run
 

@@ -33,6 +33,8 @@ class RunLike(Protocol):
     @property
     def readings(self) -> list[dict[str, Any]]: ...
     @property
+    def traces(self) -> list[dict[str, Any]]: ...
+    @property
     def undo(self) -> list[dict[str, Any]]: ...
     @property
     def journals(self) -> dict[str, dict[str, Any]]: ...
@@ -59,6 +61,7 @@ class JudgeContext:
     health: GeneratorHealth
     readings: Sequence[Mapping[str, Any]] = ()
     data: Data | None = None
+    traces: Sequence[Mapping[str, Any]] = ()
     _cells: dict[tuple[str, ...], Cells] = field(default_factory=dict)
 
     def windows(self, selectors: Sequence[str]) -> Windows:

@@ -56,7 +56,7 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     lowest = due.lowest_per_s(begin, end)
     health = health_of(run.generator, against.validity, begin, end, lowest)
     data = _data(run, against.objectives)
-    context = JudgeContext(against, phases, faults, health, run.readings, data)
+    context = JudgeContext(against, phases, faults, health, run.readings, data, run.traces)
     seats = [_seat_or_refusal(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
     stream = Requests(run.batches(), RowLaws(*_span(run)))
@@ -113,7 +113,7 @@ def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
     health = health_of(run.generator, plan.validity, begin, end, lowest)
     faults = fault_windows(run.timeline, phases, plan.faults)
     data = _data(run, [objective])
-    context = JudgeContext(plan, phases, faults, health, run.readings, data)
+    context = JudgeContext(plan, phases, faults, health, run.readings, data, run.traces)
     kind, accumulator = _seat(objective, context)
     for block in Requests(run.batches()):
         accumulator.add(block)
@@ -229,7 +229,7 @@ def _validity(
 ) -> list[Finding]:
     plan, faults, health = context.plan, context.faults, context.health
     # Files are read when first asked for: what is wrong with one counts, whoever asks last.
-    _ = (run.undo, run.journals, run.readings)
+    _ = (run.undo, run.journals, run.readings, run.traces)
     problems = [*run.problems, *stream.problems, *stream.laws.problems()]
     own = own_failures(run.generator, run.timeline)
     problems += unrecorded(run.generator, stream.laws.firsts)

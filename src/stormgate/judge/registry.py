@@ -113,6 +113,7 @@ class Canary:
     final: Sequence[Mapping[str, Any]] = ()
     residency: Sequence[Mapping[str, Any]] = ()
     readings: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    traces: Sequence[Mapping[str, Any]] = ()
     everywhere: bool = True
     from_fault: bool = False
 

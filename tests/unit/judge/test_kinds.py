@@ -74,6 +74,7 @@ def test_every_kind_is_registered() -> None:
         "originLoad",
         "stampede",
         "keysMoved",
+        "tracesWhole",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -419,6 +420,7 @@ EVERY = [
     objective("metricTrue", probe="requests", tolerance=0.05),
     objective("metricTrue", "errors", probe="errors", counts="failed", phases=["fault"]),
     objective("alertFired", alert="ErrorRateHigh", within_s=10),
+    objective("tracesWhole", label="trace_id"),
     objective("abRatio", "slow", label="fleet", a="old", b="new", quantile=0.5, lte=1.5),
 ]
 

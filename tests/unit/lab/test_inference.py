@@ -18,7 +18,12 @@ import pytest
 
 from stormgate.documents import load_target
 from stormgate.documents.components import Components
-from stormgate.lab.defects import cost_creep, silicon_no_gain, tier_misroute, tier_no_fallback
+from stormgate.lab.defects.running import (
+    cost_creep,
+    silicon_no_gain,
+    tier_misroute,
+    tier_no_fallback,
+)
 from stormgate.lab.design.inference import TASKS, TIERS, price_usd, servers, tiers_for, time_ms
 from stormgate.lab.design.plan import plan
 from stormgate.lab.design.settings import LabSettings

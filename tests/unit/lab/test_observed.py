@@ -11,19 +11,22 @@ import pytest
 from tests.unit.lab.test_inference import free_port, until
 
 from stormgate.documents import load_target
-from stormgate.evidence.laws import reading_problem
+from stormgate.evidence.laws import reading_problem, trace_problem
 from stormgate.evidence.write import READINGS, Journal
-from stormgate.lab.defects.alert_silent import SilentAlerter
-from stormgate.lab.defects.metric_lies import LyingMeter
+from stormgate.judge.rules.spans import broken_at, by_trace
+from stormgate.lab.defects.running.alert_silent import SilentAlerter
+from stormgate.lab.defects.running.metric_lies import LyingMeter
+from stormgate.lab.defects.running.trace_broken import ForgetfulTracer
 from stormgate.lab.design.alerts import AlertBook, Scrape
 from stormgate.lab.design.plan import plan
 from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.observed.alerter import Alerter
 from stormgate.lab.services.observed.meter import Meter
+from stormgate.lab.services.observed.tracing import Tracer, traced
 from stormgate.net import httpserver
 from stormgate.net.exposition import summed
 from stormgate.net.httpserver import HttpRequest, HttpResponse
-from stormgate.supervise.receiver import TargetReceiver, alert_rows
+from stormgate.supervise.receiver import TargetReceiver, alert_rows, span_rows
 
 ROOT = Path(__file__).parents[3]
 
@@ -148,7 +151,7 @@ def test_errors_of_an_edge_are_told_to_the_harness(
     async def go() -> None:
         served, told = free_port(), free_port()
         with Journal(tmp_path / READINGS) as journal:
-            receiver = TargetReceiver(journal)
+            receiver = TargetReceiver(journal, journal)
             async with (
                 httpserver.serving(Meter(healthy).answer, port=served),
                 httpserver.serving(receiver.handle, port=told),
@@ -184,7 +187,7 @@ def test_what_nobody_took_is_told_again(tmp_path: Path) -> None:
             await asyncio.sleep(0.45)
         assert json.loads((await alerter.handle(HttpRequest("GET", "/"))).body) == {"untold": 1}
         with Journal(tmp_path / READINGS) as journal:
-            async with httpserver.serving(TargetReceiver(journal).handle, port=told):
+            async with httpserver.serving(TargetReceiver(journal, journal).handle, port=told):
                 await alerter.turn()
         assert json.loads((await alerter.handle(HttpRequest("GET", "/"))).body) == {"untold": 0}
 
@@ -202,6 +205,72 @@ def test_alertmanagers_own_payload_is_understood_and_nothing_else() -> None:
             alert_rows(wrong, 7)
     with pytest.raises(ValueError, match="status 'maybe'"):
         alert_rows(json.dumps({"alerts": [{**alert, "status": "maybe"}]}).encode(), 7)
+
+
+def test_a_failed_request_has_a_trace_from_the_first_process_to_the_last(tmp_path: Path) -> None:
+    """Two traced processes, the second called by the first, and the harness's receiver."""
+
+    async def go(tracer: type[Tracer]) -> tuple[str, dict[str, list[Any]]]:
+        ports = [free_port() for _ in range(3)]
+        endpoint = f"http://127.0.0.1:{ports[2]}/v1/traces"
+        second = HttpPeer("127.0.0.1", ports[1])
+
+        async def front(request: HttpRequest) -> HttpResponse:
+            answer = await second.request("GET", request.target, timeout_s=5)
+            return HttpResponse(answer.status, b"{}")
+
+        first, last = traced(front, "edge", endpoint), tracer(some, "service", endpoint)
+        spans = tmp_path / f"{tracer.__name__}.ndjson"
+        with Journal(tmp_path / READINGS) as journal, Journal(spans) as told:
+            async with (
+                httpserver.serving(first.answer, port=ports[0]),
+                httpserver.serving(last.answer, port=ports[1]),
+                httpserver.serving(TargetReceiver(journal, told).handle, port=ports[2]),
+            ):
+                user = HttpPeer("127.0.0.1", ports[0])
+                fine = await user.request("GET", "/200", timeout_s=5)
+                assert "x-chenu-trace" not in fine.headers
+                answer = await user.request("GET", "/503", timeout_s=5)
+                await asyncio.gather(first.export(), last.export())
+        rows = [json.loads(line) for line in spans.read_text().splitlines()]
+        assert [trace_problem(row) for row in rows] == [None] * len(rows)
+        return answer.headers["x-chenu-trace"], by_trace(rows)
+
+    trace, known = asyncio.run(go(Tracer))
+    assert sorted((s["service"], s["kind"], s["status"]) for s in known[trace]) == [
+        ("edge", "client", 503),
+        ("edge", "server", 503),
+        ("service", "server", 503),
+    ]
+    assert broken_at(known[trace]) is None
+    trace, known = asyncio.run(go(ForgetfulTracer))
+    assert broken_at(known[trace]) == "ends at a call that was answered"
+
+
+def test_what_is_no_trace_is_refused_and_told(tmp_path: Path) -> None:
+    for wrong in (b"{", b"{}", b'{"resourceSpans": [{"scopeSpans": [{"spans": [{}]}]}]}'):
+        with pytest.raises(ValueError, match="no OTLP traces"):
+            span_rows(wrong, 7)
+
+    async def go() -> list[int]:
+        port = free_port()
+        with Journal(tmp_path / READINGS) as journal:
+            async with httpserver.serving(TargetReceiver(journal, journal).handle, port=port):
+                peer = HttpPeer("127.0.0.1", port)
+                found = []
+                for path, kind in (("traces", "json"), ("traces", "x-protobuf"), ("logs", "json")):
+                    answer = await peer.request(
+                        "POST",
+                        f"/v1/{path}",
+                        headers={"content-type": f"application/{kind}"},
+                        body=b"{}",
+                        timeout_s=5,
+                    )
+                    found.append(answer.status)
+                return found
+
+    assert asyncio.run(go()) == [400, 415, 404]
+    assert [row["value"] for row in rows_of(tmp_path)] == [None], "a failed reading of `receiver`"
 
 
 def test_it_runs_only_where_it_is_asked_for() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from stormgate.lab.errors import LabError
 from stormgate.model import Target
 
-_KEYS = frozenset({"alertWebhook"})
+_KEYS = frozenset({"alertWebhook", "otlp"})
 
 
 def observability(target: Target) -> Mapping[str, Any] | None:

@@ -23,6 +23,7 @@ def config(wiring: Wiring, component: str) -> dict[str, Any]:
         "port": wiring.ports[component],
         "settings": wiring.settings.to_json(),
         "metrics": observability(wiring.layout.target) is not None,
+        "otlp": (observability(wiring.layout.target) or {}).get("otlp"),
         **own,
     }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import httptools
@@ -74,6 +74,19 @@ class _Connection(asyncio.Protocol):
             self.transport.abort()
 
 
+class Outgoing:
+    """What goes along with a request, and hears how it ended."""
+
+    headers: Mapping[str, str] = {}
+
+    def ended(self, status: int) -> None:
+        """The answer's status; 0 when none came."""
+
+
+# Who wants to go along: asked for each request, by its method and the first part of its path.
+OUTGOING: list[Callable[[str], Outgoing | None]] = []
+
+
 class HttpPeer:
     """One address and the idle connections to it."""
 
@@ -94,11 +107,24 @@ class HttpPeer:
         """One request, one answer. Raises OSError (refused, reset, not HTTP) or TimeoutError; it
         may have been served then.
         """
+        along = [one for ask in OUTGOING if (one := ask(f"{method} {target}")) is not None]
         lines = [f"{method} {target} HTTP/1.1", f"host: {self.host}:{self.port}"]
         lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+        lines += [f"{name}: {value}" for one in along for name, value in one.headers.items()]
         if body or method in {"POST", "PUT"}:
             lines.append(f"content-length: {len(body)}")
         data = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        try:
+            reply = await self._exchange(data, timeout_s)
+        except BaseException:
+            for one in along:
+                one.ended(0)
+            raise
+        for one in along:
+            one.ended(reply.status)
+        return reply
+
+    async def _exchange(self, data: bytes, timeout_s: float) -> PeerReply:
         async with asyncio.timeout(timeout_s):
             connection = await self._connection()
             try:

@@ -14,6 +14,7 @@ from typing import Any
 
 from stormgate.lab.design.health import Probe
 from stormgate.lab.services.observed.meter import Meter
+from stormgate.lab.services.observed.tracing import EXPORT_S, traced
 from stormgate.net import httpserver
 from stormgate.net.httpserver import Handler, HttpRequest, HttpResponse
 
@@ -42,6 +43,10 @@ async def _serve(config: dict[str, Any], start: Start) -> None:
         # Whoever has a meter of its own says so; all others get the usual one.
         meter = getattr(getattr(handler, "__self__", None), "meter", Meter)
         handler = meter(handler).answer
+    if config.get("otlp"):
+        tracer = traced(handler, config["name"], config["otlp"])
+        handler = tracer.answer
+        loops.append(every(EXPORT_S, tracer.export))
     door = Door(handler, config.get("drain_s", 0.0))
     async with httpserver.serving(door.answer, "127.0.0.1", config["port"]):
         await _live(loops, door)

@@ -10,6 +10,7 @@ import pytest
 from tests.golden.judge_writer import BAD, RESET, Rows, S, objective, plan_of, rows_of, synthetic
 
 from stormgate.judge import judge
+from stormgate.judge.rules.spans import broken_at
 from stormgate.judge.synthetic import MemoryRun
 from stormgate.model import Event, Finding, Plan, Sampling, Verdict
 
@@ -176,3 +177,72 @@ def test_without_a_listener_the_gate_is_a_contradiction() -> None:
     spec = kind.spec.model_validate(plan.objectives[0].spec)
     assert "nothing listens" in kind.contradictions(spec, plan, {})[0]
     assert not kind.contradictions(spec, replace(plan, receive="127.0.0.1:1"), {})
+
+
+SPANS = (
+    {"span": "1", "parent": "", "kind": "server", "status": 503},
+    {"span": "2", "parent": "1", "kind": "client", "status": 503},
+    {"span": "3", "parent": "2", "kind": "server", "status": 503},
+)
+
+
+@pytest.mark.parametrize(
+    ("spans", "says"),
+    [
+        (SPANS, None),
+        (SPANS[:1], None),
+        ((SPANS[0], {**SPANS[1], "status": 0}), None),  # nobody answered: nobody is missing
+        (SPANS[:2], "ends at a call that was answered"),
+        ((SPANS[0], SPANS[2]), "lacks a span that others name as their parent"),
+        (SPANS[1:], "has no beginning"),
+        ((*SPANS, {**SPANS[0], "span": "9"}), "begins more than once"),
+    ],
+)
+def test_a_trace_is_whole_or_says_where_it_is_not(spans: Any, says: str | None) -> None:
+    assert broken_at(spans) == says
+
+
+def traced(how: str, **spec: Any) -> Finding:
+    """Every fiftieth request fails with a trace of its own, which was received, mostly."""
+    plan = plan_of([objective("tracesWhole", phases=["steady"], **spec)], steady_s=30)
+    rows = rows_of(plan)
+    rows.outcome[::50] = BAD
+    names = [f"t{number}" for number in range(len(rows.request) // 50 + 1)]
+
+    def labels(some: Rows) -> dict[str, Any]:
+        codes = np.where(some.outcome == BAD, some.request // 50, -1).astype(np.int32)
+        if how == "untold":
+            codes[some.request % 500 == 0] = -1
+        return {"trace": (codes, names)}
+
+    run = synthetic(plan, rows, labels_of=labels)
+    if how == "few":
+        run = synthetic(plan, rows_of(plan), labels_of=labels)
+    begin = run.stretches[0].begin_ns
+    for number, name in enumerate(names):
+        whole = SPANS if how != "torn" or number % 10 else SPANS[:2]
+        if how == "nobody" or (how == "absent" and number % 10 == 0):
+            continue
+        run.traces += [{"at_ns": begin, "trace": name, **span} for span in whole]
+    return judge(run).objectives[0]
+
+
+@pytest.mark.parametrize(
+    ("how", "verdict", "says"),
+    [
+        ("whole", PASS, "all have a whole trace"),
+        ("torn", FAIL, "have one that ends at a call that was answered"),
+        ("absent", FAIL, "have a trace that was never received"),
+        ("untold", FAIL, "were told no trace"),
+        ("nobody", INCONCLUSIVE, "no trace was received"),
+        ("few", INCONCLUSIVE, "20 failed requests wanted"),
+    ],
+)
+def test_a_failed_requests_trace_is_there_and_whole(how: str, verdict: Verdict, says: str) -> None:
+    finding = traced(how)
+    assert finding.verdict is verdict, finding.why
+    assert says in finding.why
+
+
+def test_so_many_may_be_without() -> None:
+    assert traced("torn", max_bad=30).verdict is PASS

@@ -1,0 +1,1 @@
+"""Defects of the assistant, of deploys, and of what the lab says of itself."""
