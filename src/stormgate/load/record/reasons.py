@@ -12,7 +12,8 @@ _MOST = 500  # a reason that is new with every request must not fill the disk
 
 class Reasons:
     """Passes a reason on the first time it stands at a place. `kind` is an outcome's name, or
-    `redirect` or `address` for what no outcome names. `tell`: None until somebody listens.
+    `redirect`, `address` or `engine` for what no outcome names. `tell`: None until somebody
+    listens.
     """
 
     def __init__(self, tell: OnReason | None = None) -> None:

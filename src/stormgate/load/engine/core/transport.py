@@ -42,6 +42,8 @@ _OUTCOMES = (
     None,
 )
 
+_IN_PYTHON = "the transport in Python carries what goes there, not the compiled core"
+
 
 class _Way:
     """How a pool is dialled: the number of its twin in the core, None where it is odd."""
@@ -55,9 +57,14 @@ class _Way:
         self.spoilt = False  # its answers are odd
 
 
-def is_plain(pool: Pool) -> bool:
-    """Whether the core can dial a pool: one address, without TLS or a PROXY line."""
-    return pool.tls is None and pool.proxy_source is None and len(pool.addresses.all) == 1
+def what_is_odd(pool: Pool) -> str:
+    """Why the core cannot dial a pool, in words; "" where it can."""
+    if pool.tls is not None:
+        return "TLS"
+    if pool.proxy_source is not None:
+        return "a PROXY line"
+    count = len(pool.addresses.all)
+    return f"a name with {count} addresses" if count > 1 else ""
 
 
 class CoreTransport(Generic[A]):
@@ -167,7 +174,10 @@ class CoreTransport(Generic[A]):
         """How a pool is dialled now that its addresses are others."""
         way = self._ways.setdefault(pool, _Way())
         way.addresses = pool.addresses
-        if way.spoilt or not is_plain(pool):
+        odd = what_is_odd(pool)
+        if odd:
+            self._reasons.say("engine", pool.origin.host, f"{odd}: {_IN_PYTHON}")
+        if odd or way.spoilt or not pool.addresses:
             if way.number is not None:
                 self._native.drop_idle(way.number)
             way.number = None
@@ -219,7 +229,7 @@ class CoreTransport(Generic[A]):
             if not way.spoilt:
                 way.spoilt = True
                 way.addresses = None
-                why = "its answers are not plain HTTP/1.1: the transport in Python carries them"
+                why = f"its answers are not plain HTTP/1.1: {_IN_PYTHON}"
                 self._reasons.say("engine", pool.origin.host, why)
             self._odd.adopt(attempt, fd, raw, written)
         except BaseException as error:

@@ -185,6 +185,7 @@ def test_a_name_that_moved_is_dialled_at_its_new_address():
         rig.until(lambda: other.serve() or len(rig.transport.ended) == 2)
         assert rig.transport.ended[1][1] is Outcome.OK
         assert rig.transport._odd.open_connections == 1
+        assert ["a name with 2 addresses" in why for *_, why in rig.said] == [True]
 
 
 def test_a_forked_process_has_no_core_and_harms_none():
