@@ -35,7 +35,7 @@ from stormgate.load.record.recorder import Recorder
 from stormgate.load.schedule.shares import stream_key
 from stormgate.model import Outcome, Population
 
-SHORT_S = 0.15  # the deadline of what never ends; all else has a long one
+SHORT_S = 0.4  # the deadline of what never ends; all else has a long one
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n"
 UNTIL_CLOSE = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\n\r\nas long as it lasts"
 EARLY = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
