@@ -172,6 +172,7 @@ def _judged(wanted: IncidentRequest, incident: Incident, schedule: Schedule, tar
     from stormgate.commands.reproduce.run import run_gate
     from stormgate.documents import suite_root
     from stormgate.reproduce import suite
+    from stormgate.reproduce.incident.judged import judged_during
     from stormgate.reproduce.recorded import Trial
 
     assert incident.gate is not None  # noqa: S101 - asked by the only caller
@@ -188,8 +189,19 @@ def _judged(wanted: IncidentRequest, incident: Incident, schedule: Schedule, tar
     )
     trial = Trial(name=incident.name, schedule=schedule, recovery_s=recovery_s)
     said = f"{incident.title}: {incident.path.name} under {incident.gate.name}"
-    texts = suite.texts(replace(plan, guard=guard), [trial], place, prefix="incident", said=said)
+    objectives, widened = judged_during(plan.objectives)
+    texts = suite.texts(
+        replace(plan, guard=guard),
+        [trial],
+        place,
+        prefix="incident",
+        said=said,
+        objectives=objectives,
+    )
     gate, written = written_plan(place, texts, root)
+    if widened:
+        told = f"{', '.join(widened)} looked at calm phases alone; now at the incident, too"
+        click.echo(f"not as it was: {told}", err=True)
     short = min(segment.length_s for segment in schedule.segments)
     if short < _PROVEN_S:
         told = f"its shortest step, {short:g} s, becomes longer: a gate proves each change"
