@@ -227,6 +227,8 @@ def test_every_kind_says_how_it_is_violated_or_why_not(tmp_path: Path) -> None:
         "stale": ("fresh",),
         "unanswered": ("availability", "failover"),
     }
+    stale = by_name(proving)["stale"]
+    assert stale.hold_s >= 6 + 5, "what is read is too old only after 6 s, and then has to be read"
     listed = {one.objective for one in proving.unviolated}
     assert listed == {"no-loss", "eu-only", "converged", "honest-errors"}
     assert all(kind.breach for kind in kinds().values())

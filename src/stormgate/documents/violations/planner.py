@@ -228,6 +228,9 @@ class _Planner:
             needed_s = breach.seconds / thinned + 2.0 * blind_s + 1.0
         least = _blocks_needed(breach.allowed, 1.0 - plan.confidence, len(plan.objectives))
         met = 1.0 if by else max(_LEAST_MET, reached or _PERHAPS_MET)
+        if breach.way == STALE:
+            # Nothing read is too old before the limit has passed; it has to be read after that.
+            least += breach.seconds
         return math.ceil(10.0 * needed_s) / 10.0, math.ceil(10.0 * least / met) / 10.0
 
     def _reaches(self, way: Breakage, objective: Objective) -> bool:
