@@ -174,6 +174,7 @@ def _write(path: Path, found: Shrunk, finding: Finding, took_s: float, tries: in
         "tries": tries,
         "took_s": round(took_s, 1),
         "segments": segments,
+        "least": None if found.least is None else found.least.to_json(),
         "populations": list(found.case.populations),
         "rate_per_s": found.case.rate_per_s,
         "tags": list(found.case.tags),

@@ -106,6 +106,51 @@ def rebuilt(schedule: Schedule, segments: Sequence[Segment]) -> Schedule:
     return schedule_of(moved, name=schedule.name, gaps=schedule.gaps, known=known)
 
 
+ROOM = 1.5
+"""How much longer, stronger and oftener than the least a cause is handed on, never beyond what it
+was in the beginning."""
+
+
+def with_room(least: Case, whole: Case) -> Case:
+    """The least case with room: at its very edge it fails by chance."""
+    found = replace(least, rate_per_s=min(whole.rate_per_s, round(least.rate_per_s * ROOM, 1)))
+    trials = []
+    for one in found.trials:
+        segments = [
+            _roomy(s, max(whole.segments(one.name, s.fault), key=lambda was: was.length_s))
+            for s in one.schedule.segments
+        ]
+        trials.append(replace(one, schedule=rebuilt(one.schedule, _apart(segments))))
+    return replace(found, trials=tuple(trials))
+
+
+def _roomy(segment: Segment, was: Segment) -> Segment:
+    length_s = min(was.length_s, round(segment.length_s * ROOM, 2))
+    found = replace(segment, length_s=max(segment.length_s, length_s))
+    for name, value, nothing in strengths(segment):
+        asked = float(was.params[name])
+        if name == "rate_kb_per_s":
+            more = max(asked, value / ROOM)
+        else:
+            more = min(asked, nothing + (value - nothing) * ROOM)
+        found = with_param(found, name, more)
+    return found
+
+
+def _apart(segments: Sequence[Segment]) -> list[Segment]:
+    """No turn reaches into the next of its place."""
+    made = []
+    for one in segments:
+        nexts = [
+            s.start_s
+            for s in segments
+            if (s.where, s.mode) == (one.where, one.mode) and s.start_s > one.start_s
+        ]
+        most_s = min(nexts, default=one.end_s) - one.start_s
+        made.append(replace(one, length_s=min(one.length_s, round(most_s, 6))))
+    return made
+
+
 def strengths(segment: Segment) -> list[tuple[str, float, float]]:
     """The parameters that say how strong a fault is: (name, as it is, where it does nothing)."""
     found = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
-from stormgate.reproduce.shrink.case import Case, strengths
+from stormgate.reproduce.shrink.case import Case, strengths, with_room
 from stormgate.reproduce.shrink.ddmin import ddmin, least
 from stormgate.reproduce.shrink.decide import TryCount, Trying, decide, flakiness, lead_needed
 
@@ -54,10 +54,12 @@ class Limits:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shrunk:
     """What a search came to. `case` fails (`confirmed`: by a lead of two tries); `ended` says
-    whether the search was, or time was; `needs_faults`: whether it holds without any fault.
+    whether the search was, or time was; `least` is what it was found to take, without the room that
+    `case` has; `needs_faults`: whether it holds without any fault.
     """
 
     case: Case
+    least: Case | None
     confirmed: bool
     ended: bool
     needs_faults: bool | None
@@ -76,6 +78,7 @@ class Search:
         self._flaky = limits.flaky
         self._tallies: dict[str, TryCount] = {}
         self._best = whole
+        self._least: Case | None = None
         self._needs_faults: bool | None = None
 
     def run(self) -> Shrunk:
@@ -103,7 +106,14 @@ class Search:
                 self._lengths()
                 self._strengths()
             self._traffic()
-            last = self._decide(self._best, CONFIRM_LEAD, "the smallest, again")
+            # At the very edge chance decides: what is handed on has room, and is tried so.
+            self._least = self._best
+            self._best = with_room(self._least, self._whole)
+            last = self._decide(self._best, CONFIRM_LEAD, "the smallest with some room")
+            if last is not Trying.FAILS:
+                # More of it fails less, or it was believed too soon: then it contradicts itself.
+                self._best = self._least
+                last = self._decide(self._best, CONFIRM_LEAD, "the smallest, again")
             if last is Trying.FAILS:
                 return self._shrunk(self._best, True, True, "it fails again and again")
             if self._flaky <= flaky:
@@ -118,6 +128,7 @@ class Search:
     def _shrunk(self, case: Case, confirmed: bool, ended: bool, why: str) -> Shrunk:
         return Shrunk(
             case=case,
+            least=self._least,
             confirmed=confirmed,
             ended=ended,
             needs_faults=self._needs_faults,
