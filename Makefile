@@ -1,5 +1,5 @@
 # The two commands of the README, and what they are made of. Everything lands in .venv and in the user's cache.
-.PHONY: help setup gate test test-kubernetes check clean
+.PHONY: help setup gate test test-kubernetes check screenshots clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -25,6 +25,9 @@ check: setup  ## only what needs no processes: style, types, unit and golden tes
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy
 	@.venv/bin/python -m pytest -q -n 2 -m "not slow and not live" $(ARGS)
+
+screenshots: setup  ## the pictures of the README, from real runs (needs Chromium)
+	@.venv/bin/python -m tests.suite.screenshots $(ARGS)
 
 clean:  ## forget .venv and caches of the tools (run folders stay)
 	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

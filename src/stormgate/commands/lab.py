@@ -124,11 +124,15 @@ def _with(target: Target, option: str, **asked: Any) -> Target:
 @command.command()
 @_STATE
 def status(state: Path | None) -> None:
-    """What runs, in which role, where. Exit code 1 when the lab is not whole."""
+    """What runs, in which role, where; its links with their round trips, and what is broken by
+    whom. Exit code 1 when the lab is not whole.
+    """
     import urllib.request
 
     from rich.console import Console
     from rich.table import Table
+
+    from stormgate.commands.gameday.lines import primaries, told_faults, told_links
 
     state, pid = _running(state)
     topology = json.loads((state / "topology.json").read_text())
@@ -149,6 +153,10 @@ def status(state: Path | None) -> None:
         )
     console = Console()
     console.print(table)
+    for line in (*primaries(topology, seen["components"]), *told_links(topology)):
+        console.print(line, highlight=False, markup=False)
+    for line in told_faults(topology["name"]):
+        console.print(line, highlight=False, markup=False)
     console.print(f"daemon {pid}: " + ("whole" if seen["whole"] else f"not whole: {seen['why']}"))
     if not seen["whole"]:
         raise SystemExit(1)

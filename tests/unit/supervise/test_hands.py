@@ -214,3 +214,17 @@ def test_parameters_as_people_write_them(words, model, found):
 def test_a_slip_in_a_parameter_is_told(words):
     with pytest.raises(click.UsageError):
         parameters(words, Slow)
+
+
+def test_a_lab_that_runs_is_driven_and_not_started_another_time(tmp_path, monkeypatch):
+    import json
+
+    from stormgate.commands.gameday.load import standing_target
+    from stormgate.model import to_json
+
+    lab = Target(name="lab", provision={"lab": {}}, populations=plan().target.populations)
+    path = tmp_path / "topology.json"
+    path.write_text(json.dumps(to_json(lab)))
+    assert standing_target(None, None, path).provision is None
+    monkeypatch.setenv("STORMGATE_TARGET", str(path))
+    assert standing_target(None, None, None).provision is None

@@ -105,22 +105,22 @@ def command(  # noqa: PLR0913 - one for each option of the command line
 
 def standing_target(gate: Path | None, document: Path | None, chosen: Path | None) -> Target:
     """The target, which somebody else started: that of `--target`, of the document, of the gate; of
-    a lab the one that runs.
+    a lab the one that runs, which is not started another time.
     """
     if chosen is not None or document is not None:
-        return the_target(chosen or document)
-    if gate is None:
-        return the_target(None)
-    target = load_plan(gate, allow_production=True).target
-    if target.provision is None:
-        return target
-    found = the_target(None)
-    if found.name != target.name:
-        refuse(
-            f"{gate} is for {target.name!r}, and what runs here is {found.name!r}",
-            "stormgate use TARGET, or --target",
-        )
-    return found
+        found = the_target(chosen or document)
+    elif gate is None:
+        found = the_target(None)
+    else:
+        found = load_plan(gate, allow_production=True).target
+        if found.provision is not None:
+            wanted, found = found.name, the_target(None)
+            if found.name != wanted:
+                refuse(
+                    f"{gate} is for {wanted!r}, and what runs here is {found.name!r}",
+                    "stormgate use TARGET, or --target",
+                )
+    return replace(found, provision=None)
 
 
 def _is_gate(path: Path) -> bool:
