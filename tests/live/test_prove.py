@@ -86,6 +86,7 @@ spec:
   load: {locustfile: ../loadtests/users.py, ratePerS: 30}
   phases: {warmup: 1s, steady: 2s, final: 1s}
   faults: [{name: dead, experiment: ../experiments/dead.yaml, recovery: 3s}]
+  abort: {maxFaultDuration: 13s} # of which 10 s are for making and undoing it
   validity: {maxSendLagP99: 2s, minAchieved: 50%, maxCpu: 100%, maxSaturatedShare: 100%}
   objectives:
     - {name: failover, kind: failover, lte: 1s, within: 1s, by: [population]}
