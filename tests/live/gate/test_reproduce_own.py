@@ -5,6 +5,7 @@ switch is a command, under another name.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -12,12 +13,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stormgate.supervise.children import free_port
 
-pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SERVER = """
 import http.server, pathlib, sys, time
@@ -69,6 +71,9 @@ method:
 rollbacks:
   - {type: action, name: undo, provider: {type: python, module: stormgate.chaos.actions, func: undo}}
 """  # noqa: E501
+# Breaks what nobody uses: a second switch, which the server does not know.
+DECOY = """  - {type: action, name: decoy, provider: {type: python, module: stormgate.chaos.actions, func: break_component, arguments: {component: other, mode: slow}}}
+"""  # noqa: E501
 GATE = """
 apiVersion: stormgate.dev/v1
 kind: ReleaseGate
@@ -84,8 +89,10 @@ spec:
 
 
 def target(name: str, part: str, port: int, place: Path) -> str:
-    def argv(step: str) -> str:
-        return json.dumps([sys.executable, str(place / "switch.py"), str(place / name), step])
+    def argv(step: str, flag: str = name) -> str:
+        return json.dumps([sys.executable, str(place / "switch.py"), str(place / flag), step])
+
+    other = f"{name}-other"
 
     return textwrap.dedent(
         f"""\
@@ -106,6 +113,13 @@ def target(name: str, part: str, port: int, place: Path) -> str:
               traffic: assured
               handle: {{apply: {{slow: {argv("apply")}}}, undo: {{slow: {argv("undo")}}},
                        observe: {argv("observe")}}}
+            - name: other
+              kind: switch
+              backend: command
+              region: here
+              traffic: assured
+              handle: {{apply: {{slow: {argv("apply", other)}}},
+                       undo: {{slow: {argv("undo", other)}}}, observe: {argv("observe", other)}}}
         """
     )
 
@@ -145,9 +159,13 @@ def _until_answered(port: int) -> None:
             time.sleep(0.1)
 
 
-def stormgate(suite: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def stormgate(
+    suite: Path, *arguments: str | Path, within_s: float = 120
+) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "stormgate.cli", *map(str, arguments)]
-    return subprocess.run(argv, cwd=suite, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        argv, cwd=suite, capture_output=True, text=True, check=False, timeout=within_s
+    )
 
 
 def test_a_run_that_failed_there_fails_here_and_holds_where_here_is_better(suite: Path) -> None:
@@ -166,3 +184,49 @@ def test_a_run_that_failed_there_fails_here_and_holds_where_here_is_better(suite
     assert not (suite / "local").exists()
     answer = json.loads((suite / "reproduced" / run.name / "reproduction.json").read_text())
     assert answer["rows"][0]["verdicts"] == ["FAIL", "FAIL"]
+
+
+def test_the_cause_fails_alone_under_a_gate_and_under_chaos_run(suite: Path) -> None:
+    """A second fault that does no harm is taken away; what is left fails both ways."""
+    both = EXPERIMENT.replace(
+        "  - {type: action, name: hold", f"{DECOY}  - {{type: action, name: hold"
+    )
+    (suite / "experiments/slow.yaml").write_text(both)
+    red = stormgate(suite, "gate", "slas/shop.yaml", "--no-check")
+    assert red.returncode == 1, red.stdout + red.stderr
+    run = (suite / "reports" / "latest").resolve()
+    target = ("--target", "targets/shop.yaml")
+    found = stormgate(suite, "reproduce", run, "--shrink", "--minutes", "6", *target, within_s=480)
+    out = suite / "reproduced" / run.name
+    data = json.loads((out / "shrunk.json").read_text())
+    assert {one["fault"] for one in data["segments"]} == {"slow switch"}, found.stdout
+    assert data["confirmed"], found.stdout
+    assert found.returncode == 1
+
+    alone = stormgate(suite, "gate", out / "cause" / "gate.yaml", "--no-check")
+    assert alone.returncode == 1, alone.stdout + alone.stderr
+    journal = chaos_run(suite, out / "cause" / "chaos-slow.yaml")
+    assert journal["deviated"] is True
+    assert journal["steady_states"]["before"]["steady_state_met"] is True
+    assert journal["steady_states"]["after"]["steady_state_met"] is False
+    assert not (suite / "shop").exists()
+
+
+def chaos_run(suite: Path, experiment: Path) -> dict[str, Any]:
+    """The journal of a plain `chaos run` beside a load that writes into its folder."""
+    folder = suite / "beside"
+    for name in ("samples", "operations", "journals"):
+        (folder / name).mkdir(parents=True)
+    plan = (suite / "reports" / "latest" / "plan.json").resolve()
+    env = {**os.environ, "STORMGATE_EVIDENCE": str(folder), "STORMGATE_PLAN": str(plan)}
+    argv = [sys.executable, "-m", "stormgate.load", "-f", "loadtests/users.py", "--headless"]
+    argv += ["--users", "20", "--spawn-rate", "20", "--evidence", str(folder)]
+    with subprocess.Popen(argv, cwd=suite, env=env, stderr=subprocess.DEVNULL) as load:
+        try:
+            time.sleep(6)
+            chaos = [str(Path(sys.executable).parent / "chaos"), "run", str(experiment)]
+            subprocess.run(chaos, cwd=suite, env=env, check=False, timeout=120)
+        finally:
+            load.terminate()
+    found: dict[str, Any] = json.loads((suite / "journal.json").read_text())
+    return found
