@@ -72,6 +72,15 @@ _ANSWERED = {
     "phases": ["fault"],
     "where": EU,
 }
+# An outage that everybody in Europe shares is one burst: its length is a fact, its share is not.
+_SERVED_AGAIN = {
+    "name": "eu-served-again",
+    "kind": "failover",
+    "lte": "500ms",
+    "within": "2s",
+    "by": ["population"],
+    "where": EU,
+}
 _VALKEY = "link:eu-west/service->eu-west/cache"
 CAUSES = {
     "slow-valkey": Cause(
@@ -82,7 +91,7 @@ CAUSES = {
             _at("eu-west/db-eu", "freeze", length_s=4.0),
             _at("load", "surge", factor=2.0, length_s=6.0),
         ),
-        _ANSWERED,
+        _SERVED_AGAIN,
         ("freeze eu-west/db-eu",),
     ),
     "one-way-partition": Cause(
@@ -105,7 +114,7 @@ CAUSES = {
     ),
     "edge-loss-at-peak": Cause(
         (_at("eu-west/edge", "crash"), _at("load", "surge", factor=2.0, length_s=8.0)),
-        _ANSWERED,
+        _SERVED_AGAIN,
         ("crash eu-west/edge",),
     ),
 }
