@@ -77,7 +77,8 @@ EVENTS: dict[Event, tuple[Field, ...]] = {
     Event.PHASE_BEGIN: _fields("phase:string"),
     Event.PHASE_END: _fields("phase:string"),
     Event.FAULT_REQUESTED: _fields(
-        f"{_FAULT} exposure:object", "component:string mode:string parts:array heals:boolean"
+        f"{_FAULT} exposure:object",
+        "component:string mode:string parts:array heals:boolean params:object",
     ),
     Event.FAULT_ACKNOWLEDGED: _fields(_FAULT, "component:string mode:string"),
     Event.FAULT_OBSERVED: _fields(
