@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,8 @@ class IncidentRequest:
 
 def reproduce_incident(wanted: IncidentRequest) -> int:
     """Play it, judge it where it names a gate, or write it for another tool; the exit code."""
+    from stormgate.documents import suite_root
+
     incident = _read(wanted.path)
     target, path = _target(wanted, incident)
     schedule, lanes = _on(wanted, incident, target)
@@ -61,7 +64,10 @@ def reproduce_incident(wanted: IncidentRequest) -> int:
     if target.provision is not None:
         fix = "start it and choose it: stormgate lab up, stormgate use TARGET; or name a gate"
         refuse(f"target {target.name!r} is a lab that is not running", fix)
-    return _play(wanted, incident, schedule, lanes, target)
+    reports = (wanted.reports or Path("reports")).resolve()
+    # A target's own paths (pid files, commands that start something) are those of its suite.
+    os.chdir(suite_root(path))
+    return _play(replace(wanted, reports=reports), incident, schedule, lanes, target)
 
 
 def _read(path: Path) -> Incident:
