@@ -30,7 +30,7 @@ class Meter:
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
-        self._owner: Any = getattr(handler, "__self__", None)
+        self.owner: Any = getattr(handler, "__self__", None)
         self.statuses: Counter[str] = Counter(dict.fromkeys(STATUSES, 0))
         self.buckets = [0] * (len(BUCKETS_S) + 1)
         self.seconds = 0.0
@@ -91,7 +91,7 @@ class Meter:
         yield from self._process()
 
     def _process(self) -> Iterator[str]:
-        connections = getattr(self._owner, "database_connections", None)
+        connections = getattr(self.owner, "database_connections", None)
         if connections is not None:
             yield "# TYPE chenu_database_connections gauge"
             yield f"chenu_database_connections {connections()}"

@@ -153,5 +153,6 @@ def traced(handler: Handler, name: str, endpoint: str) -> Tracer:
     if outgoing not in OUTGOING:
         OUTGOING.append(outgoing)
     owner = getattr(handler, "__self__", None)
+    owner = getattr(owner, "owner", owner)  # a meter may stand before the program
     found: Tracer = getattr(owner, "tracer", Tracer)(handler, name, endpoint)
     return found
