@@ -134,7 +134,7 @@ def test_what_only_runs_cannot_be_said_to_toxiproxy_cli():
 
 def test_incident_options_are_no_options_of_a_run(run, tmp_path):
     (tmp_path / "folder").mkdir()
-    done = CliRunner().invoke(command, ["folder", "--hold"], standalone_mode=False)
+    done = CliRunner().invoke(command, ["folder", "--loop"], standalone_mode=False)
     assert "are for incidents" in str(done.exception)
 
 
