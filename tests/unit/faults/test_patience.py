@@ -57,6 +57,8 @@ def test_undoing_gets_the_time_its_backend_needs(tmp_path, monkeypatch, given, m
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     slow, part = Slow(), Component(name="web", kind="service", backend="process")
     monkeypatch.setattr(backends, "get", lambda name: slow)
+    # What is known of all backends is kept for the process: not what this one would make of it.
+    monkeypatch.setattr(backends, "known_modes", lambda: tuple(slow.modes))
     target = replace(Target(name="shop"), components=(part,))
     (tmp_path / "run").mkdir()
     run = make_context(target, tmp_path / "run", fault="trial", seed=1)
