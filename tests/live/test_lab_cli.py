@@ -55,7 +55,7 @@ def test_up_status_down(state: Path) -> None:
 
 def test_wrong_words_are_usage_errors(state: Path) -> None:
     for arguments, said in (
-        (("--defect", "nope"), "there are: async-replication"),
+        (("--defect", "nope"), "no lab defect 'nope'; there are: "),
         (("--target", "nope.yaml"), "nope.yaml"),
     ):
         wrong = stormgate("up", "--state", str(state), *arguments)

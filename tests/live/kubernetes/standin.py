@@ -266,8 +266,10 @@ class World:
             found = container.status()
         elif is_ready(pod):
             found = {"name": "main", "containerID": f"containerd://{uid}", "restartCount": 0}
+            found["ready"] = True
         else:
             return
+        found |= {"image": pod["spec"]["containers"][0].get("image", ""), "imageID": "sha256:0"}
         before = pod["status"].get("containerStatuses") or [{}]
         resources = pod["spec"]["containers"][0].get("resources") or {}
         if not self.resizes and before[0].get("resources"):
