@@ -134,7 +134,8 @@ class Ramp(LoadTestShape):
 """
 
 
-@pytest.mark.parametrize("more", ["", ", workers: 2"])
+# In one process it is the same path without its splitting, and test_load_locust plays a shape there.
+@pytest.mark.parametrize("more", [pytest.param("", marks=pytest.mark.slow), ", workers: 2"])
 def test_a_shape_is_held_to_its_schedule_and_ends_whole(tmp_path, more):
     with server(tmp_path) as url:
         result = gate(tmp_path, url, SHAPE, more=more, steady="12s", achieved="80%")
