@@ -184,7 +184,7 @@ def proved(judgement: Judgement) -> list[str]:
         for proof in judgement.proofs
         if proof.state == PASSED_OVER
     ]
-    if told:
+    if told or judgement.verdict is Verdict.FAIL:  # a gate that fails needs no proof that it can
         return told
     return ["No objective has been proved able to fail on this target (stormgate prove)."]
 

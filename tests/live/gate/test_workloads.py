@@ -134,7 +134,7 @@ class Ramp(LoadTestShape):
 """
 
 
-# In one process it is the same path without its splitting, and test_load_locust plays a shape there.
+# One process takes the same path without the splitting; test_load_locust plays a shape there too.
 @pytest.mark.parametrize("more", [pytest.param("", marks=pytest.mark.slow), ", workers: 2"])
 def test_a_shape_is_held_to_its_schedule_and_ends_whole(tmp_path, more):
     with server(tmp_path) as url:

@@ -6,7 +6,7 @@ import pytest
 from tests.golden.report_cases import CASES
 
 from stormgate.model import Cell, Finding, Judgement, Verdict
-from stormgate.report.words import next_steps
+from stormgate.report.words import next_steps, proved
 
 
 def failed(kind: str, verdict: Verdict = Verdict.FAIL, **detail: object) -> Finding:
@@ -41,3 +41,10 @@ def test_where_to_look_is_where_it_failed(objectives: list[Finding], told: str) 
 def test_what_users_did_is_taken_out_by_a_command_that_names_the_run() -> None:
     steps = next_steps(judged(failed("ackedWrites", key="k")), "reports/x")
     assert "`stormgate evidence export reports/x --history --final`" in steps[2]
+
+
+@pytest.mark.parametrize("verdict", list(Verdict))
+def test_that_nothing_was_proved_is_told_where_no_failure_shows_it(verdict: Verdict) -> None:
+    told = proved(replace(CASES[verdict], proofs=()))
+    assert bool(told) is (CASES[verdict].verdict is not Verdict.FAIL)
+    assert proved(replace(CASES[verdict], proofs=None)) == []
