@@ -129,6 +129,7 @@ static Framed on_head(Framing *f) {
     }
     int is_bare = f->status == 204 || f->status == 304;
     if (is_bare && has_body && !f->is_head) return FRAMED_ODD;
+    if (f->is_http_10 && f->close && f->alive) return FRAMED_ODD; /* it says both */
     f->keep = f->close ? 0 : f->is_http_10 ? f->alive : 1;
     if (!f->chunked && f->length < 0 && !is_bare) f->keep = 0; /* only its end says how long */
     if (f->is_head || is_bare || f->length == 0) return FRAMED_WHOLE;
@@ -151,8 +152,8 @@ static Framed on_status_line(Framing *f, unsigned char c) {
     case START:
     case VERSION:
         if (c != (unsigned char)PREFIX[f->digits]) {
-            /* Some begin with an empty line, some with "ICY"; and there are other versions. */
-            if (f->digits == 0 && (c == '\r' || c == '\n' || c == 'I')) return FRAMED_ODD;
+            /* Some begin with an empty line, some with "ICY" or "RTSP/"; and there are versions. */
+            if (f->digits == 0 && c != 0 && strchr("\r\nIR", c)) return FRAMED_ODD;
             return f->digits < 5 && f->head_begin == 0 ? FRAMED_MALFORMED : FRAMED_ODD;
         }
         f->state = ++f->digits == sizeof PREFIX - 1 ? MINOR : VERSION;
