@@ -4,6 +4,7 @@ middle of a start.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -24,8 +25,9 @@ from stormgate.lab.errors import LabError, PortTakenError
 from stormgate.lab.native import postgres, template
 from stormgate.lab.runtime import folders
 from stormgate.lab.runtime.boot import Lab
+from stormgate.lab.runtime.daemon import Daemon
 from stormgate.lab.runtime.launch import daemon_argv, launch, prepare
-from stormgate.model import Target
+from stormgate.model import Target, to_json
 from stormgate.system import processes
 
 pytestmark = pytest.mark.live
@@ -73,6 +75,31 @@ def test_a_taken_port_is_told_apart_and_leaves_nothing(
             lab.up(lambda _: None)
         lab.stop()
     assert nothing_runs(work)
+
+
+def test_another_attempt_on_other_ports_has_its_folders(
+    target: Target, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What an attempt leaves is removed, and the next one writes into the same places."""
+    ups = []
+
+    def up(lab: Lab, _say: object) -> None:
+        ups.append(lab)
+        (tmp_path / "pids" / "eu-west.edge").write_text("1")
+        (tmp_path / "logs" / "eu-west.edge.log").touch()
+        if len(ups) == 1:
+            raise PortTakenError("eu-west/edge ended with 1 as it started")
+
+    monkeypatch.setattr(Lab, "up", up)
+    (tmp_path / "target.json").write_text(json.dumps(to_json(target)))
+    daemon = Daemon(tmp_path, None, os.environ)
+    try:
+        asyncio.run(daemon._boot())
+        assert len(ups) == 2
+        assert daemon.lab is ups[1]
+    finally:
+        daemon._clean()
+    assert not (tmp_path / "pids").exists()
 
 
 def test_a_server_that_dies_as_it_starts_gives_its_last_line(

@@ -107,6 +107,16 @@ def test_exactly_a_hundred_percent() -> None:
     assert judged(plan, rows).verdict is FAIL
 
 
+@pytest.mark.parametrize("target", [1.0, 0.5])
+def test_too_few_to_tell_says_how_many_it_wants(target: float) -> None:
+    """A bound within its limit beside INCONCLUSIVE would be a riddle."""
+    plan = plan_of([objective("availability", target=target, min_samples=100_000)], steady_s=20)
+    finding = judged(plan, rows_of(plan))
+    assert finding.verdict is INCONCLUSIVE
+    told = "bad, which is too few to tell: 100,000 are wanted (minSamples)"
+    assert finding.cells[0].why.endswith(told)
+
+
 @pytest.mark.parametrize(("outage_s", "verdict"), [(4.5, PASS), (5.2, INCONCLUSIVE), (6.5, FAIL)])
 def test_budget_spend(outage_s: float, verdict: Verdict) -> None:
     # 2 % of 30 days at 99.99 % is 5.184 s.

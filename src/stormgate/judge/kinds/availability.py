@@ -84,7 +84,7 @@ class Availability:
                 bound=1.0
                 - (c.bad / c.total if allowed <= 0 else c.lower if v is Verdict.FAIL else c.upper),
                 samples=c.total,
-                why=why_cell(c, v, allowed, alpha, blocks),
+                why=why_cell(c, v, allowed, alpha, blocks, self.spec.min_samples),
                 detail={"bad": c.bad, "design_effect": c.deff},
             )
             for c, v in zip(counted, verdicts, strict=True)

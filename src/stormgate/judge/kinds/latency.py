@@ -212,7 +212,8 @@ class Latency:
         value = self._ms(counted, max(1, math.ceil(n * spec.quantile)))
         upper = None if high is None else self._ms(counted, high)
         lower = None if low is None else self._ms(counted, low)
-        why = why_cell(counted, verdict, self.allowed, alpha, self.test.windows.blocks)
+        blocks = self.test.windows.blocks
+        why = why_cell(counted, verdict, self.allowed, alpha, blocks, spec.min_samples)
         return Cell(
             name=counted.name,
             verdict=verdict,

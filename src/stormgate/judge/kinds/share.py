@@ -90,6 +90,7 @@ class LabelShare:
             why = unusable or f"no request carries the label {self.spec.label!r} in its phases"
             return Result(task.finding(Verdict.INCONCLUSIVE, why, **base))
         verdicts = cell_verdicts(counted, allowed, alpha, self.spec.min_samples)
+        blocks = self.test.windows.blocks
         cells = [
             Cell(
                 name=c.name,
@@ -97,7 +98,7 @@ class LabelShare:
                 value=self._share(c.bad / c.total),
                 bound=self._share(c.lower if v is Verdict.FAIL else c.upper),
                 samples=c.total,
-                why=why_cell(c, v, allowed, alpha, self.test.windows.blocks),
+                why=why_cell(c, v, allowed, alpha, blocks, self.spec.min_samples),
                 detail={"bad": c.bad, "design_effect": c.deff},
             )
             for c, v in zip(counted, verdicts, strict=True)

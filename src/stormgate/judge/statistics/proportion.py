@@ -172,10 +172,15 @@ def joint_p(counted: Sequence[Counted], allowed: float) -> float | None:
     return min(1.0, min((c.p_fail for c in counted), default=1.0) * len(counted))
 
 
-def why_cell(cell: Counted, verdict: Verdict, allowed: float, alpha: float, blocks: int) -> str:
+def why_cell(
+    cell: Counted, verdict: Verdict, allowed: float, alpha: float, blocks: int, min_samples: int
+) -> str:
     """One sentence on one cell, in requests."""
     told = f"{cell.bad:,} of {cell.total:,} bad"
     confidence = f"{1 - alpha:.4g}"
+    fits = allowed <= 0 or cell.upper <= allowed
+    if verdict is Verdict.INCONCLUSIVE and fits and cell.total < min_samples:
+        return f"{told}, which is too few to tell: {min_samples:,} are wanted (minSamples)"
     if allowed <= 0:
         return f"{told}, none is allowed" if cell.bad else f"{told}"
     if verdict is Verdict.FAIL:

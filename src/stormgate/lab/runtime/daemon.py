@@ -78,10 +78,10 @@ class Daemon:
         target = from_json(Target, json.loads((self.state / "target.json").read_text()))
         defect = planted(self.defect)
         layout, settings = defect.layout(plan(target)), defect.settings(LabSettings())
-        for folder in ("pids", "logs"):
-            (self.state / folder).mkdir(exist_ok=True)
         for attempt in range(1, _TRIES + 1):
             await asyncio.to_thread(folders.sweep_abandoned, self.env)
+            for folder in ("pids", "logs"):  # an attempt before this one took its own with it
+                (self.state / folder).mkdir(exist_ok=True)
             self.work = folders.make_work_dir(self.env)
             self._start_janitor(self.work)
             try:

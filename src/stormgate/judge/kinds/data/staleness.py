@@ -159,7 +159,8 @@ class Staleness:
         rank = None
         if spec.quantile < 1:
             _, rank = bounds.quantile_ranks(len(ages), spec.quantile, alpha)
-        why = why_cell(cell, verdict, allowed, alpha, self.windows.blocks)
+        blocks = self.windows.blocks
+        why = why_cell(cell, verdict, allowed, alpha, blocks, spec.min_samples)
         return Cell(
             name=cell.name,
             verdict=verdict,
