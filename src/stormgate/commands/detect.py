@@ -26,6 +26,13 @@ if TYPE_CHECKING:
     help="So many runs over the healthy lab. [default: as many as seeds]",
 )
 @click.option(
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Runs at a time. Each wants a core of its own: more leave runs undecided.",
+)
+@click.option(
     "--reports",
     type=click.Path(path_type=Path),
     help="Where run folders and results go. [default: reports/detect beside the gate's folder]",
@@ -41,6 +48,7 @@ def command(
     defects: str | None,
     seeds: int,
     healthy: int | None,
+    jobs: int,
     reports: Path | None,
     write: Path | None,
     only_show: bool,
@@ -74,7 +82,7 @@ def command(
     try:
         left = missing(cases, results.read())
         click.echo(f"{len(cases)} runs, {len(cases) - len(left)} of them there already")
-        for trial in play(gate, [] if only_show else left, folder, results):
+        for trial in play(gate, [] if only_show else left, folder, results, jobs):
             click.echo(_line(trial, own.get(trial.defect, ())))
         asked = set(cases)
         trials = [t for t in results.read() if (t.defect, t.seed) in asked]

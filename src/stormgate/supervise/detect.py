@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -93,15 +94,20 @@ def missing(
 
 
 def play(
-    gate: Path, cases: Iterable[tuple[str, int]], folder: Path, results: Results
+    gate: Path, cases: Iterable[tuple[str, int]], folder: Path, results: Results, jobs: int = 1
 ) -> Iterator[DetectionTrial]:
-    """Run the gate over each case, one after the other; each answer is kept before it is told.
-    Raises OSError.
+    """Run the gate over each case, `jobs` at a time; each answer is kept before it is told. Who
+    stops asking ends after the runs that go on. Raises OSError.
     """
-    for defect, seed in cases:
-        trial = _play_one(gate, defect, seed, folder)
-        results.add(trial)
-        yield trial
+    with ThreadPoolExecutor(jobs) as pool:
+        playing = [pool.submit(_play_one, gate, *case, folder) for case in cases]
+        try:
+            for done in as_completed(playing):
+                trial = done.result()
+                results.add(trial)
+                yield trial
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _play_one(gate: Path, defect: str, seed: int, folder: Path) -> DetectionTrial:

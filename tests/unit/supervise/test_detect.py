@@ -83,7 +83,7 @@ def test_the_matrix_is_played_kept_and_written(
     monkeypatch.setattr(detect.sys, "executable", str(python))
     reports, page = tmp_path / "detect", tmp_path / "page.md"
     argv = [str(GATE), "--defects", "slow-failover,eu-spill,stale-cache", "--seeds", "2"]
-    argv += ["--healthy", "1", "--reports", str(reports), "--write", str(page)]
+    argv += ["--healthy", "1", "--jobs", "2", "--reports", str(reports), "--write", str(page)]
     first = CliRunner().invoke(command, argv, standalone_mode=False)
     assert first.exception is None, first.output
     assert first.return_value == 1
