@@ -114,6 +114,11 @@ def conclude(plan: Plan, objectives: Sequence[Finding], validity: Sequence[Findi
     )
 
 
+# What a machine too busy, or a worker that died on it, is told as. Damaged evidence, an engine that
+# failed and accounts that do not add up begin with the same word and would do so again.
+_TROUBLE = ("generator saturated", "generator not observed", "generator lost")
+
+
 def generator_alone(judgement: Judgement) -> bool:
     """Whether a run is INCONCLUSIVE for no other reason than the load generator's own trouble.
 
@@ -125,7 +130,7 @@ def generator_alone(judgement: Judgement) -> bool:
     return (
         judgement.verdict is Verdict.INCONCLUSIVE
         and bool(open_)
-        and all(f.verdict is Verdict.INCONCLUSIVE and f.why.startswith("generator") for f in open_)
+        and all(f.verdict is Verdict.INCONCLUSIVE and f.why.startswith(_TROUBLE) for f in open_)
     )
 
 

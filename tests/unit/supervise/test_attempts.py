@@ -46,6 +46,9 @@ FAILED = judged((Verdict.FAIL, "8 s"), (Verdict.INCONCLUSIVE, LATE), verdict=Ver
         (judged((Verdict.INCONCLUSIVE, LATE), (Verdict.INCONCLUSIVE, "too few samples")), False),
         (judged((Verdict.INCONCLUSIVE, LATE), verdict=Verdict.ABORTED), False),
         (judged(verdict=Verdict.INCONCLUSIVE), False),
+        (judged((Verdict.INCONCLUSIVE, "generator lost: worker-1 wrote no final row")), True),
+        (judged((Verdict.INCONCLUSIVE, "generator.ndjson: nothing of worker 'worker-1'")), False),
+        (judged((Verdict.INCONCLUSIVE, "generator failed: the engine of worker-0 3 times")), False),
     ],
 )
 def test_only_the_generator_is_a_reason(judgement: Judgement, again: bool) -> None:
