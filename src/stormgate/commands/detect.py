@@ -101,6 +101,8 @@ def _line(trial: DetectionTrial, own: tuple[str, ...]) -> str:
     told = " (not its own)" if strange else ""
     if trial.verdict not in {"PASS", "FAIL"}:
         told = f": {trial.why}"
+    elif not trial.measured:
+        told = " (no trial: the load generator was too busy; played again next time)"
     took = f"({trial.took_s:.0f} s)"
     return f"{trial.defect}, seed {trial.seed}: {trial.verdict}{by}{told} {took}"
 

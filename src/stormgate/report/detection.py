@@ -92,8 +92,9 @@ def look_of(trial: DetectionTrial, found_by: Sequence[str]) -> str:
     if trial.verdict == "FAIL":
         if healthy:
             return "alarm"
-        return "own" if set(trial.failed) & set(found_by) else "other"
-    return "undecided" if trial.verdict == "INCONCLUSIVE" else "broken"
+        if trial.measured:
+            return "own" if set(trial.failed) & set(found_by) else "other"
+    return "undecided" if trial.verdict in {"FAIL", "INCONCLUSIVE"} else "broken"
 
 
 def detection_svg(

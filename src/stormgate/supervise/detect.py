@@ -87,9 +87,10 @@ def missing(
     cases: Iterable[tuple[str, int]], there: Iterable[DetectionTrial]
 ) -> list[tuple[str, int]]:
     """The cases that have no answer yet. A run that broke (it was killed, the harness failed) is
-    no answer.
+    no answer, nor is one whose generator was too busy, whatever it came to.
     """
-    done = {(t.defect, t.seed) for t in there if t.verdict in {"PASS", "FAIL", "INCONCLUSIVE"}}
+    answers = {"PASS", "FAIL", "INCONCLUSIVE"}
+    done = {(t.defect, t.seed) for t in there if t.verdict in answers and t.measured}
     return [case for case in cases if case not in done]
 
 
@@ -129,9 +130,11 @@ def _play_one(gate: Path, defect: str, seed: int, folder: Path) -> DetectionTria
         return DetectionTrial(defect=defect, seed=seed, verdict="REFUSED", took_s=took_s, why=told)
     verdict = _row((reports / run / "verdict.json").read_text(encoding="utf-8")) or {}
     failed = [o["kind"] for o in verdict.get("objectives", ()) if o.get("verdict") == "FAIL"]
+    rules = {o.get("name"): o.get("verdict") for o in verdict.get("validity", ())}
     return DetectionTrial(
         defect=defect,
         seed=seed,
+        measured=rules.get("generator", "PASS") == "PASS",
         verdict=str(verdict.get("verdict", "ERROR")),
         failed=tuple(failed),
         took_s=round(took_s, 1),

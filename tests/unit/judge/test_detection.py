@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from stormgate.judge.statistics.detection import (
@@ -57,6 +59,14 @@ def test_each_answer_has_its_own_count() -> None:
     assert power.by == {"availability": 1, "failover": 1, "latency": 1}
     assert power.took_s == 103
     assert not power.found_always
+
+
+def test_a_run_that_measured_nothing_found_nothing() -> None:
+    """Whatever it came to, by its own objective or by another."""
+    trials = [replace(trial("a", 1, "FAIL", kind), measured=False) for kind in ("failover", "x")]
+    power = power_of("a", ("failover",), trials)
+    assert (power.own, power.other, power.undecided, power.broken) == (0, 0, 2, 0)
+    assert look_of(trials[0], ("failover",)) == "undecided"
 
 
 def test_a_defect_without_an_objective_is_never_found() -> None:

@@ -49,8 +49,9 @@ def test_strange_lines_are_none(tmp_path: Path, row: str) -> None:
 
 def test_a_run_that_broke_is_played_again() -> None:
     there = [trial("a", 1, "ERROR"), trial("a", 2, "INCONCLUSIVE"), trial("b", 1, "REFUSED")]
-    cases = [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
-    assert missing(cases, there) == [("a", 1), ("b", 1), ("b", 2)]
+    there.append(replace(trial("a", 3, "FAIL", "failover"), measured=False))
+    cases = [("a", 1), ("a", 2), ("a", 3), ("b", 1), ("b", 2)]
+    assert missing(cases, there) == [("a", 1), ("a", 3), ("b", 1), ("b", 2)]
 
 
 def test_the_key_is_of_what_is_asked_not_of_a_run() -> None:

@@ -17,7 +17,8 @@ ALPHA = 0.05
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionTrial:
     """One gate over one planted defect (`HEALTHY`: none), from one seed. `failed` are the kinds of
-    the objectives that failed.
+    the objectives that failed; `measured`: its load generator kept to its plan, else whatever it
+    says is no trial of the gate.
     """
 
     defect: str
@@ -27,6 +28,7 @@ class DetectionTrial:
     took_s: float = 0.0
     run: str = ""
     why: str = ""
+    measured: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,14 +83,14 @@ def power_of(
 ) -> DetectionPower:
     """The power over one defect, from all trials of it."""
     mine = [trial for trial in trials if trial.defect == defect]
-    fails = [trial for trial in mine if trial.verdict == "FAIL"]
+    fails = [trial for trial in mine if trial.verdict == "FAIL" and trial.measured]
     own = [trial for trial in fails if set(trial.failed) & set(found_by)]
     by: dict[str, int] = {}
     for trial in fails:
         for kind in sorted(set(trial.failed)):
             by[kind] = by.get(kind, 0) + 1
     passed = sum(trial.verdict == "PASS" for trial in mine)
-    undecided = sum(trial.verdict == "INCONCLUSIVE" for trial in mine)
+    undecided = sum(_undecided(trial) for trial in mine)
     return DetectionPower(
         defect=defect,
         found_by=tuple(found_by),
@@ -101,6 +103,10 @@ def power_of(
         by=by,
         took_s=statistics.median(trial.took_s for trial in mine) if mine else None,
     )
+
+
+def _undecided(trial: DetectionTrial) -> bool:
+    return trial.verdict == "INCONCLUSIVE" or (trial.verdict == "FAIL" and not trial.measured)
 
 
 def false_alarms_of(trials: Iterable[DetectionTrial]) -> FalseAlarms:
