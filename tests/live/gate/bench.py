@@ -64,7 +64,7 @@ FAULT = """
 CROWD = """
     - name: flash-crowd
       experiment: ../experiments/flash-crowd.yaml
-      configuration: {factor: 3, hold_s: 12}
+      configuration: {factor: 3, hold_s: 6}
       recovery: 2s"""
 FAILOVER = """\
     - {name: failover, kind: failover, lte: 11s, within: 2s, by: [population, op]}"""
@@ -271,3 +271,9 @@ def command_line(pid: int) -> str:
         )
     except OSError:
         return ""
+
+
+def stormgate(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The command as users run it, to its end."""
+    argv = [sys.executable, "-m", "stormgate.cli", *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)

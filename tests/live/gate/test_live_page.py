@@ -5,13 +5,11 @@ run, and both are left with the report; when the gate is killed, with what was l
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from tests.live.chromium import BROWSER, Tab, browser
-from tests.live.gate.bench import FAULT, Gate, Suite, make_suite
+from tests.live.gate.bench import FAULT, Gate, Suite
 
 from stormgate.faults.ledger import open_entries
 
@@ -28,22 +26,6 @@ TEXT = "document.body.innerText"
 def new_tab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Tab]]:
     with browser(tmp_path_factory.mktemp("profile")) as opened:
         yield opened
-
-
-@pytest.fixture
-def gates() -> Iterator[list[Gate]]:
-    """A gate that a failed test would leave running is ended by its own pid."""
-    running: list[Gate] = []
-    yield running
-    for gate in running:
-        if gate.process.poll() is None:
-            gate.process.send_signal(signal.SIGTERM)
-            gate.process.wait(60)
-
-
-@pytest.fixture
-def suite(tmp_path: Path) -> Suite:
-    return make_suite(tmp_path)
 
 
 def address(gate: Gate) -> str:

@@ -67,7 +67,7 @@ def gate(
     rate: int = 100,
     users: int = 10,
     more: str = "",
-    steady: str = "8s",
+    steady: str = "5s",
     achieved: str = "50%",
 ) -> Result:
     for name in ("targets", "loadtests", "slas"):
