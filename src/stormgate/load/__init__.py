@@ -7,6 +7,7 @@ recorder, ...) import without it.
 
 from typing import TYPE_CHECKING, Any
 
+from stormgate.load.choice import choice
 from stormgate.load.engine.stream import Session
 from stormgate.load.flow import (
     Reply,
@@ -31,6 +32,7 @@ __all__ = [
     "Request",
     "Retry",
     "Session",
+    "choice",
     "delete",
     "get",
     "head",

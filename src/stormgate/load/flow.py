@@ -10,8 +10,9 @@ import functools
 import json
 from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from stormgate.load.choice import Template, choices_in
 from stormgate.load.http.content import MOST_BYTES, ContentError, decoded
 from stormgate.load.http.head import OF_THE_BODY, body_of, extra_headers, without
 from stormgate.load.options import (
@@ -88,11 +89,24 @@ class Think:
         object.__setattr__(self, "seconds", seconds("think", self.seconds))
 
 
-def think(seconds: float) -> Think:
-    """Yield this from a flow to pause it for `seconds` of user time. Raises TypeError or ValueError
+@dataclass(frozen=True, slots=True)
+class Between:
+    """A pause of declared steps, drawn evenly. Raises TypeError or ValueError as `Think` does."""
+
+    least_s: float
+    most_s: float
+
+    def __post_init__(self) -> None:
+        if seconds("think", self.least_s) > seconds("think", self.most_s):
+            raise ValueError(f"think({self.least_s}, {self.most_s}): the shorter one is first")
+
+
+def think(least_s: float, most_s: float | None = None) -> Think | Between:
+    """A pause of `least_s` seconds of user time. With `most_s`, which is for `steps` alone, each
+    arrival draws one from `least_s` to `most_s` by the run's seed. Raises TypeError or ValueError
     for what is no length of time.
     """
-    return Think(seconds)
+    return Think(least_s) if most_s is None else Between(least_s, most_s)
 
 
 class Request:
@@ -244,7 +258,14 @@ def request(method: str, path: str, **options: Any) -> Request:
     try:
         return _cached(method, path, **options)
     except TypeError:  # what cannot be hashed is not kept; what is wrong says so again
+        pass
+    try:
         return Request(method, path, **options)
+    except TypeError:
+        if not choices_in([path, options]):
+            raise
+        # Not a request yet: `steps` makes one of it for each row that is drawn.
+        return cast("Request", Template(Request, method, path, options))
 
 
 def get(path: str, **options: Any) -> Request:

@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from stormgate.load.steps import StepError
+
 _STEP_S = 1.0  # how often Locust asks a shape
 
 
@@ -108,6 +110,8 @@ def _problem(file: Path, error: BaseException) -> dict[str, Any]:
             "line": error.lineno or 1,
             "message": f"not Python: {error.msg}",
         }
+    if isinstance(error, StepError):
+        return {"file": error.file, "line": error.line, "message": error.message}
     frames = [
         f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith("<")
     ]

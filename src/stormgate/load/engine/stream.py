@@ -13,6 +13,7 @@ from stormgate.load.flow import Request
 from stormgate.load.http.cookies import Jar
 from stormgate.load.http.head import dressed, header_block
 from stormgate.load.record.operations import Operations
+from stormgate.load.steps import Steps
 from stormgate.model import Population
 
 Flow = Generator[Any, Any, Any]
@@ -139,11 +140,14 @@ class Stream:
 
 
 def pick_flow(
-    choices: list[Callable[[Any, Session], Flow]], user: Any
+    choices: list[Callable[[Any, Session], Flow]], user: Any, key: int = 0
 ) -> Callable[[Session], Flow]:
     """A flow picker over weighted task functions (Locust repeats a task by its weight), seeded by
-    the session.
+    the session; or over declared steps, seeded by the stream's key.
     """
+    declared = choices[0]
+    if isinstance(declared, Steps):
+        return declared.begin_for(key)
     if len(set(choices)) == 1:
         return functools.partial(choices[0], user)
 

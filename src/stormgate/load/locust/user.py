@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gevent.event import Event
@@ -9,6 +10,7 @@ from locust import SequentialTaskSet, TaskSet, User
 
 from stormgate.load.engine.stream import Flow, Session
 from stormgate.load.locust.plugin import install, worker_of
+from stormgate.load.steps import Steps
 
 
 class GeoUser(User):  # type: ignore[misc]
@@ -20,7 +22,8 @@ class GeoUser(User):  # type: ignore[misc]
     browsers do. `flow` (or Locust tasks that are generators, picked by weight) yields requests and
     think time and is sent replies. `login`, when overridden, runs once per stream before its
     arrivals begin; its requests are samples under their own names. A stream whose login raises
-    sends nothing; `login_retry_s` lets it try again after so many seconds.
+    sends nothing; `login_retry_s` lets it try again after so many seconds. `steps`, instead of
+    `flow`, declares what one does: requests and pauses, one after the other.
     """
 
     abstract = True
@@ -30,13 +33,27 @@ class GeoUser(User):  # type: ignore[misc]
     population: ClassVar[str | None] = None
     cookies: ClassVar[bool] = True
     login_retry_s: ClassVar[float | None] = None
+    steps: ClassVar[Sequence[Any]] = ()
+    _declared: ClassVar[Steps | None] = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         # Locust wants tasks (and filters them by tag): a class's flow is one, unless it brings
         # generator tasks of its own.
-        own = [task for task in cls.tasks if getattr(task, "__name__", "") != "flow"]
-        cls.tasks = own or ([cls.flow] if cls.flow is not GeoUser.flow else [])
+        own = [
+            task
+            for task in cls.tasks
+            if not isinstance(task, Steps) and getattr(task, "__name__", "") != "flow"
+        ]
+        if "steps" in cls.__dict__:
+            cls._declared = Steps(cls.__name__, cls.steps)
+        elif "flow" in cls.__dict__:
+            cls._declared = None
+        if cls._declared is None:
+            cls.tasks = own or ([cls.flow] if cls.flow is not GeoUser.flow else [])
+        else:
+            refuse_both(cls, own)
+            cls.tasks = [cls._declared]
         refuse_task_sets(cls)
 
     def flow(self, session: Session) -> Flow:
@@ -66,6 +83,18 @@ class GeoUser(User):  # type: ignore[misc]
         finally:
             worker.leave(self, stream)
             self.on_stop()
+
+
+def refuse_both(cls: type, own: Sequence[Any]) -> None:
+    """Raises TypeError for a class that declares its steps and writes them as code, too: which of
+    them its users do would be a guess.
+    """
+    code = own[0].__name__ if own else "flow" if "flow" in cls.__dict__ else ""
+    if code:
+        raise TypeError(
+            f"{cls.__name__} has steps and {code}(): declare what its users do (steps), or write "
+            "it (flow, tasks); two classes with weights do both"
+        )
 
 
 def refuse_task_sets(cls: type) -> None:

@@ -168,7 +168,7 @@ class Worker:
             key=key,
             rate_per_s=float(cls.rate_per_s or 1.0) * self._scale,
             poisson=cls.arrival == "poisson",
-            begin=pick_flow(cls.tasks, user),
+            begin=pick_flow(cls.tasks, user, key),
             login=user.login if cls.has_login() else None,
             login_retry_s=cls.login_retry_s,
         )

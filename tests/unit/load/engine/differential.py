@@ -199,9 +199,26 @@ def flow_of(seed, number, flows, done):
     return flow
 
 
-def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0):
-    """Play the plan over a transport. Its rows by request name, what was intended of each flow's
-    first request since its stream's first, and the totals.
+def by_name(found):
+    """Rows by request name, and what was intended of each flow's first request since its stream's
+    first.
+    """
+    rows, plan, begun = {}, {}, {}
+    for row in sorted(found, key=lambda row: (row["request"], row["attempt"])):
+        seen = tuple(
+            row[name] for name in ("population", "op", "attempt", "outcome", "status", "bytes_in")
+        )
+        rows.setdefault(row["route"], []).append((*seen, row["sent_ns"] is None))
+        number, _, step = row["route"].split(".")
+        if step == "0" and row["route"] not in plan:
+            begin_ns = begun.setdefault(number, row["intended_ns"])
+            plan[row["route"]] = row["intended_ns"] - begin_ns
+    return rows, plan
+
+
+def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0, begin_of=flow_of, told=by_name):
+    """Play the plan over a transport: what `told` says of its rows, and the totals. `begin_of`
+    makes what begins the flows of a stream.
     """
     counters, reasons, failed = Counters(), Reasons(), []
     sandbox = Sandbox(counters, lambda *told: failed.append(told), failed.append)
@@ -237,7 +254,7 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0):
         max_connections=200,
         max_late_ns=60_000_000_000,  # a busy machine is no difference
     )
-    done, begun = [], {}
+    done = []
     for number in range(streams):
         place = places[number % 2]
         key = stream_key(seed, "Reader", number)
@@ -249,7 +266,7 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0):
                 key=key,
                 rate_per_s=rate,
                 poisson=number % 3 > 0,
-                begin=flow_of(seed, number, flows, done),
+                begin=begin_of(seed, number, flows, done),
             )
         )
     deadline = time.monotonic() + 60
@@ -267,15 +284,4 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0):
     engine.close()
     closed.close()
     assert failed == []
-    rows, plan = {}, {}
-    found = recorder.batch(recorder.take()).to_pylist()
-    for row in sorted(found, key=lambda row: (row["request"], row["attempt"])):
-        seen = tuple(
-            row[name] for name in ("population", "op", "attempt", "outcome", "status", "bytes_in")
-        )
-        rows.setdefault(row["route"], []).append((*seen, row["sent_ns"] is None))
-        number, _, step = row["route"].split(".")
-        if step == "0" and row["route"] not in plan:
-            begin_ns = begun.setdefault(number, row["intended_ns"])
-            plan[row["route"]] = row["intended_ns"] - begin_ns
-    return rows, plan, engine.totals()
+    return *told(recorder.batch(recorder.take()).to_pylist()), engine.totals()
