@@ -109,7 +109,16 @@ def trace_problem(row: Mapping[str, Any]) -> str | None:
     if row.get("kind") not in SPAN_KINDS:
         return f"kind is {row.get('kind')!r}, not one of {', '.join(SPAN_KINDS)}"
     status = row.get("status")
-    return None if type(status) is int and status >= 0 else f"status is {status!r}, not 0 or more"
+    if type(status) is not int or status < 0:
+        return f"status is {status!r}, not 0 or more"
+    if type(row.get("error", False)) is not bool:
+        return f"error is {row['error']!r}, not true or false"
+    begin, took = row.get("begin_unix_ns", 1), row.get("duration_ms", 0)
+    if type(begin) is not int or begin <= 0:
+        return f"begin_unix_ns is {begin!r}, not when it began"
+    if type(took) not in (int, float) or not 0 <= took < math.inf:
+        return f"duration_ms is {took!r}, not how long it took"
+    return None
 
 
 def residency_problem(row: Mapping[str, Any]) -> str | None:

@@ -28,6 +28,7 @@ ALERTS = "/alerts"
 SPANS = "/v1/traces"
 # OTLP's kinds of spans that are sides of a call; all others are within a process.
 _KINDS = {2: "server", "SPAN_KIND_SERVER": "server", 3: "client", "SPAN_KIND_CLIENT": "client"}
+_ERRORS = (2, "STATUS_CODE_ERROR")
 _STATUS = ("http.response.status_code", "http.status_code")
 HEARTBEAT = "receiver"
 HEARTBEAT_S = 1.0
@@ -81,10 +82,25 @@ def _span_row(span: Any, resource: dict[str, Any], at_ns: int) -> dict[str, Any]
         "status": int(status),
         "service": str(resource.get("service.name", ""))[:_LONGEST_NAME],
         "name": str(span.get("name", ""))[:_LONGEST_NAME],
+        "error": (span.get("status") or {}).get("code") in _ERRORS,
+        **_times(span),
     }
     if (problem := trace_problem(row)) is not None:
         raise ValueError(problem)
     return row
+
+
+def _times(span: Any) -> dict[str, Any]:
+    """When the span began by the clock of who tells it, and how long it took; nothing where it says
+    no such thing. OTLP writes 64-bit numbers as text.
+    """
+    try:
+        began, ended = (int(span[f"{end}TimeUnixNano"]) for end in ("start", "end"))
+    except (KeyError, TypeError, ValueError):
+        return {}
+    if not 0 < began <= ended:
+        return {}
+    return {"begin_unix_ns": began, "duration_ms": (ended - began) / 1e6}
 
 
 def _said(of: dict[str, Any]) -> dict[str, Any]:

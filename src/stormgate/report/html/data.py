@@ -84,8 +84,8 @@ def _numbers(values: Sequence[float | None]) -> list[float | None]:
 
 
 def _worst(series: ChartSeries) -> tuple[list[str], list[list[float]]]:
-    """(words, rows of bin, second, ms, outcome, status, attempt, route, op, population, served by),
-    words by their number.
+    """(words, rows of bin, second, ms, outcome, status, attempt, route, op, population, served by,
+    trace), words by their number.
     """
     numbers: dict[str, int] = {}
 
@@ -100,7 +100,7 @@ def _worst(series: ChartSeries) -> tuple[list[str], list[list[float]]]:
             number(one.outcome),
             one.status,
             one.attempt,
-            *(number(word) for word in (one.route, one.op, one.population, one.served_by)),
+            *map(number, (one.route, one.op, one.population, one.served_by, one.trace)),
         ]
         for bin_, kept in enumerate(series.worst)
         for one in kept

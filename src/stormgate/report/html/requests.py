@@ -5,7 +5,7 @@ worst of all.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
@@ -27,6 +27,7 @@ LETTERS = {
     "fault": ("f", "l1"),
     "recovery": ("r", "l2"),
 }
+TraceLink = Callable[[str], Markup]
 SHOWN_STAGES = ("steady", "fault", "recovery")
 
 
@@ -156,10 +157,16 @@ def _numbers(group: Group, stages: Mapping[str, Sequence[float | None]]) -> Mark
     return figures(f"{one_line(group.name)}, quantiles and histogram", head, rows)
 
 
-def worst_section(series: ChartSeries) -> Markup:
-    """The worst requests of the whole run; the page's script shows those of a second."""
+def worst_of(series: ChartSeries) -> list[WorstRequest]:
+    """The worst requests of the whole run: those that failed, then the slowest."""
     every = [one for kept in series.worst for one in kept]
     every.sort(key=lambda r: (r.outcome == "ok", -r.latency_ms, r.at_s))
+    return every[:MOST_WORST]
+
+
+def worst_section(series: ChartSeries, traces: TraceLink) -> Markup:
+    """The worst requests of the whole run; the page's script shows those of a second."""
+    every = worst_of(series)
     if not every:
         return Markup("")
     head = [
@@ -171,11 +178,17 @@ def worst_section(series: ChartSeries) -> Markup:
         ("Served by", "word"),
         ("Attempt", "number"),
     ]
+    told = any(one.trace for one in every)
+    head += [("Trace", "word")] if told else []
+    rows = [
+        (*worst_row(one), *([traces(one.trace) if one.trace else DASH] if told else []))
+        for one in every
+    ]
     return Markup('{}<p class="soft"><small>{}</small></p>{}').format(
         heading("The worst requests", "worst"),
-        f"Those that failed, then the slowest: {len(every[:MOST_WORST])} of those that were the "
-        "worst of their second.",
-        table(head, [worst_row(one) for one in every[:MOST_WORST]]),
+        f"Those that failed, then the slowest: {len(every)} of those that were the worst of their "
+        "second.",
+        table(head, rows),
     )
 
 

@@ -29,7 +29,8 @@ from stormgate.report.html.faults import fault_spans, fault_table, short, whole
 from stormgate.report.html.generator import generator_section, over_time
 from stormgate.report.html.noise import noise_section
 from stormgate.report.html.parts import figures, heading, table
-from stormgate.report.html.requests import request_sections, worst_section
+from stormgate.report.html.requests import request_sections, worst_of, worst_section
+from stormgate.report.html.traces import trace_section
 from stormgate.report.series.collect import FINE_S, ChartSeries, ChartWindow, collect, span
 from stormgate.report.series.cuts import Cut, Group, is_unknown
 from stormgate.report.words import amount, count, one_line
@@ -84,8 +85,15 @@ def run_sections(run: Run) -> RunSections:
     ]
     held = latency_cuts(plan)
     series = collect(
-        run, begin_ns, end_ns, good_within_ms(plan), windows, [cut for cut, _, _ in held]
+        run,
+        begin_ns,
+        end_ns,
+        good_within_ms(plan),
+        windows,
+        [cut for cut, _, _ in held],
+        trace_label(plan),
     )
+    traces = trace_section(run.traces, plan, begin_ns, [one.trace for one in worst_of(series)])
     duration_s = (end_ns - begin_ns) / 1e9
     drawn = (
         _timeline(run, series, held, faults, duration_s),
@@ -94,7 +102,8 @@ def run_sections(run: Run) -> RunSections:
     behind = (
         request_sections(series, plan, duration_s),
         noise_section(series, held),
-        worst_section(series),
+        worst_section(series, traces.link),
+        traces.drawn,
         generator_section(run),
         _events(run, begin_ns),
     )
@@ -119,6 +128,14 @@ def good_within_ms(plan: Plan | None) -> float | None:
         if within_ms is not None:
             return within_ms
     return None
+
+
+def trace_label(plan: Plan | None) -> str:
+    """The column in which a request's trace is, as the first objective about traces says."""
+    for objective in plan.objectives if plan is not None else ():
+        if objective.kind == "tracesWhole" and isinstance(objective.spec.get("label"), str):
+            return str(objective.spec["label"])
+    return "trace"
 
 
 def _window_end(fault: Span, run_ns: int) -> float:

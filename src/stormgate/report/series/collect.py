@@ -66,6 +66,7 @@ class WorstRequest:
     op: str
     population: str
     served_by: str
+    trace: str = ""
 
 
 @dataclass(slots=True)
@@ -115,12 +116,15 @@ def collect(
     within_ms: float | None,
     windows: Sequence[ChartWindow],
     cuts: Sequence[Cut] = (),
+    trace: str = "trace",
 ) -> ChartSeries:
     """One pass over all readable blocks. `within_ms`: slower answers do not count as good; None:
-    any right answer does. `cuts` are counted beside the standard ones.
+    any right answer does. `cuts` are counted beside the standard ones. `trace` is the column that
+    names a request's trace, if any does.
     """
     width = max(1.0, width_for((end_ns - begin_ns) / 1e9))
     counter = _Counter(begin_ns, end_ns, width, within_ms, windows, [*STANDARD, *cuts])
+    counter.worst.trace = trace
     counter.know_phases(run.phases())
     requests = Requests(run.batches(), _Unchecked())
     for block in requests:
@@ -258,6 +262,7 @@ class _Worst:
     """The worst requests of each bin: those that failed before those that were slow."""
 
     def __init__(self, bins: int) -> None:
+        self.trace = "trace"
         self.floor = np.full(bins, -1.0)
         self.kept: list[list[tuple[float, int, WorstRequest]]] = [[] for _ in range(bins)]
         self.serial = 0
@@ -277,7 +282,8 @@ class _Worst:
             if len(kept) == WORST and number <= kept[0][0]:
                 continue
             self.serial -= 1
-            entry = (number, self.serial, _request(block, row, begin_ns, float(latency_ms[row])))
+            one = _request(block, row, begin_ns, float(latency_ms[row]), self.trace)
+            entry = (number, self.serial, one)
             (heapq.heappushpop if len(kept) == WORST else heapq.heappush)(kept, entry)
             if len(kept) == WORST:
                 self.floor[int(at[row])] = kept[0][0]
@@ -286,7 +292,7 @@ class _Worst:
         return [[one for _, _, one in sorted(kept, reverse=True)] for kept in self.kept]
 
 
-def _request(block: Block, row: int, begin_ns: int, latency_ms: float) -> WorstRequest:
+def _request(block: Block, row: int, begin_ns: int, latency_ms: float, trace: str) -> WorstRequest:
     def word(column: str) -> str:
         return block.columns[column].names[int(block.label(column)[row])]
 
@@ -300,6 +306,7 @@ def _request(block: Block, row: int, begin_ns: int, latency_ms: float) -> WorstR
         op=word("op"),
         population=word("population"),
         served_by=word("served_by"),
+        trace=word(trace) if trace in block.codes and block.codes[trace][row] > 0 else "",
     )
 
 
