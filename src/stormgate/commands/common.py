@@ -3,13 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from stormgate.documents.trial.given import Changes
     from stormgate.model import Plan
+    from stormgate.supervise.live.watch import LiveRuns
+
+LIVE = click.option(
+    "--live",
+    type=click.IntRange(0, 65535),
+    metavar="[PORT]",
+    is_flag=False,
+    flag_value=0,
+    help="Follow the run in a browser: a page on this machine, at the address that is printed.",
+)
+
+
+def live_runs(
+    port: int,
+    acts: Mapping[str, Callable[[], str]] | None = None,
+    day: Callable[[], dict[str, Any] | None] = lambda: None,
+) -> LiveRuns:
+    """The live page's runs, listening on `port` (0: a free one). One that is taken: exit code 2."""
+    from stormgate.supervise.live.watch import LiveRuns
+
+    try:
+        return LiveRuns(port, acts, day)
+    except OSError as error:
+        refuse(f"--live: port {port} cannot be listened on: {error.strerror}", "another port, or 0")
 
 
 def refuse(why: str, fix: str) -> NoReturn:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stormgate.commands.common import load_plan, preflight, refuse
+from stormgate.commands.common import LIVE, live_runs, load_plan, preflight, refuse
 from stormgate.commands.hold import held
 
 if TYPE_CHECKING:
@@ -40,14 +40,7 @@ _FEWEST_FILES = 256  # what its load workers need (load/locust/worker.py)
 @click.option(
     "--no-check", is_flag=True, help="Do not look at the target first (`stormgate check`)."
 )
-@click.option(
-    "--live",
-    type=click.IntRange(0, 65535),
-    metavar="[PORT]",
-    is_flag=False,
-    flag_value=0,
-    help="Follow the run in a browser: a page on this machine, at the address that is printed.",
-)
+@LIVE
 @click.option("-q", "--quiet", "form", flag_value="quiet", help="One line, at the end.")
 @click.option("--json", "form", flag_value="json", help="What happens as NDJSON, an object a line.")
 @click.option("--release", metavar="NAME", help="The release on trial. [default: the pipeline's]")
@@ -125,7 +118,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
 
 def _try(plan: Plan, options: Options, live: int | None, form: str | None, gate: Path) -> Judgement:
     from stormgate.supervise.attempts import try_plan
-    from stormgate.supervise.live.watch import LiveRuns, live_page
+    from stormgate.supervise.live.watch import live_page
     from stormgate.supervise.supervisor import Supervisor
 
     # What a program reads on standard output is left to it.
@@ -134,10 +127,7 @@ def _try(plan: Plan, options: Options, live: int | None, form: str | None, gate:
         return try_plan(
             plan, lambda one: Supervisor(one, options, screen_of(one, form, gate)).run(), say
         )
-    try:
-        runs = LiveRuns(live)
-    except OSError as error:
-        refuse(f"--live: port {live} cannot be listened on: {error.strerror}", "another port, or 0")
+    runs = live_runs(live)
     with live_page(runs, say):
         return try_plan(plan, lambda one: runs.run(one, options, screen_of(one, form, gate)), say)
 

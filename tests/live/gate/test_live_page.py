@@ -86,6 +86,6 @@ def test_the_page_survives_a_gate_that_is_killed(
     gate.note_descendants()
     gate.process.kill()
     gate.process.wait()
-    tab.until(lambda: "The connection to the gate is gone" in tab.run(TEXT))
+    tab.until(lambda: "The connection to the run is gone" in tab.run(TEXT))
     assert "london" in tab.run(TEXT)
     assert gate.left_running() == []

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stormgate.commands.common import load_plan, preflight, refuse
+from stormgate.commands.common import LIVE, live_runs, load_plan, preflight, refuse
 from stormgate.commands.gameday.chosen import BY, REPORTS, TARGET, person, the_target
 from stormgate.commands.hold import held
 
 if TYPE_CHECKING:
-    from stormgate.model import Plan
+    from stormgate.model import Judgement, Plan
     from stormgate.model.gameday import GameDay
+    from stormgate.supervise.terms import Options
 
 
 @click.group("gameday", short_help="Walk through a game day: steps, hypotheses, people's times.")
@@ -25,6 +26,7 @@ def command() -> None:
 
 @command.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@LIVE
 @click.option("--rehearse", is_flag=True, help="On a lab of its own, waiting for nobody.")
 @click.option("--allow-production", is_flag=True, help="Needed for a target that is production.")
 @TARGET
@@ -34,6 +36,7 @@ def run(
     file: Path,
     *,
     rehearse: bool,
+    live: int | None,
     allow_production: bool,
     target_file: Path | None,
     reports: Path | None,
@@ -51,22 +54,16 @@ def run(
     from stormgate.documents import suite_root
     from stormgate.evidence import open_run
     from stormgate.report.days import exit_code, outcomes
-    from stormgate.report.plain import QuietScreen
-    from stormgate.supervise.hands.walk import Console, Rehearsed, Walk
     from stormgate.supervise.hush import know_plan
     from stormgate.supervise.terms import Options
 
     day, plan, gate = _read(file, rehearse, allow_production, target_file)
     know_plan(plan, root := suite_root(gate))
     reports = reports or root / "reports"
-    answers = Rehearsed() if rehearse else Console(sys.stdin.fileno())
-    screen = QuietScreen(lambda text: None)
     with held(plan, reports):
-        walk = Walk(
-            plan, Options(root=root, reports=reports), screen, day, answers, _say, person(by)
-        )
         try:
-            judgement, folder = walk.run()
+            options = Options(root=root, reports=reports)
+            judgement, folder = _walk(plan, options, day, person(by), live)
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
     found = outcomes(day, judgement, open_run(folder))
@@ -79,6 +76,28 @@ def run(
         _say(f"{judgement.verdict.value}: {judgement.why}")
     _say(f"report: {folder / 'gameday.html'}")
     return code
+
+
+def _walk(
+    plan: Plan, options: Options, day: GameDay, by: str, live: int | None
+) -> tuple[Judgement, Path]:
+    from stormgate.report.plain import QuietScreen
+    from stormgate.supervise.hands.walk import Console, PageAnswers, Rehearsed, Walk
+    from stormgate.supervise.live.watch import live_page
+
+    answers = Rehearsed() if day.rehearsal else Console(sys.stdin.fileno())
+    screen = QuietScreen(lambda text: None)
+    if live is None:
+        return Walk(plan, options, screen, day, answers, _say, by).run()
+    both = PageAnswers(answers)
+    runs = live_runs(live, both.acts(), both.shown)
+
+    def say(text: str) -> None:
+        _say(text)
+        runs.event(text)
+
+    with live_page(runs, _say):
+        return runs.run(plan, options, screen, lambda p, o, s: Walk(p, o, s, day, both, say, by))
 
 
 @command.command()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stormgate.commands.common import load_plan, preflight, refuse
+from stormgate.commands.common import LIVE, live_runs, load_plan, preflight, refuse
 from stormgate.commands.gameday.chosen import BY, REPORTS, TARGET, person, seconds, the_target
 from stormgate.commands.hold import held
 
 if TYPE_CHECKING:
-    from stormgate.model import Target
+    from stormgate.model import Plan, Target
+    from stormgate.supervise.hands.drive import Driving
+    from stormgate.supervise.terms import Options, Screen
 
 
 @click.command("load", short_help="Drive a target's users, with evidence, while people break it.")
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     flag_value=0,
     help="With Locust's own web page, on this machine.",
 )
+@LIVE
 @click.option("--allow-production", is_flag=True, help="Needed for a target that is production.")
 @click.option("-q", "--quiet", "form", flag_value="quiet", help="One line, at the end.")
 @click.option("--json", "form", flag_value="json", help="What happens as NDJSON, an object a line.")
@@ -57,6 +60,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     length: str,
     rate: float | None,
     web: int | None,
+    live: int | None,
     allow_production: bool,
     form: str | None,
     target_file: Path | None,
@@ -73,7 +77,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     from stormgate.commands.gate import screen_of
     from stormgate.documents import suite_root
     from stormgate.documents.trial.given import parse_changes
-    from stormgate.supervise.hands.drive import Drive, Driving
+    from stormgate.supervise.hands.drive import Driving
     from stormgate.supervise.hush import know_plan
     from stormgate.supervise.terms import Options
 
@@ -98,9 +102,28 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     with held(plan, reports):
         try:
             options = Options(root=root, reports=reports)
-            return Drive(plan, options, screen_of(plan, form, gate), driving).run()[0].exit_code
+            return _drive(plan, options, screen_of(plan, form, gate), driving, live, form)
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
+
+
+def _drive(
+    plan: Plan,
+    options: Options,
+    screen: Screen,
+    driving: Driving,
+    live: int | None,
+    form: str | None,
+) -> int:
+    from stormgate.supervise.hands.drive import Drive
+    from stormgate.supervise.live.watch import live_page
+
+    if live is None:
+        return Drive(plan, options, screen, driving).run()[0].exit_code
+    runs = live_runs(live)
+    with live_page(runs, lambda text: click.echo(text, err=form is not None)):
+        made = runs.run(plan, options, screen, lambda p, o, s: Drive(p, o, s, driving))
+    return made[0].exit_code
 
 
 def standing_target(gate: Path | None, document: Path | None, chosen: Path | None) -> Target:

@@ -69,6 +69,7 @@ class Drive(Supervisor):
         self._recovery_s = max([RECOVERY_S, *(fault.recovery_s for fault in plan.faults)])
         self._course: Course | None = None
         self._rows: NdjsonTail | None = None
+        self._ends_at: float | None = None
         self.keeper: Keeper | None = None
 
     def withdraw(self, by: str) -> bool:
@@ -95,7 +96,7 @@ class Drive(Supervisor):
 
     def _trial(self) -> None:
         self._set_out()
-        self._begin_phase("steady", None)
+        self._begin_phase("steady", self._left_s())
         self._rows = NdjsonTail(self.folder / TIMELINE)
         self._course = Course(self._timeline, phase="steady")
         if self._chaos is not None:
@@ -110,6 +111,12 @@ class Drive(Supervisor):
     def _middle(self) -> None:
         """What happens between the warmup and the calm end: here, whatever people do."""
         self._wait(self._plan.steady_s)
+
+    def _left_s(self) -> float | None:
+        """How long people have yet, as far as that is known, s."""
+        if self._ends_at is None:
+            self._ends_at = time.monotonic() + self._plan.steady_s
+        return max(0.0, self._ends_at - time.monotonic())
 
     def _close_keeper(self) -> None:
         """Nothing is broken from here on; users are watched until they are served again."""
@@ -140,7 +147,7 @@ class Drive(Supervisor):
         if self._rows is not None and self._course is not None:
             for row in self._rows.poll():
                 if (began := self._course.note(row)) is not None:
-                    self._screen.phase(began, None)
+                    self._screen.phase(began, self._left_s())
             self._phase = self._course.phase
         return rolled_back
 

@@ -4,13 +4,15 @@ what people said and when beside what the system did.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import queue
 import select
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +20,7 @@ from stormgate.evidence.manifest import write_manifest
 from stormgate.faults.hands.asking import NotKept, ask
 from stormgate.model import Event, Judgement, Plan, to_json
 from stormgate.model.gameday import GameDay, GameStep
+from stormgate.report.words import one_line
 from stormgate.supervise.hands.drive import Drive, Driving
 from stormgate.supervise.terms import Options, RunStopped, Screen
 from stormgate.system.files import write_atomically
@@ -35,12 +38,87 @@ class Answers(Protocol):
         """
         ...
 
+    def at(self, now: StepNow | None) -> None:
+        """Which step the day is at (None: none), for whoever shows it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StepNow:
+    """The step a day is at: its number `of` so many, what it `does`, what is believed, and what is
+    asked now (empty: nothing).
+    """
+
+    number: int
+    of: int
+    step: str
+    does: str
+    says: str
+    asks: str = ""
+
 
 class Rehearsed:
     """Nobody is asked: every step goes."""
 
     def poll(self) -> str | None:
         return "go"
+
+    def at(self, now: StepNow | None) -> None:
+        """Nobody looks."""
+
+
+class PageAnswers:
+    """People's words from the buttons of the live page, and from where they come without it. While
+    there is a page somebody may answer, also when nobody is at the console.
+    """
+
+    def __init__(self, beside: Answers) -> None:
+        self._beside = beside
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._now: StepNow | None = None
+
+    def poll(self) -> str | None:
+        with contextlib.suppress(queue.Empty):
+            return self._said.get_nowait()
+        try:
+            return self._beside.poll()
+        except EOFError:
+            return None
+
+    def at(self, now: StepNow | None) -> None:
+        self._now = now
+
+    def shown(self) -> dict[str, Any] | None:
+        """The step for the page."""
+        now = self._now
+        if now is None:
+            return None
+        told = {key: one_line(v) if isinstance(v, str) else v for key, v in asdict(now).items()}
+        return {**told, "people": not isinstance(self._beside, Rehearsed)}
+
+    def acts(self) -> dict[str, Callable[[], str]]:
+        """The buttons. In a rehearsal there are none: nobody is asked."""
+        if isinstance(self._beside, Rehearsed):
+            return {}
+        return {
+            "go": lambda: self._answer("go"),
+            "skip": lambda: self._answer("skip"),
+            "detected": lambda: self._note("detected"),
+            "mitigated": lambda: self._note("mitigated"),
+        }
+
+    def _answer(self, word: str) -> str:
+        # An answer that comes late must not be taken for one to the next step.
+        if self._now is None or not self._now.asks or not self._said.empty():
+            return "nothing is asked now"
+        self._said.put(word)
+        return f"{word}: {self._now.step}"
+
+    def _note(self, word: str) -> str:
+        if self._now is None:
+            return "the day is at no step"
+        self._said.put(f"note {word}")
+        return f"noted: {word}"
 
 
 class Console:
@@ -64,6 +142,9 @@ class Console:
             raise EOFError
         self._waiting = rest
         return line.decode(errors="replace").strip()
+
+    def at(self, now: StepNow | None) -> None:
+        """Whoever is at the console is told in lines."""
 
 
 class Walk(Drive):
@@ -110,15 +191,25 @@ class Walk(Drive):
         roles = ", ".join(f"{role}: {who}" for role, who in self._day.roles.items())
         self._say(f"{self._day.name}: {len(self._day.steps)} steps{f'; {roles}' if roles else ''}")
         self._wait(self._plan.steady_s)
-        for step in self._day.steps:
-            self._one(step)
+        for number, step in enumerate(self._day.steps, start=1):
+            self._one(step, number)
         self._step = ""
+        self._answers.at(None)
 
-    def _one(self, step: GameStep) -> None:
+    def _left_s(self) -> float | None:
+        """Nobody knows: it is people who go on."""
+        return None
+
+    def _one(self, step: GameStep, number: int) -> None:
         self._step = step.name
-        self._say(f"step {step.name}: {step.mode} {_names(step)} for {step.for_s:g} s")
+        does = f"{step.mode} {_names(step)} for {step.for_s:g} s"
+        self._say(f"step {step.name}: {does}")
         self._say(f"believed: {step.hypothesis.says}")
-        if not self._asked_to_go(step):
+        now = StepNow(number, len(self._day.steps), step.name, does, step.hypothesis.says)
+        self._answers.at(replace(now, asks=step.go or "go?"))
+        goes = self._asked_to_go(step)
+        self._answers.at(now)
+        if not goes:
             return
         # Sealed before anything is broken: what was believed is on disk by now.
         self._timeline.write(

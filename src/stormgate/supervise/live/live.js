@@ -32,15 +32,16 @@
   const seconds = (value) => value < 100 ? `${Math.round(value)} s` : `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
 
   // What stays for the whole run, so that a button is never redrawn under a hand.
-  const lost = make("p", "The connection to the gate is gone: it ended or was killed. This is the last it said.", {class: "lost", role: "alert", hidden: ""});
+  const lost = make("p", "The connection to the run is gone: it ended or was killed. This is the last it said.", {class: "lost", role: "alert", hidden: ""});
   const head = make("header", null, {class: "banner"}), told = make("p", "", {role: "status", class: "soft"});
   const acts = make("div", null, {class: "acts"}), parts = make("div");
+  const day = make("section", null, {class: "day", hidden: "", "aria-label": "The game day's step"}), step = make("div");
   const button = (name, words, sure) => {
     const one = make("button", words, {type: "button", id: name});
     let asked = null;
     const calm = () => { clearTimeout(asked); asked = null; one.textContent = words; one.classList.remove("sure"); };
     one.addEventListener("click", async () => {
-      if (asked === null) {
+      if (sure && asked === null) {
         one.textContent = sure;
         one.classList.add("sure");
         asked = setTimeout(calm, 6000);
@@ -50,15 +51,27 @@
       try {
         const answer = await fetch(`/${name}${query}`, {method: "POST", headers: {"X-Stormgate": "live"}});
         told.textContent = answer.ok ? (await answer.json()).told : await answer.text();
-      } catch { told.textContent = "The gate did not answer."; }
+      } catch { told.textContent = "The run did not answer."; }
     });
     return one;
   };
   acts.append(button("withdraw", "Withdraw faults", "Withdraw every fault now? Click again"),
     button("stop", "Stop the run", "Stop the run, faults first? Click again"), told);
+  // What people say on a game day: an answer breaks something and is asked twice, a note is not.
+  const answers = make("div", null, {class: "acts"}, button("go", "Go", "Break it now? Click again"), button("skip", "Skip this step", "Skip it? Click again"));
+  const notes = make("div", null, {class: "acts"}, button("detected", "Detected", null), button("mitigated", "Mitigated", null));
+  day.append(step, answers, notes);
   const start = () => {
     if (root.contains(acts)) return;
-    root.replaceChildren(lost, head, acts, parts);
+    root.replaceChildren(lost, head, acts, day, parts);
+  };
+  const walk = (now) => {
+    day.hidden = !now;
+    if (!now) return;
+    step.replaceChildren(make("h2", `Step ${now.number} of ${now.of}: ${now.step}`), make("p", now.does),
+      make("p", null, {}, make("b", "Believed: "), now.says), make("p", now.asks || "", {class: "asks"}));
+    answers.hidden = !now.asks || !now.people;
+    notes.hidden = !now.people;
   };
 
   const series = {run: null, total: [], good: []};
@@ -87,6 +100,7 @@
     head.replaceChildren(make("h1", state.gate), make("p", null, {class: "now"},
       make("b", state.phase.name), make("span", left), make("span", `${seconds(state.elapsed_s)} since it began`)),
       make("p", `${state.target} · ${state.folder}${state.verdict ? ` · ${state.verdict}` : ""}`, {class: "soft"}));
+    walk(state.day);
     const lag = state.generator.send_lag_p99_ms, cpu = state.generator.cpu;
     const figures = ["Answers/s", "Good", "p95"];
     parts.replaceChildren(
@@ -112,7 +126,7 @@
   stream.addEventListener("done", async (event) => {
     stream.close();
     show(JSON.parse(event.data));
-    acts.hidden = true;
+    acts.hidden = day.hidden = true;
     try {
       const answer = await fetch(`/report${query}`);
       if (!answer.ok) return;

@@ -1,4 +1,4 @@
-"""A small HTTP server for the live page, in a thread of the gate's process, on loopback alone.
+"""A small HTTP server for the live page, in a thread of the run's process, on loopback alone.
 
 Whoever looks needs the token of the address. Everything is computed once a second and sent to all
 viewers; one that does not read misses states, and holds nobody up.
@@ -33,7 +33,7 @@ Act = Callable[[], str]
 
 
 class LiveServer:
-    """Serves while a gate runs. `state` gives what to show (None: nothing yet) from a second on;
+    """Serves while a run lasts. `state` gives what to show (None: nothing yet) from a second on;
     `acts` are what the buttons do, each answering with what it did.
     """
 
@@ -136,7 +136,7 @@ class LiveServer:
         if headers.get("host") not in (own, own.replace("127.0.0.1", "localhost")):
             await _send(writer, 421, "text/plain", "not asked by this name")
         elif not hmac.compare_digest(token.encode(), self._token.encode()):
-            await _send(writer, 403, "text/plain", "the address printed by the gate has a token")
+            await _send(writer, 403, "text/plain", "the address that was printed has a token")
         elif method == "GET" and at.path == "/":
             await _send(writer, 200, "text/html", _page())
         elif method == "GET" and at.path == "/events":

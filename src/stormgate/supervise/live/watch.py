@@ -1,5 +1,5 @@
-"""A gate's run with the live page beside its console: the page follows, and its two buttons act as
-a person at the terminal would.
+"""A run with the live page beside its console: the page follows, and its buttons act as a person at
+the terminal would.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from typing import Any
 
 from stormgate.model import Judgement, Plan
 from stormgate.report.words import amount, one_line
-from stormgate.supervise.live.server import LiveServer
+from stormgate.supervise.live.server import Act, LiveServer
 from stormgate.supervise.live.view import MOST_EVENTS, LiveView
 from stormgate.supervise.supervisor import Supervisor
 from stormgate.supervise.terms import Options, Screen
 from stormgate.system.secrets import redacted_data
 
-JUDGE_WITHIN_S = 120.0
+Make = Callable[[Plan, Options, Screen], Supervisor]
+
 # As `stormgate judge`, behind everything else on this machine: the load has its cores first.
 _JUDGE = (
     "import os, sys; os.nice(19); from stormgate.cli import main; "
@@ -34,11 +35,18 @@ _JUDGE = (
 
 
 class LiveRuns:
-    """What the page shows and does, over every attempt of a gate. Also the supervisor's screen:
-    whatever it is told it passes on to the console's. Raises OSError when the port is taken.
+    """What the page shows and does, over every attempt of a gate, or a run by hand. Also the
+    supervisor's screen: whatever it is told it passes on to the console's. `acts` are buttons
+    beside withdraw and stop, `day` what a game day has to say. Raises OSError when the port is
+    taken.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(
+        self,
+        port: int,
+        acts: Mapping[str, Act] | None = None,
+        day: Callable[[], dict[str, Any] | None] = lambda: None,
+    ) -> None:
         self._lock = threading.Lock()
         self._view: LiveView | None = None
         self._supervisor: Supervisor | None = None
@@ -53,18 +61,21 @@ class LiveRuns:
         self._began = time.monotonic()
         self._verdict: str | None = None
         self._report: str | None = None
+        self._day = day
         self.server = LiveServer(
-            port, self._state, {"withdraw": self._withdraw, "stop": self._stop}
+            port, self._state, {"withdraw": self._withdraw, "stop": self._stop, **(acts or {})}
         )
 
-    def run(self, plan: Plan, options: Options, screen: Screen) -> tuple[Judgement, Path]:
-        """One attempt, followed by the page."""
+    def run(
+        self, plan: Plan, options: Options, screen: Screen, make: Make = Supervisor
+    ) -> tuple[Judgement, Path]:
+        """One attempt, followed by the page; `make` makes its supervisor."""
         with self._lock:
             self._plan, self._screen, self._view = plan, screen, None
             self._run, self._verdict, self._leaning, self._judged = self._run + 1, None, [], 0
             self._events.clear()
             self._began = time.monotonic()
-            self._supervisor = Supervisor(plan, options, self)
+            self._supervisor = make(plan, options, self)
         return self._supervisor.run()
 
     def close(self) -> None:
@@ -125,6 +136,7 @@ class LiveRuns:
             "events": list(self._events),
             "objectives": self._leaning,
             "verdict": self._verdict,
+            "day": self._day(),
         }
         # As for every report: what the environment keeps secret is on no page.
         return dict(redacted_data(state))
@@ -150,7 +162,7 @@ class LiveRuns:
     def _withdraw(self) -> str:
         supervisor = self._supervisor
         if supervisor is None or not supervisor.withdraw("the live page"):
-            return "no fault is being tried"
+            return "no fault stands"
         return "the faults are being taken back; the run goes on"
 
     def _stop(self) -> str:
