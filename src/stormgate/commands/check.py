@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from stormgate.model import Component, Plan
 
 _WIDEST = 34
+_TO_LOOK = (
+    "# Beside that, only for who runs `stormgate restore --cluster` (and --watch): to find marks."
+)
 
 
 @click.command(short_help="Look whether everything is there for a gate, without breaking anything.")
@@ -65,7 +68,11 @@ def needed(plan: Plan, root: Path) -> str:
     for part in plan.target.components:
         if modes := asked.get(part.name):
             wanted.setdefault(part.backend, []).append((part, sorted(modes)))
-    texts = [backends.get(name).permissions(parts) for name, parts in sorted(wanted.items())]
+    texts = []
+    for name, parts in sorted(wanted.items()):
+        texts.append(backends.get(name).permissions(parts))
+        if more := backends.get(name).permissions_to_look(plan.target):
+            texts.append(f"---\n{_TO_LOOK}\n{more}")
     return "\n".join(text.rstrip() for text in texts if text)
 
 

@@ -12,6 +12,7 @@ from tests.live.kubernetes.containers import ALONE, BELOW_AN_INIT, Container, po
 from tests.live.kubernetes.standin import kubeconfig
 
 from stormgate.faults.errors import CannotBreak, NotApplied, UndoFailed, Unproven
+from stormgate.faults.looks.leftovers import undo_left
 
 pytestmark = [
     pytest.mark.live,
@@ -54,6 +55,21 @@ def test_freeze_stops_what_runs_below_pid_1_and_wakes_it(inside):
     assert [one.states() for one in containers(inside)] == [["S"]] * 3
     assert inside.open() == []
     assert inside.undo() == [], "nothing is left to wake"
+
+
+def test_frozen_pods_are_found_and_woken_without_a_ledger(inside):
+    """All of them, by the mark on any: it was another machine that is gone with its ledger."""
+    inside.break_(inside.web(), "freeze")
+    target = inside.context.target
+    inside.context.watch.end()
+    (inside.folder / "undo.ndjson").unlink()
+    lease = inside.world.one("leases", "shop", "stormgate-target")
+    lease["metadata"]["annotations"] = {}
+    lease["spec"]["renewTime"] = "2026-01-01T00:00:00.000000Z"
+    found = undo_left(target, 10.0)
+    assert (found.failed, len(found.undone)) == ((), 1)
+    assert [one.states() for one in containers(inside)] == [["S"]] * 3
+    inside.clean()
 
 
 def test_crash_container_is_proven_by_its_restart(inside):

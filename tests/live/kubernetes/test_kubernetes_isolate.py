@@ -8,7 +8,7 @@ import pytest
 from tests.live.chaos_fixture import wait_until
 from tests.live.kubernetes.network import PORT, Listener, Network
 
-from stormgate.faults.backends.kubernetes.pooled import Pooled
+from stormgate.faults.backends.kubernetes.traffic.pooled import Pooled
 from stormgate.faults.errors import Unproven
 from stormgate.model import Observe
 
@@ -32,6 +32,7 @@ def test_new_connections_are_cut_and_one_from_before_is_told_apart(net, enforces
     net.world.network.enforces = enforces
     [row] = net.break_(web(net), "isolate")
     saw = row["proof"][0]["saw"]
+    assert saw.startswith("6 new connections: ")
     assert "silent after" in saw.partition("; ")[0]
     assert saw.endswith(f"the connection from before: {old}")
     net.undo()
@@ -41,6 +42,13 @@ def test_new_connections_are_cut_and_one_from_before_is_told_apart(net, enforces
 
 def test_a_network_that_enforces_nothing_is_found_out_though_the_policy_is_there(net):
     with pytest.raises(Unproven, match=r"the policy is there and .* still answers.*not enforce it"):
+        net.break_(web(net), "isolate", proof_s=0.5)
+    assert not net.world.all("networkpolicies")
+
+
+def test_nodes_that_enforce_it_do_not_stand_for_those_that_do_not(net):
+    net.world.network.enforces = "half"
+    with pytest.raises(Unproven, match=r"of 6 new connections pass: .*not enforce it"):
         net.break_(web(net), "isolate", proof_s=0.5)
     assert not net.world.all("networkpolicies")
 

@@ -96,6 +96,47 @@ def test_a_lost_ledger_is_made_up_for_by_the_cluster_itself(here):
     assert undo_left(target, 2.0).undone == (), "nothing is marked any more"
 
 
+def test_a_mark_that_cannot_be_read_hides_none_of_the_others(here, tmp_path):
+    target = killed_in_mid_fault(here)
+    (here.folder / "undo.ndjson").unlink()
+    broken = here.world.one("deployments", "shop", "api")
+    broken["metadata"]["labels"] = {"stormgate.dev/run": "x"}
+    broken["metadata"]["annotations"]["stormgate.dev/undo-x"] = "{"
+    found = undo_left(target, 10.0)
+    assert len(found.undone) == 3
+    [problem] = found.failed
+    assert problem.startswith("kubernetes: deployments/api: its mark cannot be read: ")
+    whole(here)
+
+
+def test_the_role_to_look_is_what_restoring_by_the_cluster_takes(here, tmp_path):
+    """Beside the role to break; who has only that is told what it may not list, and from where."""
+    from ruamel.yaml import YAML
+
+    backend = backends.get("kubernetes")
+    config = kubeconfig(tmp_path / "limited", here.port, "limited")
+    limited = here.part("web", namespace="shop", deployment="web", kubeconfig=str(config))
+    target = here.target(limited)
+    texts = [backend.permissions([(limited, ["scale_down"])]), backend.permissions_to_look(target)]
+    rules = [
+        {(verb, what) for rule in role["rules"] for what in rule["resources"]
+         for verb in rule["verbs"]}
+        for text in texts
+        for role in YAML(typ="safe").load_all(text)
+    ]  # fmt: skip
+    here.world.rules["limited"] = rules[0]
+    here.break_(limited, "scale_down")
+    here.context.watch.end()
+    found = undo_left(target, 5.0, force=True)
+    assert found.undone == ()
+    assert 'cannot list resource "deployments"' in found.failed[0]
+    here.world.rules["limited"] = rules[0] | rules[1]
+    found = undo_left(target, 5.0, force=True)
+    assert (len(found.undone), found.failed) == (1, ())
+    assert here.deployment()["spec"]["replicas"] == 3
+    here.undo()
+
+
 def test_the_cluster_of_a_run_that_is_alive_is_left_alone(here):
     here.break_(here.web(), "scale_down")
     found = undo_left(here.context.target, 2.0)

@@ -138,6 +138,12 @@ class Backend:
         """
         return ""
 
+    def permissions_to_look(self, target: Target) -> str:
+        """What finding what is left of a run (`left`) needs to be allowed beside that, as the
+        document that allows it; "" where nobody has to allow anything. Asks nobody.
+        """
+        return ""
+
     def left(self, target: Target) -> Iterator[tuple[Component, Record, str | None]]:
         """What the system itself says is broken by a run of ours, in all places that the target's
         components name: the component and the record to undo, and who, still alive, holds that

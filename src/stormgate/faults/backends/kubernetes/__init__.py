@@ -22,13 +22,14 @@ from stormgate.faults.backends.kubernetes.inside.signals import CrashContainer, 
 from stormgate.faults.backends.kubernetes.killing import PodCrash, PodEviction, PodStop
 from stormgate.faults.backends.kubernetes.kubeconfig import access
 from stormgate.faults.backends.kubernetes.leader import LeaderLoss
-from stormgate.faults.backends.kubernetes.leftovers import left_in
+from stormgate.faults.backends.kubernetes.leftovers import left_in, needed_to_look
 from stormgate.faults.backends.kubernetes.marks import VanishedError
 from stormgate.faults.backends.kubernetes.nodes import Cordon, Drain, NodesCrash, ZoneLoss
 from stormgate.faults.backends.kubernetes.pods import is_ready, nodes_of, pods_of
-from stormgate.faults.backends.kubernetes.services import Detach, Isolate
 from stormgate.faults.backends.kubernetes.squeeze import Squeeze
 from stormgate.faults.backends.kubernetes.standing import standing
+from stormgate.faults.backends.kubernetes.traffic.detach import Detach
+from stormgate.faults.backends.kubernetes.traffic.isolate import Isolate
 from stormgate.faults.backends.kubernetes.ways import ClusterMode, Site, named_object
 from stormgate.faults.backends.kubernetes.workloads import BadRollout, ScaleDown
 from stormgate.faults.declared import CheckRow, Parameters
@@ -99,7 +100,9 @@ class KubernetesBackend(Backend):
     def called(self, part: Component, record: Record) -> Collection[str]:
         handle = part.handle
         places = (handle.get("region"), handle.get("zone")) if shape(handle) == "nodes" else ()
-        things = [*(record.get("pods") or []), *(record.get("nodes") or [])]
+        # The `pods` of a policy are what it selects them by; it has noted them as `named`.
+        noted = record.get("named") or record.get("pods") or []
+        things = [*noted, *(record.get("nodes") or [])]
         named = [one.get("name") for one in things if isinstance(one, Mapping)]
         return {str(one) for one in (*places, *named) if one}
 
@@ -124,11 +127,11 @@ class KubernetesBackend(Backend):
         needs = [self._needed(part, modes) for part, modes in wanted]
         return roles.documents(roles.merged(needs))
 
+    def permissions_to_look(self, target: Target) -> str:
+        return roles.documents(needed_to_look(target), roles.NAME_TO_LOOK)
+
     def left(self, target: Target) -> Iterator[tuple[Component, Record, str | None]]:
-        try:
-            yield from left_in(target)
-        except KubernetesError as error:
-            raise CannotBreak(str(error)) from None
+        return left_in(target)
 
     def _needed(self, part: Component, modes: Collection[str]) -> roles.Rules:
         ways = _offered(part.handle)

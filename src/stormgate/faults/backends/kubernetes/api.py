@@ -28,6 +28,8 @@ LOOK_S = 5.0
 _PAGE = 500
 _THROTTLED_S = 10.0
 _LONGEST_WORDS = 400
+# Whom the API server notes as who last wrote a field.
+FIELD_MANAGER = "stormgate"
 
 Json = Mapping[str, Any]
 
@@ -189,7 +191,7 @@ class Cluster:
         if left <= 0:
             raise KubernetesError(0, f"{_asked(self, method, path)}: not asked, time was over")
         client = self._connected()
-        headers = {"Accept": "application/json", "User-Agent": "stormgate"}
+        headers = {"Accept": "application/json", "User-Agent": FIELD_MANAGER}
         headers |= self.authorization()
         data = None
         if body is not None:

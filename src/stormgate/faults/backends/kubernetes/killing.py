@@ -14,7 +14,7 @@ from pydantic import Field
 
 from stormgate.faults.backends import FaultRequest, Observation
 from stormgate.faults.backends.kubernetes.api import Cluster, KubernetesError
-from stormgate.faults.backends.kubernetes.handle import WORKLOADS, shape, told
+from stormgate.faults.backends.kubernetes.handle import WORKLOADS, shape
 from stormgate.faults.backends.kubernetes.pods import (
     controller_of,
     drawn,
@@ -24,6 +24,7 @@ from stormgate.faults.backends.kubernetes.pods import (
     noted,
     pods_of,
     reading,
+    ready_pods,
     workload_whole,
 )
 from stormgate.faults.backends.kubernetes.ways import (
@@ -35,7 +36,7 @@ from stormgate.faults.backends.kubernetes.ways import (
     named_object,
 )
 from stormgate.faults.declared import Parameters, Whole
-from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole
+from stormgate.faults.errors import CannotBreak, NotApplied
 
 _THREADS = 16
 _AGAIN_S = 0.5
@@ -71,16 +72,8 @@ class PodCrash(ClusterMode):
         return (*reading(handle), Permission("pods", ("delete",)))
 
     def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
-        every = [pod for pod in pods_of(site) if not is_going(pod)]
-        if not every:
-            raise CannotBreak(f"{site.part.name}: {told(site.handle)}: no pod is selected")
+        every = ready_pods(site)
         refuse_orphans(site, every)
-        unready = [noted(pod) for pod in every if not is_ready(pod)]
-        if unready:
-            raise NotWhole(
-                f"{site.part.name}: {len(unready)} of {len(every)} pods were not ready before the "
-                f"fault ({names(unready)})"
-            )
         params = request.params
         chosen = drawn(every, params.get("share", "all"))
         owner = str((controller_of(every[0]) or {}).get("uid"))
@@ -97,11 +90,12 @@ class PodCrash(ClusterMode):
 
     def apply(self, site: Site, record: Record, stop: threading.Event) -> None:
         grace_s = record["grace_s"]
-        problems = delete_pods(
+        problems, done = delete_pods(
             site.cluster, record["pods"], None if grace_s is None else int(grace_s)
         )
         if problems:
             raise NotApplied(f"{site.part.name}: {'; '.join(problems[:3])}")
+        _refuse_none(site, record, done)
 
     def in_effect(self, site: Site, record: Record) -> Observation:
         now = pods_of(site)
@@ -153,29 +147,37 @@ class PodEviction(PodStop):
         return (*reading(handle), Permission("pods/eviction", ("create",)))
 
     def apply(self, site: Site, record: Record, stop: threading.Event) -> None:
-        evict_pods(site, record["pods"], float(record["within_s"]), stop)
+        done = evict_pods(site, record["pods"], float(record["within_s"]), stop)
+        _refuse_none(site, record, done)
 
 
-def delete_pods(cluster: Cluster, pods: Sequence[Noted], grace_s: int | None) -> list[str]:
-    """Delete these very pods at once; what went wrong, in words. One that is gone is gone."""
+def delete_pods(
+    cluster: Cluster, pods: Sequence[Noted], grace_s: int | None
+) -> tuple[list[str], int]:
+    """Delete these very pods at once: what went wrong, in words, and how many we deleted. One that
+    is gone is gone, by somebody else's doing.
+    """
 
-    def delete(pod: Noted) -> str:
+    def delete(pod: Noted) -> str | None:
         try:
             cluster.delete("pods", pod["ns"], pod["name"], uid=pod["uid"], grace_s=grace_s)
         except KubernetesError as error:
             return "" if error.status in (404, 409) else str(error)
-        return ""
+        return None
 
     with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        return [problem for problem in pool.map(delete, pods) if problem]
+        came = list(pool.map(delete, pods))
+    return [problem for problem in came if problem], came.count(None)
 
 
-def evict_pods(site: Site, pods: Sequence[Noted], within_s: float, stop: threading.Event) -> None:
+def evict_pods(site: Site, pods: Sequence[Noted], within_s: float, stop: threading.Event) -> int:
     """Evict these very pods, all of them; one that a budget refuses is asked for again until
-    `within_s` have gone. Raises NotApplied naming the budget, KubernetesError.
+    `within_s` have gone. How many we evicted: one that is gone is by somebody else's doing. Raises
+    NotApplied naming the budget, KubernetesError.
     """
     end = time.monotonic() + within_s
     waiting = list(pods)
+    vanished = 0
     while True:
         refused: list[tuple[Noted, str]] = []
         for pod in waiting:
@@ -183,19 +185,29 @@ def evict_pods(site: Site, pods: Sequence[Noted], within_s: float, stop: threadi
                 _evict(site.cluster, pod)
             except KubernetesError as error:
                 if error.status in (404, 409):
-                    continue  # gone, or another one of its name: this very pod is no more
+                    vanished += 1  # gone, or another one of its name: this very pod is no more
+                    continue
                 if error.status != 429:
                     raise
                 refused.append((pod, _budget(error)))
         if not refused:
-            return
+            return len(pods) - vanished
         waiting = [pod for pod, _ in refused]
         if time.monotonic() >= end or stop.wait(_AGAIN_S):
-            done = len(pods) - len(refused)
+            done = len(pods) - len(refused) - vanished
             raise NotApplied(
                 f"{site.part.name}: a disruption budget refuses: {refused[0][0]['name']}: "
                 f"{refused[0][1]}; {done} of {len(pods)} pods evicted, asked for {within_s:g} s"
             )
+
+
+def _refuse_none(site: Site, record: Record, done: int) -> None:
+    """Raises NotApplied where all were gone already: that they are gone now proves no fault."""
+    if not done:
+        raise NotApplied(
+            f"{site.part.name}: somebody else ended {names(record['pods'])} just now: nothing was "
+            "left to break"
+        )
 
 
 def refuse_orphans(site: Site, pods: Sequence[Mapping[str, Any]]) -> None:

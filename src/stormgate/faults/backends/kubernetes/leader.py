@@ -14,10 +14,10 @@ from stormgate.faults.backends.kubernetes.api import Json
 from stormgate.faults.backends.kubernetes.handle import told
 from stormgate.faults.backends.kubernetes.marks import (
     Steps,
-    VanishedError,
     change,
     is_marked,
     mark_steps,
+    put_back,
     same,
     unmark_steps,
 )
@@ -63,10 +63,7 @@ class LeaderLoss(ClusterMode):
                 *mark_steps(found, record),
             ]
 
-        try:
-            change(site.cluster, record["object"], steps)
-        except VanishedError as error:
-            raise NotApplied(f"{site.part.name}: {error}") from None
+        change(site.cluster, record["object"], steps)
 
     def undo(self, site: Site, record: Record, timeout_s: float) -> None:
         def steps(found: dict[str, Any]) -> Steps:
@@ -75,11 +72,7 @@ class LeaderLoss(ClusterMode):
                 mend = [{"op": "replace", "path": "/spec/holderIdentity", "value": ""}]
             return [*mend, *(unmark_steps(found, record) if is_marked(found, record) else [])]
 
-        try:
-            change(site.cluster, record["object"], steps)
-        except VanishedError as error:
-            if not error.replaced:
-                raise
+        put_back(site.cluster, record["object"], steps)
 
     def in_effect(self, site: Site, record: Record) -> Observation:
         found = same(site.cluster, record["object"])

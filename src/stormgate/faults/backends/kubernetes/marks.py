@@ -138,6 +138,17 @@ def change(
     raise AssertionError("the last try returns or raises")
 
 
+def put_back(cluster: Cluster, where: Json, steps_for: Callable[[dict[str, Any]], Steps]) -> None:
+    """As `change`, to take a fault back: another object of that name has nothing of ours. Raises
+    VanishedError for one that is gone, KubernetesError.
+    """
+    try:
+        change(cluster, where, steps_for)
+    except VanishedError as error:
+        if not error.replaced:
+            raise
+
+
 def _put(found: Json, kind: str, key: str, value: str) -> Steps:
     held = found["metadata"].get(kind)
     if held is None:

@@ -4,6 +4,7 @@ live on: this empties nodes, it does not cut their power.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,7 +41,7 @@ from stormgate.faults.backends.kubernetes.ways import (
     where,
 )
 from stormgate.faults.declared import Parameters
-from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole
 
 TAINT = "stormgate.dev/lost"
 
@@ -53,6 +54,9 @@ class DrainWithin(Parameters):
 
 class OfNodes(ClusterMode):
     """A change to every node of the component; undone on each that carries our mark."""
+
+    signed = False
+    """Whether what stands on a node names its fault: it is known, then, without the mark."""
 
     def permissions(self, handle: Mapping[str, Any]) -> tuple[Permission, ...]:
         return (
@@ -106,26 +110,20 @@ class OfNodes(ClusterMode):
         def steps(found: dict[str, Any]) -> Steps:
             return [*self.break_steps(found, record), *mark_steps(found, record)]
 
-        try:
-            for node in record["nodes"]:
-                change(site.cluster, node, steps)
-        except VanishedError as error:
-            raise NotApplied(f"{site.part.name}: {error}") from None
+        for node in record["nodes"]:
+            change(site.cluster, node, steps)
 
     def undo(self, site: Site, record: Record, timeout_s: float) -> None:
         def steps(found: dict[str, Any]) -> Steps:
-            mend = self.mend_steps(found, record) if self.broken(found, record) else []
-            return [*mend, *unmark_steps(found, record)] if is_marked(found, record) else []
+            own = is_marked(found, record)
+            ours = self.broken(found, record) and (own or self.signed)
+            mend = self.mend_steps(found, record) if ours else []
+            return [*mend, *(unmark_steps(found, record) if own else [])]
 
-        gone = []
         for node in record["nodes"]:
-            try:
+            # One that an autoscaler took away, or made anew, has nothing of ours left.
+            with contextlib.suppress(VanishedError):
                 change(site.cluster, node, steps)
-            except VanishedError as error:
-                # A node that an autoscaler took away, or made anew, has nothing of ours left.
-                gone.append(str(error))
-        if len(gone) == len(record["nodes"]):
-            raise UndoFailed(f"{site.part.name}: {gone[0]}")
 
     def in_effect(self, site: Site, record: Record) -> Observation:
         healed = [
@@ -166,7 +164,10 @@ class OfNodes(ClusterMode):
             if not any(one["type"] == "Ready" and one["status"] == "True" for one in conditions):
                 return Observation(False, f"node {node['name']} is not Ready")
             seen += 1
-        return Observation(seen > 0, f"{seen} nodes are schedulable, Ready and free of our mark")
+        if not seen:
+            # All were replaced: whole is what has taken their place, where that is how it is named.
+            return standing_nodes(site)
+        return Observation(True, f"{seen} nodes are schedulable, Ready and free of our mark")
 
 
 class Cordon(OfNodes):
@@ -221,6 +222,8 @@ class ZoneLoss(OfNodes):
     disruption budget, with the pod's own grace.
     """
 
+    signed = True
+
     def break_steps(self, found: Json, record: Record) -> Steps:
         taint = {"key": TAINT, "value": record["token"], "effect": "NoExecute"}
         if not found["spec"].get("taints"):
@@ -249,9 +252,28 @@ class NodesCrash(ZoneLoss):
 
     def apply(self, site: Site, record: Record, stop: threading.Event) -> None:
         super().apply(site, record, stop)
-        problems = delete_pods(site.cluster, record["pods"], 0)
+        problems, _ = delete_pods(site.cluster, record["pods"], 0)
         if problems:
             raise NotApplied(f"{site.part.name}: {'; '.join(problems[:3])}")
+
+
+def standing_nodes(site: Site) -> Observation:
+    """Whether the nodes of a component are as they ought to be, all of them. Raises CannotBreak
+    where there are none, KubernetesError.
+    """
+    unwell = [why for node in nodes_of(site) if (why := _unwell(node))]
+    return Observation(not unwell, "; ".join(unwell[:3]) or f"{told(site.handle)} are whole")
+
+
+def _unwell(node: Json) -> str:
+    name = node["metadata"]["name"]
+    conditions = (node.get("status") or {}).get("conditions") or []
+    if not any(one["type"] == "Ready" and one["status"] == "True" for one in conditions):
+        return f"node {name} is not Ready"
+    if node["spec"].get("unschedulable"):
+        return f"node {name} is cordoned"
+    lost = any(taint["key"] == TAINT for taint in node["spec"].get("taints") or [])
+    return f"node {name} has the taint {TAINT}" if lost else ""
 
 
 def _ours(taint: Mapping[str, Any], record: Record) -> bool:

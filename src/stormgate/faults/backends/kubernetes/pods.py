@@ -10,7 +10,7 @@ from typing import Any
 from stormgate.faults.backends.kubernetes.api import Cluster, Json
 from stormgate.faults.backends.kubernetes.handle import WORKLOADS, selector_text, shape, told
 from stormgate.faults.backends.kubernetes.ways import Permission, Site, named_object
-from stormgate.faults.errors import CannotBreak, EmptySelection
+from stormgate.faults.errors import CannotBreak, EmptySelection, NotWhole
 from stormgate.faults.selection import share_count
 
 REGION, ZONE = "topology.kubernetes.io/region", "topology.kubernetes.io/zone"
@@ -33,6 +33,22 @@ def pods_of(site: Site) -> list[dict[str, Any]]:
         names = {node["metadata"]["name"] for node in nodes_of(site)}
         pods = [pod for pod in pods if pod["spec"].get("nodeName") in names]
     return sorted(filter(_goes_on, pods), key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def ready_pods(site: Site) -> list[dict[str, Any]]:
+    """The pods of a component, every one of them ready. Raises CannotBreak where there is none,
+    NotWhole where one is not, KubernetesError.
+    """
+    every = [pod for pod in pods_of(site) if not is_going(pod)]
+    if not every:
+        raise CannotBreak(f"{site.part.name}: {told(site.handle)}: no pod is selected")
+    unready = [noted(pod) for pod in every if not is_ready(pod)]
+    if unready:
+        raise NotWhole(
+            f"{site.part.name}: {len(unready)} of {len(every)} pods were not ready before the "
+            f"fault ({names(unready)})"
+        )
+    return every
 
 
 def _selector(site: Site, kind: str) -> str:

@@ -14,6 +14,7 @@ from stormgate.faults.declared import CheckRow
 Rules = dict[tuple[str, str | None], dict[str, set[str]]]
 
 NAME = "stormgate"
+NAME_TO_LOOK = "stormgate-restore"
 
 
 def needed(handle: Mapping[str, object], modes: Iterable[ClusterMode]) -> Rules:
@@ -43,10 +44,10 @@ def merged(many: Iterable[Rules]) -> Rules:
     return whole
 
 
-def documents(rules: Rules) -> str:
+def documents(rules: Rules, name: str = NAME) -> str:
     """The roles, as YAML that kubectl applies, with the command that gives each to somebody."""
     return "---\n".join(
-        _role(context, namespace, rules[(context, namespace)])
+        _role(context, namespace, rules[(context, namespace)], name)
         for context, namespace in sorted(rules, key=lambda where: (where[0], where[1] or ""))
     )
 
@@ -75,17 +76,19 @@ def review(cluster: Cluster, rules: Rules) -> Sequence[CheckRow]:
     return rows
 
 
-def _role(context: str, namespace: str | None, rules: Mapping[str, Collection[str]]) -> str:
+def _role(
+    context: str, namespace: str | None, rules: Mapping[str, Collection[str]], name: str
+) -> str:
     kind = "Role" if namespace else "ClusterRole"
     inside = f", namespace: {namespace}" if namespace else ""
     binding = "rolebinding" if namespace else "clusterrolebinding"
     flag = f" -n {namespace}" if namespace else ""
     lines = [
-        f"# kubectl --context {context} create {binding} {NAME}{flag} "
-        f"--{kind.lower()}={NAME} --user=WHOM",
+        f"# kubectl --context {context} create {binding} {name}{flag} "
+        f"--{kind.lower()}={name} --user=WHOM",
         "apiVersion: rbac.authorization.k8s.io/v1",
         f"kind: {kind}",
-        f"metadata: {{name: {NAME}{inside}}}",
+        f"metadata: {{name: {name}{inside}}}",
         "rules:",
     ]
     for resource, verbs in sorted(rules.items()):

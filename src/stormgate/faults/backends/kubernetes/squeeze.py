@@ -13,7 +13,6 @@ from pydantic import Field
 
 from stormgate.faults.backends import FaultRequest, Observation
 from stormgate.faults.backends.kubernetes.api import Json, KubernetesError
-from stormgate.faults.backends.kubernetes.handle import told
 from stormgate.faults.backends.kubernetes.inside.command import in_each
 from stormgate.faults.backends.kubernetes.inside.which import container_status, in_container
 from stormgate.faults.backends.kubernetes.killing import KillPods
@@ -26,15 +25,7 @@ from stormgate.faults.backends.kubernetes.marks import (
     same,
     unmark_steps,
 )
-from stormgate.faults.backends.kubernetes.pods import (
-    drawn,
-    is_going,
-    is_ready,
-    names,
-    noted,
-    pods_of,
-    reading,
-)
+from stormgate.faults.backends.kubernetes.pods import drawn, names, reading, ready_pods
 from stormgate.faults.backends.kubernetes.standing import standing
 from stormgate.faults.backends.kubernetes.ways import (
     ClusterMode,
@@ -44,7 +35,7 @@ from stormgate.faults.backends.kubernetes.ways import (
     begun,
 )
 from stormgate.faults.declared import Parameters, Whole
-from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.errors import CannotBreak, NotApplied, UndoFailed
 
 Noted = Mapping[str, Any]
 
@@ -68,16 +59,7 @@ class Squeeze(ClusterMode):
         )
 
     def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
-        every = [pod for pod in pods_of(site) if not is_going(pod)]
-        if not every:
-            raise CannotBreak(f"{site.part.name}: {told(site.handle)}: no pod is selected")
-        unready = [noted(pod) for pod in every if not is_ready(pod)]
-        if unready:
-            raise NotWhole(
-                f"{site.part.name}: {len(unready)} of {len(every)} pods were not ready before the "
-                f"fault ({names(unready)})"
-            )
-        chosen = drawn(every, request.params.get("share", "all"))
+        chosen = drawn(ready_pods(site), request.params.get("share", "all"))
         after = int(request.params["cpu_millicores"])
         return begun(request, pods=[_planned(site, pod, after) for pod in chosen])
 

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from stormgate.faults.backends import FaultRequest, Observation
 from stormgate.faults.backends.kubernetes import autoscaler
-from stormgate.faults.backends.kubernetes.api import Json
+from stormgate.faults.backends.kubernetes.api import FIELD_MANAGER, Json
 from stormgate.faults.backends.kubernetes.handle import shape, told
 from stormgate.faults.backends.kubernetes.marks import (
     Steps,
@@ -20,6 +20,7 @@ from stormgate.faults.backends.kubernetes.marks import (
     change,
     is_marked,
     mark_steps,
+    put_back,
     same,
     unmark_steps,
 )
@@ -59,6 +60,10 @@ class FieldOfWorkload(ClusterMode):
         """Whether the field is as the fault made it."""
         raise NotImplementedError
 
+    def signed(self, found: Json, record: Record) -> bool:
+        """Whether the broken field is known to be the fault's, whoever took the mark away."""
+        raise NotImplementedError
+
     def break_steps(self, found: Json, record: Record) -> Steps:
         """The steps that break it, and hold it to what it was planned on."""
         raise NotImplementedError
@@ -71,23 +76,17 @@ class FieldOfWorkload(ClusterMode):
         def steps(found: dict[str, Any]) -> Steps:
             return [*self.break_steps(found, record), *mark_steps(found, record)]
 
-        try:
-            change(site.cluster, record["object"], steps)
-        except VanishedError as error:
-            raise NotApplied(f"{site.part.name}: {error}") from None
+        change(site.cluster, record["object"], steps)
 
     def undo(self, site: Site, record: Record, timeout_s: float) -> None:
         def steps(found: dict[str, Any]) -> Steps:
             # Where somebody has set something else meanwhile, that is theirs.
-            mend = self.mend_steps(found, record) if self.broken(found, record) else []
             own = is_marked(found, record)
-            return [*(mend if own else []), *unmark_steps(found, record)] if own else []
+            ours = self.broken(found, record) and (own or self.signed(found, record))
+            mend = self.mend_steps(found, record) if ours else []
+            return [*mend, *(unmark_steps(found, record) if own else [])]
 
-        try:
-            change(site.cluster, record["object"], steps)
-        except VanishedError as error:
-            if not error.replaced:
-                raise
+        put_back(site.cluster, record["object"], steps)
 
     def is_whole(self, site: Site, record: Record) -> Observation:
         kind = shape(site.handle)
@@ -97,6 +96,9 @@ class FieldOfWorkload(ClusterMode):
             if not error.replaced:
                 return Observation(False, str(error))
             _, found = named_object(site)
+        else:
+            if self.broken(found, record) and self.signed(found, record):
+                return Observation(False, f"{told(site.handle)} is still as the fault left it")
         if is_marked(found, record):
             return Observation(False, f"{told(site.handle)} still carries the mark of the fault")
         return Observation(*workload_whole(found, kind))
@@ -128,6 +130,9 @@ class ScaleDown(FieldOfWorkload):
 
     def broken(self, found: Json, record: Record) -> bool:
         return bool(found["spec"].get("replicas", 1) == record["after"])
+
+    def signed(self, found: Json, record: Record) -> bool:
+        return _last_manager(found, "f:replicas") == repr(FIELD_MANAGER)
 
     def break_steps(self, found: Json, record: Record) -> Steps:
         if found["spec"].get("replicas", 1) != record["before"]:
@@ -184,6 +189,9 @@ class BadRollout(FieldOfWorkload):
 
     def broken(self, found: Json, record: Record) -> bool:
         return bool(self._image(found) == record["after"])
+
+    def signed(self, found: Json, record: Record) -> bool:
+        return True  # the image names the fault
 
     def break_steps(self, found: Json, record: Record) -> Steps:
         if self._image(found) != record["before"]:

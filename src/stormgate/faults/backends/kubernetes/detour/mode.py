@@ -16,29 +16,13 @@ from stormgate.faults.backends.kubernetes.api import Json, KubernetesError, with
 from stormgate.faults.backends.kubernetes.detour import objects
 from stormgate.faults.backends.kubernetes.detour.carrier import ThroughApiServer
 from stormgate.faults.backends.kubernetes.detour.seen import before, shown
-from stormgate.faults.backends.kubernetes.handle import told
-from stormgate.faults.backends.kubernetes.marks import (
-    Steps,
-    VanishedError,
-    change,
-    is_marked,
-    mark_steps,
-    same,
-    unmark_steps,
-)
+from stormgate.faults.backends.kubernetes.marks import VanishedError, is_marked, same
 from stormgate.faults.backends.kubernetes.pods import is_ready, pods_of
-from stormgate.faults.backends.kubernetes.ways import (
-    ClusterMode,
-    Permission,
-    Record,
-    Site,
-    begun,
-    named_object,
-    where,
-)
+from stormgate.faults.backends.kubernetes.traffic.selector import MovedSelector, ready_ends
+from stormgate.faults.backends.kubernetes.ways import Permission, Record, Site, begun, where
 from stormgate.faults.backends.toxiproxy import ToxiproxyBackend
 from stormgate.faults.declared import Parameters
-from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
+from stormgate.faults.errors import NotApplied, UndoFailed
 from stormgate.toxiproxy.errors import ToxiproxyError
 from stormgate.toxiproxy.modes import ensure, wanted_toxics
 
@@ -47,8 +31,11 @@ _AGAIN_S = 0.05
 _CLEAR_S = 2.0
 
 
-class Detour(ClusterMode):
+class Detour(MovedSelector):
     """One of the modes of a link, for a Service."""
+
+    key = objects.DETOUR
+    moved = "led round"
 
     def __init__(self, mode: str) -> None:
         self.parameters: type[Parameters] = ToxiproxyBackend.modes[mode]
@@ -63,22 +50,14 @@ class Detour(ClusterMode):
         )
 
     def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
-        resource, found = named_object(site)
-        selector = found["spec"].get("selector")
-        if not selector:
-            raise CannotBreak(f"{site.part.name}: {told(site.handle)} selects no pods by labels")
-        if objects.DETOUR in selector:
-            raise NotWhole(f"{site.part.name}: {told(site.handle)} is led round already")
+        resource, found, selector, ready = self.selecting(site)
         pods = [pod for pod in pods_of(site) if is_ready(pod)]
-        ready = _ready(site, str(found["metadata"]["name"]))
-        if not ready:
-            raise NotWhole(f"{site.part.name}: {told(site.handle)} had no ready endpoint before")
         ports = objects.ports_of(site.part.name, found, pods)
         params, before_ms = before(site.part, request.mode, dict(request.params))
         return begun(
             request,
             object=where(resource, found),
-            before=dict(selector),
+            before=selector,
             after={objects.DETOUR: request.token},
             ready_before=len(ready),
             image=str(site.handle["detour_image"]),
@@ -96,7 +75,7 @@ class Detour(ClusterMode):
         pod = _until(lambda: _proxy(site, record), READY_S, stop)
         if pod is None:
             raise NotApplied(f"{site.part.name}: {_unready(site, record)}")
-        if not _until(lambda: _ready(site, name), MOVED_S, stop):
+        if not _until(lambda: ready_ends(site, name), MOVED_S, stop):
             raise NotApplied(f"{site.part.name}: shadow service {name} has no ready endpoint")
         carrier = _carrier(record, site, pod)
         client = carrier.client()
@@ -105,41 +84,21 @@ class Detour(ClusterMode):
             for one in record["ports"]:
                 upstream = objects.joined(str(made["spec"]["clusterIP"]), int(one["port"]))
                 client.create(one["key"], upstream, objects.joined(address, int(one["listen"])))
-            self._move(site, record)
+            self.move(site, record)
             service = str(record["object"]["name"])
-            if not _until(lambda: _ready(site, service) == {address}, MOVED_S, stop):
+            if not _until(lambda: ready_ends(site, service) == {address}, MOVED_S, stop):
                 raise NotApplied(f"{site.part.name}: the endpoints did not follow its selector")
             for one in record["ports"]:
                 _break(client, str(one["key"]), record)
         except ToxiproxyError as error:
             raise NotApplied(f"{site.part.name}: the proxy of the detour: {error}") from None
 
-    def _move(self, site: Site, record: Record) -> None:
-        def steps(found: dict[str, Any]) -> Steps:
-            if found["spec"].get("selector") != record["before"]:
-                raise NotApplied(f"{site.part.name}: somebody changed its selector just now")
-            return [
-                {"op": "replace", "path": "/spec/selector", "value": record["after"]},
-                *mark_steps(found, record),
-            ]
-
-        try:
-            change(site.cluster, record["object"], steps)
-        except VanishedError as error:
-            raise NotApplied(f"{site.part.name}: {error}") from None
-
     def undo(self, site: Site, record: Record, timeout_s: float) -> None:
-        def steps(found: dict[str, Any]) -> Steps:
-            mend: Steps = []
-            if found["spec"].get("selector") == record["after"]:
-                mend = [{"op": "replace", "path": "/spec/selector", "value": record["before"]}]
-            return [*mend, *(unmark_steps(found, record) if is_marked(found, record) else [])]
-
         vanished = None
         try:
-            change(site.cluster, record["object"], steps)
+            super().undo(site, record, timeout_s)
         except VanishedError as error:
-            vanished = None if error.replaced else error
+            vanished = error
         self._clear(site, record)
         for resource in ("deployments", "services"):
             self._remove(site, record, resource)
@@ -165,13 +124,13 @@ class Detour(ClusterMode):
 
     def in_effect(self, site: Site, record: Record) -> Observation:
         found = same(site.cluster, record["object"])
-        if found["spec"].get("selector") != record["after"]:
-            return Observation(False, "its selector is another one now: somebody put it back")
+        if why := self.other(found, record):
+            return Observation(False, why)
         pod = _proxy(site, record)
         if pod is None:
             return Observation(False, _unready(site, record))
         address, about = str(pod["status"]["podIP"]), pod["metadata"]
-        ends = _ready(site, str(record["object"]["name"]))
+        ends = ready_ends(site, str(record["object"]["name"]))
         if ends != {address}:
             return Observation(False, f"its endpoints are {', '.join(sorted(ends)) or 'none'}")
         carrier = _carrier(record, site, pod)
@@ -191,15 +150,11 @@ class Detour(ClusterMode):
         return Observation(seen.seen and (passed > 0 or record["mode"] == "refuse"), saw)
 
     def is_whole(self, site: Site, record: Record) -> Observation:
-        _, found = named_object(site)
-        if is_marked(found, record) or objects.DETOUR in (found["spec"].get("selector") or {}):
-            return Observation(False, f"{told(site.handle)} is still led round")
-        name = objects.name_of(str(record["token"]))
-        for resource in ("deployments", "services"):
+        name, seen = objects.name_of(str(record["token"])), self.back(site, record)
+        for resource in ("deployments", "services") if seen.seen else ():
             if site.cluster.find(resource, site.namespace, name) is not None:
                 return Observation(False, f"{resource}/{name} is still there")
-        ready = _ready(site, str(found["metadata"]["name"]))
-        return Observation(bool(ready), f"{told(site.handle)}: {len(ready)} endpoints ready")
+        return seen
 
     def by_hand(self, site: Site, record: Record) -> str:
         name = objects.name_of(str(record["token"]))
@@ -255,19 +210,6 @@ def _carrier(record: Record, site: Site, pod: Json) -> ThroughApiServer:
     return ThroughApiServer(
         site.cluster, str(about["namespace"]), str(about["name"]), int(record["api_port"])
     )
-
-
-def _ready(site: Site, service: str) -> set[str]:
-    slices = site.cluster.list(
-        "endpointslices", site.namespace, f"kubernetes.io/service-name={service}"
-    )
-    return {
-        str(address)
-        for one in slices
-        for endpoint in one.get("endpoints") or []
-        if (endpoint.get("conditions") or {}).get("ready") is not False
-        for address in endpoint.get("addresses") or []
-    }
 
 
 def _until(look: Callable[[], Any], most_s: float, stop: threading.Event) -> Any:

@@ -13,20 +13,19 @@ from pydantic import Field
 
 from stormgate.faults.backends import FaultRequest, Observation
 from stormgate.faults.backends.kubernetes.api import Json, KubernetesError
-from stormgate.faults.backends.kubernetes.handle import told as told_handle
 from stormgate.faults.backends.kubernetes.inside import processes
 from stormgate.faults.backends.kubernetes.inside.command import Ran, in_each, run
 from stormgate.faults.backends.kubernetes.inside.which import container_status, in_container
 from stormgate.faults.backends.kubernetes.killing import KillPods
-from stormgate.faults.backends.kubernetes.pods import (
-    drawn,
-    is_going,
-    is_ready,
-    names,
-    noted,
-    pods_of,
-    reading,
+from stormgate.faults.backends.kubernetes.marks import (
+    Steps,
+    VanishedError,
+    change,
+    is_marked,
+    mark_steps,
+    unmark_steps,
 )
+from stormgate.faults.backends.kubernetes.pods import drawn, reading, ready_pods
 from stormgate.faults.backends.kubernetes.standing import standing
 from stormgate.faults.backends.kubernetes.ways import (
     ClusterMode,
@@ -65,15 +64,7 @@ class _Signal(ClusterMode):
         return (*reading(handle), Permission("pods/exec", ("get", "create")))
 
     def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
-        every = [pod for pod in pods_of(site) if not is_going(pod)]
-        if not every:
-            raise CannotBreak(f"{site.part.name}: {told_handle(site.handle)}: no pod is selected")
-        unready = [noted(pod) for pod in every if not is_ready(pod)]
-        if unready:
-            raise NotWhole(
-                f"{site.part.name}: {len(unready)} of {len(every)} pods were not ready before the "
-                f"fault ({names(unready)})"
-            )
+        every = ready_pods(site)
         name = request.params.get("process")
         name = None if name is None else processes.short(str(name))
         chosen = [
@@ -83,11 +74,16 @@ class _Signal(ClusterMode):
         return begun(request, pods=found, all=len(found) == len(every), before_ms=_before_ms(site))
 
     def apply(self, site: Site, record: Record, stop: threading.Event) -> None:
-        problems = [
-            one for one in in_each(lambda pod: self._send(site, pod), record["pods"]) if one
-        ]
+        def one(pod: Noted) -> str:
+            return self.noted_on(site, pod, record) or self._send(site, pod)
+
+        problems = [one for one in in_each(one, record["pods"]) if one]
         if problems:
             raise NotApplied(f"{site.part.name}: {'; '.join(problems[:3])}")
+
+    def noted_on(self, site: Site, pod: Noted, record: Record) -> str:
+        """Write the undo record on a pod, where there is one; what went wrong, in words."""
+        return ""
 
     def is_whole(self, site: Site, record: Record) -> Observation:
         return standing(site)
@@ -132,26 +128,45 @@ class Freeze(_Signal):
         record["observed"] = bool(site.part.observe is not None and record["all"])
         return record
 
+    def permissions(self, handle: Mapping[str, Any]) -> tuple[Permission, ...]:
+        return (*super().permissions(handle), Permission("pods", ("patch",)))
+
+    def noted_on(self, site: Site, pod: Noted, record: Record) -> str:
+        try:
+            change(site.cluster, _where(pod), lambda found: mark_steps(found, record))
+        except (KubernetesError, VanishedError) as error:
+            return str(error)
+        return ""
+
     def undo(self, site: Site, record: Record, timeout_s: float) -> None:
-        now = _by_uid(site)
+        now = _by_uid(site, record)
+
+        def unmark(found: dict[str, Any]) -> Steps:
+            return unmark_steps(found, record) if is_marked(found, record) else []
 
         def wake(pod: Noted) -> str:
             there = now.get(pod["uid"])
-            if there is None or _container(there, pod).get("containerID") != pod["container_id"]:
+            if there is None:
                 return ""  # what was stopped is no more
-            lines = processes.signal_lines("CONT", pod["found"])
             try:
-                ran = run(site.cluster, pod, ["sh", "-c", lines], most_s=timeout_s)
+                if _container(there, pod).get("containerID") == pod["container_id"]:
+                    lines = processes.signal_lines("CONT", pod["found"])
+                    ran = run(site.cluster, pod, ["sh", "-c", lines], most_s=timeout_s)
+                    if ran.code != 0:
+                        return f"{pod['name']}: kill -CONT {ran}"
+                change(site.cluster, _where(pod), unmark)
+            except VanishedError:
+                return ""
             except KubernetesError as error:
                 return str(error)
-            return "" if ran.code == 0 else f"{pod['name']}: kill -CONT {ran}"
+            return ""
 
         problems = [one for one in in_each(wake, record["pods"]) if one]
         if problems:
             raise UndoFailed(f"{site.part.name}: {'; '.join(problems[:3])}")
 
     def in_effect(self, site: Site, record: Record) -> Observation:
-        now = _by_uid(site)
+        now = _by_uid(site, record)
 
         def awake(pod: Noted) -> str:
             there = now.get(pod["uid"])
@@ -181,9 +196,11 @@ class Freeze(_Signal):
         return Observation(quiet, f"{saw}; {site.part.observe.address} {seen}")
 
     def is_whole(self, site: Site, record: Record) -> Observation:
-        now = _by_uid(site)
+        now = _by_uid(site, record)
         for pod in record["pods"]:
             there = now.get(pod["uid"])
+            if there is not None and is_marked(there, record):
+                return Observation(False, f"{pod['name']} still carries the mark of the fault")
             if there is None or _container(there, pod).get("containerID") != pod["container_id"]:
                 continue
             own = {(one["pid"], one["began"]) for one in pod["found"]}
@@ -212,7 +229,7 @@ class CrashContainer(_Signal):
         return ran.code in (None, _KILLED)
 
     def in_effect(self, site: Site, record: Record) -> Observation:
-        now = _by_uid(site)
+        now = _by_uid(site, record)
         seen: list[str] = []
         for pod in record["pods"]:
             there = now.get(pod["uid"])
@@ -249,8 +266,20 @@ def _how(container: Json) -> str:
     return ""
 
 
-def _by_uid(site: Site) -> dict[str, Json]:
-    return {str(pod["metadata"]["uid"]): pod for pod in pods_of(site)}
+def _where(pod: Noted) -> Noted:
+    return {**pod, "resource": "pods"}
+
+
+def _by_uid(site: Site, record: Record) -> dict[str, Json]:
+    """The pods of a record that are there still, whatever of its component is. Raises
+    KubernetesError.
+    """
+
+    def find(pod: Noted) -> Json | None:
+        return site.cluster.find("pods", pod["ns"], str(pod["name"]))
+
+    there = [one for one in in_each(find, record["pods"]) if one is not None]
+    return {str(one["metadata"]["uid"]): one for one in there}
 
 
 def _processes(site: Site, pod: Noted) -> tuple[processes.InContainer, ...]:

@@ -1,0 +1,1 @@
+"""Traffic kept from pods: by their Service, by a NetworkPolicy."""
