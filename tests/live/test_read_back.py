@@ -30,6 +30,7 @@ from stormgate.lab.native import postgres
 from stormgate.lab.runtime import folders
 from stormgate.model import FinalRead, Load, Objective, Plan, Store, Target, to_json
 from stormgate.supervise.children import free_port
+from stormgate.supervise.read_back import ReadBack
 from stormgate.supervise.reading import ReadingBack
 from stormgate.system.processes import spawn, stop
 
@@ -390,6 +391,23 @@ def test_a_store_that_falls_silent_costs_its_time_and_is_told(world: World, tmp_
     assert {told["cache", key][0] for key in LISTS} == {"info"}
     assert told["db", "list/1"][0] == "ok"
     assert residency(run)["cache", "final"]["scanned"] is False
+
+
+def test_what_did_not_answer_is_asked_again_by_itself(tmp_path: Path) -> None:
+    stores = tuple(
+        Store(name=name, reader="file", path=str(tmp_path / f"{name}.log"))
+        for name in ("here", "late")
+    )
+    (tmp_path / "here.log").write_text("a line")
+    back = ReadBack(tmp_path, plan_of(stores, FinalRead(scan_within_s=5.0)), {})
+    assert back.look() == {"late"}
+    (tmp_path / "late.log").write_text("a line")
+    assert back.look(only={"late"}) == set()
+    lines = (tmp_path / "operations" / "residency.ndjson").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    told = [(row["store"], row["scanned"]) for row in rows]
+    assert sorted(told[:2]) == [("here", True), ("late", False)]
+    assert told[2:] == [("late", True)]
 
 
 def test_a_table_that_may_not_be_read_is_not_looked_through(world: World, tmp_path: Path) -> None:

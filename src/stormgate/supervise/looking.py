@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from stormgate.net.deadline import Deadline
@@ -27,11 +27,13 @@ class Looking:
         self._within_s = within_s
         self._under_way: dict[str, threading.Thread] = {}
 
-    def rows(self, phase: str) -> Iterator[dict[str, Any]]:
-        """A row for each canary and store."""
+    def rows(self, phase: str, only: Collection[str] | None = None) -> Iterator[dict[str, Any]]:
+        """A row for each canary and store; of the stores in `only`, where that is given."""
         done: queue.SimpleQueue[list[dict[str, Any]]] = queue.SimpleQueue()
         waiting = set()
         for reader in self._readers:
+            if only is not None and reader.store.name not in only:
+                continue
             name = reader.store.name
             if (before := self._under_way.get(name)) is not None and before.is_alive():
                 yield from self._unscanned(reader, phase, "still waits for its last answer")

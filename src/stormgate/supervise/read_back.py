@@ -17,7 +17,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from stormgate.evidence import open_run
@@ -45,6 +45,8 @@ from stormgate.system.secrets import redacted
 FINAL_PHASE = "final"
 RECOVERY = "recovery["
 _POLL_S = 0.1
+# How long what did not let itself be looked through is left alone before the next try.
+_RETRY_S = 2.0
 # In a recovery: so many registers, so often, and so long each time.
 _ROUND_KEYS = 50
 _ROUND_EVERY_S = 1.5
@@ -123,13 +125,20 @@ class ReadBack:
         final_read = self.plan.target.final_read
         next_look = time.monotonic()
         looked_in = ""
+        silent: set[str] = set()
+        next_try = next_look
         while not self._told_to_read:
             self.follow()
             # Each phase is looked at, its beginning left alone: what leaks needs a moment to.
             if time.monotonic() >= next_look:
                 looked_in = self.phase
-                self.look()
+                silent = self.look()
                 next_look = time.monotonic() + final_read.scan_every_s
+                next_try = time.monotonic() + _RETRY_S
+            elif silent and time.monotonic() >= next_try:
+                # A fault may end before the next round.
+                silent = self.look(only=silent)
+                next_try = time.monotonic() + _RETRY_S
             elif self.phase != looked_in and next_look > time.monotonic() + 1.5:
                 next_look = time.monotonic() + 1.5
             if self.phase.startswith(RECOVERY) and time.monotonic() >= self._next_round:
@@ -154,16 +163,20 @@ class ReadBack:
             elif row.get("event") == Event.READ_BACK_BEGIN:
                 self._told_to_read = True
 
-    def look(self) -> None:
-        """One look through every store, into residency.ndjson."""
+    def look(self, only: Collection[str] | None = None) -> set[str]:
+        """One look through every store (of `only`), into residency.ndjson; which did not answer."""
+        silent: set[str] = set()
         if not self.plan.target.canaries:
-            return
+            return silent
         with self._residency.open("a", encoding="utf-8") as file:
-            for row in self._looking.rows(self.phase):
+            for row in self._looking.rows(self.phase, only):
+                if not row["scanned"]:
+                    silent.add(str(row["store"]))
                 if row.get("why") is not None:
                     row["why"] = redacted(row["why"])
                 file.write(json.dumps(row) + "\n")
                 file.flush()
+        return silent
 
     def read_round(self) -> None:
         """Some registers, of every store that should hold them, into final.arrow: those that were

@@ -294,6 +294,28 @@ def test_what_was_not_seen_is_not_said_to_be_absent(change: Any, told: str) -> N
     assert told in finding.why
 
 
+@pytest.mark.parametrize(
+    ("after_s", "found", "verdict"),
+    [(6.0, False, PASS), (20.0, False, PASS), (20.5, False, INCONCLUSIVE), (6.0, True, FAIL)],
+)
+def test_what_a_fault_held_still_is_looked_through_once_it_answers(
+    after_s: float, found: bool, verdict: Verdict
+) -> None:
+    """Twice the 10 s between rounds: later, what was there could be gone."""
+    book = scanned()
+    (dark,) = [
+        row for row in book.residency if (row["store"], row["phase"]) == ("us/db", PHASES[0])
+    ]
+    dark.update(scanned=False, why="did not answer within 5 s", at_ns=book.ns(40.0))
+    after = look("us/db", phase="recovery[loss]", at_ns=book.ns(40.0 + after_s), found=found)
+    book.residency.append(after)
+    finding = resident(book)
+    assert finding.verdict is verdict
+    assert finding.detail["looked_through_after"] == (after_s <= 20)
+    dark["store"] = "us/other"  # nobody even tried
+    assert resident(book).verdict is not PASS
+
+
 def test_an_empty_store_is_empty_where_its_control_was_found() -> None:
     book = scanned()
     book.residency[-1].update(searched=0, control=True)
