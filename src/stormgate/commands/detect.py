@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from stormgate.judge.statistics.detection import DetectionPower, DetectionTrial, FalseAlarms
 
 
+# Options that say where, not what; each takes a value.
+_PLACES = ("--reports", "--write")
+
+
 @click.command(short_help="Plant known faults in the lab and see which of them a gate finds.")
 @click.argument("gate", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--defects", metavar="A,B", help="Only these. [default: all of `lab defects`]")
@@ -120,12 +124,23 @@ def _write(
     picture = page.with_suffix(".svg")
     seeds = sorted({trial.seed for trial in trials})
     made = f"{datetime.now(UTC):%Y-%m-%d}, Python {sys.version.split()[0]}"
-    told = f"stormgate {shlex.join(sys.argv[1:])}"
+    told = f"stormgate detect {shlex.join(_as_asked(sys.argv[2:]))}"
     text = detection_md(gate, powers, alarms, told, made)
     text += f"\n![Which defects were found, by seed]({picture.name})\n"
     write_atomically(page, text)
     found_by = {power.defect: power.found_by for power in powers}
     write_atomically(picture, detection_svg(trials, found_by, seeds))
+
+
+def _as_asked(arguments: list[str]) -> list[str]:
+    """What decides which runs there are, without the places of this machine."""
+    told, skip = [], False
+    for argument in arguments:
+        name, has_value, _ = argument.partition("=")
+        if not skip and name not in _PLACES:
+            told.append(argument)
+        skip = not skip and name in _PLACES and not has_value
+    return told
 
 
 def _tell(powers: list[DetectionPower], alarms: FalseAlarms) -> int:

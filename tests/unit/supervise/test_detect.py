@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stormgate.commands.detect import command
+from stormgate.commands.detect import _as_asked, command
 from stormgate.documents import load_gate
 from stormgate.judge.statistics.detection import HEALTHY, DetectionTrial
 from stormgate.supervise import detect
@@ -107,3 +107,8 @@ def test_an_unknown_defect_is_refused_before_anything_runs(tmp_path: Path) -> No
     assert done.exit_code != 0
     assert "there is no defect 'nope'" in done.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_tells_the_command_without_the_places_of_a_machine() -> None:
+    asked = ["slas/x.yaml", "--seeds", "3", "--reports", "/home/me/r", "--write=/home/me/p.md"]
+    assert _as_asked([*asked, "--defects", "a,b"]) == [*asked[:3], "--defects", "a,b"]
