@@ -4,6 +4,10 @@ by its users.
 
 import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 import time
 import urllib.request
 from dataclasses import replace
@@ -12,6 +16,7 @@ import boto3
 import pytest
 from tests.live.aws_world import KEYS
 from tests.live.chaos_fixture import ROOT
+from tests.live.lab_client import User
 
 from stormgate.documents import load_target
 from stormgate.faults.backends.aws.session import forget_sessions
@@ -21,6 +26,7 @@ from stormgate.faults.inject import inject
 from stormgate.faults.restore import restore
 from stormgate.faults.undo import undo_all
 from stormgate.lab.runtime.launch import launch
+from stormgate.model import to_json
 from stormgate.net.look import look
 from stormgate.net.status import read_status, wait_whole
 
@@ -166,6 +172,114 @@ def test_an_action_that_the_lab_does_not_do_is_a_failed_experiment(target, tmp_p
     with pytest.raises(Unproven, match="it is failed"):
         inject(run, [part], "run", proof_s=0.5)
     assert healthy(target, "us-west/edge")
+
+
+def valkey(target, name, *words):
+    """One command of a cache, over its own port."""
+    host, _, port = target.component(name).observe.address.partition(":")
+    sent = f"*{len(words)}\r\n" + "".join(f"${len(one)}\r\n{one}\r\n" for one in words)
+    with socket.create_connection((host, int(port)), timeout=5) as line:
+        line.sendall(sent.encode())
+        return line.recv(4096)
+
+
+def model_of(target, population, task="classify"):
+    """Which tier answered a user; the status where none did."""
+    answer = User(target, population, "eu-7").call("POST", "/assistant", {"task": task})
+    return answer.headers.get("x-chenu-model", answer.status)
+
+
+def test_a_cache_that_fails_over_has_lost_what_it_held(target, tmp_path):
+    assert valkey(target, "us-west/cache", "SET", "kept", "1").startswith(b"+OK")
+    run = make_context(target, tmp_path, fault="trial", seed=1)
+    rows = inject(run, [target.component("cache:us-west")], "failover", proof_s=30)
+    assert "002 is primary, cache-us-west-001 before" in rows[0]["proof"][0]["saw"]
+    assert valkey(target, "us-west/cache", "GET", "kept") == b"$-1\r\n"
+    undo_all(run, deadline_s=60)
+    assert healthy(target, "us-west/cache")
+
+
+def test_a_throttled_function_refuses_and_its_users_are_answered_by_another(target, tmp_path):
+    assert model_of(target, "london") == "edge"
+    functions = [one for one in target.components if one.handle.get("service") == "lambda"]
+    assert len(functions) == len(target.regions)
+    run = make_context(target, tmp_path, fault="trial", seed=1)
+    inject(run, functions, "throttle", proof_s=20)
+    assert waited(lambda: model_of(target, "london") == "regional")
+    undo_all(run, deadline_s=60)
+    assert waited(lambda: model_of(target, "london") == "edge")
+
+
+HOLDS = ("eu-west/model-regional-gpu", "eu-west/model-edge-gpu", "check:eu-west")
+KILLED_IN_MID_FAULT = """
+import os, signal, sys
+from pathlib import Path
+from stormgate.faults.context import make_context
+from stormgate.faults.inject import inject
+from stormgate.model import Target, from_json
+import json
+target = from_json(Target, json.loads(Path(sys.argv[1]).read_text()))
+run = make_context(target, Path(sys.argv[2]), fault="trial", seed=1)
+inject(run, [target.component(name) for name in sys.argv[3:5]], "crash", proof_s=30)
+inject(run, [target.component(sys.argv[5])], "invert", proof_s=30)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_gate_that_is_killed_leaves_nothing_that_restore_does_not_take_back(target, tmp_path):
+    """A group without a zone, a function without a slot, a check that says the opposite."""
+    (tmp_path / "target.json").write_text(json.dumps(to_json(target)))
+    folder = tmp_path / "run"
+    folder.mkdir()
+    words = [str(tmp_path / "target.json"), str(folder), *HOLDS]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED_IN_MID_FAULT, *words],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    larger, _, check = HOLDS
+    assert not healthy(target, larger)
+    # Its group may not bring it back: the zone is none of its own any more.
+    scaling = client(target, larger, "autoscaling")
+    scaling.resume_processes(AutoScalingGroupName="models-regional-gpu")
+    route53 = client(target, check, "route53")
+    flag = lambda: route53.get_health_check(HealthCheckId="check-eu-west")  # noqa: E731
+    assert flag()["HealthCheck"]["HealthCheckConfig"]["Inverted"]
+    assert not healthy(target, larger)
+    report = restore(folder, 60)
+    assert report.clean, report
+    assert healthy(target, larger)
+    assert model_of(target, "london") == "edge"
+    assert not flag()["HealthCheck"]["HealthCheckConfig"]["Inverted"]
+    assert wait_whole(target, 60).whole
+
+
+def test_a_group_that_may_not_launch_does_not_bring_back_what_ends(target, tmp_path):
+    core = "us-east/model-core-gpu"
+    run = make_context(target, tmp_path, fault="trial", seed=1)
+    inject(run, [target.component(core)], "suspend", proof_s=20)
+    scaling, ec2 = client(target, core, "autoscaling"), client(target, core, "ec2")
+    named = {"AutoScalingGroupNames": ["models-core-gpu"]}
+    [group] = scaling.describe_auto_scaling_groups(**named)["AutoScalingGroups"]
+    ec2.terminate_instances(InstanceIds=[one["InstanceId"] for one in group["Instances"]])
+    assert not healthy(target, core)
+    assert not scaling.describe_auto_scaling_groups(**named)["AutoScalingGroups"][0]["Instances"]
+    undo_all(run, deadline_s=60)
+    assert waited(lambda: healthy(target, core))
+
+
+@pytest.mark.slow
+def test_users_follow_an_inverted_check_after_its_interval_and_their_resolvers(target, tmp_path):
+    run = make_context(target, tmp_path, fault="trial", seed=1)
+    began = time.monotonic()
+    rows = inject(run, [target.component("check:eu-west")], "invert", proof_s=20)
+    assert "10 s to notice, 2 s in resolvers" in rows[0]["proof"][0]["saw"]
+    assert "eu-west/edge" in steered(target)
+    assert waited(lambda: "eu-west/edge" not in steered(target), 40)
+    assert time.monotonic() - began >= 12.0
+    assert healthy(target, "eu-west/edge"), "the region itself is well"
+    undo_all(run, deadline_s=60)
+    assert waited(lambda: "eu-west/edge" in steered(target), 40)
 
 
 def client(target, name, service):

@@ -44,6 +44,8 @@ class Script:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.silent = False
         self.url = ""
+        # Nobody holds a lease, and everybody may have one.
+        self.on["POST /"] = answer_json({"Parameters": [], "Version": 1})
         self.on["GetCallerIdentity"] = xml("GetCallerIdentity", f"<Account>{ACCOUNT}</Account>")
 
     def answer(self, operation: str, given: dict[str, Any]) -> Answer:

@@ -306,13 +306,16 @@ ALLOWED = {
     "elasticache_DescribeReplicationGroups": "allowed",
     "elasticache_DescribeEvents": "allowed",
     "elasticache_TestFailover": "allowed",
+    "ssm_GetParametersByPath": "allowed",
+    "ssm_PutParameter": "allowed",
+    "ssm_DeleteParameter": "allowed",
 }
 
 
 @pytest.mark.parametrize(
     ("said", "ok", "told"),
     [
-        (simulated(**ALLOWED), True, "3 calls are allowed"),
+        (simulated(**ALLOWED), True, "6 calls are allowed"),
         (simulated(**{**ALLOWED, "elasticache_TestFailover": "implicitDeny"}), False,
          "elasticache:TestFailover: implicitDeny"),
         (simulated(elasticache_TestFailover="allowed"), False, "DescribeEvents: nothing"),
@@ -352,7 +355,7 @@ def test_the_policy_holds_what_the_faults_call_and_no_more(script):
     assert whose == f"# account {ACCOUNT}"
     (statement,) = json.loads(text)["Statement"]
     assert {name.partition(":")[0] for name in statement["Action"]} == {
-        "sts", "elasticache", "lambda"
+        "sts", "elasticache", "lambda", "ssm"
     }  # fmt: skip
     assert BACKEND.permissions([(parts[0], [])]) == ""
 
@@ -369,8 +372,10 @@ def test_what_stood_behind_an_api_of_this_machine_is_gone_with_it(script):
 
 
 def test_without_a_ledger_nobody_calls_an_account_clean(script):
-    target = replace(TARGET, components=(component(script, "elasticache", "c"),))
-    found = undo_left(target, 5)
+    shift = component(script, "arc", "arn:aws:x", zone="euw1-az1")
+    found = undo_left(replace(TARGET, components=(shift,)), 5)
     assert found.undone == ()
-    assert "stands in its ledger alone" in found.failed[0]
+    assert "broken of arc stands in its ledger alone" in found.failed[0]
+    over = replace(TARGET, components=(component(script, "elasticache", "c"),))
+    assert undo_left(over, 5).failed == (), "a failover is over by itself"
     assert script.asked == []

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from stormgate.documents import DocumentErrors, load_target
 from stormgate.faults import backends
-from stormgate.faults.backends.aws import FAMILIES, AwsBackend
+from stormgate.faults.backends.aws import FAMILIES, AwsBackend, lock
 from stormgate.faults.backends.aws.handle import AwsHandle, listed
 from stormgate.faults.errors import CannotBreak
 from stormgate.faults.expansion import parts_of
@@ -22,7 +22,7 @@ TARGET = """apiVersion: stormgate.dev/v1
 kind: Target
 metadata: {name: shop}
 spec:
-  allow: [127.0.0.0/8, sts.eu-west-1.amazonaws.com]
+  allow: [127.0.0.0/8, sts.eu-west-1.amazonaws.com, ssm.eu-west-1.amazonaws.com]
   regions: [{name: home, latitude: 0, longitude: 0}]
   populations:
     - {name: us, share: 1, latitude: 0, longitude: 0, edges: [e], links: {e: "http://127.0.0.1:1"}}
@@ -64,9 +64,10 @@ def test_a_handle_that_means_nothing_is_refused(change, why):
     ("change", "hosts"),
     [
         ({}, {"sts.eu-west-1.amazonaws.com", "ec2.eu-west-1.amazonaws.com",
-              "autoscaling.eu-west-1.amazonaws.com"}),
+              "autoscaling.eu-west-1.amazonaws.com", "ssm.eu-west-1.amazonaws.com"}),
         ({"region": "cn-north-1", "service": "rds"},
-         {"sts.cn-north-1.amazonaws.com.cn", "rds.cn-north-1.amazonaws.com.cn"}),
+         {"sts.cn-north-1.amazonaws.com.cn", "rds.cn-north-1.amazonaws.com.cn",
+          "ssm.cn-north-1.amazonaws.com.cn"}),
         ({"endpoint_url": "http://127.0.0.1:5000"}, {"127.0.0.1"}),
     ],
 )  # fmt: skip
@@ -121,7 +122,7 @@ def test_what_aws_has_no_call_for_is_refused_with_what_comes_nearest(mode, neare
 @pytest.mark.parametrize("region", ["eu-west-1", "us-east-1"])
 @pytest.mark.parametrize("service", sorted(FAMILIES))
 def test_the_hosts_are_those_that_boto3_itself_would_ask(region, service):
-    clients = FAMILIES[service].clients
+    clients = (*FAMILIES[service].clients, *lock.CLIENTS)
     urls = [boto3.client(name, region_name=region).meta.endpoint_url for name in clients]
     asked = AwsBackend().hosts({**EC2, "service": service, "region": region})
     assert list(asked) == [urlsplit(url).hostname for url in urls]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,9 +29,7 @@ def test_what_is_packed_comes_out_again_and_fits_into_tags(more):
 
 
 def long_record():
-    import secrets
-
-    return {"service": "ec2", "record": {"x": secrets.token_hex(500)}}
+    return {"service": "ec2", "record": {"x": random.Random(1).randbytes(500).hex()}}
 
 
 def test_a_mark_of_which_a_piece_is_missing_or_another_s_is_none():
@@ -46,10 +46,10 @@ def test_a_mark_of_which_a_piece_is_missing_or_another_s_is_none():
 
 
 def test_what_is_too_much_for_tags_is_refused_before_anything_is_broken():
-    import secrets
-
     with pytest.raises(AwsError, match="break fewer things by one component"):
-        marks.packed("t", {"service": "ec2", "record": {"x": secrets.token_hex(20_000)}})
+        marks.packed(
+            "t", {"service": "ec2", "record": {"x": random.Random(1).randbytes(20_000).hex()}}
+        )
 
 
 def test_only_a_process_that_is_known_to_be_dead_holds_nothing():
@@ -60,3 +60,12 @@ def test_only_a_process_that_is_known_to_be_dead_holds_nothing():
     away = {**here.to_dict(), "boot": "another", "machine": "another/elsewhere"}
     assert "of which nothing is known here" in str(marks.holder({"owner": away}))
     assert marks.holder({}) is not None
+
+
+def test_a_lease_tells_of_another_machine_s_process_where_the_mark_is_of_one():
+    here = ProcessOwner.this()
+    away = {**here.to_dict(), "boot": "another", "machine": "another/elsewhere"}
+    assert marks.is_leased_elsewhere({"owner": away, "leased": True})
+    assert not marks.is_leased_elsewhere({"owner": away}), "of a time before there were leases"
+    assert not marks.is_leased_elsewhere({"owner": here.to_dict(), "leased": True})
+    assert not marks.is_leased_elsewhere({"owner": {}, "leased": True})

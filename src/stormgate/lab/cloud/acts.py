@@ -32,7 +32,7 @@ class Acts:
         self._control = Path(config["control"])
         self._status = str(config["status"])
         self._toxiproxy = Path(config["toxiproxy"])
-        self._out: set[str] = set()
+        self._out: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
     def end(self, component: str, *, hard: bool) -> None:
@@ -76,16 +76,17 @@ class Acts:
             time.sleep(0.05)
         return False
 
-    def serve(self, edges: Iterable[str], *, wanted: bool) -> None:
-        """Whether the steward's table has these edges: no user is led to one that is out. Raises
-        OSError.
+    def serve(self, edges: Iterable[str], *, wanted: bool, why: str) -> None:
+        """Whether the steward's table has these edges: no user is led to one that is out, for
+        whatever reason. Raises OSError.
         """
+        own = {(why, edge) for edge in edges}
         with self._lock:
-            self._out = self._out - set(edges) if wanted else self._out | set(edges)
+            self._out = self._out - own if wanted else self._out | own
             request = urllib.request.Request(  # noqa: S310 - the lab's own, on loopback
                 f"{self._status.removesuffix('/status')}/targets",
                 method="PUT",
-                data=json.dumps({"out": sorted(self._out)}).encode(),
+                data=json.dumps({"out": sorted({edge for _, edge in self._out})}).encode(),
             )
             urllib.request.urlopen(request, timeout=5.0).close()  # noqa: S310 - the same
 

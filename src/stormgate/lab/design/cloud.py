@@ -8,6 +8,7 @@ two nodes of a shard are one database cluster in two zones of a region.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from stormgate.lab.design.layout import Layout, Process
@@ -26,7 +27,8 @@ _ZONES = "abc"
 @dataclass(frozen=True, slots=True)
 class CloudZone:
     """A region of the lab: its zone, what stands in it by kind of thing, and the links (by their
-    proxies) that cross its border.
+    proxies) that cross its border. `functions` and `scaled`: (name of the function or of the auto
+    scaling group, component) of each model server.
     """
 
     name: str
@@ -34,6 +36,9 @@ class CloudZone:
     zone: str
     instances: tuple[str, ...]
     links: tuple[str, ...]
+    cache: str
+    functions: tuple[tuple[str, str], ...] = ()
+    scaled: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Inventory:
     zones: tuple[CloudZone, ...]
     clusters: tuple[CloudCluster, ...]
     pid_files: dict[str, str]
+    reserved_files: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:
         """As the API's process is told."""
@@ -72,10 +78,14 @@ def inventory(wiring: Wiring) -> Inventory:
     zones = []
     for name, (region, zone) in places.items():
         own = [part for part in layout.parts if part.region == name]
-        machines = tuple(part.name for part in own if not _is_database(part))
+        machines = tuple(part.name for part in own if part.kind not in ("database", "model"))
+        models = [part for part in own if part.kind == "model"]
+        functions = tuple((_function(one.name), one.name) for one in models if _is_function(one))
+        scaled = tuple((_group(one), one.name) for one in models if not _is_function(one))
         links = tuple(link.proxy for link in layout.links if _crosses(link.source, name)
                       != _crosses(link.destination, name))  # fmt: skip
-        zones.append(CloudZone(name, region, zone, machines, links))
+        cache = next(part.name for part in own if part.kind == "cache")
+        zones.append(CloudZone(name, region, zone, machines, links, cache, functions, scaled))
     clusters = []
     for shard in layout.shards:
         members = tuple(
@@ -90,7 +100,9 @@ def inventory(wiring: Wiring) -> Inventory:
             )
         clusters.append(CloudCluster(f"shard-{shard.name}", homes.pop(), members))
     files = {part.name: str(wiring.pid_path(part.name)) for part in layout.parts}
-    return Inventory(tuple(zones), tuple(clusters), files)
+    reserved = {name: str(reserved_path(wiring, name))
+                for zone in zones for _, name in zone.functions}  # fmt: skip
+    return Inventory(tuple(zones), tuple(clusters), files, reserved)
 
 
 def dressed(target: Target, wiring: Wiring) -> Target:
@@ -101,12 +113,20 @@ def dressed(target: Target, wiring: Wiring) -> Target:
     url = f"http://{wiring.address(NAME)}"
     homes = {member[1]: cluster for cluster in found.clusters for member in cluster.members}
     machines = {name: zone for zone in found.zones for name in zone.instances}
+    models = {name: _model(service, zone, thing, url)
+              for zone in found.zones
+              for service, own in (("lambda", zone.functions), ("asg", zone.scaled))
+              for thing, name in own}  # fmt: skip
     components: list[Component] = []
     for one in target.components:
         if one.name in machines:
             zone = machines[one.name]
             handle = _handle("ec2", zone, url, tags={"Name": one.name})
             components.append(replace(one, backend="aws", handle=handle))
+        elif one.name in models:
+            # A function that is throttled is there: what asks how its server is learns nothing.
+            there = None if models[one.name]["service"] == "lambda" else one.observe
+            components.append(replace(one, backend="aws", handle=models[one.name], observe=there))
         elif one.name in homes:
             components.append(_database(one, homes[one.name], url))
         elif one.kind == "region":
@@ -119,6 +139,8 @@ def dressed(target: Target, wiring: Wiring) -> Target:
     components += [_subnet(target, zone, url) for zone in found.zones]
     components += [_targets(zone, url) for zone in found.zones]
     components += [_power(zone, url) for zone in found.zones]
+    components += [_cache(target, zone, url) for zone in found.zones]
+    components += [_check(zone, url) for zone in found.zones]
     listed = {
         "awsAccounts": ACCOUNT,
         "awsRegions": ", ".join(sorted({zone.region for zone in found.zones})),
@@ -154,8 +176,32 @@ def _places(layout: Layout) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _is_database(part: Process) -> bool:
-    return part.kind == "database"
+def cache_group(region: str) -> str:
+    """The id of the replication group that a region's cache is."""
+    return f"cache-{region}"
+
+
+def health_check(region: str) -> str:
+    """The id of the health check that a region's record follows."""
+    return f"check-{region}"
+
+
+def reserved_path(wiring: Wiring, component: str) -> Path:
+    """Where it stands how many calls a function may work on at once."""
+    return wiring.config_path(component).with_suffix(".reserved")
+
+
+def _is_function(part: Process) -> bool:
+    """Small models answer for a call alone, so they are functions; larger ones stand in groups."""
+    return part.attributes.get("tier") == "edge"
+
+
+def _function(component: str) -> str:
+    return component.replace("/", "-")
+
+
+def _group(part: Process) -> str:
+    return f"models-{part.attributes['tier']}-{part.attributes['fleet']}"
 
 
 def _crosses(end: str, region: str) -> bool:
@@ -219,3 +265,24 @@ def _power(zone: CloudZone, url: str) -> Component:
     """A template of the Fault Injection Service for a region."""
     handle = _handle("fis", None, url, region=zone.region, ids=(power(zone.name),))
     return Component(name=f"fis:{zone.name}", kind="experiment", backend="aws", handle=handle)
+
+
+def _model(service: str, zone: CloudZone, thing: str, url: str) -> dict[str, Any]:
+    """A model server as a function, or as what a group has in a zone."""
+    handle = _handle(service, zone, url, ids=(thing,))
+    return handle if service == "asg" else {**handle, "zone": None}
+
+
+def _cache(target: Target, zone: CloudZone, url: str) -> Component:
+    """A region's cache as a replication group, which can be told to fail over."""
+    handle = _handle("elasticache", None, url, region=zone.region, ids=(cache_group(zone.name),))
+    seen = next(one.observe for one in target.components if one.name == zone.cache)
+    return Component(
+        name=f"cache:{zone.name}", kind="replicas", backend="aws", handle=handle, observe=seen
+    )
+
+
+def _check(zone: CloudZone, url: str) -> Component:
+    """The health check that users are sent to a region by."""
+    handle = _handle("route53", None, url, region=zone.region, ids=(health_check(zone.name),))
+    return Component(name=f"check:{zone.name}", kind="check", backend="aws", handle=handle)

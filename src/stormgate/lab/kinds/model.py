@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from stormgate.lab.design import cloud
 from stormgate.lab.design.inference import ModelServer, servers
 from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
@@ -38,7 +39,10 @@ class ModelKind(ProcessKind):
                 yield Hop(f"{here.name}/service", server.name, layout.hop_ms(here, there))
 
     def config(self, wiring: Wiring, part: Process) -> dict[str, Any]:
-        return {"region": part.region, **part.attributes}
+        path = (
+            cloud.reserved_path(wiring, part.name) if cloud.wanted(wiring.layout.target) else None
+        )
+        return {"region": part.region, "reserved": path and str(path), **part.attributes}
 
 
 def routes(wiring: Wiring, region: str) -> list[dict[str, Any]]:

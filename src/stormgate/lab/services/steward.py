@@ -162,8 +162,9 @@ class Steward:
         }
         self.table = {population: list(order) for population, order in self.orders.items()}
         self.version = 1
-        # Edges that somebody took out of service; a steward that is started anew knows of none.
-        self.out: frozenset[str] = frozenset()
+        # Edges that somebody took out of service: kept, for who did so is told of no restart.
+        self.out_path = self.state_path.with_name("out.json")
+        self.out = steward_state.load_out(self.out_path) & {edge for _, edge in self.ways}
         self.was_whole = False
 
     async def handle(self, request: HttpRequest) -> HttpResponse:
@@ -192,6 +193,7 @@ class Steward:
                 return problem(400, 'it takes {"out": [edge, ...]}')
             if unknown := out - {edge for _, edge in self.ways}:
                 return problem(404, f"there is no edge {min(unknown)}")
+            steward_state.save_out(self.out_path, out)
             self.out = out
         return reply(200, {"out": sorted(self.out)})
 

@@ -8,13 +8,14 @@ component's region, which must be in the target's `allow`; account and region mu
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from stormgate.faults.backends import Backend, FaultRequest, Observation, Record
-from stormgate.faults.backends.aws import marks
+from stormgate.faults.backends.aws import lock, marks
 from stormgate.faults.backends.aws.arc import Arc
 from stormgate.faults.backends.aws.asg import Asg
 from stormgate.faults.backends.aws.ec2 import Ec2
@@ -30,11 +31,13 @@ from stormgate.faults.backends.aws.rds import Rds, RdsFailover
 from stormgate.faults.backends.aws.route53 import Route53
 from stormgate.faults.backends.aws.security_group import SecurityGroup
 from stormgate.faults.backends.aws.session import AwsError, Place, on_this_machine
+from stormgate.faults.backends.aws.tags import Ec2Tags
 from stormgate.faults.declared import CheckRow, Parameters
 from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 from stormgate.model import Component, Observe, Target
 from stormgate.net.look import State, look
 
+Marked = tuple[str, Mapping[str, Any]]
 _BEFORE_S = 3.0
 _SILENCE_S = 1.0
 _GONE_S = 0.5
@@ -90,7 +93,7 @@ class AwsBackend(Backend):
 
     def hosts(self, handle: Mapping[str, Any]) -> tuple[str, ...]:
         family = FAMILIES.get(str(handle.get("service")))
-        return hosts(handle, family.clients) if family is not None else ()
+        return hosts(handle, (*family.clients, *lock.CLIENTS)) if family is not None else ()
 
     def are_gone(self, parts: Sequence[Component]) -> bool:
         """Only what stood behind an API on this machine can be gone with it: AWS itself may be out
@@ -117,25 +120,24 @@ class AwsBackend(Backend):
         )
 
     def left(self, target: Target) -> Iterator[tuple[Component, Record, str | None]]:
-        tagged, elsewhere = [], set()
-        for part in _own(target):
+        parts = _own(target)
+        for part in parts:
             listed_in(part, target)
-            service = str(part.handle["service"])
-            if type(FAMILIES[service]).marked is Family.marked:
-                elsewhere.add(service)
-            else:
-                tagged.append(Place.of(part.handle))
-        for place in dict.fromkeys(tagged):
-            try:
-                every = list(marks.found(place))
-            except AwsError as error:
-                raise CannotBreak(str(error)) from None
-            for thing, about in every:
-                record = {**about["record"], "run": about.get("run")}
-                yield _found(place, str(about["service"]), thing), record, marks.holder(about)
-        if elsewhere:
+        own = [(FAMILIES[str(part.handle["service"])], Place.of(part.handle)) for part in parts]
+        # EC2's own are looked through by region, the others thing by thing.
+        for place in dict.fromkeys(at for one, at in own if isinstance(one.tags, Ec2Tags)):
+            yield from _left(place, marks.found)
+        looked: set[tuple[Place, str]] = set()
+        for part, (family, place) in zip(parts, own, strict=True):
+            if family.tags is None or isinstance(family.tags, Ec2Tags):
+                continue
+            things = [one for one in _things(family, place, part) if (place, one) not in looked]
+            looked |= {(place, one) for one in things}
+            yield from _left(place, functools.partial(_found_on, family, things))
+        alone = {one.service for one, _ in own if one.tags is None and not one.is_over}
+        if alone:
             raise CannotBreak(
-                f"what a run has broken of {', '.join(sorted(elsewhere))} stands in its ledger "
+                f"what a run has broken of {', '.join(sorted(alone))} stands in its ledger "
                 "alone, so nobody can tell here: stormgate restore FOLDER"
             )
 
@@ -154,6 +156,7 @@ class AwsBackend(Backend):
         try:
             record = {**family.plan(wanted), "token": request.token}
             _refuse_marked(family, wanted, record)
+            lock.hold(wanted.place, request.token)
         except AwsError as error:
             raise CannotBreak(f"{part.name}: {error}") from error
         if part.observe is not None and request.mode in family.silent:
@@ -169,8 +172,8 @@ class AwsBackend(Backend):
         family, place = _of(part)
         try:
             thing = family.marked(record)
-            if thing is not None:
-                marks.put(place, thing, family.service, record)
+            if thing is not None and family.tags is not None:
+                marks.put(place, family.tags, thing, family.service, record)
             family.apply(place, record, stop)
         except AwsError as error:
             raise NotApplied(f"{part.name}: {error}") from error
@@ -206,7 +209,11 @@ class AwsBackend(Backend):
         if part.observe is not None:
             now = look(part.observe, _SILENCE_S)
             told = Observation(now.healthy, f"{part.observe.address} {now}; {told.saw}")
-        return _unmarked(family, place, record, told) if told.seen else told
+        if told.seen:
+            told = _unmarked(family, place, record, told)
+        if told.seen:
+            lock.let_go(place, str(record.get("token")))
+        return told
 
 
 def listed_in(part: Component, target: Target) -> None:
@@ -226,8 +233,8 @@ def _of(part: Component) -> tuple[Family, Place]:
 
 def _refuse_marked(family: Family, wanted: Wanted, record: Record) -> None:
     """Raises NotWhole for what another run's fault is written on, AwsError."""
-    thing = family.marked(record)
-    others = marks.tokens(wanted.place, thing) if thing is not None else set()
+    thing, store = family.marked(record), family.tags
+    others = set() if thing is None or store is None else marks.tokens(wanted.place, store, thing)
     if others:
         raise NotWhole(
             f"{wanted.name}: {thing} is marked as broken by fault {', '.join(sorted(others))}: "
@@ -237,13 +244,40 @@ def _refuse_marked(family: Family, wanted: Wanted, record: Record) -> None:
 
 def _unmarked(family: Family, place: Place, record: Record, told: Observation) -> Observation:
     """What is whole loses its mark; one that stays is something that is left."""
-    thing = family.marked(record)
+    thing, store = family.marked(record), family.tags
     try:
-        if thing is not None and "token" in record:
-            marks.take(place, thing, str(record["token"]))
+        if thing is not None and store is not None and "token" in record:
+            marks.take(place, store, thing, str(record["token"]))
     except AwsError as error:
         return Observation(False, f"{told.saw}; its mark is left on {thing}: {error}")
     return told
+
+
+def _things(family: Family, place: Place, part: Component) -> Sequence[str]:
+    try:
+        return family.things(place, part.handle)
+    except AwsError as error:
+        raise CannotBreak(str(error)) from None
+
+
+def _found_on(family: Family, things: Sequence[str], place: Place) -> Iterator[Marked]:
+    return marks.found_on(place, family.tags, things) if family.tags is not None else iter(())
+
+
+def _left(
+    place: Place, found: Callable[[Place], Iterator[Marked]]
+) -> Iterator[tuple[Component, Record, str | None]]:
+    """What is marked, and who, still alive, has marked it. Raises CannotBreak."""
+    try:
+        for thing, about in list(found(place)):
+            record = {**about["record"], "run": about.get("run")}
+            holder = marks.holder(about)
+            # Of another machine the lease knows whether somebody still renews it.
+            if holder is not None and marks.is_leased_elsewhere(about):
+                holder = lock.living_holder(place)
+            yield _found(place, str(about["service"]), thing), record, holder
+    except AwsError as error:
+        raise CannotBreak(str(error)) from None
 
 
 def _own(target: Target) -> list[Component]:

@@ -13,6 +13,7 @@ from pydantic import Field
 from stormgate.faults.backends import Observation, Record
 from stormgate.faults.backends.aws.family import Family, Wanted, words
 from stormgate.faults.backends.aws.session import Place
+from stormgate.faults.backends.aws.tags import GroupTags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotWhole
 
@@ -55,6 +56,7 @@ class Asg(Family):
         "ec2:TerminateInstances",
     )
     cost = "the instances that are started elsewhere, and again after the undo"
+    tags = GroupTags()
 
     def plan(self, wanted: Wanted) -> Record:
         if wanted.ids:
@@ -142,6 +144,15 @@ class Asg(Family):
             subnets = "its subnets" if same else "other subnets"
             saws.append(f"{name}: {subnets}, {len(_serving(own))} of {group['desired']} in service")
         return Observation(whole, words(saws))
+
+    def marked(self, record: Record) -> str | None:
+        return str(min(record.get("suspend") or record["groups"]))
+
+    def things(self, place: Place, handle: Mapping[str, Any]) -> Sequence[str]:
+        if handle.get("ids"):
+            return [str(one) for one in handle["ids"]]
+        tags = [{"Name": f"tag:{key}", "Values": [value]} for key, value in handle["tags"].items()]
+        return [_name(one) for one in _listed(place, Filters=tags)]
 
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         named = "--auto-scaling-group-name"

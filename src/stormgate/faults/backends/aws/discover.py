@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from stormgate.faults.backends.aws import lock
 from stormgate.faults.backends.aws.handle import hosts
 from stormgate.faults.backends.aws.session import AwsError, Place
 from stormgate.geography.places import UnknownPlaceError, cloud_region
@@ -229,7 +230,9 @@ CLIENTS = (
 def document(found: Holdings, place: Place, name: str) -> str:
     """The target document, as YAML with comments where somebody has to know better."""
     handle = {"region": place.region, "endpoint_url": place.endpoint_url}
-    allow = dict.fromkeys([*hosts(handle, CLIENTS[:-1]), *found.fronts, *found.hosts])
+    allow = dict.fromkeys(
+        [*hosts(handle, (*CLIENTS[:-1], *lock.CLIENTS)), *found.fronts, *found.hosts]
+    )
     front = found.fronts[0] if found.fronts else ""
     link = f"http://{front}" if front else "${FRONT_URL}"
     missing = "" if front else " # no internet-facing load balancer was found: set FRONT_URL"

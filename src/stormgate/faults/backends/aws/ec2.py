@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from stormgate.faults.backends import Observation, Record
-from stormgate.faults.backends.aws import marks
 from stormgate.faults.backends.aws.family import Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import Ec2Tags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotWhole
 
@@ -49,11 +49,11 @@ class Ec2(Family):
         "ec2:StopInstances",
         "ec2:StartInstances",
         "ec2:TerminateInstances",
-        *marks.PERMISSIONS,
         "autoscaling:DescribeAutoScalingGroups",
     )
     cost = "a stopped instance still pays for its disks; terminate pays for a new one"
     silent = frozenset({"stop", "crash", "terminate"})
+    tags = Ec2Tags()
 
     def plan(self, wanted: Wanted) -> Record:
         found = _described(wanted.place, wanted.ids, wanted.filters("availability-zone"))

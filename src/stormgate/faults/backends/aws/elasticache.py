@@ -40,6 +40,7 @@ class Elasticache(Family):
         "elasticache:DescribeEvents",
         "elasticache:TestFailover",
     )
+    is_over = True
 
     def plan(self, wanted: Wanted) -> Record:
         group = _group(wanted.place, wanted.ids[0])

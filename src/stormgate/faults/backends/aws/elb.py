@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from stormgate.faults.backends import Observation, Record
 from stormgate.faults.backends.aws.family import Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import TargetGroupTags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import NotWhole
 
@@ -28,6 +29,7 @@ class Elb(Family):
         "elasticloadbalancing:RegisterTargets",
         "ec2:DescribeInstances",
     )
+    tags = TargetGroupTags()
 
     def plan(self, wanted: Wanted) -> Record:
         group = _group(wanted)
@@ -77,6 +79,13 @@ class Elb(Family):
         ]
         return Observation(not out, words(out) or f"{len(record['targets'])} targets are healthy")
 
+    def marked(self, record: Record) -> str | None:
+        return str(record["group"])
+
+    def things(self, place: Place, handle: Mapping[str, Any]) -> Sequence[str]:
+        found = _arn(place, str(handle["ids"][0]))
+        return [] if found is None else [found]
+
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         targets = [",".join(f"{key}={value}" for key, value in one.items()) for one in
                    record["targets"]]  # fmt: skip
@@ -85,19 +94,24 @@ class Elb(Family):
 
 
 def _group(wanted: Wanted) -> str:
-    name = wanted.ids[0]
+    found = _arn(wanted.place, wanted.ids[0])
+    if found is None:
+        raise wanted.nothing()
+    return found
+
+
+def _arn(place: Place, name: str) -> str | None:
+    """The group's ARN; None where there is none of that name."""
     given: dict[str, Any] = (
         {"TargetGroupArns": [name]} if name.startswith("arn:") else {"Names": [name]}
     )
     try:
-        found = wanted.place.call("elbv2", "describe_target_groups", **given)["TargetGroups"]
+        found = place.call("elbv2", "describe_target_groups", **given)["TargetGroups"]
     except AwsError as error:
         if error.vanished:
-            raise wanted.nothing() from error
+            return None
         raise
-    if not found:
-        raise wanted.nothing()
-    return str(found[0]["TargetGroupArn"])
+    return str(found[0]["TargetGroupArn"]) if found else None
 
 
 def _health(place: Place, group: str) -> list[tuple[Mapping[str, Any], str]]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Observation, Params, Record
+from stormgate.faults.backends.aws import lock
 from stormgate.faults.backends.aws.session import Place
+from stormgate.faults.backends.aws.tags import TagStore
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak
 
@@ -69,6 +71,10 @@ class Family:
     cost: ClassVar[str] = "none of its own"
     silent: ClassVar[frozenset[str]] = frozenset()
     """The modes in which the component's `observe` must stop answering as well."""
+    tags: ClassVar[TagStore | None] = None
+    """Where its records are written on what it breaks, too; None: the ledger alone has them."""
+    is_over: ClassVar[bool] = False
+    """Whether what it does is over by itself, so that nothing of it can be left."""
 
     def plan(self, wanted: Wanted) -> Record:
         """Look, change nothing, and return what to write down before anything is changed."""
@@ -91,10 +97,22 @@ class Family:
         raise NotImplementedError
 
     def marked(self, record: Record) -> str | None:
-        """The id of the thing of EC2's that the record is written on, too; None where it stands in
-        the ledger alone.
+        """The thing that the record is written on, too, as its tags know it; None where it stands
+        in the ledger alone.
         """
         return None
+
+    def things(self, place: Place, handle: Mapping[str, Any]) -> Sequence[str]:
+        """All that a component's records may be written on; one that is gone need not be among
+        them. Not for EC2's own, whose tags are looked through by region.
+        """
+        return [str(one) for one in handle.get("ids") or ()]
+
+    @classmethod
+    def actions(cls) -> tuple[str, ...]:
+        """All that has to be allowed: its own calls, those of its tags, and those of the lease."""
+        own = (*cls.permissions, *(cls.tags.permissions if cls.tags else ()), *lock.PERMISSIONS)
+        return tuple(dict.fromkeys(own))
 
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         """The commands that take it back, for a person."""

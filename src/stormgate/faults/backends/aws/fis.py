@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from stormgate.faults.backends import Observation, Record
 from stormgate.faults.backends.aws.family import TAG, Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import TemplateTags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotWhole
 
@@ -32,6 +33,7 @@ class Fis(Family):
         "fis:TagResource",
     )
     cost = "each action is paid by the minute"
+    tags = TemplateTags()
 
     def plan(self, wanted: Wanted) -> Record:
         name = wanted.ids[0]
@@ -60,7 +62,9 @@ class Fis(Family):
         running = [one for one in _experiments(wanted.place, name) if _status(one) not in _OVER]
         if running:
             raise NotWhole(f"{wanted.name}: {running[0]['id']} of this template runs already")
-        return {"mode": wanted.mode, "template": name, "token": wanted.token, "used": used}
+        arn = _arn(wanted.place, name)
+        record = {"mode": wanted.mode, "template": name, "arn": arn, "used": used}
+        return {**record, "token": wanted.token}
 
     def apply(self, place: Place, record: Record, stop: threading.Event) -> None:
         given = {
@@ -98,10 +102,21 @@ class Fis(Family):
                 going.append(f"{one['id']} is {state['status']}")
         return Observation(not going, words(going) or "no experiment of ours runs")
 
+    def marked(self, record: Record) -> str | None:
+        return None if record.get("arn") is None else str(record["arn"])
+
+    def things(self, place: Place, handle: Mapping[str, Any]) -> Sequence[str]:
+        return [_arn(place, str(handle["ids"][0]))]
+
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         query = f"experiments[?tags.\"{TAG}\"=='{record['token']}'].id"
         asked = place.by_hand("fis", "list-experiments", "--query", query, "--output", "text")
         return [f'{place.by_hand("fis", "stop-experiment")} --id "$({asked})"']
+
+
+def _arn(place: Place, template: str) -> str:
+    partition = "aws-cn" if place.region.startswith("cn-") else "aws"
+    return f"arn:{partition}:fis:{place.region}:{place.account}:experiment-template/{template}"
 
 
 def _experiments(place: Place, template: str) -> list[dict[str, Any]]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from stormgate.faults.backends import Observation, Record
 from stormgate.faults.backends.aws.family import Family, Wanted
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import FunctionTags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import NotWhole
 
@@ -28,19 +29,17 @@ class Functions(Family):
         "lambda:PutFunctionConcurrency",
         "lambda:DeleteFunctionConcurrency",
     )
+    tags = FunctionTags()
 
     def plan(self, wanted: Wanted) -> Record:
         name = wanted.ids[0]
-        try:
-            wanted.place.call("lambda", "get_function", FunctionName=name)
-        except AwsError as error:
-            if error.vanished:
-                raise wanted.nothing() from error
-            raise
+        arn = _arn(wanted.place, name)
+        if arn is None:
+            raise wanted.nothing()
         prior = _reserved(wanted.place, name)
         if prior == 0:
             raise NotWhole(f"{wanted.name}: {name} is throttled already (it reserves 0)")
-        return {"mode": wanted.mode, "function": name, "prior": prior}
+        return {"mode": wanted.mode, "function": name, "arn": arn, "prior": prior}
 
     def apply(self, place: Place, record: Record, stop: threading.Event) -> None:
         _reserve(place, str(record["function"]), 0, 20)
@@ -65,12 +64,31 @@ class Functions(Family):
             now == record["prior"], f"{_told(now)}, before: {_told(record['prior'])}"
         )
 
+    def marked(self, record: Record) -> str | None:
+        return None if record.get("arn") is None else str(record["arn"])
+
+    def things(self, place: Place, handle: Mapping[str, Any]) -> Sequence[str]:
+        found = _arn(place, str(handle["ids"][0]))
+        return [] if found is None else [found]
+
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         named = ("--function-name", str(record["function"]))
         if record["prior"] is None:
             return [place.by_hand("lambda", "delete-function-concurrency", *named)]
         prior = ("--reserved-concurrent-executions", str(record["prior"]))
         return [place.by_hand("lambda", "put-function-concurrency", *named, *prior)]
+
+
+def _arn(place: Place, name: str) -> str | None:
+    """The function's own ARN; None where there is no such function."""
+    try:
+        found = place.call("lambda", "get_function", FunctionName=name)
+    except AwsError as error:
+        if error.vanished:
+            return None
+        raise
+    # That of a version or an alias has one word more, and no tags.
+    return ":".join(str(found["Configuration"]["FunctionArn"]).split(":")[:7])
 
 
 def _reserved(place: Place, name: str) -> int | None:

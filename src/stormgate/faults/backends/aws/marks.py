@@ -1,8 +1,8 @@
-"""What a fault keeps, written on the very thing it breaks, too: tags of one of EC2's own (a subnet,
-an instance, an interface), so that it can be taken back when the ledger is lost with its machine.
+"""What a fault keeps, written on the very thing it breaks, too: in tags, where its service has some
+(tags.py), so that it can be taken back when the ledger is lost with its machine.
 
 A tag holds 256 characters: the record is packed and cut in pieces, and is whole only with all of
-them. Tags are no lock: nobody can tell from them whether a run on another machine is alive.
+them. Tags are no lock: whether a run on another machine is alive, its lease says (lock.py).
 """
 
 from __future__ import annotations
@@ -12,63 +12,78 @@ import json
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from stormgate.faults.backends import Record
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import Ec2Tags, TagStore
 from stormgate.faults.state import Fate, ProcessOwner
 
 UNDO = "stormgate.dev/undo-"
-PERMISSIONS = ("ec2:CreateTags", "ec2:DeleteTags", "ec2:DescribeTags")
 _PIECE = 240
-_MOST = 30  # of the 50 tags that a resource may have
 _KEY = re.compile(rf"^{re.escape(UNDO)}([0-9A-Za-z]+)-([0-9]+)of([0-9]+)$")
 _MOST_BYTES = 1 << 20
 
 
-def put(place: Place, thing: str, service: str, record: Record) -> None:
+def put(place: Place, store: TagStore, thing: str, service: str, record: Record) -> None:
     """Write the record on `thing` before it is broken. Raises AwsError, also for one that is too
     long for tags.
     """
-    about = {"service": service, "record": dict(record), "run": _run(),
+    about = {"service": service, "record": dict(record), "run": _run(), "leased": True,
              "owner": ProcessOwner.this().to_dict()}  # fmt: skip
-    tags = packed(str(record["token"]), about)
-    place.call(
-        "ec2",
-        "create_tags",
-        within_s=20,
-        Resources=[thing],
-        Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-    )
+    store.put(place, thing, packed(str(record["token"]), about, store.most))
 
 
-def tokens(place: Place, thing: str) -> set[str]:
+def tokens(place: Place, store: TagStore, thing: str) -> set[str]:
     """The faults that a thing is marked with. Raises AwsError."""
-    return {token for _, _, token in _tags(place, thing)}
+    return {match[1] for key in store.of(place, thing) if (match := _KEY.match(key))}
 
 
-def take(place: Place, thing: str, token: str) -> None:
+def take(place: Place, store: TagStore, thing: str, token: str) -> None:
     """Take the record off again; none there is fine. Raises AwsError."""
-    keys = [key for key, _, of in _tags(place, thing) if of == token]
+    found = store.of(place, thing)
+    keys = [key for key in found if (match := _KEY.match(key)) and match[1] == token]
     if not keys:
         return
     try:
-        given = [{"Key": key} for key in keys]
-        place.call("ec2", "delete_tags", within_s=10, Resources=[thing], Tags=given)
+        store.take(place, thing, keys)
     except AwsError as error:
         if not error.vanished:
             raise
 
 
 def found(place: Place) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(thing, what was written on it) of everything that is marked here. Raises AwsError, and
-    ValueError for a mark that is not whole.
+    """(thing, what was written on it) of everything of EC2's that is marked here. Raises AwsError,
+    and ValueError for a mark that is not whole.
     """
-    pieces: dict[tuple[str, str], dict[str, str]] = {}
-    for key, tag, token in _tags(place, None):
-        pieces.setdefault((str(tag["ResourceId"]), token), {})[key] = str(tag["Value"])
-    for (thing, _), tags in sorted(pieces.items()):
+    chosen = [{"Name": "key", "Values": [f"{UNDO}*"]}]
+    tags = list(place.pages("ec2", "describe_tags", "Tags", Filters=chosen))
+    for thing in dict.fromkeys(str(tag["ResourceId"]) for tag in tags):
+        own = {str(tag["Key"]): str(tag["Value"]) for tag in tags if tag["ResourceId"] == thing}
+        yield from _of(thing, own)
+
+
+def found_on(
+    place: Place, store: TagStore, things: Iterable[str]
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The same of these things. One that is gone has no mark."""
+    for thing in dict.fromkeys(things):
+        try:
+            tags = store.of(place, thing)
+        except AwsError as error:
+            if not error.vanished:
+                raise
+            continue
+        yield from _of(thing, tags)
+
+
+def _of(thing: str, every: Mapping[str, str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    pieces: dict[str, dict[str, str]] = {}
+    for key, value in every.items():
+        if (match := _KEY.match(key)) is not None:
+            pieces.setdefault(match[1], {})[key] = value
+    for _, tags in sorted(pieces.items()):
         try:
             yield thing, unpacked(tags)
         except ValueError as error:
@@ -87,15 +102,24 @@ def holder(about: Mapping[str, Any]) -> str | None:
     return str(owner) if fate is Fate.LIVE else f"{owner}, of which nothing is known here"
 
 
-def packed(token: str, about: Mapping[str, Any]) -> dict[str, str]:
+def is_leased_elsewhere(about: Mapping[str, Any]) -> bool:
+    """Whether its process is one of which nothing is known here but what its lease says."""
+    try:
+        unknown = ProcessOwner.of(about["owner"]).fate() is Fate.UNKNOWN
+    except (KeyError, ValueError, AttributeError):
+        return False
+    return unknown and about.get("leased") is True
+
+
+def packed(token: str, about: Mapping[str, Any], most: int = Ec2Tags.most) -> dict[str, str]:
     """What is to be kept, as tags. Raises AwsError when it is too much for them."""
     text = json.dumps(about, sort_keys=True, separators=(",", ":")).encode()
     data = base64.urlsafe_b64encode(zlib.compress(text, 9)).decode()
     pieces = [data[at : at + _PIECE] for at in range(0, len(data), _PIECE)]
-    if len(pieces) > _MOST:
+    if len(pieces) > most:
         raise AwsError(
             "TagLimitExceeded",
-            f"what has to be kept of it wants {len(pieces)} tags, {_MOST} at most: break fewer "
+            f"what has to be kept of it wants {len(pieces)} tags, {most} at most: break fewer "
             "things by one component",
         )
     return {
@@ -120,17 +144,6 @@ def unpacked(tags: Mapping[str, str]) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError, zlib.error):
         raise ValueError("an undo mark that cannot be read") from None
     return dict(about)
-
-
-def _tags(place: Place, thing: str | None) -> Iterator[tuple[str, Mapping[str, Any], str]]:
-    """(key, tag, token) of our marks, on one thing or on all."""
-    chosen = [{"Name": "key", "Values": [f"{UNDO}*"]}]
-    if thing is not None:
-        chosen.append({"Name": "resource-id", "Values": [thing]})
-    for tag in place.pages("ec2", "describe_tags", "Tags", Filters=chosen):
-        match = _KEY.match(str(tag["Key"]))
-        if match:
-            yield str(tag["Key"]), tag, match[1]
 
 
 def _run() -> str:

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Observation, Record
-from stormgate.faults.backends.aws import marks
 from stormgate.faults.backends.aws.family import TAG, Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import Ec2Tags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotWhole
 
@@ -30,11 +30,11 @@ class Nacl(Family):
         "ec2:DescribeSubnets",
         "ec2:DescribeNetworkAcls",
         "ec2:CreateNetworkAcl",
-        *marks.PERMISSIONS,
         "ec2:ReplaceNetworkAclAssociation",
         "ec2:DeleteNetworkAcl",
     )
     silent = frozenset({"blackhole"})
+    tags = Ec2Tags()
 
     def plan(self, wanted: Wanted) -> Record:
         chosen = wanted.filters("availability-zone")

@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from stormgate.faults.backends.aws import lock
 from stormgate.faults.backends.aws.family import Family, Wanted
 from stormgate.faults.backends.aws.handle import hosts
 from stormgate.faults.backends.aws.session import AwsError, Place, caller
@@ -25,7 +26,7 @@ def policies(wanted: Iterable[tuple[Component, Family]]) -> str:
     """One IAM policy for each account, as JSON below a line that says whose it is."""
     needed: dict[str, set[str]] = {}
     for part, family in wanted:
-        needed.setdefault(str(part.handle["account"]), {_IDENTITY}).update(family.permissions)
+        needed.setdefault(str(part.handle["account"]), {_IDENTITY}).update(family.actions())
     return "\n".join(
         f"# account {account}\n{json.dumps(_policy(actions), indent=2)}\n"
         for account, actions in sorted(needed.items())
@@ -43,9 +44,20 @@ def rows(
         return [CheckRow("account", False, str(error), "export credentials of that account")]
     found = [CheckRow("account", True, f"{place.account} {place.region}, as {arn}")]
     found += [_planned(part, family, mode, place) for mode in sorted(modes)]
+    found += _held(place) if modes else []
     if modes and AllowList(target.allow).permits_host(hosts(part.handle, ("iam",))[0]):
         found += _simulated(place, arn, family)
     return found
+
+
+def _held(place: Place) -> list[CheckRow]:
+    """A row where another run has the account's region, or nobody can tell."""
+    try:
+        holder = lock.living_holder(place)
+    except AwsError as error:
+        return [CheckRow("lease", False, str(error), _FIX)]
+    told = f"{place.account} {place.region} is in use by {holder}"
+    return [CheckRow("lease", False, told, "wait for that run, or stop it")] if holder else []
 
 
 def _planned(part: Component, family: Family, mode: str, place: Place) -> CheckRow:
@@ -71,13 +83,13 @@ def _simulated(place: Place, arn: str, family: Family) -> list[CheckRow]:
             "simulate_principal_policy",
             within_s=10,
             PolicySourceArn=_of_role(arn),
-            ActionNames=list(family.permissions),
+            ActionNames=list(family.actions()),
         )
     except AwsError as error:
         fix = f"allow {_SIMULATE}, or leave IAM's host out of the target's allow"
         return [CheckRow("permissions", False, f"not known: {error}", fix)]
     said = {one["EvalActionName"]: one["EvalDecision"] for one in answer["EvaluationResults"]}
-    denied = [f"{name}: {said.get(name, 'nothing')}" for name in family.permissions
+    denied = [f"{name}: {said.get(name, 'nothing')}" for name in family.actions()
               if said.get(name) != "allowed"]  # fmt: skip
     if denied:
         return [CheckRow("permissions", False, ", ".join(denied), _FIX)]

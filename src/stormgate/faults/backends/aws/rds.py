@@ -45,6 +45,7 @@ class Rds(Family):
         "rds:FailoverDBCluster",
         "rds:RebootDBInstance",
     )
+    is_over = True
 
     def plan(self, wanted: Wanted) -> Record:
         name = wanted.ids[0]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from stormgate.faults.backends import Observation, Record
 from stormgate.faults.backends.aws.family import Family, Wanted
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import HealthCheckTags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak
 
@@ -31,6 +32,7 @@ class Route53(Family):
         "route53:ListHostedZones",
         "route53:ListResourceRecordSets",
     )
+    tags = HealthCheckTags()
 
     def plan(self, wanted: Wanted) -> Record:
         check = _check(wanted.place, wanted.ids[0])
@@ -69,6 +71,9 @@ class Route53(Family):
             now == record["inverted_before"],
             f"inverted: {'gone' if now is None else now}, before: {record['inverted_before']}",
         )
+
+    def marked(self, record: Record) -> str | None:
+        return str(record["check"])
 
     def by_hand(self, place: Place, record: Record) -> Sequence[str]:
         flag = "--inverted" if record["inverted_before"] else "--no-inverted"

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from stormgate.faults.backends import Observation, Record
-from stormgate.faults.backends.aws import marks
 from stormgate.faults.backends.aws.family import TAG, Family, Wanted, words
 from stormgate.faults.backends.aws.session import AwsError, Place
+from stormgate.faults.backends.aws.tags import Ec2Tags
 from stormgate.faults.declared import Parameters
 from stormgate.faults.errors import CannotBreak, NotWhole
 
@@ -29,12 +29,12 @@ class SecurityGroup(Family):
         "ec2:DescribeNetworkInterfaces",
         "ec2:DescribeSecurityGroups",
         "ec2:CreateSecurityGroup",
-        *marks.PERMISSIONS,
         "ec2:RevokeSecurityGroupEgress",
         "ec2:ModifyNetworkInterfaceAttribute",
         "ec2:DeleteSecurityGroup",
     )
     silent = frozenset({"blackhole"})
+    tags = Ec2Tags()
 
     def plan(self, wanted: Wanted) -> Record:
         found: dict[str, dict[str, Any]] = {}

@@ -1,6 +1,6 @@
 """The router of a region: each call goes to the least tier that can do it, on one fleet or on both
-in turn, and to the next tier up while that one is gone. Never a second try: a call that dies under
-way is an error its user sees.
+in turn, and to the next tier up while that one is gone. Never a second try of a call that was
+begun: one that dies under way is an error its user sees. One refused unbegun (429) goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from stormgate.lab.services.httpclient import HttpPeer
 from stormgate.lab.services.serving import every, failure_kind, problem, reply
 from stormgate.net.httpserver import HttpResponse
 
+_REFUSED = 429
 _TOLD = ("x-chenu-model", "x-chenu-fleet", "x-chenu-cost", "x-chenu-model-ms")
 
 
@@ -59,12 +60,11 @@ class InferenceRouter:
         turn = self._turns[task] = self._turns.get(task, -1) + 1
         return self.fleets[turn % len(self.fleets)]
 
-    def choose(self, task: str) -> ModelRoute | None:
-        """The nearest living server of the first tier that has one, on the fleet whose turn it is;
-        on another where that has none at all.
+    def choose(self, task: str, fleet: str, but: Sequence[ModelRoute] = ()) -> ModelRoute | None:
+        """The nearest living server of the first tier that has one, on this fleet; on another where
+        that has none at all. None of those that have refused.
         """
-        fleet = self.fleet(task)
-        living = [route for route in self.routes if route.health.up]
+        living = [route for route in self.routes if route.health.up and route not in but]
         own = [route for route in living if route.fleet == fleet] or living
         for tier in self.tiers(task):
             if (found := next((route for route in own if route.tier == tier), None)) is not None:
@@ -79,9 +79,16 @@ class InferenceRouter:
             task = None
         if task not in TASKS:
             return problem(400, f"task must be one of {', '.join(TASKS)}", facts)
-        route = self.choose(task)
-        if route is None:
-            return problem(503, "no model can be reached", facts)
+        fleet, refused = self.fleet(task), list[ModelRoute]()
+        answer = problem(503, "no model can be reached", facts)
+        while (route := self.choose(task, fleet, refused)) is not None:
+            answer = await self._sent_to(route, body, facts)
+            if answer.status != _REFUSED:
+                break
+            refused.append(route)
+        return answer
+
+    async def _sent_to(self, route: ModelRoute, body: bytes, facts: dict[str, str]) -> HttpResponse:
         began_s = time.monotonic()
         try:
             answer = await route.peer.request(
