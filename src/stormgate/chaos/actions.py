@@ -31,8 +31,8 @@ from stormgate.faults.looks.whole import look_whole
 from stormgate.faults.proof import wait_for
 from stormgate.faults.provisioned import WHY, is_gone
 from stormgate.faults.selection import Selector, select
-from stormgate.faults.undo import undo_all, undo_entries, undo_instances
-from stormgate.model import Component
+from stormgate.faults.undo import still_open, undo_all, undo_entries, undo_instances
+from stormgate.model import Component, company
 from stormgate.net.status import PAUSE_S, Status, read_status, wait_whole
 
 Selection = str | Mapping[str, Any] | Sequence[str | Mapping[str, Any]]
@@ -285,7 +285,8 @@ def undo(component: Selection | None = None, deadline_s: float = 30.0) -> list[s
 
 
 def wait_until_whole(deadline_s: float = 60.0) -> str:
-    """Wait until the target says that it is whole; at once when this trial broke nothing.
+    """Wait until the target says that it is whole; at once when this trial broke nothing, or when
+    a fault that it was planned to stand with still does: the last of them waits.
 
     Raises UndoFailed when it does not within `deadline_s`.
     """
@@ -295,6 +296,9 @@ def wait_until_whole(deadline_s: float = 60.0) -> str:
         return "there is no target"
     if not ever_broken(context.folder, context.fault):
         return "nothing was broken"
+    faults = context.plan.faults if context.plan is not None else ()
+    if standing := [n for n in company(context.fault, faults) if still_open(context.folder, n)]:
+        return f"not looked at: {', '.join(standing)} overlaps it, and stands"
     if context.target.status_url is None:
         return _wait_by_platform(context, deadline_s)
     status = wait_whole(context.target, deadline_s, pause=lambda seen: _lost(context, seen))

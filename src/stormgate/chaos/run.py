@@ -28,11 +28,12 @@ from chaoslib.types import Strategy
 from stormgate.chaos import control
 from stormgate.chaos.held import hold, refused
 from stormgate.chaos.session import SIGNALS, ChaosSession, write_journal
+from stormgate.chaos.triggers import wait_for
 from stormgate.chaos.validate import with_given
 from stormgate.faults.context import Context, current
-from stormgate.faults.errors import ChaosError
+from stormgate.faults.errors import ChaosError, NotTriggered
 from stormgate.judge.journal import OURS
-from stormgate.model import Verdict
+from stormgate.model import Event, Verdict
 from stormgate.net.references import know_secrets
 from stormgate.system.processes import die_with_parent
 from stormgate.system.secrets import know_environment
@@ -81,6 +82,7 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
     control.use(session)
     journal: dict[str, Any] = {}
     try:
+        _await_trigger(session)
         journal = _run_chaoslib(session, experiment_path, configuration)
     except (ChaosException, ChaosError, OSError, ValueError) as error:
         journal = {
@@ -103,6 +105,25 @@ def run(context: Context, experiment_path: str, configuration: dict[str, Any]) -
         return Verdict.ABORTED.exit_code
     failed = "error" in session.journal or refused()
     return Verdict.ERROR.exit_code if failed else 0
+
+
+def _await_trigger(session: ChaosSession) -> None:
+    """Wait for what the plan has this trial wait for, if anything. Raises NotTriggered, Stopped."""
+    context = session.context
+    planned = context.plan.faults if context.plan is not None else ()
+    when = next((one.when for one in planned if one.name == context.fault), None)
+    if when is None:
+        return
+    context.timeline.write(
+        Event.CHAOS_WAITING, fault=context.fault, probe=when.func, within_s=when.within_s
+    )
+    probe = {"module": when.module, "func": when.func, "arguments": dict(when.arguments)}
+    try:
+        saw = wait_for(probe, when.tolerance, when.within_s, when.every_s, context.stopping)
+    except NotTriggered as error:
+        context.timeline.write(Event.CHAOS_UNTRIGGERED, fault=context.fault, why=str(error))
+        raise
+    context.timeline.write(Event.CHAOS_TRIGGERED, fault=context.fault, saw=repr(saw)[:200])
 
 
 def _run_chaoslib(

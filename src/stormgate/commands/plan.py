@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stormgate.commands.common import preflight
-from stormgate.model import Verdict
+from stormgate.model import Verdict, company, expected_spans, groups
 
 if TYPE_CHECKING:
     from rich.console import ConsoleRenderable, RenderableType
@@ -122,7 +122,9 @@ def render(plan: Plan, assessment: Assessment) -> RenderableType:
         table.add_column(name, justify="left" if name == "objective" else "right", no_wrap=True)
     for o in assessment.objectives:
         table.add_row(*_row(o))
-    lines: list[ConsoleRenderable] = [Text(head), Text(""), table]
+    lines: list[ConsoleRenderable] = [Text(head)]
+    lines += [Text(line) for line in course_of(plan, assessment.fault_s)]
+    lines += [Text(""), table]
     lines.append(
         Text(
             "PASS at limit, half, twice: the chance to pass if the truth is that share of the "
@@ -148,6 +150,29 @@ def render(plan: Plan, assessment: Assessment) -> RenderableType:
         )
     )
     return Group(*lines)
+
+
+def course_of(plan: Plan, fault_s: float) -> list[str]:
+    """Which faults stand together or wait for something, and when each phase of theirs is expected,
+    if a fault stands for `fault_s`; nothing where they come one by one.
+    """
+    spans = {name: (begin, end) for name, begin, end in expected_spans(plan, fault_s)}
+    told = []
+    for fault in (one for group in groups(plan.faults) for one in group):
+        said = []
+        if fault.overlaps is not None:
+            said.append(f"begins {fault.after_s:g} s after the injection of {fault.overlaps}")
+        if fault.when is not None:
+            within = f"within {fault.when.within_s:g} s"
+            said.append(f"when {fault.when.func} is {fault.when.tolerance!r}, {within}")
+        if said or company(fault.name, plan.faults):
+            begin, end = spans[f"fault[{fault.name}]"]
+            when = f", {', '.join(said)}" if said else ""
+            over = spans[f"recovery[{fault.name}]"][1]
+            told.append(
+                f"  fault[{fault.name}] {begin:.0f} to {end:.0f} s, recovery to {over:.0f} s{when}"
+            )
+    return told
 
 
 def _row(o: ObjectivePlan) -> tuple[str, ...]:

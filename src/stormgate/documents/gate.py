@@ -14,6 +14,7 @@ from stormgate import model
 from stormgate.documents.experiments import Given, Touched, check_experiment
 from stormgate.documents.gate_shape import (
     FEWEST_USERS,
+    FaultShape,
     GateDocument,
     GateSpec,
     ObjectiveShape,
@@ -33,6 +34,7 @@ from stormgate.documents.slo.refs import check_known, check_mapped, check_refs, 
 from stormgate.documents.target import read_target
 from stormgate.documents.trial.given import NO_CHANGES, Changes
 from stormgate.documents.trial.native import check_native
+from stormgate.documents.trial.overlaps import check_overlaps, check_when, read_when
 from stormgate.documents.trial.readings import check_reads, check_receive, read_readings
 from stormgate.documents.yamlfile import Document, Loc, listed, read_documents
 
@@ -241,6 +243,8 @@ class _Reading:
                 given = _given(fault.configuration, index, gate)
                 experiments.append((path, given))
                 touched[fault.name] = check_experiment(path, given, self.root, trial, self.problems)
+        check_overlaps(spec, touched, gate, self.problems)
+        check_when(spec, gate, self.root, trial, self.problems)
         check_native(experiments, self.root, self.problems)
         return touched
 
@@ -286,6 +290,18 @@ class _Reading:
                 )
         return waivers
 
+    def _fault(self, fault: FaultShape, spec: GateSpec) -> model.Fault:
+        return model.Fault(
+            name=fault.name,
+            experiment=self._relative(self.folder / fault.experiment),
+            recovery_s=fault.recovery,
+            rate_per_window=fault.rate_per_window,
+            configuration=fault.configuration,
+            overlaps=fault.overlaps,
+            after_s=fault.after or 0.0,
+            when=read_when(fault.when, spec.readings),
+        )
+
     def _assemble(
         self,
         shape: GateDocument,
@@ -322,16 +338,7 @@ class _Reading:
             warmup_s=spec.phases.warmup,
             steady_s=spec.phases.steady,
             final_s=spec.phases.final,
-            faults=tuple(
-                model.Fault(
-                    name=fault.name,
-                    experiment=self._relative(self.folder / fault.experiment),
-                    recovery_s=fault.recovery,
-                    rate_per_window=fault.rate_per_window,
-                    configuration=fault.configuration,
-                )
-                for fault in spec.faults
-            ),
+            faults=tuple(self._fault(fault, spec) for fault in spec.faults),
             objectives=tuple(objectives),
             readings=readings,
             receive=spec.receive.listen if spec.receive else "",

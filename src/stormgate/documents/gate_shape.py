@@ -21,6 +21,7 @@ from stormgate.documents.values import (
     show,
     wrong,
 )
+from stormgate.faults.asked import PROBES
 
 
 def _confidence(value: float) -> float:
@@ -92,6 +93,25 @@ class PhasesShape(Shape):
     final: Seconds
 
 
+class ProbeShape(Shape):
+    """A Python probe and its arguments; without `module`, one of ours."""
+
+    module: str = Field(default=PROBES, min_length=1)
+    func: str = Field(min_length=1)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class WhenShape(Shape):
+    """What a trial waits for: what a probe says (as a tolerance of Chaos Toolkit), and for how long
+    at most. `probe` is the name of a reading of this gate, of a probe of ours, or a call.
+    """
+
+    probe: str | ProbeShape
+    is_: Any = Field(alias="is")
+    within: PositiveSeconds
+    every: Annotated[PositiveSeconds, AfterValidator(_not_too_often)] = 0.25
+
+
 class FaultShape(Shape):
     """One trial of one experiment, and how long users are watched after its undo."""
 
@@ -100,6 +120,9 @@ class FaultShape(Shape):
     recovery: PositiveSeconds
     rate_per_window: float | None = Field(default=None, gt=0)
     configuration: dict[str, Any] = Field(default_factory=dict)
+    overlaps: Name | None = None
+    after: Seconds | None = None
+    when: WhenShape | None = None
 
 
 class ReadingShape(Shape):

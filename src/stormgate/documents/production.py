@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 from stormgate import model
 from stormgate.documents.components import Components
@@ -61,6 +62,7 @@ def check_safety(
                 )
     if spec.blast_radius is None:
         return
+    _check_together(spec, touched, target, note)
     for index, fault in enumerate(spec.faults):
         regions, users = reach(touched[fault.name], target)
         if len(regions) > spec.blast_radius.max_regions:
@@ -72,6 +74,44 @@ def check_safety(
         if users > spec.blast_radius.max_users + 1e-9:
             message = f"fault {fault.name!r} touches {users:.3g} of the users"
             note(message, f"blastRadius allows {spec.blast_radius.max_users:.3g}", "faults", index)
+
+
+def _check_together(
+    spec: GateSpec,
+    touched: dict[str, Touched],
+    target: model.Target,
+    note: Callable[..., None],
+) -> None:
+    """Faults that overlap touch at once what all of them do."""
+    if spec.blast_radius is None:
+        return
+    names = [fault.name for fault in spec.faults]
+    trials = [
+        model.Fault(name=fault.name, experiment="", recovery_s=0.0, overlaps=fault.overlaps)
+        for fault in spec.faults
+    ]
+    for group in model.groups(trials):
+        members = [fault.name for fault in group]
+        if len(members) < 2:
+            continue
+        regions, users = reach(_all_of([touched[name] for name in members]), target)
+        place = ("faults", max(names.index(name) for name in members), "overlaps")
+        told = f"faults {' and '.join(members)} together touch"
+        if len(regions) > spec.blast_radius.max_regions:
+            message = f"{told} {len(regions)} regions ({', '.join(sorted(regions))})"
+            note(message, f"blastRadius allows {spec.blast_radius.max_regions}", *place)
+        if users > spec.blast_radius.max_users + 1e-9:
+            message = f"{told} {users:.3g} of the users"
+            note(message, f"blastRadius allows {spec.blast_radius.max_users:.3g}", *place)
+
+
+def _all_of(several: Sequence[Touched]) -> Touched:
+    return Touched(
+        components={name for one in several for name in one.components},
+        populations={name for one in several for name in one.populations},
+        everyone=[place for one in several for place in one.everyone],
+        strangers=[place for one in several for place in one.strangers],
+    )
 
 
 def reach(touched: Touched, target: model.Target) -> tuple[set[str], float]:

@@ -4,6 +4,7 @@ to its rollback.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -11,6 +12,9 @@ from typing import Any, Protocol
 from stormgate.model import Event, Fault
 
 SECOND_NS = 1_000_000_000
+AND = "+"
+"""Between the names of phases that a window is a part of."""
+_Span = tuple[int, int, str]
 
 
 class PhaseLike(Protocol):
@@ -26,14 +30,19 @@ class PhaseLike(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PhaseWindow:
-    """[begin_ns, end_ns) of one phase; seconds are counted on from `first_block` through all
-    windows of an objective.
+    """[begin_ns, end_ns) of one phase, or of what several phases share, named by all of them;
+    seconds are counted on from `first_block` through all windows of an objective.
     """
 
     name: str
     begin_ns: int
     end_ns: int
     first_block: int
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The phases that it is a part of: several where faults stood together."""
+        return tuple(self.name.split(AND))
 
     @property
     def blocks(self) -> int:
@@ -46,12 +55,14 @@ class PhaseWindow:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """The windows an objective's phases select. `missing` names the phases that the evidence does
-    not hold whole.
+    """The windows an objective's phases select: no moment is in two of them, so that nothing is
+    counted twice where faults overlap. `missing` names the phases that the evidence does not hold
+    whole. `apart`: the same phases one by one, which may share moments.
     """
 
     windows: tuple[PhaseWindow, ...]
     missing: tuple[str, ...]
+    apart: tuple[PhaseWindow, ...] = ()
 
     @property
     def blocks(self) -> int:
@@ -74,22 +85,61 @@ def phase_names(selectors: Sequence[str], faults: Sequence[Fault]) -> list[str]:
 def select(
     selectors: Sequence[str], phases: Sequence[PhaseLike], faults: Sequence[Fault]
 ) -> Windows:
-    """The windows of an objective's phases, in time order."""
+    """The windows of an objective's phases, in time order. `recovery` is what is left of the
+    recoveries of every fault while no other stands; `recovery[NAME]` is the whole of that one.
+    """
     by_name = {phase.name: phase for phase in phases}
-    found: list[tuple[int, int, str]] = []
+    struck = [p for p in phases if p.name.startswith("fault[")]
+    found: list[_Span] = []
     missing: list[str] = []
     for name in phase_names(selectors, faults):
         phase = by_name.get(name)
         if phase is None or phase.end_ns is None or phase.end_ns <= phase.begin_ns:
             missing.append(name)
-        else:
-            found.append((phase.begin_ns, phase.end_ns, name))
+            continue
+        span = (phase.begin_ns, phase.end_ns, name)
+        whole = name in selectors or not name.startswith("recovery[")
+        found += [span] if whole else _without(span, struck)
     windows: list[PhaseWindow] = []
     block = 0
-    for begin, end, name in sorted(found):
+    for begin, end, name in _disjoint(sorted(found)):
         windows.append(PhaseWindow(name, begin, end, block))
         block += windows[-1].blocks
-    return Windows(tuple(windows), tuple(missing))
+    apart = tuple(PhaseWindow(name, begin, end, 0) for begin, end, name in sorted(found))
+    return Windows(tuple(windows), tuple(missing), apart)
+
+
+def _without(span: _Span, others: Sequence[PhaseLike]) -> list[_Span]:
+    """What is left of a span outside of these phases; one that never ended lasts."""
+    left = [span]
+    for other in others:
+        low, high = other.begin_ns, other.end_ns
+        left = [
+            (begin, end, name)
+            for whole_begin, whole_end, name in left
+            for begin, end in (
+                (whole_begin, min(whole_end, low)),
+                (whole_end if high is None else max(whole_begin, high), whole_end),
+            )
+            if begin < end
+        ]
+    return left
+
+
+def _disjoint(spans: Sequence[_Span]) -> list[_Span]:
+    """The same moments, each once; what spans share is named by all of them. `spans` are sorted."""
+    edges = sorted({at for begin, end, _ in spans for at in (begin, end)})
+    found: list[_Span] = []
+    for low, high in itertools.pairwise(edges):
+        names = [name for begin, end, name in spans if begin <= low and high <= end]
+        if not names:
+            continue
+        name = AND.join(names)
+        if found and found[-1][1] == low and found[-1][2] == name:
+            found[-1] = (found[-1][0], high, name)
+        else:
+            found.append((low, high, name))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +162,7 @@ class FaultWindow:
     """What the timeline says of one fault. Times are None where the event is missing; `end_ns` is
     the end of all that was watched.
 
-    `steps` holds the times of the target's own milestones, if a probe or the target wrote any
-    (fault's rows with other events).
+    `never`: why its trial broke nothing, where it was not begun or not triggered.
     """
 
     name: str
@@ -130,12 +179,15 @@ class FaultWindow:
     unacknowledged_ids: tuple[str, ...] = ()
     broken: tuple[Broken, ...] = ()
     escaped: str | None = None
+    never: str | None = None
 
     @property
     def doubt(self) -> str | None:
         """Why the fault proves nothing, in words; None when it is proven."""
         if self.proven:
             return None
+        if self.never is not None:
+            return f"nothing was broken: {self.never}"
         if self.unproven is None and self.escaped is not None:
             return self.escaped
         return f"fault not observed: {self.unproven or 'no independent proof of its effect'}"
@@ -165,6 +217,7 @@ class _Seen:
     unproven: str | None = None
     undo_failed: dict[str, tuple[int, str]] = field(default_factory=dict)
     rollback_ns: int | None = None
+    never: str | None = None
     broken: dict[str, Broken] = field(default_factory=dict)
     lost: dict[str, tuple[int, str]] = field(default_factory=dict)
 
@@ -238,6 +291,8 @@ def _note(one: _Seen, row: Mapping[str, Any]) -> None:
         one.undo_failed[_part(row)] = (at, str(row.get("why") or "no reason given"))
     elif event == Event.CHAOS_ROLLBACK:
         one.rollback_ns = at
+    elif event in (Event.CHAOS_UNTRIGGERED, Event.CHAOS_SKIPPED):
+        one.never = str(row.get("why") or "no reason given")
 
 
 def _escaped(one: _Seen, rollback_ns: int | None) -> str | None:
@@ -285,4 +340,43 @@ def _window(name: str, one: _Seen, phases: Mapping[str, PhaseLike]) -> FaultWind
         unacknowledged_ids=tuple(sorted(parts - set(one.acknowledged))),
         broken=tuple(one.broken.values()),
         escaped=_escaped(one, rollback),
+        never=one.never if not parts else None,
     )
+
+
+def standing_together(window: FaultWindow, windows: Sequence[FaultWindow]) -> list[FaultWindow]:
+    """This fault, and those whose time, from the request to the end of what was watched, touches
+    its own, or that of one of them.
+    """
+    found = [window]
+    for one in found:  # grows while it is walked
+        found += [other for other in windows if other not in found and _touch(one, other)]
+    return found
+
+
+def calm_until_ns(window: FaultWindow, windows: Sequence[FaultWindow]) -> int | None:
+    """Until when nothing was broken before this fault: its own request, or that of the first of
+    those that stood or were recovering when it came.
+    """
+    at = window.requested_ns
+    while at is not None:
+        sooner = [
+            other.requested_ns
+            for other in windows
+            if other.requested_ns is not None
+            and other.requested_ns < at
+            and other.end_ns is not None
+            and other.end_ns > at
+        ]
+        if not sooner:
+            break
+        at = min(sooner)
+    return at
+
+
+def _touch(one: FaultWindow, other: FaultWindow) -> bool:
+    if one.requested_ns is None or other.requested_ns is None:
+        return False
+    if one.end_ns is None or other.end_ns is None:
+        return False
+    return one.requested_ns < other.end_ns and other.requested_ns < one.end_ns

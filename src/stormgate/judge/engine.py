@@ -92,10 +92,11 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     checks.append(check_workload(run.generator, run.timeline, allowed, unvisited))
     judgement = conclude(against, findings, checks)
     decisive = {
-        window.name
+        phase
         for f, (_, accumulator) in zip(judgement.objectives, seats, strict=True)
         if f.verdict is Verdict.FAIL
         for window in _windows_of(accumulator, context)
+        for phase in window.phases
     }
     told = failures.told(run.timeline, _span(run)[0] or begin, decisive)
     return replace(judgement, failures=told)
@@ -191,6 +192,7 @@ def _count_arrivals(block: Block, measured: Windows, arrivals: dict[str, int]) -
     for window, count in zip(
         measured.windows, np.bincount(which, minlength=len(starts)).tolist(), strict=True
     ):
+        # Where faults overlap, a phase may come in several pieces of one name.
         arrivals[window.name] += count
 
 
@@ -240,8 +242,8 @@ def _validity(
         v.check_plan(run),
         v.check_course(run, plan, faults, failed=failed),
         v.check_undo(run, faults),
-        v.check_faults(faults),
-        v.check_journals(run, plan),
+        v.check_faults(faults, plan),
+        v.check_journals(run, plan, faults),
         v.check_generator(health, measured.windows, timed, own),
         v.check_samples(
             run, stream.rows, [*problems, *cut, *v.sealed_problems(getattr(run, "folder", None))]

@@ -114,6 +114,7 @@ def traces(
     spread: dict[int, list[int]] | None = None,
     count_from_ns: int = 0,
     undecided: SendSeries | None = None,
+    calm_until_ns: int | None = None,
 ) -> list[CellTrace]:
     """One trace per cell that sent anything in the range. Only outages and gaps that touch the
     window (absolute ns) are kept.
@@ -121,7 +122,8 @@ def traces(
     `spread` maps cells that are really a part of others (a failed request says no shard) to those
     others: their bad sends count for each. `sends` of a trace are those from `count_from_ns` on;
     older ones only say whether the cell was well. Those among them that are `undecided` (of the
-    same range) say nothing of that: they were under way when the window began.
+    same range) say nothing of that: they were under way when the calm ended, at `calm_until_ns`
+    (None: where the window begins).
     """
     keys = series.keys()
     open_sends = _per_cell(undecided, spread) if undecided is not None else {}
@@ -135,6 +137,7 @@ def traces(
     times = (keys >> 1) & ((1 << _TIME_BITS) - 1)
     good = (keys & 1).astype(bool)
     low, high = window_ns[0] - series.begin_ns, window_ns[1] - series.begin_ns
+    calm = low if calm_until_ns is None else calm_until_ns - series.begin_ns
     length = series.end_ns - series.begin_ns
     found = []
     any_bad = np.add.reduceat(~good, begins) > 0
@@ -143,7 +146,7 @@ def traces(
         outages = _outages(t, g, sustained_ns, sustained_good, length) if bad else []
         touching = tuple(o for o in outages if _touches(o, t, low, high))
         gap = _widest_gap(t[g] if bad else t, outages, low, high, length)
-        before = int(np.searchsorted(t, low))
+        before = int(np.searchsorted(t, calm))
         bad_before = before - int(np.count_nonzero(g[:before]))
         under_way, bad_under_way = open_sends.get(int(cells[begin]), (0, 0))
         before, bad_before = before - under_way, bad_before - bad_under_way

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stormgate.evidence.arrow import UNKNOWN
 from stormgate.evidence.samples import Block
-from stormgate.evidence.timeline import SECOND_NS, Windows
+from stormgate.evidence.timeline import AND, SECOND_NS, Windows
 from stormgate.judge.context import rows_in
 from stormgate.judge.registry import kinds
 from stormgate.model import Event, Failure, Plan
@@ -114,7 +114,8 @@ class Failures:
 
         def weight(item: tuple[_Key, _Count]) -> tuple[int, int, _Key]:
             key, one = item
-            return (-sum(n for p, n in one.phases.items() if p in first), -one.total, key)
+            told = sum(n for p, n in one.phases.items() if not first.isdisjoint(p.split(AND)))
+            return (-told, -one.total, key)
 
         ordered = sorted(self._counts.items(), key=weight)
         kept = ordered[:MOST_KINDS]

@@ -141,7 +141,7 @@ def _activity(run: Mapping[str, Any]) -> Iterable[JournalProblem]:
         yield JournalProblem(
             Verdict.INCONCLUSIVE if unproven else Verdict.ERROR, f"{_name(run)} failed: {error}"
         )
-    elif _is_action(activity) and run.get("output") is False:
+    elif _is_action(activity) and run.get("output") is False and not _is_wait(activity):
         yield JournalProblem(
             Verdict.ERROR, f"{_name(run)} returned false, which is how some drivers fail"
         )
@@ -248,6 +248,12 @@ def _nothing_done(run: Mapping[str, Any]) -> str | None:
 
 def _is_action(activity: Mapping[str, Any]) -> bool:
     return activity.get("type") == "action"
+
+
+def _is_wait(activity: Mapping[str, Any]) -> bool:
+    """Whether it is our `until`, which returns what its probe said, false where that was wanted."""
+    provider = activity.get("provider") or {}
+    return provider.get("module") == f"{_OUR_ACTIONS}actions" and provider.get("func") == "until"
 
 
 def _name(run: Mapping[str, Any]) -> str:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from stormgate.evidence.timeline import phase_names
+from stormgate.evidence.timeline import phase_names, select
 from stormgate.judge.canary import Proof, prove
 from stormgate.judge.planning_failover import foresee
 from stormgate.judge.registry import Kind, Need, kinds
 from stormgate.judge.rules.due import area
 from stormgate.judge.rules.visits import SURELY
 from stormgate.judge.statistics import bounds
-from stormgate.judge.synthetic import FAULT_S
-from stormgate.model import Objective, Plan
+from stormgate.judge.synthetic import FAULT_S, stretches_of
+from stormgate.model import Objective, Plan, expected_spans
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def assess(
     many of them each population is dealt; None: as the shares say.
     """
     lengths = phase_lengths(plan, fault_s)
-    seconds = sum(lengths.values())
+    seconds = max(end for _, _, end in expected_spans(plan, fault_s))
     plan = _at_mean_rate(plan, seconds)
     populations = plan.target.populations
     unserved = [p for p in populations if streams is not None and not streams.get(p.name)]
@@ -109,7 +109,7 @@ def assess(
     due = plan.load.rate_per_s * longest_s
     proofs = prove(plan)
     objectives = tuple(
-        _objective(plan, o, proof, lengths, streams)
+        _objective(plan, o, proof, fault_s, streams)
         for o, proof in zip(plan.objectives, proofs, strict=True)
     )
     green = tuple(problem for proof in proofs if (problem := proof.problem) is not None)
@@ -158,13 +158,18 @@ def _at_mean_rate(plan: Plan, seconds: float) -> Plan:
 
 
 def phase_lengths(plan: Plan, fault_s: float) -> dict[str, float]:
-    """Seconds of every phase."""
-    lengths = {"warmup": plan.warmup_s, "steady": plan.steady_s}
-    for fault in plan.faults:
-        lengths[f"fault[{fault.name}]"] = fault_s
-        lengths[f"recovery[{fault.name}]"] = fault.recovery_s
-    lengths["final"] = plan.final_s
-    return lengths
+    """Seconds of every phase; where faults overlap, phases do."""
+    return {name: end - begin for name, begin, end in expected_spans(plan, fault_s)}
+
+
+def _judged_lengths(
+    plan: Plan, selectors: Sequence[str], names: Sequence[str], fault_s: float
+) -> dict[str, float]:
+    """Seconds of these phases as they are judged, each moment once: for the first that holds it."""
+    found = dict.fromkeys(names, 0.0)
+    for window in select(selectors, stretches_of(plan, fault_s), plan.faults).windows:
+        found[window.phases[0]] += window.duration_s
+    return found
 
 
 def cell_shares(
@@ -219,14 +224,15 @@ def _objective(
     plan: Plan,
     objective: Objective,
     proof: Proof,
-    lengths: Mapping[str, float],
+    fault_s: float,
     streams: Mapping[str, int] | None,
 ) -> ObjectivePlan:
     kind = kinds()[objective.kind]
     spec: Any = kind.spec_model.model_validate(objective.spec)
     need = kind.sample_need(spec, plan)
     names = _phases(objective, spec, plan)
-    watched_s = sum(lengths.get(name, 0.0) for name in names)
+    lengths = _judged_lengths(plan, getattr(spec, "phases", names), names, fault_s)
+    watched_s = sum(lengths.values())
     by = getattr(spec, "by", ())
     by = (by,) if isinstance(by, str) else by
     coverage = float(getattr(spec, "coverage", 1.0))
@@ -242,11 +248,11 @@ def _objective(
         need = replace(need, requests=max(foresight.requests, spec.min_samples))
     contradictions = [
         *(foresight.contradictions if foresight else _sizes(need, smallest, spec)),
-        *_course(kind, spec, plan, names, lengths),
+        *_course(kind, spec, plan, names, lengths, phase_lengths(plan, fault_s)),
         *_proof(proof),
     ]
     notes = [need.note] if need.note else []
-    notes += kind.notes(spec, plan, {name: lengths.get(name, 0.0) for name in names})
+    notes += kind.notes(spec, plan, lengths)
     if cells.unknown:
         notes.append(
             f"how requests fall into {', '.join(cells.unknown)} is not known before: cells may "
@@ -353,15 +359,20 @@ def _sizes(need: Need, smallest: int, spec: Any) -> list[str]:
 
 
 def _course(
-    kind: Kind, spec: Any, plan: Plan, names: Sequence[str], lengths: Mapping[str, float]
+    kind: Kind,
+    spec: Any,
+    plan: Plan,
+    names: Sequence[str],
+    lengths: Mapping[str, float],
+    there: Mapping[str, float],
 ) -> Sequence[str]:
     """What the objectives say of each other, and of the phases they are judged in."""
-    absent = [name for name in names if name not in lengths or lengths[name] <= 0]
+    absent = [name for name in names if there.get(name, 0.0) <= 0]
     if absent or not names:
         return [
             f"phase {', '.join(absent) or 'of any fault'} does not exist: it stays INCONCLUSIVE"
         ]
-    return kind.contradictions(spec, plan, {name: lengths[name] for name in names})
+    return kind.contradictions(spec, plan, lengths)
 
 
 def _proof(proof: Proof) -> list[str]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from stormgate.evidence.operations import FINAL, PLANNED
 from stormgate.evidence.schema import CORE_COLUMNS, SAMPLES_SCHEMA
 from stormgate.evidence.timeline import SECOND_NS
-from stormgate.model import Event, Plan
+from stormgate.model import Event, Plan, expected_spans
 
 Array = NDArray[Any]
 ORIGIN_NS = 1_000 * SECOND_NS
@@ -67,20 +67,14 @@ class MemoryRun:
 
 
 def stretches_of(plan: Plan, fault_s: float = FAULT_S) -> list[MadePhase]:
-    """The phases of a plan back to back from ORIGIN_NS, each fault phase `fault_s` long."""
-    lengths: list[tuple[str, float]] = [("warmup", plan.warmup_s), ("steady", plan.steady_s)]
-    for fault in plan.faults:
-        lengths += [
-            (f"fault[{fault.name}]", fault_s),
-            (f"recovery[{fault.name}]", fault.recovery_s),
-        ]
-    lengths.append(("final", plan.final_s))
-    found, at = [], ORIGIN_NS
-    for name, seconds in lengths:
-        if seconds > 0:
-            found.append(MadePhase(name, at, at + round(seconds * SECOND_NS)))
-            at = at + round(seconds * SECOND_NS)
-    return found
+    """The phases of a plan from ORIGIN_NS, back to back but for those of faults that overlap, each
+    fault phase `fault_s` long.
+    """
+    return [
+        MadePhase(name, ORIGIN_NS + round(begin * SECOND_NS), ORIGIN_NS + round(end * SECOND_NS))
+        for name, begin, end in expected_spans(plan, fault_s)
+        if end > begin
+    ]
 
 
 def timeline_of(plan: Plan, stretches: Sequence[MadePhase]) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ disk, so a Plan read back equals the Plan written.
 from __future__ import annotations
 
 from stormgate.model.codec import from_json, to_json
+from stormgate.model.course import company, expected_spans, groups, phases_of_faults
 from stormgate.model.events import Event
 from stormgate.model.judgement import VERDICT_SCHEMA, Cell, Failure, Finding, Judgement
 from stormgate.model.plan import (
@@ -20,6 +21,7 @@ from stormgate.model.plan import (
     Sampling,
     Validity,
     Waiver,
+    When,
     digest_of,
     plan_digest,
 )
@@ -86,8 +88,13 @@ __all__ = [
     "Validity",
     "Verdict",
     "Waiver",
+    "When",
+    "company",
     "digest_of",
+    "expected_spans",
     "from_json",
+    "groups",
+    "phases_of_faults",
     "plan_digest",
     "to_json",
     "worst",

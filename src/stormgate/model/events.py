@@ -24,6 +24,10 @@ class Event(enum.StrEnum):
     FAULT_UNDO_FAILED = "fault.undo_failed"  # + {why}
     FAULT_UNDO_PENDING = "fault.undo_pending"  # + {why}: it takes long; still tried, never judged
     CHAOS_BEGIN = "chaos.begin"  # {fault, experiment}
+    CHAOS_WAITING = "chaos.waiting"  # {fault, probe, within_s}: for what is to trigger it
+    CHAOS_TRIGGERED = "chaos.triggered"  # {fault, saw}
+    CHAOS_UNTRIGGERED = "chaos.untriggered"  # {fault, why}: never, so nothing was broken
+    CHAOS_SKIPPED = "chaos.skipped"  # {fault, why}: not begun, for what it overlaps was over
     CHAOS_ROLLBACK = "chaos.rollback"  # {fault}: the method is over, undoing begins
     CHAOS_WITHDRAWN = "chaos.withdrawn"  # {by}: a person had the fault taken back before its time
     CHAOS_FAILED = "chaos.failed"  # {fault, activity, why}: an activity raised, or did nothing

@@ -39,11 +39,28 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class When:
+    """What a trial waits for before it breaks anything: `func` of `module`, called with `arguments`
+    each `every_s`, within `tolerance` (as in a steady state) for the first time. When it is not
+    within `within_s` the trial was never triggered, and shows nothing.
+    """
+
+    module: str
+    func: str
+    tolerance: Any
+    within_s: float
+    every_s: float = 0.25
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """One trial of one experiment, run between its own fault and recovery phases.
 
     `recovery_s` is how long users are watched after the undo. `rate_per_window` is how often this
     fault is expected in one SLO window (declared by the owner, for projected availability).
+    `overlaps` names the fault that has to stand when this one begins, `after_s` after the
+    injection of that one; None: nothing else stands. `when`: what it waits for, too.
     """
 
     name: str
@@ -51,6 +68,9 @@ class Fault:
     recovery_s: float
     rate_per_window: float | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
+    overlaps: str | None = None
+    after_s: float = 0.0
+    when: When | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

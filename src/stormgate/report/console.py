@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from stormgate.model import Judgement, Plan
+from stormgate.model import Judgement, Plan, groups
 from stormgate.report.tables import Style, judgement_parts
 from stormgate.report.words import DASH, amount, count, one_line, seconds
 
@@ -29,7 +29,7 @@ def planned_phases(plan: Plan) -> list[tuple[str, float | None]]:
     """The phases a run of this plan will have, with their seconds; None: as long as it takes."""
     around = [
         (f"{kind}[{f.name}]", s)
-        for f in plan.faults
+        for f in (one for group in groups(plan.faults) for one in group)
         for kind, s in (("fault", None), ("recovery", f.recovery_s))
     ]
     return [

@@ -4,6 +4,7 @@ needed but the target, the Locust file and the experiments.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,13 +24,15 @@ _NOT_WRITTEN = frozenset({"baseline"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
     """What a written gate refers to: paths as its own folder sees them. `experiments`: the file of
-    each fault by name, and how long users are watched after it (s), in order.
+    each fault by name, and how long users are watched after it (s), in order. `overlaps`: which
+    fault one overlaps, and how long after the injection of that (s).
     """
 
     name: str
     target: str
     locustfile: str
     experiments: Mapping[str, tuple[str, float]]
+    overlaps: Mapping[str, tuple[str, float]] = dataclasses.field(default_factory=dict)
 
 
 def gate_document(
@@ -54,7 +57,12 @@ def gate_document(
     }
     if parts.experiments:
         spec["faults"] = [
-            {"name": name, "experiment": file, "recovery": seconds(recovery_s)}
+            {
+                "name": name,
+                "experiment": file,
+                "recovery": seconds(recovery_s),
+                **_beside(name, parts),
+            }
             for name, (file, recovery_s) in parts.experiments.items()
         ]
     spec["objectives"] = [objective_document(one) for one in chosen]
@@ -69,6 +77,13 @@ def gate_document(
         "metadata": {"name": parts.name},
         "spec": spec,
     }
+
+
+def _beside(name: str, parts: Parts) -> dict[str, Any]:
+    other, after_s = parts.overlaps.get(name, (None, 0.0))
+    if other not in parts.experiments:
+        return {}
+    return {"overlaps": other, "after": seconds(after_s)}
 
 
 def objective_document(objective: Objective) -> dict[str, Any]:

@@ -157,6 +157,9 @@ def plan_of(bench: Bench, case: Case) -> Plan | None:
                 name=one.name,
                 experiment=os.path.relpath(bench.folder / file_of(case, one.name), bench.root),
                 recovery_s=one.recovery_s if watched else min(one.recovery_s, RECOVERY_S),
+                # Without what it overlapped it stands alone.
+                overlaps=one.overlaps if one.overlaps in {o.name for o in case.trials} else None,
+                after_s=one.after_s,
             )
             for one in case.trials
         ),

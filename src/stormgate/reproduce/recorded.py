@@ -58,12 +58,15 @@ class NotReproducibleError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """One trial of a run: what it broke, in seconds from the first effect that was seen, and how
-    long users were watched afterwards (s).
+    long users were watched afterwards (s). `overlaps` stood when it began, `after_s` after the
+    injection of that one.
     """
 
     name: str
     schedule: Schedule
     recovery_s: float
+    overlaps: str | None = None
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +107,17 @@ def recorded(run: Folder, judgement: Judgement) -> Recorded:
         gaps += _foreign(fault, run.journals.get(fault.name))
         if segments:
             made = schedule_of(segments, name=fault.name, known={one.mode for one in segments})
-            trials.append(Trial(name=fault.name, schedule=made, recovery_s=fault.recovery_s))
+            trial = Trial(
+                name=fault.name,
+                schedule=made,
+                recovery_s=fault.recovery_s,
+                overlaps=fault.overlaps,
+                after_s=_began_after_s(fault, run.timeline),
+            )
+            trials.append(trial)
+            if fault.when is not None:
+                why = f"it waited for {fault.when.func}; it comes in its place, or at its time"
+                gaps.append(FidelityGap(what=fault.name, why=why, source="plan.json"))
         else:
             where = f"timeline.ndjson, fault {fault.name!r}"
             gaps.append(FidelityGap(what=fault.name, why="nothing was broken", source=where))
@@ -126,6 +139,20 @@ def recorded(run: Folder, judgement: Judgement) -> Recorded:
         lab_defect=defect if isinstance(defect, str) else None,
         gaps=tuple(gaps),
     )
+
+
+def _began_after_s(fault: Fault, timeline: Sequence[Mapping[str, Any]]) -> float:
+    """How long after the injection of the fault it overlaps this one began, as it went."""
+
+    def first(name: str | None, *events: Event) -> int | None:
+        rows = (r for r in timeline if r.get("fault") == name and r.get("event") in events)
+        return min((int(row["at_ns"]) for row in rows), default=None)
+
+    begun = first(fault.name, Event.CHAOS_TRIGGERED) or first(fault.name, Event.CHAOS_BEGIN)
+    injected = first(fault.overlaps, Event.FAULT_REQUESTED)
+    if fault.overlaps is None or begun is None or injected is None:
+        return fault.after_s
+    return round(max(0.0, (begun - injected) / 1e9), 2)
 
 
 def _missing(run: Folder, judgement: Judgement) -> list[tuple[str, str, str]]:

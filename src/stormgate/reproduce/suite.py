@@ -53,6 +53,7 @@ def texts(
         target=place.relative(place.target),
         locustfile=place.relative(place.locustfile),
         experiments={one.name: (files[one.name], one.recovery_s) for one in trials},
+        overlaps={one.name: (one.overlaps, one.after_s) for one in trials if one.overlaps},
     )
     made = {GATE: yaml_text(gate_document(plan, parts, objectives), said)}
     return made | {files[one.name]: experiment_text(one, place, said) for one in trials}

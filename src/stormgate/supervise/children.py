@@ -203,15 +203,25 @@ def has_ledger(folder: Path) -> bool:
     return (folder / UNDO).exists()
 
 
-def undo_leftovers(folder: Path, deadline_s: float) -> list[str]:
-    """Replay the undo ledger for whatever is still open. Returns what could not be undone or
-    verified.
+def undo_leftovers(folder: Path, deadline_s: float, fault: str | None = None) -> list[str]:
+    """Replay the undo ledger for whatever is still open, of one fault or of all. Returns what could
+    not be undone or verified.
     """
     if not has_ledger(folder):
         return []
-    from stormgate.faults.restore import restore
+    from stormgate.faults.restore import Only, restore
+    from stormgate.faults.undo import still_open
 
-    return list(restore(folder, deadline_s=deadline_s).failed)
+    if fault is None:
+        return list(restore(folder, deadline_s=deadline_s).failed)
+    # Others of this run may stand, and are no problem of this one.
+    try:
+        if not still_open(folder, fault):
+            return []
+        restore(folder, deadline_s=deadline_s, only=Only(faults=(fault,)))
+        return [f"{name} of {fault} is still broken" for name in still_open(folder, fault)]
+    except ValueError as error:
+        return [str(error)]
 
 
 def last_line(log: Path) -> str:

@@ -12,6 +12,7 @@ import contextlib
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,13 +21,14 @@ from stormgate.evidence.folder import create_run_folder
 from stormgate.evidence.live import LiveSamples, NdjsonTail
 from stormgate.evidence.write import TIMELINE, Timeline
 from stormgate.judge.baseline import with_baselines
-from stormgate.model import Event, Fault, Judgement, Plan
+from stormgate.model import Event, Fault, Judgement, Plan, groups
 from stormgate.net.status import why_not_whole
 from stormgate.supervise import children, conclude, early
 from stormgate.supervise.proving.record import with_proofs
 from stormgate.supervise.reading import ReadingBack
 from stormgate.supervise.sampling import SamplingProbes
 from stormgate.supervise.terms import Options, RunStopped, Screen, stopped_by_signals
+from stormgate.supervise.trials import Around, Trials
 from stormgate.supervise.watch import Watcher, as_mapping, guard_tripped
 from stormgate.system.processes import spawn, stop
 
@@ -40,7 +42,6 @@ CHAOS_UNDO_S = 10.0
 REPLAY_S = 20.0
 # Answers to the last requests of a phase come within this, or are long bad.
 SETTLE_S = 3.0
-WHOLE_S = 30.0
 WHOLE_AT_END_S = 5.0
 
 
@@ -56,7 +57,8 @@ class Supervisor:
         self._chaos: subprocess.Popen[bytes] | None = None
         self._target: children.RunningTarget | None = None
         self._phase: str | None = None
-        self._fault_began_ns: int | None = None
+        self._trials: Trials | None = None
+        self._began_ns: dict[tuple[str, str], int] = {}
         self._ended: list[str] = []
         self._load_argv = children.load_argv
         self._load_ready = False
@@ -105,23 +107,22 @@ class Supervisor:
         return judgement, self.folder
 
     def withdraw(self, by: str) -> bool:
-        """Take back the fault that is being tried, before its time; the run goes on without it.
-        False: none is. From any thread.
+        """Take back what is being tried, before its time; the run goes on without it. False:
+        nothing is. From any thread.
         """
-        chaos = self._chaos
-        if chaos is None or self._stopping or chaos.poll() is not None:
+        trials = self._trials
+        if trials is None or self._stopping or not trials.processes():
             return False
         self._timeline.write(Event.CHAOS_WITHDRAWN, by=by)
-        chaos.send_signal(signal.SIGTERM)
-        return True
+        return trials.withdraw()
 
     # The trial, phase by phase.
 
     def _trial(self) -> None:
         self._set_out()
         self._hold("steady", self._plan.steady_s)
-        for fault in self._plan.faults:
-            self._try_fault(fault)
+        for group in groups(self._plan.faults):
+            self._try(group)
         self._come_home()
 
     def _set_out(self) -> None:
@@ -192,45 +193,22 @@ class Supervisor:
         self._end_phase()
         self._stop_if_certain()
 
-    def _try_fault(self, fault: Fault) -> None:
-        self._begin_phase(f"fault[{fault.name}]", None)
-        self._timeline.write(Event.CHAOS_BEGIN, fault=fault.name, experiment=fault.experiment)
-        self._chaos = spawn(
-            children.chaos_argv(fault, self._options.root),
-            env=children.environment(self.folder, self._options.root),
-            cwd=self._options.root,
-            log_path=self.folder / "logs" / f"chaos-{fault.name}.log",
-            new_session=True,
-            # If we are killed, faults on somebody's target must be undone; a lab of our own dies
-            # with us, faults and all.
-            death_signal=signal.SIGTERM if self._plan.target.provision is None else signal.SIGKILL,
+    def _try(self, group: Sequence[Fault]) -> None:
+        """A fault, and those that overlap it, from the first injection to the last recovery."""
+        around = Around(
+            plan=self._plan,
+            root=self._options.root,
+            folder=self.folder,
+            timeline=self._timeline,
+            screen=self._screen,
+            tick=self._tick,
+            undo_leftovers=self._undo_leftovers,
+            ended=self._ended,
         )
-        recovering = False
-        while self._chaos.poll() is None or not recovering:
-            # Once more after the end, so that a rollback announced in the last moment still opens
-            # the recovery phase.
-            ended = self._chaos.poll() is not None
-            rolled_back = self._tick()
-            if not recovering and (rolled_back or ended):
-                recovering = True
-                self._end_phase()
-                self._begin_phase(f"recovery[{fault.name}]", fault.recovery_s)
-        self._timeline.write(
-            Event.CHAOS_END,
-            fault=fault.name,
-            exit_code=self._chaos.returncode,
-            journal=f"journals/{fault.name}.json",
-        )
-        self._chaos = None
-        self._fault_began_ns = None
-        self._undo_leftovers()
-        why = why_not_whole(self._plan.target, WHOLE_S, self._tick)
-        self._timeline.write(Event.TARGET_WHOLE, whole=why is None, why=why)
-        self._screen.event(
-            "the target is whole again" if why is None else f"the target is not whole: {why}"
-        )
-        self._wait(fault.recovery_s)
-        self._end_phase()
+        self._trials = Trials(group, around)
+        self._trials.run()
+        self._trials = None
+        self._began_ns.clear()
         self._stop_if_certain()
 
     def _stop_if_certain(self) -> None:
@@ -252,22 +230,19 @@ class Supervisor:
         while (left := deadline - time.monotonic()) > 0:
             self._tick(min(TICK_S, left))
 
-    def _tick(self, pause_s: float = TICK_S) -> bool:
-        """Look at everything once; True when a fault's rollback has begun since the last look.
-        Raises Stopped.
-        """
+    def _tick(self, pause_s: float = TICK_S) -> None:
+        """Look at everything once. Raises RunStopped."""
         time.sleep(pause_s)
         for _, batch in self._samples.poll():
             self._watcher.add(batch)
-        rolled_back = False
         for row in self._tail.poll():
             event = row.get("event")
             self._watcher.note(row)
-            rolled_back = rolled_back or event == Event.CHAOS_ROLLBACK
-            if event == Event.FAULT_REQUESTED and self._fault_began_ns is None:
-                self._fault_began_ns = int(row["at_ns"])
+            broken = str(row.get("fault")), str(row.get("id"))
+            if event == Event.FAULT_REQUESTED:
+                self._began_ns.setdefault(broken, int(row["at_ns"]))
             elif event == Event.FAULT_CLEARED:
-                self._fault_began_ns = None
+                self._began_ns.pop(broken, None)
             elif event == Event.LOAD_READY:
                 self._load_ready = True
             if text := conclude.event_text(row):
@@ -277,7 +252,6 @@ class Supervisor:
         if not self._stopping:
             self._check_children()
             self._check_guards(now_ns)
-        return rolled_back
 
     def _check_children(self) -> None:
         if self._load is not None and self._load.poll() is not None:
@@ -291,8 +265,8 @@ class Supervisor:
 
     def _check_guards(self, now_ns: int) -> None:
         why = guard_tripped(self._watcher.whole_seconds(now_ns), self._plan.guard)
-        if why is None and self._fault_began_ns is not None:
-            lasted_s = (now_ns - self._fault_began_ns) / 1e9
+        if why is None and self._began_ns:
+            lasted_s = (now_ns - min(self._began_ns.values())) / 1e9
             if lasted_s > self._plan.guard.max_fault_s:
                 why = (
                     f"guard: a fault has lasted {lasted_s:.0f} s (limit "
@@ -311,6 +285,8 @@ class Supervisor:
             self._timeline.write(Event.PHASE_END, phase=self._phase)
             self._ended.append(self._phase)
             self._phase = None
+        if self._trials is not None:
+            self._trials.close_phases()
 
     # The end, whatever it was.
 
@@ -329,6 +305,8 @@ class Supervisor:
         # What was seen while the harness or the generator came apart is no evidence against the
         # target: the phase stays open, and what is not whole is not judged.
         self._phase = None
+        if self._trials is not None:
+            self._trials.forget_phases()
         if stopped.event is not None:
             with contextlib.suppress(OSError):
                 self._timeline.write(stopped.event, why=stopped.why, by="supervisor")
@@ -352,9 +330,13 @@ class Supervisor:
                 self._note_end(RunStopped(Event.ERROR, why))
 
     def _withdraw_faults(self) -> None:
-        if self._chaos is not None:
-            children.stop_telling(self._chaos, CHAOS_UNDO_S, self._tick)
-            self._chaos = None
+        running = self._trials.processes() if self._trials is not None else []
+        running += [self._chaos] if self._chaos is not None else []
+        for process in running:
+            process.send_signal(signal.SIGTERM)  # all of them at once, then each is waited for
+        for process in running:
+            children.stop_telling(process, CHAOS_UNDO_S, self._tick)
+        self._chaos = self._trials = None
         self._undo_leftovers()
         if self._plan.target.provision is not None or not children.has_ledger(self.folder):
             return
@@ -363,11 +345,11 @@ class Supervisor:
         if (why := why_not_whole(self._plan.target, WHOLE_AT_END_S, self._tick)) is not None:
             self._timeline.write(Event.FAULT_UNDO_FAILED, why=f"the target is not whole: {why}")
 
-    def _undo_leftovers(self) -> None:
-        """Replay what the chaos process did not undo itself. A fault that stays is DIRTY, and the
-        timeline says so.
+    def _undo_leftovers(self, fault: str | None = None) -> None:
+        """Replay what the chaos process did not undo itself, of one fault or of all. A fault that
+        stays is DIRTY, and the timeline says so.
         """
-        for problem in children.undo_leftovers(self.folder, REPLAY_S):
+        for problem in children.undo_leftovers(self.folder, REPLAY_S, fault):
             self._timeline.write(Event.FAULT_UNDO_FAILED, why=problem)
             self._screen.event(problem)
 

@@ -221,3 +221,11 @@ def test_the_judge_may_import_it_without_chaoslib():
     heavy = "{'chaoslib', 'requests', 'pyarrow'}"
     code = f"import sys, stormgate.judge.journal; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_wait_of_ours_may_say_false_for_that_may_be_what_was_waited_for():
+    wait = activity("until", module="stormgate.chaos.actions", func="until")
+    journal = good()
+    journal["experiment"]["method"].append(wait)
+    journal["run"].append(run(wait, output=False))
+    assert problems(journal) == []

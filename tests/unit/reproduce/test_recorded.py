@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stormgate.model import Fault, Finding, Judgement, Load, Plan, Target, Verdict
+from stormgate.model import Fault, Finding, Judgement, Load, Plan, Target, Verdict, When
 from stormgate.reproduce.recorded import NotReproducibleError, recorded
 
 S = 1_000_000_000
@@ -182,3 +183,33 @@ def test_a_folder_that_cannot_be_played_says_what_is_missing_and_where(
 def test_a_run_without_faults_is_load_alone() -> None:
     timeline = [{"event": "run.begin", "at_ns": 0}]
     assert recorded(Folder(plan=plan(), timeline=timeline), judged()).trials == ()
+
+
+def test_a_trial_that_overlapped_another_does_so_again_as_long_after_it_as_it_went() -> None:
+    made = plan("slow", "kill")
+    first, second = made.faults
+    when = When(module="m", func="availability", tolerance=0.5, within_s=30)
+    second = dataclasses.replace(second, overlaps="slow", after_s=2.0, when=when)
+    timeline = [
+        *broken("slow", "link:a->b", "slow", (10, 10.5), params={"latency_ms": 120}),
+        {"event": "chaos.begin", "at_ns": 12 * S, "fault": "kill"},
+        {"event": "chaos.triggered", "at_ns": 15 * S, "fault": "kill"},
+        *broken("kill", "cache", "crash", (16, 16.5, 18)),
+        rollback("slow", 20),
+        rollback("kill", 18),
+    ]
+    folder = Folder(
+        plan=dataclasses.replace(made, faults=(first, second)).sealed(),
+        timeline=timeline,
+        journals={"slow": OURS, "kill": OURS},
+    )
+    found = recorded(folder, judged())
+    assert [(one.name, one.overlaps, one.after_s) for one in found.trials] == [
+        ("slow", None, 0.0),
+        ("kill", "slow", 5.0),
+    ]
+    (gap,) = found.gaps
+    assert (gap.what, gap.why) == (
+        "kill",
+        "it waited for availability; it comes in its place, or at its time",
+    )

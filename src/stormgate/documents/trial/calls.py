@@ -142,6 +142,7 @@ def _check_mode(
         if written is None:
             return  # known only at run time
         mode, at = str(written), (*loc, "arguments", "mode")
+    check.touched.broken |= {(name, mode) for name in names}
     models = _models(func, mode, names, at, check)
     wanted = action.parameters
     given = {

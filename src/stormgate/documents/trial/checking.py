@@ -24,7 +24,8 @@ class Touched:
     only at run time. `stand`: the shortest time that something broken stands, and where that is
     written (file, line). `asked`: the modes in which each component's own backend will be asked to
     break it, as far as that is known. `held`: each hold, s, and where it is written.
-    `populations`: whose load is changed. `everyone`: places that select nobody knows whom.
+    `broken`: (what is selected by name, mode). `populations`: whose load is changed. `everyone`:
+    places that select nobody knows whom.
     `strangers`: places of actions that are not ours, in an experiment that does not declare what
     they touch.
     """
@@ -36,6 +37,7 @@ class Touched:
     held: list[tuple[float, tuple[str, int]]] = field(default_factory=list)
     populations: set[str] = field(default_factory=set)
     everyone: list[str] = field(default_factory=list)
+    broken: set[tuple[str, str]] = field(default_factory=set)
     strangers: list[str] = field(default_factory=list)
 
 

@@ -64,6 +64,11 @@ class Changes:
             if name not in names:
                 fix = nearest(name, names, what="faults") if names else "leave --only-fault out"
                 problems.add("--only-fault", 1, f"the gate has no fault {name!r}", fix)
+        for fault in listed if self.only_faults else ():
+            name, other = str(fault.get("name")), fault.get("overlaps")
+            if name in self.only_faults and other in set(names) - set(self.only_faults):
+                message = f"{name!r} overlaps {other!r}, which would not stand"
+                problems.add("--only-fault", 1, message, f"add --only-fault {other}")
 
     def asked(self, plan: Plan) -> Plan:
         """The plan with what it is asked for alone: all, or what a violation is made for."""

@@ -4,8 +4,9 @@ readings has its probe among them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from stormgate import model
 from stormgate.documents.gate_shape import ReadingShape, ReceiveShape
@@ -66,25 +67,32 @@ def _check_probe(
     def note(message: str, fix: str, *loc: str) -> None:
         problems.add(gate.file, gate.line("spec", "readings", index, *loc), message, fix)
 
-    if shape.module == _ACTIONS:
+    check_call(shape.module, shape.func, shape.arguments, root, note)
+
+
+def check_call(
+    name: str, func: str, arguments: Mapping[str, Any], root: Path, note: Callable[..., object]
+) -> None:
+    """Note what is wrong with a call of a probe: `note(message, fix, *place)`."""
+    if name == _ACTIONS:
         note("an action is no probe: it changes the system", "read a probe", "module")
         return
-    source = module(shape.module, root)
+    source = module(name, root)
     if source is None:
-        note(f"there is no module {shape.module!r}", "probes are in probes/", "module")
+        note(f"there is no module {name!r}", "probes are in probes/", "module")
         return
-    found = signature(shape.func, source, root)
+    found = signature(func, source, root)
     if found is None:
-        fix = nearest(shape.func, source.names, what="it has")
-        note(f"module {shape.module} has no function {shape.func!r}", fix, "func")
+        fix = nearest(func, source.names, what="it has")
+        note(f"module {name} has no function {func!r}", fix, "func")
         return
-    for key in shape.arguments:
+    for key in arguments:
         if key not in found.arguments and not found.open_ended:
             fix = nearest(key, found.arguments, what="it takes")
-            note(f"{shape.func} takes no argument {key!r}", fix, "arguments", key)
+            note(f"{func} takes no argument {key!r}", fix, "arguments", key)
     for key in found.required:
-        if key not in shape.arguments:
-            note(f"{shape.func} needs argument {key!r}", f"add arguments: {{{key}: …}}")
+        if key not in arguments:
+            note(f"{func} needs argument {key!r}", f"add arguments: {{{key}: …}}")
 
 
 def check_reads(

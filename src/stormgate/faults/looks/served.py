@@ -16,7 +16,7 @@ from stormgate.faults.context import Context
 from stormgate.faults.errors import NotServed, Stopped
 from stormgate.faults.ledger import ever_broken
 from stormgate.judge.served import LAST_S, due_lately, served_well, unserved
-from stormgate.model import Plan
+from stormgate.model import Plan, company
 
 # Users who are not served at once may be soon: a pause of the machine is no state of the target.
 PATIENCE_S = 15.0
@@ -33,6 +33,8 @@ def check_served(context: Context, patience_s: float = PATIENCE_S) -> None:
     plan = context.plan
     if plan is None or ever_broken(context.folder, context.fault):
         return
+    if any(ever_broken(context.folder, other) for other in company(context.fault, plan.faults)):
+        return  # looked at before the first of those that stand together was broken
     look = _looker(context, plan)
     end = time.monotonic() + patience_s
     rows, tail = [], NdjsonTail(context.folder / TIMELINE)

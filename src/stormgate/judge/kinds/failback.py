@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from stormgate.evidence.timeline import SECOND_NS, FaultWindow, PhaseWindow, Windows
+from stormgate.evidence.timeline import (
+    SECOND_NS,
+    FaultWindow,
+    PhaseWindow,
+    Windows,
+    standing_together,
+)
 from stormgate.judge.cells import Cells, Tally, where_mask
 from stormgate.judge.context import rows_in
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
@@ -76,14 +82,14 @@ class Failback:
         self._labelled = {label: Tally(stretches) for label in self.spec.labels}
 
     def _after(self, fault: FaultWindow) -> Windows | None:
+        """After it was cleared, and all that stood with it: until then nobody has to be back."""
         if fault.cleared_ns is None or fault.end_ns is None:
             return None
-        begin = fault.cleared_ns + round(self.spec.settle_s * SECOND_NS)
-        return (
-            Windows((PhaseWindow(fault.name, begin, fault.end_ns, 0),), ())
-            if begin < fault.end_ns
-            else None
-        )
+        others = standing_together(fault, self.task.context.faults)
+        cleared = max(one.cleared_ns for one in others if one.cleared_ns is not None)
+        end = max(one.end_ns for one in others if one.end_ns is not None)
+        begin = cleared + round(self.spec.settle_s * SECOND_NS)
+        return Windows((PhaseWindow(fault.name, begin, end, 0),), ()) if begin < end else None
 
     def add(self, block: Block) -> None:
         where = where_mask(block, self.spec.where)

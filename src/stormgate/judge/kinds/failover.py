@@ -12,7 +12,12 @@ import numpy as np
 from pydantic import Field
 
 from stormgate.evidence.arrow import UNKNOWN
-from stormgate.evidence.timeline import SECOND_NS, FaultWindow
+from stormgate.evidence.timeline import (
+    SECOND_NS,
+    FaultWindow,
+    calm_until_ns,
+    standing_together,
+)
 from stormgate.judge.cells import where_mask
 from stormgate.judge.failover import CellTrace, SendSeries, traces
 from stormgate.judge.intervals import of_detail
@@ -77,9 +82,10 @@ class Failover:
                 and fault.end_ns is not None
                 and fault.end_ns > fault.requested_ns
             ):
-                begin = self._read_from(fault.requested_ns)
+                calm_ns = calm_until_ns(fault, task.context.faults) or fault.requested_ns
+                begin = self._read_from(calm_ns)
                 self.series[fault.name] = SendSeries(begin, self._read_until(fault.end_ns))
-                self.under_way[fault.name] = SendSeries(begin, fault.requested_ns)
+                self.under_way[fault.name] = SendSeries(begin, calm_ns)
                 self.stages[fault.name] = Stages(
                     task.context, begin, fault.requested_ns, fault.end_ns
                 )
@@ -210,6 +216,8 @@ class Failover:
             spread,
             count_from_ns=fault.requested_ns - LOOK_BACK_NS,
             undecided=self.under_way[fault.name],
+            # While another fault stood nobody was in a steady state.
+            calm_until_ns=self.under_way[fault.name].end_ns,
         )
         rows = [self._row(fault, trace, series.begin_ns, lag_s) for trace in found]
         labels = [self.cells.labels(trace.cell) for trace in found]
@@ -242,6 +250,13 @@ class Failover:
                     spread[n] = others
         return spread
 
+    def _saved_by(self, fault: FaultWindow, trace: CellTrace, origin_ns: int) -> FaultWindow | None:
+        """The fault by whose undo an outage ended, for all that is known: this one, or another that
+        stood with it.
+        """
+        others = standing_together(fault, self.task.context.faults)
+        return next((one for one in others if _saved_by_the_undo(one, trace, origin_ns)), None)
+
     def _row(
         self, fault: FaultWindow, trace: CellTrace, origin_ns: int, lag_s: float
     ) -> tuple[Cell, float, float]:
@@ -268,10 +283,11 @@ class Failover:
                 Verdict.INCONCLUSIVE,
                 f"{fault.doubt} ({told})",
             )
-        elif _saved_by_the_undo(fault, trace, origin_ns):
+        elif (savior := self._saved_by(fault, trace, origin_ns)) is not None:
+            what = "the fault" if savior is fault else savior.name
             verdict, why = (
                 Verdict.INCONCLUSIVE,
-                f"served again only because the fault ended ({told})",
+                f"served again only because {what} ended ({told})",
             )
         elif high <= limit and trace.sends >= self.spec.min_samples:
             verdict, why = Verdict.PASS, told

@@ -58,8 +58,7 @@ class Reading:
         spec, task = self.spec, self.task
         limit = spec.lte if spec.lte is not None else spec.gte
         cells = [
-            self._cell(w, read_in(task.context.readings, spec.probe, w))
-            for w in self.windows.windows
+            self._cell(w, read_in(task.context.readings, spec.probe, w)) for w in self.windows.apart
         ]
         cells += [
             Cell(

@@ -5,10 +5,11 @@ nobody, so a phase that is moved or cut hides what happened there.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stormgate.evidence.timeline import SECOND_NS, FaultWindow, PhaseLike
-from stormgate.model import Plan
+from stormgate.model import Plan, groups, phases_of_faults
+from stormgate.model.course import begins_with
 
 # How much later than something happened the supervisor may write it down.
 TICK_S = 0.5
@@ -20,6 +21,7 @@ def absent_phases(phases: Sequence[PhaseLike], plan: Plan) -> list[str]:
     wanted = {"warmup": plan.warmup_s, "steady": plan.steady_s}
     for fault in plan.faults:
         wanted |= {f"fault[{fault.name}]": 1.0, f"recovery[{fault.name}]": fault.recovery_s}
+    wanted |= {name: 1.0 for group in groups(plan.faults) for name in begins_with(group)}
     wanted["final"] = plan.final_s
     seen = {phase.name for phase in phases}
     return [
@@ -32,24 +34,27 @@ def absent_phases(phases: Sequence[PhaseLike], plan: Plan) -> list[str]:
 def misplaced_phases(
     phases: Sequence[PhaseLike], faults: Sequence[FaultWindow], plan: Plan
 ) -> list[str]:
-    """Phases that the plan does not have, that overlap or come in another order than planned; fault
-    phases that do not hold their fault from its request to its return; a recovery that does not
-    follow its fault.
+    """Phases that the plan does not have, that overlap (but for those of faults that were planned
+    to) or come in another order than planned; fault phases that do not hold their fault from its
+    request to its return; a recovery that does not follow its fault.
     """
-    planned = ["warmup", "steady"]
-    for trial in plan.faults:
-        planned += [f"fault[{trial.name}]", f"recovery[{trial.name}]"]
-    planned.append("final")
+    planned = ["warmup", "steady", *phases_of_faults(plan.faults), "final"]
+    # Where faults overlap their phases do, in an order that nobody planned.
+    together = _groups_of(plan)
     found = [f"phase {p.name[:80]} is not one of the plan" for p in phases if p.name not in planned]
     known = sorted(
         (p for p in phases if p.name in planned), key=lambda p: (p.begin_ns, planned.index(p.name))
     )
+    latest = known[0] if known else None
     for before, after in itertools.pairwise(known):
-        if planned.index(after.name) < planned.index(before.name):
+        backward = planned.index(after.name) < planned.index(before.name)
+        if backward and not _mates(before, after, together):
             found.append(f"{after.name} began after {before.name}, and was planned before it")
-        if before.end_ns is not None and after.begin_ns < before.end_ns:
-            over_s = (before.end_ns - after.begin_ns) / SECOND_NS
-            found.append(f"{after.name} began {over_s:.1f} s before {before.name} ended")
+        if latest is None or (before.end_ns or 0) >= (latest.end_ns or 0):
+            latest = before
+        over_s = ((latest.end_ns or 0) - after.begin_ns) / SECOND_NS
+        if over_s > 0 and not _mates(latest, after, together):
+            found.append(f"{after.name} began {over_s:.1f} s before {latest.name} ended")
     named = {p.name: p for p in phases}
     for fault in faults:
         during, recovery = named.get(f"fault[{fault.name}]"), named.get(f"recovery[{fault.name}]")
@@ -59,7 +64,24 @@ def misplaced_phases(
                 gap_s = (recovery.begin_ns - during.end_ns) / SECOND_NS
                 if gap_s > TICK_S:
                     found.append(f"{gap_s:.1f} s between {during.name} and {recovery.name}")
+                if gap_s < 0 and during.name in together:
+                    found.append(f"{recovery.name} began {-gap_s:.1f} s before {during.name} ended")
     return found
+
+
+def _groups_of(plan: Plan) -> dict[str, str]:
+    """The first fault of its group, by phase; of groups of several alone."""
+    return {
+        name: group[0].name
+        for group in groups(plan.faults)
+        if len(group) > 1
+        for name in phases_of_faults(group)
+    }
+
+
+def _mates(one: PhaseLike, other: PhaseLike, together: Mapping[str, str]) -> bool:
+    """Whether both are of faults that were planned to overlap."""
+    return together.get(one.name, one.name) == together.get(other.name, other.name)
 
 
 def _holds(phase: PhaseLike, fault: FaultWindow) -> list[str]:

@@ -18,6 +18,7 @@ from stormgate.evidence.undo import intents, open_intents
 from stormgate.judge.context import RunLike
 from stormgate.judge.rules.due import Due
 from stormgate.judge.rules.generator import GeneratorHealth
+from stormgate.judge.rules.overlaps import not_together
 from stormgate.judge.rules.phases import TICK_S, absent_phases, misplaced_phases
 from stormgate.model import Event, Finding, Plan, Verdict, plan_digest, worst
 
@@ -170,13 +171,15 @@ def unintended(run: RunLike) -> list[str]:
     return found
 
 
-def check_faults(faults: Sequence[FaultWindow]) -> Finding:
+def check_faults(faults: Sequence[FaultWindow], plan: Plan | None = None) -> Finding:
     """Every fault of the plan was requested, acknowledged, proven by an independent observation,
-    and held until it was taken back.
+    and held until it was taken back; those that were to stand together did.
     """
     problems = []
     for f in faults:
-        if f.requested_ns is None:
+        if f.never is not None:
+            problems.append(f"{f.name}: nothing was broken: {f.never}")
+        elif f.requested_ns is None:
             problems.append(f"{f.name}: fault not requested")
         elif f.unproven is not None:
             problems.append(f"{f.name}: fault not observed: {f.unproven}")
@@ -188,6 +191,8 @@ def check_faults(faults: Sequence[FaultWindow]) -> Finding:
             problems.append(
                 f"{f.name}: fault not observed: {', '.join(f.unobserved_ids) or 'no proof'}"
             )
+    if plan is not None:
+        problems += not_together(faults, plan)
     return finding(
         "faults",
         problems,
@@ -198,7 +203,7 @@ def check_faults(faults: Sequence[FaultWindow]) -> Finding:
     )
 
 
-def check_journals(run: RunLike, plan: Plan) -> Finding:
+def check_journals(run: RunLike, plan: Plan, faults: Sequence[FaultWindow] = ()) -> Finding:
     """Chaos Toolkit's journals are there and clean, each activity looked at; its status and exit
     code are never evidence.
     """
@@ -206,7 +211,11 @@ def check_journals(run: RunLike, plan: Plan) -> Finding:
     from stormgate.judge.journal import problems as journal_problems
 
     journals, found = run.journals, []
+    # A trial that broke nothing, and says why, is a matter of the faults.
+    never = {window.name for window in faults if window.never is not None}
     for f in plan.faults:
+        if f.name in never:
+            continue
         file = f"journals/{f.name}.json"
         unread = [p for p in run.problems if p.startswith(f"{file}:")]
         if unread and f.name not in journals:
@@ -237,8 +246,12 @@ def check_generator(
     the others is told beside. `failures`: what it says of its own, in whatever phase.
     """
     why = health.verdict(list(dict.fromkeys(replace(w, first_block=0) for w in timed)))
-    seconds = {w.name: [s for s, _ in bad] for w in windows if (bad := health.bad_seconds(w))}
-    reasons = {w.name: bad[0][1] for w in windows if (bad := health.bad_seconds(w))}
+    seconds: dict[str, list[float]] = {}
+    reasons: dict[str, str] = {}
+    for window in windows:
+        if bad := health.bad_seconds(window):
+            seconds.setdefault(window.name, []).extend(s for s, _ in bad)
+            reasons.setdefault(window.name, bad[0][1])
     fields: dict[str, Any] = {"saturated_s": seconds, "reasons": reasons} if seconds else {}
     problems = [*failures, *([why] if why else [])]
     return finding("generator", problems, ok="kept to its plan", **fields)
@@ -308,13 +321,15 @@ def check_load(
             f"what the shape {plan.load.shape} planned is not known: neither the plan has its "
             "schedule nor the timeline its orders"
         )
+    planned: dict[str, float] = {}
     for window in windows.windows:
-        expected = due.between(window.begin_ns, window.end_ns)
-        got = arrivals.get(window.name, 0)
-        seen[window.name] = {"expected": expected, "planned": got}
+        due_here = due.between(window.begin_ns, window.end_ns)
+        planned[window.name] = planned.get(window.name, 0.0) + due_here
+    for name, expected in planned.items():
+        got = arrivals.get(name, 0)
+        seen[name] = {"expected": expected, "planned": got}
         if got < plan.validity.min_achieved * expected - 4.0 * math.sqrt(expected):
             problems.append(
-                f"generator planned {got:,} requests in {window.name}, the plan says "
-                f"{expected:,.0f}"
+                f"generator planned {got:,} requests in {name}, the plan says {expected:,.0f}"
             )
     return finding("load", problems, ok="as planned", phases=seen)

@@ -34,7 +34,7 @@ class Visits:
         wanted = set(phases)
         total: Counter[tuple[str, str]] = Counter()
         for window, cells in zip(self._windows.windows, self.cells, strict=True):
-            if window.name in wanted:
+            if not wanted.isdisjoint(window.phases):
                 total += cells
         return total
 

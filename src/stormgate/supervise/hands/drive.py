@@ -21,8 +21,9 @@ from stormgate.supervise import children, conclude
 from stormgate.supervise.hands.course import Course
 from stormgate.supervise.hands.kept import BY_HAND
 from stormgate.supervise.hands.starting import open_within, spawn_within
-from stormgate.supervise.supervisor import CHAOS_UNDO_S, WHOLE_S, Supervisor
+from stormgate.supervise.supervisor import CHAOS_UNDO_S, Supervisor
 from stormgate.supervise.terms import Options, RunStopped, Screen
+from stormgate.supervise.trials import WHOLE_S
 
 # After the last fault users are watched so long, unless the gate says longer.
 RECOVERY_S = 5.0
@@ -142,14 +143,13 @@ class Drive(Supervisor):
             begun = next((p.begin_ns for p in phases_of(self._read()) if p.name == self._phase), 0)
             self._wait(self._recovery_s - (time.monotonic_ns() - begun) / 1e9)
 
-    def _tick(self, pause_s: float = 0.25) -> bool:
-        rolled_back = super()._tick(pause_s)
+    def _tick(self, pause_s: float = 0.25) -> None:
+        super()._tick(pause_s)
         if self._rows is not None and self._course is not None:
             for row in self._rows.poll():
                 if (began := self._course.note(row)) is not None:
                     self._screen.phase(began, self._left_s())
             self._phase = self._course.phase
-        return rolled_back
 
     def _check_children(self) -> None:
         super()._check_children()

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stormgate.evidence.operations import NOTHING, History
-from stormgate.evidence.timeline import FaultWindow
+from stormgate.evidence.timeline import FaultWindow, standing_together
 from stormgate.judge.histories.catching_up import place_name, views_after
 from stormgate.judge.histories.coverage import coverage_of
 from stormgate.judge.histories.data import Data
@@ -62,7 +62,8 @@ def _look(task: JudgeTask, data: Data) -> Facts:
     faults = task.context.faults
     if not faults:
         facts.doubts.append("nothing was broken: there is nothing to converge from")
-    caught = [c for fault in faults if (c := _after(data, fault, keys, facts)) is not None]
+    after = (_after(data, fault, _healed(fault, faults), keys, facts) for fault in faults)
+    caught = [one for one in after if one is not None]
     cells = [_cell(one, spec) for one in caught]
     apart = _apart(settled)
     heal = max((f.cleared_ns or f.rollback_ns or 0 for f in faults), default=0)
@@ -87,11 +88,18 @@ def _look(task: JudgeTask, data: Data) -> Facts:
     return facts
 
 
-def _after(data: Data, fault: FaultWindow, keys: Array, facts: Facts) -> Caught | None:
+def _healed(fault: FaultWindow, faults: Sequence[FaultWindow]) -> int | None:
+    """When it was healed, and all that stood with it: until then nobody has to converge."""
+    healed = [one.cleared_ns or one.rollback_ns for one in standing_together(fault, faults)]
+    return None if None in healed else max(at for at in healed if at is not None)
+
+
+def _after(
+    data: Data, fault: FaultWindow, heal: int | None, keys: Array, facts: Facts
+) -> Caught | None:
     """When every place had what was acknowledged before the healing; or of lost writes, as much of
     it as all have in the end.
     """
-    heal = fault.cleared_ns or fault.rollback_ns
     if heal is None:
         facts.doubts.append(f"{fault.name}: nobody says when it was healed")
         return None

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from stormgate.evidence.timeline import SECOND_NS, FaultWindow, PhaseWindow
+from stormgate.evidence.timeline import (
+    SECOND_NS,
+    FaultWindow,
+    PhaseWindow,
+    standing_together,
+)
 from stormgate.judge.registry import Canary, JudgeTask, Kind, Need, Result
 from stormgate.judge.rules.stale import usable
 from stormgate.judge.spec import Names, Positive, Spec
@@ -63,7 +68,7 @@ class AlertFired:
         faults = [f for f in task.context.faults if spec.fault in (None, f.name)]
         quiet = task.context.windows(spec.quiet)
         cells = [self._after(fault) for fault in faults]
-        cells += [self._calm(window) for window in quiet.windows]
+        cells += [self._calm(window) for window in quiet.apart]
         cells += [
             Cell(
                 name=name,
@@ -92,13 +97,17 @@ class AlertFired:
     def _after(self, fault: FaultWindow) -> Cell:
         spec = self.spec
         begin, end = fault.requested_ns, fault.end_ns
+        # What stood with it may have it fire on.
+        others = standing_together(fault, self.task.context.faults)
+        cleared = max((one.cleared_ns or 0 for one in others), default=0)
+        over = max((one.end_ns or 0 for one in others), default=0)
 
         def cell(verdict: Verdict, why: str, value: float | None = None) -> Cell:
             return Cell(name=fault.name, verdict=verdict, why=why, value=value, samples=1)
 
         if not fault.proven or begin is None or end is None or fault.cleared_ns is None:
             return cell(Verdict.INCONCLUSIVE, fault.doubt or "the fault was not proven")
-        if (silent := self._silent(begin, end)) is not None:
+        if (silent := self._silent(begin, over)) is not None:
             return cell(Verdict.INCONCLUSIVE, silent)
         if self._firing(begin):
             return cell(Verdict.INCONCLUSIVE, f"{spec.alert} fired already before the fault")
@@ -112,14 +121,14 @@ class AlertFired:
         why = f"{spec.alert} fired after {took_s:.2f} s, {spec.within_s:g} s allowed"
         if took_s > spec.within_s:
             return cell(Verdict.FAIL, why, took_s)
-        if self._firing(end):
-            lasted_s = (end - fault.cleared_ns) / SECOND_NS
+        if self._firing(over):
+            lasted_s = (over - cleared) / SECOND_NS
             if lasted_s < spec.clears_s:
                 more = f"still fires {lasted_s:.1f} s after the end, {spec.clears_s:g} s allowed"
                 return cell(Verdict.INCONCLUSIVE, f"{why}; {more}", took_s)
             return cell(Verdict.FAIL, f"{why}; never resolved", took_s)
-        ended = [at for at, on in self.told if not on and fired[0] < at < end]
-        late_s = max(0.0, (ended[-1] - fault.cleared_ns) / SECOND_NS)
+        ended = [at for at, on in self.told if not on and fired[0] < at < over]
+        late_s = max(0.0, (ended[-1] - cleared) / SECOND_NS)
         why += f"; resolved {late_s:.2f} s after the fault's end"
         return cell(Verdict.FAIL if late_s > spec.clears_s else Verdict.PASS, why, took_s)
 

@@ -97,7 +97,7 @@ class MetricTrue:
         readings = task.context.readings
         self.watched = [
             _Watched(window, read_in(readings, self.spec.probe, window))
-            for window in self.windows.windows
+            for window in self.windows.apart
         ]
         self.again = 0
 
