@@ -120,7 +120,7 @@ CAUSES = {
 }
 
 
-def write(name: str, cause: Cause, folder: Path) -> Path:
+def write(name: str, cause: Cause) -> Path:
     """The gate that fails by the cause, among decoys, in a suite of its own below the project."""
     home = ROOT / "slas" / f".cause-{name}"
     home.mkdir(exist_ok=True)
@@ -176,7 +176,7 @@ def main() -> int:
     wrong = 0
     for name in asked.only or CAUSES:
         cause, reports = CAUSES[name], asked.folder / name
-        gate = write(name, cause, reports)
+        gate = write(name, cause)
         run = run_gate(gate, reports)
         if run is None or asked.make:
             wrong += run is None

@@ -102,7 +102,7 @@ def select(
         found += [span] if whole else _without(span, struck)
     windows: list[PhaseWindow] = []
     block = 0
-    for begin, end, name in _disjoint(sorted(found)):
+    for begin, end, name in disjoint(sorted(found)):
         windows.append(PhaseWindow(name, begin, end, block))
         block += windows[-1].blocks
     apart = tuple(PhaseWindow(name, begin, end, 0) for begin, end, name in sorted(found))
@@ -126,7 +126,7 @@ def _without(span: _Span, others: Sequence[PhaseLike]) -> list[_Span]:
     return left
 
 
-def _disjoint(spans: Sequence[_Span]) -> list[_Span]:
+def disjoint(spans: Sequence[_Span]) -> list[_Span]:
     """The same moments, each once; what spans share is named by all of them. `spans` are sorted."""
     edges = sorted({at for begin, end, _ in spans for at in (begin, end)})
     found: list[_Span] = []

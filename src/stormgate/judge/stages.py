@@ -32,9 +32,16 @@ class Stages:
     """
 
     def __init__(
-        self, context: JudgeContext, begin_ns: int, requested_ns: int, end_ns: int
+        self,
+        context: JudgeContext,
+        begin_ns: int,
+        requested_ns: int,
+        end_ns: int,
+        calm_until_ns: int | None = None,
     ) -> None:
         self._begin, self._requested, self._end = begin_ns, requested_ns, end_ns
+        # While another fault stood already nothing was as usual.
+        self._calm = requested_ns if calm_until_ns is None else calm_until_ns
         self._served = context.cells(("population", "served_by"))
         self._caches = context.cells(("cache",))
         self._before, self._cache_before = Tally(), Tally()
@@ -49,11 +56,11 @@ class Stages:
         rows, intended = rows[inside], intended[inside]
         if not len(rows):
             return
-        after = intended >= self._requested
+        after, before = intended >= self._requested, intended < self._calm
         known = block.label("served_by")[rows] > 0
         if known.any():
             cells = self._served.of(block)[rows]
-            self._before.add(cells[known & ~after], None, len(self._served))
+            self._before.add(cells[known & before], None, len(self._served))
             grown = np.full(len(self._served), _NEVER)
             grown[: len(self._first)] = self._first
             np.minimum.at(grown, cells[known & after], intended[known & after])
@@ -62,7 +69,7 @@ class Stages:
         if known.any():
             cells = self._caches.of(block)[rows]
             seconds = (intended - self._requested) // SECOND_NS
-            self._cache_before.add(cells[known & ~after], None, len(self._caches))
+            self._cache_before.add(cells[known & before], None, len(self._caches))
             now = known & after
             self._cache_after.add(cells[now], seconds[now], len(self._caches))
 

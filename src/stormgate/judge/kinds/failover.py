@@ -87,7 +87,7 @@ class Failover:
                 self.series[fault.name] = SendSeries(begin, self._read_until(fault.end_ns))
                 self.under_way[fault.name] = SendSeries(begin, calm_ns)
                 self.stages[fault.name] = Stages(
-                    task.context, begin, fault.requested_ns, fault.end_ns
+                    task.context, begin, fault.requested_ns, fault.end_ns, calm_ns
                 )
 
     def _read_from(self, requested_ns: int) -> int:

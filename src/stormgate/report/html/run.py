@@ -29,6 +29,7 @@ from stormgate.report.html.faults import fault_spans, fault_table, short, whole
 from stormgate.report.html.generator import generator_section, over_time
 from stormgate.report.html.noise import noise_section
 from stormgate.report.html.parts import figures, heading, table
+from stormgate.report.html.phases import phase_spans
 from stormgate.report.html.requests import request_sections, worst_of, worst_section
 from stormgate.report.html.traces import trace_section
 from stormgate.report.series.collect import FINE_S, ChartSeries, ChartWindow, collect, span
@@ -38,7 +39,7 @@ from stormgate.report.words import amount, count, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from stormgate.evidence.read import Phase, Run
+    from stormgate.evidence.read import Run
 
 BEFORE_S, AFTER_S, LONGEST_WINDOW_S = 4.0, 16.0, 90.0
 MAX_EVENTS = 300
@@ -46,7 +47,6 @@ MAX_POPULATIONS = 60
 MAX_LATENCY_PANES = 6
 MAX_READINGS = 6
 MOST_COLUMNS = 12
-SHADES = {"steady": "steady", "final": "steady", "fault": "trouble", "recovery": "mending"}
 
 
 @dataclass(slots=True)
@@ -144,19 +144,6 @@ def _window_end(fault: Span, run_ns: int) -> float:
         fault.begin_s + LONGEST_WINDOW_S,
         max(run_ns / 1e9, fault.begin_s + 1),
     )
-
-
-def phase_spans(phases: Iterable[Phase], begin_ns: int, end_ns: int) -> list[Span]:
-    """The phases, seconds of the run; one that did not end lasts to the end."""
-    return [
-        Span(
-            one_line(p.name),
-            (p.begin_ns - begin_ns) / 1e9,
-            ((p.end_ns if p.end_ns is not None else end_ns) - begin_ns) / 1e9,
-            SHADES.get(p.name.split("[")[0], "other"),
-        )
-        for p in phases
-    ]
 
 
 def latency_cuts(plan: Plan | None) -> list[tuple[Cut, float, Limit]]:

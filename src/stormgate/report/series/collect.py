@@ -20,9 +20,11 @@ from stormgate.evidence.laws import RowLaws
 from stormgate.evidence.samples import Block, Requests
 from stormgate.report.series.buckets import FAILED, bucket_of
 from stormgate.report.series.cuts import Cut, CutCounter, CutSeries
+from stormgate.report.series.phases import stretches, weighs_most
 
 if TYPE_CHECKING:
-    from stormgate.evidence.read import Phase, Run
+    from stormgate.evidence.read import Run
+    from stormgate.evidence.timeline import PhaseLike
 
 Array = NDArray[Any]
 
@@ -156,14 +158,14 @@ class _Counter:
         self.worst = _Worst(self.bins)
         self._starts, self._stages = np.zeros(0, np.int64), np.zeros(1, np.int64)
 
-    def know_phases(self, phases: Iterable[Phase]) -> None:
+    def know_phases(self, phases: Sequence[PhaseLike]) -> None:
         """Which kind of phase a time lies in: warmup and whatever is none counts as warmup."""
         begun = []
-        for phase in phases:
-            begun.append((phase.begin_ns, _STAGE.get(phase.name.split("[")[0], 0)))
-            if phase.name == "steady" and phase.end_ns is not None:
-                begun[-1] = (phase.begin_ns, 4)
-                begun.append(((phase.begin_ns + phase.end_ns) // 2, 5))
+        for name, begin, end in stretches(phases):
+            begun.append((begin, _STAGE.get(weighs_most(name), 0)))
+            if name == "steady" and end is not None:
+                begun[-1] = (begin, 4)
+                begun.append(((begin + end) // 2, 5))
         begun.sort()
         self._starts = np.array([begin for begin, _ in begun], np.int64)
         self._stages = np.array([0, *(stage for _, stage in begun)], np.int64)
