@@ -71,7 +71,7 @@ def build(*extra: str, product: Path = PRODUCT) -> str:
     flags = [*_FLAGS, *_WARNINGS, *extra, f"-I{headers()}"]
     try:
         done = subprocess.run(
-            [*command, *flags, *sources, "-o", str(partial)],
+            [*command, *flags, *sources, "-ldl", "-o", str(partial)],
             capture_output=True,
             text=True,
             check=False,

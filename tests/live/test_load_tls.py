@@ -1,17 +1,23 @@
 """TLS: verified by default, with the server's name, on kept connections."""
 
 import os
-import ssl
 import subprocess
 
 import pytest
-from tests.live.load_engine import Bench, server
+from tests.live.load_engine import ENGINES, Bench, server
 from tests.live.test_load_locust import locust
 
 from stormgate.evidence.read import Run
 from stormgate.load import get, post
+from stormgate.load.http.tls import client_context
 
 pytestmark = pytest.mark.live
+
+
+@pytest.fixture(params=ENGINES)
+def engine(request, monkeypatch):
+    """Both ways to move bytes make the same of whatever a server does."""
+    monkeypatch.setenv("STORMGATE_ENGINE", request.param)
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +49,10 @@ def port(certificate, tmp_path_factory):
 
 
 def trusting(certificate):
-    return ssl.create_default_context(cafile=str(certificate[0]))
+    return client_context(str(certificate[0]))
 
 
+@pytest.mark.usefixtures("engine")
 def test_requests_share_a_verified_connection(port, certificate):
     def flow(_session):
         for path in ("/ok", "/huge", "/bytes", "/chunked"):
@@ -60,6 +67,7 @@ def test_requests_share_a_verified_connection(port, certificate):
     assert reply.json() == {"id": 1}
 
 
+@pytest.mark.usefixtures("engine")
 def test_ends_and_deadlines_are_the_same_under_tls(port, certificate):
     def flow(_session):
         yield get("/early")
@@ -73,12 +81,13 @@ def test_ends_and_deadlines_are_the_same_under_tls(port, certificate):
     assert [r["outcome"] for r in rows] == ["reset", "first_byte_timeout", "ok", "ok", "ok"]
 
 
+@pytest.mark.usefixtures("engine")
 def test_an_unknown_signer_and_a_wrong_name_are_refused(port, certificate):
     def flow(_session):
         yield get("/ok")
 
     said = []
-    with Bench(f"https://localhost:{port}", context=ssl.create_default_context()) as bench:
+    with Bench(f"https://localhost:{port}", context=client_context()) as bench:
         bench.reasons.tell = lambda *what: said.append(what)
         rows, _ = bench.play(flow)
         bench.play(flow)
@@ -93,6 +102,7 @@ def test_an_unknown_signer_and_a_wrong_name_are_refused(port, certificate):
     assert [(r["outcome"], r["sent_ns"]) for r in rows] == [("tls", None)] * 2
 
 
+@pytest.mark.usefixtures("engine")
 def test_a_plain_text_server_is_a_tls_error_and_a_silent_one_a_connect_timeout(
     tmp_path, certificate
 ):

@@ -51,9 +51,7 @@ def _transport(
     if native is None:
         raise EngineError(f"the compiled core cannot be loaded: {why_not}")
     wanted, code_of = value_codes(observe, recorder.observed, recorder.label_code)
-    return CoreTransport(
-        native.Core, sockets, reasons, sandbox.slipped, wanted=wanted, code_of=code_of
-    )
+    return CoreTransport(native, sockets, reasons, sandbox.slipped, wanted=wanted, code_of=code_of)
 
 
 def open_loop(  # noqa: PLR0913 - what a worker is given once

@@ -257,13 +257,18 @@ class TlsConnection(Connection):
 
     def __init__(self, pool: Any, tick: int, address: Address) -> None:
         super().__init__(pool, tick, address)
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._tls = pool.tls.wrap_bio(
+        self._incoming: Any = ssl.MemoryBIO()
+        self._outgoing: Any = ssl.MemoryBIO()
+        self._tls: Any = pool.tls.wrap_bio(
             self._incoming, self._outgoing, server_hostname=pool.origin.host
         )
         self.send = self._send
         self.recv = self._recv
+
+    def carry_on(self, session: Any, incoming: Any, outgoing: Any) -> None:
+        """Go on with a session that was agreed on elsewhere, by what acts as `ssl`'s objects do."""
+        self._tls, self._incoming, self._outgoing = session, incoming, outgoing
+        self.send, self.recv = self._send, self._recv
 
     def handshake(self) -> bool:
         """Raises ssl.SSLError (a certificate that does not verify, no common version) or OSError

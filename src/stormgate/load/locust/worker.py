@@ -21,6 +21,7 @@ from stormgate.load.engine.stream import Session, Stream, pick_flow
 from stormgate.load.engine.transport.seam import LoadTransport
 from stormgate.load.engine.watchdog import Watchdog
 from stormgate.load.http.addresses import Addresses
+from stormgate.load.http.tls import client_context
 from stormgate.load.locust.deal import Seats, SharedDealer
 from stormgate.load.locust.settings import Settings, SettingsError
 from stormgate.load.record.failures import FirstFailures
@@ -268,7 +269,7 @@ class Worker:
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = ssl.create_default_context()
+            self._context = client_context()
         return self._context
 
     def _resolve_all(self) -> None:

@@ -9,6 +9,7 @@ import random
 import select
 import selectors
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -70,10 +71,13 @@ LASTING = Retry(3, on=RETRIED, next_edge=False)
 
 
 class ScriptedServer(threading.Thread):
-    """Answers by `SCRIPT` on a port of loopback; `requests` counts what came."""
+    """Answers by `SCRIPT` on a port of loopback; `requests` counts what came. `context`: under TLS,
+    which it ends as badly mannered servers do, without a word.
+    """
 
-    def __init__(self):
+    def __init__(self, context=None):
         super().__init__(daemon=True)
+        self._context = context
         self.requests = 0
         self._is_over = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
@@ -87,10 +91,24 @@ class ScriptedServer(threading.Thread):
                 if key.fileobj is self._listener:
                     sock, _ = self._listener.accept()
                     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if self._context is not None:
+                        sock = self._context.wrap_socket(
+                            sock, server_side=True, do_handshake_on_connect=False
+                        )
+                        sock.setblocking(False)
                     self._selector.register(sock, selectors.EVENT_READ)
-                else:
+                elif self._is_agreed(key.fileobj):
                     with contextlib.suppress(ConnectionError):
                         self._answer(key.fileobj)
+
+    def _is_agreed(self, sock):
+        """Whether a connection carries requests; a handshake holds up no other."""
+        if not isinstance(sock, ssl.SSLSocket) or sock.getblocking():
+            return True
+        with contextlib.suppress(ssl.SSLWantReadError):
+            sock.do_handshake()
+            sock.setblocking(True)
+        return False
 
     def _answer(self, sock):
         data = sock.recv(65_536)
@@ -156,7 +174,7 @@ def sockets(sandbox, reasons):
 
 def core(sandbox, reasons):
     odd = OddTransport(TurnClock(), reasons, sandbox.slipped, max_connections=200)
-    transport = CoreTransport(native.Core, odd, reasons, sandbox.slipped)
+    transport = CoreTransport(native, odd, reasons, sandbox.slipped)
     return time.monotonic_ns, transport, PollAlarm(None)
 
 
@@ -185,6 +203,7 @@ def flow_of(seed, number, flows, done):
                 path,
                 name=f"{number}.{turn}.{step}",
                 timeout_s=SHORT_S if short else 60,
+                connect_timeout_s=60,
                 retry=draw.choice([None, Retry(2, on=RETRIED), LASTING]),
                 redirects=draw.choice([0, 1]),
                 expect=draw.choice([None, (200, 302, 404)]),
@@ -216,9 +235,20 @@ def by_name(found):
     return rows, plan
 
 
-def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0, begin_of=flow_of, told=by_name):
-    """Play the plan over a transport: what `told` says of its rows, and the totals. `begin_of`
-    makes what begins the flows of a stream.
+def play(
+    make,
+    port,
+    *,
+    seed=7,
+    streams=6,
+    flows=12,
+    rate=40.0,
+    context=None,
+    begin_of=flow_of,
+    told=by_name,
+):
+    """Play the plan over a transport, under TLS with a `context`: what `told` says of its rows, and
+    the totals. `begin_of` makes what begins the flows of a stream.
     """
     counters, reasons, failed = Counters(), Reasons(), []
     sandbox = Sandbox(counters, lambda *told: failed.append(told), failed.append)
@@ -228,7 +258,8 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0, begin_of=flow_of
     closed = socket.socket()
     closed.bind(("127.0.0.1", 0))
     dead = closed.getsockname()[1]
-    links = {"dead": f"http://127.0.0.1:{dead}", "live": f"http://127.0.0.1:{port}"}
+    scheme = "http" if context is None else "https"
+    links = {"dead": f"{scheme}://127.0.0.1:{dead}", "live": f"{scheme}://127.0.0.1:{port}"}
     order = {0: ("live", "dead"), 1: ("dead", "live")}
     places = []
     for index, edges in order.items():
@@ -239,6 +270,7 @@ def play(make, port, *, seed=7, streams=6, flows=12, rate=40.0, begin_of=flow_of
         for pool in place.pools.values():
             at = ("127.0.0.1", pool.origin.port)
             pool.addresses = Addresses([(socket.AF_INET, at)])
+            pool.tls = context
         places.append(place)
     recorder = Recorder("w")
     attempts = Attempts(

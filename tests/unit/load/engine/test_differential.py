@@ -2,7 +2,9 @@
 
 import pytest
 from tests.unit.load.engine.differential import SCRIPT, TRANSPORTS, ScriptedServer, play, played
+from tests.unit.load.engine.tls_bench import certificate, server_context
 
+from stormgate.load.http.tls import client_context
 from stormgate.model import Outcome
 
 
@@ -11,11 +13,21 @@ def oracle():
     return play(played, 80)
 
 
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return certificate(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
+
+
+@pytest.mark.parametrize("is_secured", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("name", TRANSPORTS)
-def test_the_same_plan_makes_the_same_rows(name, oracle):
+def test_the_same_plan_makes_the_same_rows(name, is_secured, oracle, files):
+    """Under TLS as without: nothing of it is seen from outside."""
     rows, plan, totals = oracle
-    with ScriptedServer() as server:
-        own_rows, own_plan, own_totals = play(TRANSPORTS[name], server.port)
+    server_side = server_context(files) if is_secured else None
+    client_side = client_context(str(files[0])) if is_secured else None
+    with ScriptedServer(server_side) as server:
+        found = play(TRANSPORTS[name], server.port, context=client_side)
+        own_rows, own_plan, own_totals = found
         written = sum(not row[-1] for attempts in own_rows.values() for row in attempts)
         assert server.requests == written, "what has a sent_ns was sent, once"
     assert own_plan == plan, "the same seed, the same arrivals"

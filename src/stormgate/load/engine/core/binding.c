@@ -77,6 +77,7 @@ static void release(CoreObject *self) {
     Py_END_ALLOW_THREADS
     for (size_t i = 0; i < core->open; i++) {
         close(core->connections[i]->fd);
+        session_free(core->connections[i]->session);
         free(core->connections[i]->raw);
         free(core->connections[i]);
     }
@@ -88,7 +89,7 @@ static void release(CoreObject *self) {
     close(core->epoll_fd);
     close(core->kick_fd);
     close(core->tell_fd);
-    for (Py_ssize_t i = 0; i < self->pool_count; i++) free(self->pools[i]);
+    for (Py_ssize_t i = 0; i < self->pool_count; i++) pool_free(self->pools[i]);
     self->pool_count = 0;
     free(self->pools);
     self->pools = NULL;
@@ -154,14 +155,17 @@ static int address_of(const char *host, int port, struct sockaddr_storage *addre
 }
 
 static PyObject *py_pool(CoreObject *self, PyObject *args) {
-    const char *host;
-    int port;
+    const char *host, *name = "";
+    int port, is_address = 0;
+    PyObject *terms = Py_None;
     Core *core = usable(self);
-    if (core == NULL || !PyArg_ParseTuple(args, "si", &host, &port)) return NULL;
+    if (core == NULL || !PyArg_ParseTuple(args, "si|Osp", &host, &port, &terms, &name, &is_address))
+        return NULL;
     Pool *pool = calloc(1, sizeof(Pool));
     if (pool == NULL) return PyErr_NoMemory();
-    if (address_of(host, port, &pool->address, &pool->address_size) < 0) {
-        free(pool);
+    if (address_of(host, port, &pool->address, &pool->address_size) < 0 ||
+        secure(pool, terms, name, is_address) < 0) {
+        pool_free(pool);
         return NULL;
     }
     self->pools = grown(self->pools, &self->pool_room,
@@ -274,7 +278,7 @@ static int set_most(CoreObject *self, PyObject *value, void *unused) {
 /* --- the type */
 
 static PyMethodDef METHODS[] = {
-    {"pool", (PyCFunction)py_pool, METH_VARARGS, "pool(host, port) -> its number"},
+    {"pool", (PyCFunction)py_pool, METH_VARARGS, "pool(host, port, terms, name, is_address)"},
     {"point", (PyCFunction)py_point, METH_VARARGS, "New connections go to another address."},
     {"has_idle", (PyCFunction)py_has_idle, METH_VARARGS, "Whether one could go out at once."},
     {"drop_idle", (PyCFunction)py_drop_idle, METH_VARARGS, "Close a pool's idle connections."},

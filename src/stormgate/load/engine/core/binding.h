@@ -21,7 +21,7 @@ typedef struct {
     PyObject *outcomes;    /* of each End */
     PyObject *append;      /* of the queue of what has ended */
     PyObject *code_of;     /* (position of a wanted header, value) -> int */
-    PyObject *on_odd;      /* (task, fd, raw, written) */
+    PyObject *on_odd;      /* (task, fd, raw, written, channel or None, is_ended) */
     PyObject *on_trouble;  /* (task, outcome, why, errno) */
 } CoreObject;
 
@@ -36,5 +36,12 @@ void give_back(CoreObject *self, Attempt *attempt);
 PyObject *py_submit(CoreObject *self, PyObject *args);
 PyObject *py_flush(CoreObject *self, PyObject *unused);
 PyObject *py_take(CoreObject *self, PyObject *unused);
+
+/* secure.c */
+PyObject *py_tls(PyObject *self, PyObject *args);
+int secure(Pool *pool, PyObject *terms, const char *name, int is_address);
+void pool_free(Pool *pool);
+int channel_init(void);
+PyObject *channel_around(Session *session);
 
 #endif

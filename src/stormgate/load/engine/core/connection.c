@@ -1,7 +1,6 @@
-/* One connection: opening, writing, reading, closing. Plain TCP, one request at a time. */
+/* One connection that is made: writing, reading, closing. One request at a time. */
 #define _GNU_SOURCE
 #include <errno.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -11,73 +10,15 @@
 
 #include "core.h"
 
-#ifndef SO_TIMESTAMPNS
-#define SO_TIMESTAMPNS 35
-#endif
-
 static const int64_t AHEAD = 20 * MS; /* a stamp may be younger than the turn that reads it */
 
-static int watch(Core *core, Connection *connection, int operation, uint32_t events) {
+int connection_watch(Core *core, Connection *connection, int operation, uint32_t events) {
     struct epoll_event event = {.events = events, .data.ptr = connection};
     return epoll_ctl(core->epoll_fd, operation, connection->fd, &event);
 }
 
-/* How an attempt ends whose connection could not be made. */
-static End refused(int code) {
-    switch (code) {
-    case EADDRNOTAVAIL: case EAFNOSUPPORT: case ENOBUFS: case ENOMEM: case EMFILE: case ENFILE:
-        return END_NOT_SENT; /* this machine's own limits */
-    case ETIMEDOUT:
-        return END_CONNECT_TIMEOUT;
-    default:
-        return END_REFUSED;
-    }
-}
-
-static Connection *made(Core *core, Pool *pool, int fd) {
-    size_t none = 0;
-    size_t size = sizeof(Connection) + core->wanted_count * sizeof(Found);
-    Connection *connection = grown(NULL, &none, size, SIZE_MAX);
-    memset(connection, 0, size);
-    connection->pool = pool;
-    connection->fd = fd;
-    connection->is_new = 1;
-    core->connections = grown(core->connections, &core->room,
-                              (core->open + 1) * sizeof(Connection *), SIZE_MAX);
-    connection->index = core->open;
-    core->connections[core->open++] = connection;
-    return connection;
-}
-
-void connection_open(Core *core, Attempt *attempt) {
-    Pool *pool = attempt->pool;
-    int one = 1;
-    if (attempt->is_first) core_lag(core, attempt->started - attempt->intended);
-    core->allowance--;
-    int fd = socket(pool->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        core_ended(core, attempt, refused(errno), NULL, errno);
-        return;
-    }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
-    if (connect(fd, (struct sockaddr *)&pool->address, pool->address_size) < 0 &&
-        errno != EINPROGRESS) {
-        int code = errno;
-        close(fd);
-        core_ended(core, attempt, refused(code), NULL, code);
-        return;
-    }
-    Connection *connection = made(core, pool, fd);
-    connection->attempt = attempt;
-    core->own.new_connections++;
-    if (watch(core, connection, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT) < 0) {
-        /* No more can be watched (epoll(7), max_user_watches): nothing the target had a part in. */
-        int code = errno;
-        connection_close(core, connection);
-        connection->attempt = NULL;
-        core_ended(core, attempt, END_NOT_SENT, NULL, code);
-    }
+static void wait_for(Core *core, Connection *connection, uint32_t events) {
+    connection_watch(core, connection, EPOLL_CTL_MOD, events);
 }
 
 /* Let go of a connection without closing its descriptor. What it carried is no longer its own. */
@@ -86,6 +27,8 @@ static void let_go(Core *core, Connection *connection) {
     core->connections[connection->index] = last;
     last->index = connection->index;
     connection->state = CLOSED;
+    session_free(connection->session);
+    connection->session = NULL;
     pool_to_serve(core, connection->pool);
     free(connection->raw);
     connection->raw = NULL;
@@ -108,6 +51,21 @@ void connection_failed(Core *core, Connection *connection, End end, const char *
     if (attempt != NULL) core_ended(core, attempt, end, why, 0);
 }
 
+/* How many of so many bytes are on their way; -1 and an errno when the connection is lost. */
+static ssize_t put(Connection *connection, const char *data, size_t size) {
+    if (connection->session != NULL)
+        return session_put(connection->session, connection->fd, data, size);
+    ssize_t sent = send(connection->fd, data, size, MSG_NOSIGNAL);
+    return sent < 0 && (errno == EAGAIN || errno == EINTR) ? 0 : sent;
+}
+
+/* Whether all of what it carries has left this process. */
+static int is_out(const Connection *connection) {
+    const Attempt *attempt = connection->attempt;
+    if (attempt != NULL && connection->written < attempt->payload_size) return 0;
+    return connection->session == NULL || !session_owes(connection->session);
+}
+
 /* Whether an attempt was written, or will be as soon as there is room. If not, the connection is
  * closed: not a byte left, so beginning the attempt anew is no second try. */
 int connection_transmit(Core *core, Connection *connection, Attempt *attempt) {
@@ -119,38 +77,29 @@ int connection_transmit(Core *core, Connection *connection, Attempt *attempt) {
     connection->written = 0;
     framing_begin(&connection->framing, attempt->is_head, core->wanted, connection->found,
                   core->wanted_count);
-    ssize_t sent = send(connection->fd, attempt->payload, attempt->payload_size, MSG_NOSIGNAL);
+    ssize_t sent = put(connection, attempt->payload, attempt->payload_size);
     if (sent < 0) {
-        if (errno != EAGAIN && errno != EINTR) {
-            connection_close(core, connection);
-            connection->attempt = NULL;
-            return 0;
-        }
-        sent = 0;
+        connection_close(core, connection);
+        connection->attempt = NULL;
+        return 0;
     }
     if (attempt->is_first) core->own.sent++;
     connection->written = (size_t)sent;
-    if (connection->written < attempt->payload_size)
-        watch(core, connection, EPOLL_CTL_MOD, EPOLLIN | EPOLLOUT);
+    if (!is_out(connection)) wait_for(core, connection, EPOLLIN | EPOLLOUT);
     return 1;
 }
 
 static void flush(Core *core, Connection *connection) {
     Attempt *attempt = connection->attempt;
-    if (attempt == NULL || connection->written == attempt->payload_size) {
-        watch(core, connection, EPOLL_CTL_MOD, EPOLLIN);
-        return;
-    }
-    ssize_t sent = send(connection->fd, attempt->payload + connection->written,
-                        attempt->payload_size - connection->written, MSG_NOSIGNAL);
+    const char *data = attempt == NULL ? "" : attempt->payload + connection->written;
+    size_t left = attempt == NULL ? 0 : attempt->payload_size - connection->written;
+    ssize_t sent = left || connection->session != NULL ? put(connection, data, left) : 0;
     if (sent < 0) {
-        if (errno != EAGAIN && errno != EINTR)
-            connection_failed(core, connection, END_RESET, NULL);
+        connection_failed(core, connection, END_RESET, NULL);
         return;
     }
-    connection->written += (size_t)sent;
-    if (connection->written == attempt->payload_size)
-        watch(core, connection, EPOLL_CTL_MOD, EPOLLIN);
+    if (left) connection->written += (size_t)sent;
+    if (is_out(connection)) wait_for(core, connection, EPOLLIN);
 }
 
 static void keep_bytes(Connection *connection, const char *data, size_t size) {
@@ -176,6 +125,9 @@ static void hand_over(Core *core, Connection *connection, const char *data, size
     hand_bytes(connection, data, size);
     attempt->fd = connection->fd;
     attempt->written = connection->written;
+    attempt->session = connection->session;
+    attempt->is_ended = connection->is_ended;
+    connection->session = NULL;
     epoll_ctl(core->epoll_fd, EPOLL_CTL_DEL, connection->fd, NULL);
     connection->attempt = NULL;
     let_go(core, connection);
@@ -185,7 +137,7 @@ static void hand_over(Core *core, Connection *connection, const char *data, size
 static void answered(Core *core, Connection *connection, const char *data, size_t size,
                      int64_t done) {
     Attempt *attempt = connection->attempt;
-    int keeps = connection->framing.keep && connection->written == attempt->payload_size;
+    int keeps = connection->framing.keep && !connection->is_ended && is_out(connection);
     hand_bytes(connection, data, size);
     if (core->wanted_count)
         memcpy(attempt->found, connection->found, core->wanted_count * sizeof(Found));
@@ -215,8 +167,8 @@ static int64_t stamp(const Core *core, struct msghdr *message) {
 }
 
 /* Bytes of an answer. Whether there may be more to read. */
-static int received(Core *core, Connection *connection, size_t size, int64_t done) {
-    const char *data = core->buffer;
+static int received(Core *core, Connection *connection, const char *data, size_t size,
+                    int64_t done) {
     size_t used;
     Framed framed = framing_feed(&connection->framing, data, size, &used);
     const char *why = "no HTTP answer";
@@ -252,6 +204,32 @@ static void ended(Core *core, Connection *connection) {
     }
 }
 
+/* The same of an answer under TLS: of one read all plain bytes at once. Its records end with a
+ * close_notify or with the connection, which may come long after that. */
+static int unsealed(Core *core, Connection *connection, size_t size, int64_t done) {
+    Session *session = connection->session;
+    int is_ended = 0;
+    ssize_t plain = session_feed(session, core->buffer, size);
+    if (plain == 0) plain = session_get(session, core->plain, sizeof core->plain, &is_ended);
+    is_ended |= size == 0;
+    connection->is_ended |= (uint8_t)is_ended;
+    if (plain < 0 || plain == sizeof core->plain) { /* more than such records hold */
+        connection_failed(core, connection, END_RESET, NULL);
+        return 0;
+    }
+    if (connection->attempt == NULL && (plain || is_ended)) {
+        connection_close(core, connection);
+        return 0;
+    }
+    if (plain && !received(core, connection, core->plain, (size_t)plain, done)) return 0;
+    if (is_ended) {
+        ended(core, connection);
+        return 0;
+    }
+    if (session_owes(session)) flush(core, connection); /* a new key, agreed on under way */
+    return connection->state == READY;
+}
+
 static void readable(Core *core, Connection *connection) {
     union {
         char bytes[CMSG_SPACE(sizeof(struct timespec))];
@@ -267,6 +245,12 @@ static void readable(Core *core, Connection *connection) {
                 connection_failed(core, connection, END_RESET, NULL);
             return;
         }
+        if (connection->session != NULL) {
+            int64_t done = stamp(core, &message);
+            if (!unsealed(core, connection, (size_t)size, done) || size == 0) return;
+            if ((size_t)size < sizeof core->buffer) return;
+            continue;
+        }
         if (connection->attempt == NULL) {
             /* Idle: the peer closed it, or sent what nobody asked for. Nobody's failure. */
             connection_close(core, connection);
@@ -276,32 +260,15 @@ static void readable(Core *core, Connection *connection) {
             ended(core, connection);
             return;
         }
-        if (!received(core, connection, (size_t)size, stamp(core, &message))) return;
+        if (!received(core, connection, core->buffer, (size_t)size, stamp(core, &message))) return;
         if ((size_t)size < sizeof core->buffer) return;
     }
 }
 
 void connection_event(Core *core, Connection *connection, uint32_t events) {
     if (connection->state == CLOSED) return; /* earlier in this look */
-    if (connection->state == CONNECTING) {
-        if (core->is_finishing) {
-            connection->is_taken = 1;
-            watch(core, connection, EPOLL_CTL_MOD, 0);
-            return;
-        }
-        Attempt *attempt = connection->attempt;
-        int code = 0;
-        socklen_t size = sizeof code;
-        getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &code, &size);
-        if (code) {
-            connection_close(core, connection);
-            connection->attempt = NULL;
-            core_ended(core, attempt, refused(code), NULL, code);
-            return;
-        }
-        connection->state = READY;
-        watch(core, connection, EPOLL_CTL_MOD, EPOLLIN);
-        if (!connection_transmit(core, connection, attempt)) pool_begin(core, attempt);
+    if (connection->state != READY) {
+        connection_advance(core, connection);
         return;
     }
     if (events & EPOLLOUT) flush(core, connection);

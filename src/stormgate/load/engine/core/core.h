@@ -22,9 +22,11 @@
 #include <sys/types.h>
 
 #include "framing.h"
+#include "tls.h"
 
 enum {
     READ_SIZE = 65536,       /* of one read */
+    PLAIN_SIZE = READ_SIZE + RECORD_ROOM, /* of it under TLS, and of the record it ended */
     READS_PER_EVENT = 16,    /* of one connection, before the others have their turn */
     EVENTS = 256,            /* of one look at the sockets */
     STARTS = 64,             /* between two looks at the answers */
@@ -37,7 +39,7 @@ enum {
 /* How an attempt ended. The binding has what Python calls each, in this order. */
 typedef enum {
     END_WHOLE, END_RESET, END_MALFORMED, END_REFUSED, END_CONNECT_TIMEOUT,
-    END_FIRST_BYTE_TIMEOUT, END_BODY_TIMEOUT, END_NOT_SENT,
+    END_FIRST_BYTE_TIMEOUT, END_BODY_TIMEOUT, END_NOT_SENT, END_TLS,
     END_ODD, /* it did not: its connection is handed over, to be carried on by another */
     ENDS
 } End;
@@ -62,6 +64,8 @@ struct Attempt {
     const char *why;         /* a fixed text, or NULL */
     int code;                /* the errno it failed by, or 0 */
     int fd;                  /* END_ODD */
+    Session *session;        /* END_ODD under TLS: its own, too */
+    uint8_t is_ended;        /* END_ODD: nothing more will come */
     size_t written;          /* of the payload */
     char *raw;               /* all of the response; freed by who takes it */
     size_t raw_size;
@@ -76,6 +80,8 @@ struct Pool {
     Pool *next;
     struct sockaddr_storage address;
     socklen_t address_size;
+    Tls *tls;                /* NULL: plain */
+    Peer peer;
     Connection *idle;        /* a stack: surplus ones age, and are closed by the peer */
     Attempt *waiting, *last_waiting;
     _Atomic int idle_count;
@@ -85,7 +91,7 @@ struct Pool {
     uint8_t is_to_serve;
 };
 
-typedef enum { CONNECTING, READY, CLOSED } State;
+typedef enum { CONNECTING, HANDSHAKE, READY, CLOSED } State;
 
 struct Connection {
     Pool *pool;
@@ -96,7 +102,9 @@ struct Connection {
     State state;
     uint8_t is_new;          /* its first attempt was counted when it was begun */
     uint8_t is_taken;        /* at the end: the peer has taken it, and waits for us */
+    uint8_t is_ended;        /* the peer has said that nothing more will come */
     size_t written;
+    Session *session;        /* NULL: plain */
     char *raw;
     size_t raw_size, raw_room;
     Framing framing;
@@ -153,7 +161,7 @@ typedef struct Core {
     uint32_t pace_starts;
     uint8_t is_pacing;              /* so many that ticks are cheaper than wake-ups */
     uint8_t is_finishing;
-    char buffer[READ_SIZE];
+    char buffer[READ_SIZE], plain[PLAIN_SIZE];
 } Core;
 
 /* mailbox.c, called from Python */
@@ -185,8 +193,12 @@ void pool_withdraw(Core *core);
 void pool_sweep(Core *core);
 void pool_drop_idle(Core *core, Pool *pool);
 
-/* connection.c */
+/* opening.c */
 void connection_open(Core *core, Attempt *attempt);
+void connection_advance(Core *core, Connection *connection);
+
+/* connection.c */
+int connection_watch(Core *core, Connection *connection, int operation, uint32_t events);
 int connection_transmit(Core *core, Connection *connection, Attempt *attempt);
 void connection_event(Core *core, Connection *connection, uint32_t events);
 void connection_failed(Core *core, Connection *connection, End end, const char *why);

@@ -27,6 +27,7 @@ void give_back(CoreObject *self, Attempt *attempt) {
     if (attempt->newer != NULL) attempt->newer->older = attempt->older;
     Py_DECREF((PyObject *)attempt->task);
     Py_DECREF((PyObject *)attempt->kept);
+    session_free(attempt->session);
     free(attempt->raw);
     free(attempt);
 }
@@ -158,11 +159,18 @@ static int append(CoreObject *self, const Attempt *attempt) {
 }
 
 static int hand_over(CoreObject *self, Attempt *attempt) {
+    PyObject *channel = Py_NewRef(Py_None);
+    if (attempt->session != NULL) {
+        Py_DECREF(channel);
+        if ((channel = channel_around(attempt->session)) == NULL) return -1;
+        attempt->session = NULL;
+    }
     int fd = attempt->fd;
     attempt->fd = -1; /* whoever is called has it now */
     PyObject *said = PyObject_CallFunction(
-        self->on_odd, "Oiy#n", (PyObject *)attempt->task, fd, attempt->raw,
-        (Py_ssize_t)attempt->raw_size, (Py_ssize_t)attempt->written);
+        self->on_odd, "Oiy#nNi", (PyObject *)attempt->task, fd, attempt->raw,
+        (Py_ssize_t)attempt->raw_size, (Py_ssize_t)attempt->written, channel,
+        (int)attempt->is_ended);
     Py_XDECREF(said);
     return said == NULL ? -1 : 0;
 }

@@ -102,7 +102,7 @@ static void sweep(Core *core) {
         Connection *connection = core->connections[i];
         Attempt *attempt = connection->attempt;
         if (attempt == NULL) continue;
-        if (connection->state == CONNECTING) {
+        if (connection->state != READY) {
             if (core->now - attempt->started > attempt->connect_timeout)
                 connection_failed(core, connection, END_CONNECT_TIMEOUT, NULL);
         } else if (core->now - attempt->sent > attempt->timeout) {

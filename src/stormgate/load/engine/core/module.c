@@ -35,6 +35,7 @@ static PyObject *frame(PyObject *self, PyObject *args) {
 
 static PyMethodDef FUNCTIONS[] = {
     {"frame", frame, METH_VARARGS, "The parser alone: framed, status, keep, pieces used."},
+    {"tls", py_tls, METH_VARARGS, "A client's terms of TLS, for `pool`."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -47,7 +48,7 @@ PyMODINIT_FUNC PyInit__core(void);
 PyMODINIT_FUNC PyInit__core(void) {
     PyObject *module = PyModule_Create(&MODULE);
     if (module == NULL) return NULL;
-    PyObject *type = core_type();
+    PyObject *type = channel_init() < 0 ? NULL : core_type();
     int code = type == NULL ? -1 : PyModule_AddObjectRef(module, "Core", type);
     Py_XDECREF(type);
     if (code < 0 || PyModule_AddIntMacro(module, FRAMED_MORE) < 0 ||

@@ -15,6 +15,7 @@ from typing import Any, Generic
 from gevent import monkey
 
 from stormgate.load.engine.core.odd import OddTransport
+from stormgate.load.engine.core.terms import NoTermsError, peer, terms, tls_trouble
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.transport.queues import IN_VAIN
 from stormgate.load.engine.transport.seam import EVENTS_PER_TURN, NEVER, A, Completion
@@ -39,6 +40,7 @@ _OUTCOMES = (
     Outcome.FIRST_BYTE_TIMEOUT,
     Outcome.BODY_TIMEOUT,
     Outcome.NOT_SENT,
+    Outcome.TLS,
     None,
 )
 
@@ -59,8 +61,6 @@ class _Way:
 
 def what_is_odd(pool: Pool) -> str:
     """Why the core cannot dial a pool, in words; "" where it can."""
-    if pool.tls is not None:
-        return "TLS"
     if pool.proxy_source is not None:
         return "a PROXY line"
     count = len(pool.addresses.all)
@@ -70,7 +70,7 @@ def what_is_odd(pool: Pool) -> str:
 class CoreTransport(Generic[A]):
     """Attempts over connections of a native thread: see `LoadTransport`.
 
-    `make` makes the core (`_core.Core`); `odd` carries what the core does not. `wanted` are the
+    `native` is the core's module (`_core`); `odd` carries what the core does not. `wanted` are the
     names of the headers whose values `code_of(position, value)` gives a code for. `on_error` is
     told of the transport's own failures.
     """
@@ -80,7 +80,7 @@ class CoreTransport(Generic[A]):
 
     def __init__(
         self,
-        make: Callable[..., Any],
+        native: Any,
         odd: OddTransport[A],
         reasons: Reasons,
         on_error: Callable[[BaseException], None],
@@ -100,7 +100,9 @@ class CoreTransport(Generic[A]):
         self._order = itertools.count()
         self._firsts = self._released = self._sent = self._opened = 0
         self._waiting = self._open = 0
-        self._native = make(
+        self._tls = native.tls
+        self._terms: dict[int, tuple[Any, object]] = {}  # by the id of the context, which it keeps
+        self._native = native.Core(
             _OUTCOMES,
             self.ended.append,
             code_of,
@@ -174,7 +176,11 @@ class CoreTransport(Generic[A]):
         """How a pool is dialled now that its addresses are others."""
         way = self._ways.setdefault(pool, _Way())
         way.addresses = pool.addresses
-        odd = what_is_odd(pool)
+        odd, secured = what_is_odd(pool), ()
+        try:
+            secured = self._secured(pool) if way.number is None and not odd else ()
+        except NoTermsError as error:
+            odd = str(error)
         if odd:
             self._reasons.say("engine", pool.origin.host, f"{odd}: {_IN_PYTHON}")
         if odd or way.spoilt or not pool.addresses:
@@ -184,11 +190,20 @@ class CoreTransport(Generic[A]):
             return way
         at = pool.addresses.all[0][1][:2]
         if way.number is None:
-            way.number = self._native.pool(*at)
+            way.number = self._native.pool(*at, *secured)
         elif at != way.at:  # looked up again, and another
             self._native.point(way.number, *at)
         way.at = at
         return way
+
+    def _secured(self, pool: Pool) -> tuple[Any, ...]:
+        """How a pool's connections are secured, for the core. Raises NoTermsError."""
+        if pool.tls is None:
+            return ()
+        known = self._terms.get(id(pool.tls))
+        if known is None:
+            known = self._terms[id(pool.tls)] = pool.tls, terms(self._tls, pool.tls)
+        return known[1], *peer(pool.origin.host)
 
     def flush(self) -> None:
         self._native.flush()
@@ -219,7 +234,7 @@ class CoreTransport(Generic[A]):
         self._sent, self._opened = sent, opened
         return int(count)
 
-    def _hand_over(self, attempt: A, fd: int, raw: bytes, written: int) -> None:
+    def _hand_over(self, attempt: A, *taken: Any) -> None:
         """The core does not decide about an answer: it, its connection, and what goes to that pool
         from now on are the odd transport's.
         """
@@ -231,7 +246,7 @@ class CoreTransport(Generic[A]):
                 way.addresses = None
                 why = f"its answers are not plain HTTP/1.1: {_IN_PYTHON}"
                 self._reasons.say("engine", pool.origin.host, why)
-            self._odd.adopt(attempt, fd, raw, written)
+            self._odd.adopt(attempt, *taken)
         except BaseException as error:
             self._on_error(error)
             if not any(one[0] is attempt for one in self.ended):
@@ -242,6 +257,9 @@ class CoreTransport(Generic[A]):
         if code in OUT_OF_FILES:
             limit = f"{os.strerror(code)}: this generator's own limit; raise it (ulimit -n 65536)"
             self._reasons.say(Outcome.NOT_SENT, host, limit)
+        elif outcome is Outcome.TLS:
+            place = attempt.pool.origin.netloc
+            self._reasons.say(outcome, place, tls_trouble(why or "", host))
         elif outcome is Outcome.NOT_SENT and why:
             self._reasons.say(outcome, host, IN_VAIN.format(most=self._most))
         elif why:

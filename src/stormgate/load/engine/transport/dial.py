@@ -49,7 +49,7 @@ class Dialer:
         self._connections = connections
         self._counts = counts
         self._reasons = reasons
-        self.plain, self._tls = classes
+        self._plain, self._tls = classes
         self._observed = observed
         self._tick = 0  # tells a connection from the previous owner of its descriptor
         self._now_ns = 0
@@ -67,11 +67,15 @@ class Dialer:
             outcome = self._next(attempt, race, outcome)
         return outcome
 
+    def make(self, pool: Any, tick: int, address: Address, *, is_secured: bool) -> Connection:
+        """A connection that is not dialled yet. Raises OSError when no socket can be had."""
+        return (self._tls if is_secured else self._plain)(pool, tick, address)
+
     def _begin(self, attempt: LoadAttempt, address: Address, race: Race | None) -> Outcome | None:
         """Dial one address; None when that is under way."""
         pool = attempt.pool
         try:
-            connection = (self.plain if pool.tls is None else self._tls)(pool, self._tick, address)
+            connection = self.make(pool, self._tick, address, is_secured=pool.tls is not None)
         except OSError as error:
             return self._failed(attempt, address, error.errno or errno.EIO, race)
         if self._observed:

@@ -41,7 +41,7 @@ class Rig:
         self.said, self.slipped = [], []
         reasons = Reasons(lambda *what: self.said.append(what))
         odd = OddTransport(TurnClock(), reasons, self.slipped.append, max_connections=50)
-        self.transport = CoreTransport(native.Core, odd, reasons, self.slipped.append)
+        self.transport = CoreTransport(native, odd, reasons, self.slipped.append)
 
     def submit(self, path="/x", *, after_ns=0, timeout_ns=10 * S):
         attempt = SimpleNamespace(
