@@ -265,6 +265,20 @@ def test_a_peer_that_says_goodbye_while_idle_is_no_error(engine, files):
             client.until(lambda count=count: server.accepted == count)
 
 
+def test_what_waits_for_leave_to_open_its_pools_first_connection_gets_it(engine, files):
+    """No connection comes free in a pool that has none."""
+    with (
+        Server(answering(OK), files) as server,
+        Client(engine, server.port, files) as client,
+    ):
+        client.transport.open_allowance = 0
+        client.submit()
+        client.until(lambda: client.transport.waiting() == 1)
+        client.transport.open_allowance = 5
+        client.until(lambda: client.transport.ended)
+        assert client.transport.ended[0][1] is Outcome.OK
+
+
 @pytest.mark.skipif("core" not in ENGINES, reason="the core is not built")
 @pytest.mark.parametrize(
     "answer",

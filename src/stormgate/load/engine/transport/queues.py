@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from select import POLLOUT
 from typing import Generic
 
@@ -38,6 +38,12 @@ class Queues(Generic[A]):
             if not pool.resolving
             for attempt in pool.waiting
         )
+
+    def while_there_is_room(self, is_room: Callable[[], bool]) -> Iterator[A]:
+        """Take out what may begin now: in a pool that holds no connection none will come free."""
+        for pool in self._pools:
+            while pool.waiting and not pool.resolving and is_room():
+                yield pool.waiting.popleft()
 
     def overdue(self, now_ns: int) -> Iterator[tuple[A, Outcome, str]]:
         """Take out what has waited in vain; how it ends, and why."""

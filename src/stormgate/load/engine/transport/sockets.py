@@ -102,9 +102,7 @@ class SocketTransport(PromptTransport, Generic[A]):
             self._take_back(attempt)
 
     def _begin(self, attempt: A) -> None:
-        """Start an attempt on an idle connection, a new one, or when none may be opened, the pool's
-        queue.
-        """
+        """Start an attempt on an idle connection or a new one; if none may be opened, it waits."""
         pool = attempt.pool
         idle = pool.idle
         while idle:
@@ -124,7 +122,7 @@ class SocketTransport(PromptTransport, Generic[A]):
         elif not pool.addresses:
             self._reasons.say(Outcome.DNS, pool.origin.host, pool.trouble)
             self._unanswered(attempt, Outcome.DNS)
-        elif self.open_allowance > 0 and len(self.connections) < self.max_connections:
+        elif self._may_open():
             self._lag(attempt.started_ns - attempt.intended_ns if attempt.attempt == 1 else 0)
             self.open_allowance -= 1
             outcome = self._dialer.open(attempt, self._tick, self.clock.now_ns)
@@ -132,6 +130,9 @@ class SocketTransport(PromptTransport, Generic[A]):
                 self._unanswered(attempt, outcome)
         else:
             self._queues.add(attempt)
+
+    def _may_open(self) -> bool:
+        return self.open_allowance > 0 and len(self.connections) < self.max_connections
 
     def _transmit(self, connection: Connection, attempt: A) -> None:
         """Write an attempt on a ready connection that has none."""
@@ -300,9 +301,7 @@ class SocketTransport(PromptTransport, Generic[A]):
     # --- connections between attempts
 
     def _release(self, connection: Connection) -> None:
-        """Hand a ready connection to the next waiting attempt, or keep it; one to an edge users
-        were steered from is closed.
-        """
+        """To the next that waits, to the idle ones, or closed where users were steered away."""
         pool = connection.pool
         if pool.waiting:
             self._transmit(connection, pool.waiting.popleft())
@@ -352,6 +351,8 @@ class SocketTransport(PromptTransport, Generic[A]):
         for attempt, outcome, why in self._queues.overdue(now_ns):
             self._reasons.say(outcome, attempt.pool.origin.host, why)
             self._unanswered(attempt, outcome)
+        for attempt in self._queues.while_there_is_room(self._may_open):
+            self._begin(attempt)
 
     # --- the end
 
@@ -373,9 +374,7 @@ class SocketTransport(PromptTransport, Generic[A]):
         self._close_all()
 
     def _last_look(self) -> set[int]:
-        """Read the answers that have come. The descriptors of connections that the target has
-        taken, and that wait for us to go on with their making.
-        """
+        """Read the answers that have come; which connections the target has taken and we not."""
         taken: set[int] = set()
         for _ in range(_LAST_LOOKS):  # an answer may come in many pieces
             self._tick += 1
