@@ -75,6 +75,7 @@ def test_every_kind_is_registered() -> None:
         "stampede",
         "keysMoved",
         "tracesWhole",
+        "scaledBefore",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -431,6 +432,8 @@ EVERY = [
     objective("metricTrue", "errors", probe="errors", counts="failed", phases=["fault"]),
     objective("alertFired", alert="ErrorRateHigh", within_s=10),
     objective("tracesWhole", label="trace_id"),
+    objective("scaledBefore", probe="capacity", lead_s=1),
+    objective("scaledBefore", "here", probe="capacity", where={"population": ["london"]}, over_s=5),
     objective("abRatio", "slow", label="fleet", a="old", b="new", quantile=0.5, lte=1.5),
 ]
 

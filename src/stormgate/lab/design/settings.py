@@ -42,6 +42,8 @@ class LabSettings:
     # A service that is asked to end goes on answering for so long, saying that it leaves: longer
     # than edges take to ask how it is, and than a request of theirs takes.
     drain_s: float = 1.5
+    # From the start of one more instance of a service to its first answer.
+    instance_start_s: float = 3.0
     # Caches.
     edge_ttl_s: float = 30.0
     profile_ttl_s: float = 30.0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from stormgate.lab.design.autoscaling import scaling_of
 from stormgate.lab.design.layout import Hop, Layout, Process
 from stormgate.lab.design.wiring import Wiring
-from stormgate.lab.kinds import ProcessKind
+from stormgate.lab.kinds import Child, Host, ProcessKind
 from stormgate.lab.kinds.database import node_name
 from stormgate.lab.kinds.model import routes
 from stormgate.lab.kinds.ring import way
@@ -75,7 +77,17 @@ class ServiceKind(ProcessKind):
             "ring": way(wiring, part.name),
             "cache": wiring.via(part.name, f"{region}/cache"),
             "steward": wiring.endpoint("steward"),
+            **(
+                {}
+                if (scaling := scaling_of(layout.target)) is None
+                else {"scaling": scaling.to_json()}
+            ),
         }
+
+    def spawn(self, host: Host, part: Process, log_path: Path) -> Child:
+        scaled = scaling_of(host.wiring.layout.target) is not None
+        role = "pool" if scaled else self.name
+        return host.fork(role, host.wiring.config_path(part.name), log_path)
 
 
 KIND = ServiceKind()

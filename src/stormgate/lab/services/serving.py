@@ -49,7 +49,7 @@ async def _serve(config: dict[str, Any], start: Start) -> None:
         loops.append(every(EXPORT_S, tracer.export))
     door = Door(handler, config.get("drain_s", 0.0))
     async with httpserver.serving(door.answer, "127.0.0.1", config["port"]):
-        await _live(loops, door)
+        await live(loops, door)
 
 
 class Door:
@@ -87,7 +87,7 @@ class Door:
             await asyncio.sleep(_MOMENT_S)
 
 
-async def _live(loops: list[Coroutine[Any, Any, None]], door: Door) -> None:
+async def live(loops: list[Coroutine[Any, Any, None]], door: Door) -> None:
     """Until SIGTERM and everybody has left, or until a loop fails."""
     # A full collection in mid-request is a latency spike; what is there now stays for good.
     gc.collect()

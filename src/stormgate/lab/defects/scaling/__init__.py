@@ -1,0 +1,1 @@
+"""Defects of how instances are started and ended."""
