@@ -100,7 +100,7 @@ def test_what_a_target_asks_for() -> None:
 def test_what_cannot_be_is_refused(asked: Any) -> None:
     target = load_target(TARGETS / "lab-scale.yaml")
     lab = {**(target.provision or {})["lab"], "autoscaling": asked}
-    with pytest.raises(LabError, match="provision.lab.autoscaling takes least and most"):
+    with pytest.raises(LabError, match=r"provision\.lab\.autoscaling takes least and most"):
         scaling_of(replace(target, provision={"lab": lab}))
 
 
