@@ -13,7 +13,7 @@ SUMMARY = "the autoscaler knows of no launch and starts instances once the load 
 FOUND_BY = ("scaledBefore",)
 
 
-class BlindPool(pool.Pool):
+class BlindPool(pool.InstancePool):
     """Only reacts."""
 
     def __init__(self, config: dict[str, Any]) -> None:

@@ -11,7 +11,7 @@ SUMMARY = "no instance ever ends: after a launch its fleet is paid for by the us
 FOUND_BY = ("costPerRequest",)
 
 
-class LastingPool(pool.Pool):
+class LastingPool(pool.InstancePool):
     """Lets nobody go."""
 
     def end(self, seat: pool.Seat) -> None:

@@ -42,7 +42,7 @@ class Seat:
     inside: int = 0
 
 
-class Pool:
+class InstancePool:
     """State of one region's pool; `config` is the service's, and how it is scaled."""
 
     def __init__(self, config: dict[str, Any]) -> None:
@@ -185,10 +185,10 @@ class Pool:
 
 def start(config: dict[str, Any]) -> Running:
     """The handler and loops of a pool."""
-    return run(Pool(config))
+    return run(InstancePool(config))
 
 
-def run(pool: Pool) -> Running:
+def run(pool: InstancePool) -> Running:
     """The handler and loops of this one."""
     pool.start(pool.scaling.least, 0.0)
     return pool.handle, [every(_LOOK_S, pool.look), every(_DECIDE_S, pool.decide)]
