@@ -20,6 +20,7 @@ FACTOR = 3
 # Seconds from the first request, as targets/lab-scale.yaml has announced it.
 LAUNCH_S, CALM_S = 20, 38
 LONGEST_S = 600
+RETURNING = 0.03
 Flow = Generator[Request, Reply, Any]
 
 
@@ -48,7 +49,8 @@ class Visitor(GeoUser):
             session.set_header("Authorization", f"Bearer {reply.json()['token']}")
 
     def flow(self, session: Session) -> Flow:
-        if not session.signed_in:
+        # Some come again, so that in each phase somebody logs in.
+        if not session.signed_in or session.random.random() < RETURNING:
             yield from self.login(session)
             return
         sphere = session.random.choice(SPHERES)

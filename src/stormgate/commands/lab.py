@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from stormgate.model import Target, Verdict
 
@@ -69,6 +70,15 @@ def command() -> None:
     default=None,
     help="So many points of presence, where the largest populations are (docs/lab.md).",
 )
+@click.option(
+    "--regions",
+    type=click.IntRange(2, 8),
+    default=None,
+    help="So many regions, by a target document that is written for them instead of --target.",
+)
+@click.option(
+    "--shards", type=click.IntRange(1, 64), default=None, help="A ring of so many shards."
+)
 @_STATE
 def up(
     defect: str | None,
@@ -76,24 +86,25 @@ def up(
     target_path: Path,
     aws_api: bool,
     pops: int | None,
+    regions: int | None,
+    shards: int | None,
     state: Path | None,
 ) -> None:
     """Start the lab and return when it is whole. `stormgate lab down` ends it."""
-    from stormgate.documents import load_target
     from stormgate.documents.problems import DocumentErrors
     from stormgate.lab.defects import planted
-    from stormgate.lab.design.plan import plan
     from stormgate.lab.errors import LabError
 
     state = (state or default_state(os.environ)).resolve()
+    given = click.get_current_context().get_parameter_source("target_path")
+    if regions is not None and given is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--regions writes a target of its own: leave --target out")
     try:
         planted(defect)
-        target = load_target(target_path)
-        if aws_api:
-            target = _with(target, "--aws-api", awsApi=True)
-        if pops is not None:
-            target = _with(target, "--pops", pops=pops)
-            plan(target)
+        if regions is not None:
+            target_path = _written(state, regions, pops or 0, shards or 0)
+            pops = shards = None
+        target = _asked(target_path, aws_api, pops, shards)
     except (LabError, DocumentErrors) as error:
         raise click.UsageError(str(error)) from None
     try:
@@ -107,8 +118,44 @@ def up(
         f"up: {len(resolved.components)} components; steering {resolved.steering.url}; files "
         f"in {state}"
     )
+    if regions is not None:
+        click.echo(f"the same again, or by a gate (spec.target): {target_path}")
     if (url := resolved.attributes.get("awsEndpointUrl")) is not None:
         click.echo(f"the API of AWS: export AWS_ENDPOINT_URL={url}")
+
+
+def _asked(path: Path, aws_api: bool, pops: int | None, shards: int | None) -> Target:
+    """The target of a document, with what the options add. Raises LabError, DocumentErrors and
+    click.UsageError.
+    """
+    from stormgate.documents import load_target
+    from stormgate.lab.design.plan import plan
+
+    target = load_target(path)
+    if aws_api:
+        target = _with(target, "--aws-api", awsApi=True)
+    if pops is not None:
+        target = _with(target, "--pops", pops=pops)
+    if shards is not None:
+        target = _with(target, "--shards", ring={"shards": shards})
+    if pops is not None or shards is not None:
+        plan(target)
+    return target
+
+
+def _written(state: Path, regions: int, pops: int, shards: int) -> Path:
+    """The file of a target document for a lab of that size. Raises LabError, click.UsageError."""
+    from stormgate.lab.design.sized import document
+    from stormgate.system.files import write_atomically
+
+    text = document(regions, pops, shards)
+    path = state / "target.yaml"
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text)
+    except OSError as error:
+        raise click.UsageError(f"cannot write to {state}: {error.strerror}") from None
+    return path
 
 
 def _with(target: Target, option: str, **asked: Any) -> Target:
