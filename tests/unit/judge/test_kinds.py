@@ -76,6 +76,7 @@ def test_every_kind_is_registered() -> None:
         "keysMoved",
         "tracesWhole",
         "scaledBefore",
+        "knee",
     }
     assert all(kind.spec is kind.spec_model for kind in kinds().values())
 
@@ -432,6 +433,7 @@ EVERY = [
     objective("metricTrue", "errors", probe="errors", counts="failed", phases=["fault"]),
     objective("alertFired", alert="ErrorRateHigh", within_s=10),
     objective("tracesWhole", label="trace_id"),
+    objective("knee", step_s=5, within_ms=200, gte=100),
     objective("scaledBefore", probe="capacity", lead_s=1),
     objective("scaledBefore", "here", probe="capacity", where={"population": ["london"]}, over_s=5),
     objective("abRatio", "slow", label="fleet", a="old", b="new", quantile=0.5, lte=1.5),

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from stormgate.lab.errors import LabError
 
 
-class Place(NamedTuple):
+class LabSite(NamedTuple):
     """A region's or a city's name and place; `country` of cities alone."""
 
     name: str
@@ -20,33 +20,33 @@ class Place(NamedTuple):
 
 # Two on a continent are a shard's primary and standby, so they come in pairs.
 REGIONS = (
-    Place("us-east", 39.04, -77.49, "NA"),
-    Place("us-west", 45.84, -119.70, "NA"),
-    Place("eu-west", 53.35, -6.26, "EU"),
-    Place("eu-central", 50.11, 8.68, "EU"),
-    Place("ap-southeast", 1.35, 103.82, "AS"),
-    Place("ap-northeast", 35.68, 139.69, "AS"),
-    Place("sa-east", -23.55, -46.63, "SA"),
-    Place("sa-west", -33.45, -70.67, "SA"),
+    LabSite("us-east", 39.04, -77.49, "NA"),
+    LabSite("us-west", 45.84, -119.70, "NA"),
+    LabSite("eu-west", 53.35, -6.26, "EU"),
+    LabSite("eu-central", 50.11, 8.68, "EU"),
+    LabSite("ap-southeast", 1.35, 103.82, "AS"),
+    LabSite("ap-northeast", 35.68, 139.69, "AS"),
+    LabSite("sa-east", -23.55, -46.63, "SA"),
+    LabSite("sa-west", -33.45, -70.67, "SA"),
 )
 # The most users first.
 CITIES = (
-    Place("new-york", 40.71, -74.01, "NA", "US"),
-    Place("london", 51.51, -0.13, "EU", "GB"),
-    Place("frankfurt", 50.11, 8.68, "EU", "DE"),
-    Place("san-francisco", 37.77, -122.42, "NA", "US"),
-    Place("singapore", 1.35, 103.82, "AS", "SG"),
-    Place("sao-paulo", -23.55, -46.63, "SA", "BR"),
-    Place("tokyo", 35.68, 139.69, "AS", "JP"),
-    Place("paris", 48.85, 2.35, "EU", "FR"),
-    Place("chicago", 41.88, -87.63, "NA", "US"),
-    Place("mumbai", 19.08, 72.88, "AS", "IN"),
-    Place("madrid", 40.42, -3.70, "EU", "ES"),
-    Place("toronto", 43.65, -79.38, "NA", "CA"),
-    Place("sydney", -33.87, 151.21, "OC", "AU"),
-    Place("warsaw", 52.23, 21.01, "EU", "PL"),
-    Place("santiago", -33.45, -70.67, "SA", "CL"),
-    Place("seattle", 47.61, -122.33, "NA", "US"),
+    LabSite("new-york", 40.71, -74.01, "NA", "US"),
+    LabSite("london", 51.51, -0.13, "EU", "GB"),
+    LabSite("frankfurt", 50.11, 8.68, "EU", "DE"),
+    LabSite("san-francisco", 37.77, -122.42, "NA", "US"),
+    LabSite("singapore", 1.35, 103.82, "AS", "SG"),
+    LabSite("sao-paulo", -23.55, -46.63, "SA", "BR"),
+    LabSite("tokyo", 35.68, 139.69, "AS", "JP"),
+    LabSite("paris", 48.85, 2.35, "EU", "FR"),
+    LabSite("chicago", 41.88, -87.63, "NA", "US"),
+    LabSite("mumbai", 19.08, 72.88, "AS", "IN"),
+    LabSite("madrid", 40.42, -3.70, "EU", "ES"),
+    LabSite("toronto", 43.65, -79.38, "NA", "CA"),
+    LabSite("sydney", -33.87, 151.21, "OC", "AU"),
+    LabSite("warsaw", 52.23, 21.01, "EU", "PL"),
+    LabSite("santiago", -33.45, -70.67, "SA", "CL"),
+    LabSite("seattle", 47.61, -122.33, "NA", "US"),
 )
 _SHARDS = {"NA": "us", "EU": "eu", "AS": "ap", "SA": "sa"}
 _LEAST_CITIES = 6
@@ -103,18 +103,18 @@ def document(regions: int, pops: int = 0, ring: int = 0) -> str:
     return head + "\n".join(lines) + "\n" + _TAIL + "\n".join(lab) + "\n"
 
 
-def _homes(chosen: tuple[Place, ...]) -> tuple[str, ...]:
+def _homes(chosen: tuple[LabSite, ...]) -> tuple[str, ...]:
     """The continents that hold a shard: those with two regions or more."""
     counts = Counter(region.continent for region in chosen)
     return tuple(continent for continent, count in counts.items() if count > 1)
 
 
-def _region(one: Place) -> str:
+def _region(one: LabSite) -> str:
     facts = f"name: {one.name}, latitude: {one.latitude}, longitude: {one.longitude}"
     return f"{{{facts}, continent: {one.continent}}}"
 
 
-def _populations(cities: tuple[Place, ...], homes: tuple[str, ...]) -> list[str]:
+def _populations(cities: tuple[LabSite, ...], homes: tuple[str, ...]) -> list[str]:
     """Shares fall from the first to the last; in hundredths of a percent, so that they sum up."""
     weights = range(2 * len(cities), len(cities), -1)
     shares = [10_000 * weight // sum(weights) for weight in weights]
@@ -127,12 +127,12 @@ def _populations(cities: tuple[Place, ...], homes: tuple[str, ...]) -> list[str]
     ]
 
 
-def _home(city: Place, homes: tuple[str, ...]) -> str:
+def _home(city: LabSite, homes: tuple[str, ...]) -> str:
     """Where the city's rows live; of a continent without a shard, on the first one."""
     return _SHARDS[city.continent if city.continent in homes else homes[0]]
 
 
-def _shards(chosen: tuple[Place, ...]) -> list[str]:
+def _shards(chosen: tuple[LabSite, ...]) -> list[str]:
     found = []
     for continent in _homes(chosen):
         primary, standby = [r.name for r in chosen if r.continent == continent][:2]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from stormgate.lab.design.layout import Hop, Layout, Process
+from stormgate.lab.design.warming import warming_of
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import ProcessKind
 
@@ -40,6 +41,7 @@ class EdgeKind(ProcessKind):
                 shard.name for shard in layout.shards if layout.same_continent(region, shard)
             ],
             "users_per_shard": layout.users_per_shard,
+            "warmer": warming_of(layout.target),
             "services": [
                 {"region": other, **wiring.via(part.name, f"{other}/service")}
                 for other in layout.nearest(region, layout.regions)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stormgate.lab.design.layout import Hop, Layout, Process
+from stormgate.lab.design.warming import warming_of
 from stormgate.lab.design.wiring import Wiring
 from stormgate.lab.kinds import Child, Host, ProcessKind
 
@@ -48,6 +49,7 @@ class PopKind(ProcessKind):
             # Nobody's own rows are kept there, for it is of no continent.
             "local_shards": [],
             "users_per_shard": layout.users_per_shard,
+            "warmer": warming_of(layout.target),
             "services": [
                 {"region": region, **wiring.via(part.name, f"{region}/service")}
                 for region in layout.nearest_to(pop)[:_REGIONS]

@@ -19,9 +19,11 @@ from stormgate.lab.services.httpclient import HttpPeer, PeerReply
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
 from stormgate.lab.services.shared_cache import PREFIXES, SharedCache
 from stormgate.lab.services.tokens import AUDIENCE, LIFETIME_S, Claims, TokenWorks
+from stormgate.lab.services.warming import Warmer
 from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 _CACHE_ENTRIES = 20_000
+_WARM_S = 0.2
 # What the check of a token may take at the edge, ms; which side of it one was is a header.
 _QUICK_MS = 5.0
 _PASSED = (
@@ -68,6 +70,8 @@ class Edge:
         self.users: int = config["users_per_shard"]
         self.routes = [_Route(entry, self.settings) for entry in config["services"]]
         self.shared = SharedCache()
+        wanted = config.get("warmer")
+        self.warmer = Warmer(wanted, self.shards, self.fetch) if wanted else None
         self._claims: dict[str, Claims] = {}
         self._cache: dict[tuple[str, str], tuple[float, bytes, str]] = {}
 
@@ -97,6 +101,8 @@ class Edge:
     async def content(self, request: HttpRequest, path: str, claims: Claims) -> HttpResponse:
         """What services have, from here where it may be kept here."""
         user, shard = claims.user, claims.shard
+        if self.warmer is not None:
+            self.warmer.asked(time.monotonic())
         if request.method == "GET" and path.startswith(PREFIXES):
             key = self.shared.key(request.target, user, shard)
             fetch = partial(self.forward, request, user, shard)
@@ -113,6 +119,18 @@ class Edge:
         if cacheable and response.status == 200 and shard in self.local_shards:
             self._remember((user, path), response, shard)
         return self._said(response)
+
+    async def warm(self) -> None:
+        """Fetch what will be wanted, where it is time."""
+        if self.warmer is not None:
+            await self.warmer.step(time.monotonic())
+
+    async def fetch(self, path: str, shard: str) -> HttpResponse:
+        """A shared answer into the cache, as somebody of that shard would have it."""
+        user = f"{shard}-0"
+        key = self.shared.key(path, user, shard)
+        request = HttpRequest("GET", path)
+        return await self.shared.answer(key, partial(self.forward, request, user, shard))
 
     def healthz(self) -> HttpResponse:
         """200 when some service lives. `services` says which can serve everything, `missing` which
@@ -271,7 +289,8 @@ def run(edge: Edge) -> Running:
     """The handler and loops of this edge."""
     edge.tokens.ready()
     interval_s = edge.settings.route_probe_s
-    return edge.handle, [
+    loops = [
         every(interval_s, partial(edge.probe, route), partial(edge.serves_all, route))
         for route in edge.routes
     ]
+    return edge.handle, loops + ([] if edge.warmer is None else [every(_WARM_S, edge.warm)])
