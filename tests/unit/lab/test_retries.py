@@ -56,7 +56,7 @@ async def played(kind: type[Edge], *statuses: int) -> tuple[list[int], list[int]
     return answers, asked
 
 
-@pytest.mark.parametrize(("kind", "times"), [(Edge, 1), (StormyEdge, 21), (LeakyEdge, 2)])
+@pytest.mark.parametrize(("kind", "times"), [(Edge, 1), (StormyEdge, 201), (LeakyEdge, 2)])
 def test_what_failed_is_asked_once_by_the_healthy_edge(kind: type[Edge], times: int) -> None:
     assert asyncio.run(played(kind, 200, 503, 200)) == ([200, 503, 200], [1, times, 1])
 

@@ -35,7 +35,7 @@ def judged(bad: dict[int, float], late: dict[int, float] | None = None, **spec: 
 
 
 def test_it_lies_between_the_last_step_that_was_borne_and_the_first_that_was_not() -> None:
-    finding = judged({4: 0.5}, {3: 0.3}, project_per_s=34_722)
+    finding = judged({4: 0.5}, {3: 0.3}, project_rate=34_722)
     assert finding.verdict is PASS, finding.why
     assert finding.value == pytest.approx(240, abs=2)
     assert finding.detail["knee_high_per_s"] == pytest.approx(320, abs=2)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class KneeSpec(Spec):
     """The load rises in steps of `step_s` whole seconds, from the phase's beginning on. A step is
     borne when at least `target` of its requests are good within `within_ms`. `gte` requests per
-    second have to be. `project_per_s` is a rate that nobody tries: what it would take is reckoned
+    second have to be. `project_rate` is a rate that nobody tries: what it would take is reckoned
     from the knee, and said to be.
     """
 
@@ -38,7 +38,7 @@ class KneeSpec(Spec):
     target: Share = Field(default=0.95, gt=0, lt=1)
     within_ms: Positive
     gte: Positive
-    project_per_s: Positive | None = None
+    project_rate: Positive | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +93,11 @@ class Knee:
         low, high = knee(steps)
         verdict, why = self._verdict(low, high, max(step.rate_per_s for step in steps))
         detail = {"knee_low_per_s": low, "knee_high_per_s": high}
-        if spec.project_per_s is not None and low:
-            times = math.ceil(spec.project_per_s / low)
+        if spec.project_rate is not None and low:
+            times = math.ceil(spec.project_rate / low)
             detail["projected"] = times
             why += (
-                f"; {spec.project_per_s:,.0f}/s would be {times:,} times this, if parts add up: "
+                f"; {spec.project_rate:,.0f}/s would be {times:,} times this, if parts add up: "
                 "reckoned, not tried"
             )
         bound = high if verdict is Verdict.FAIL else low

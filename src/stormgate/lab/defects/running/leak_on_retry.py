@@ -14,6 +14,8 @@ from stormgate.net.httpserver import HttpRequest, HttpResponse
 SUMMARY = "each second try of an edge leaks a connection, of which it has six"
 FOUND_BY = ("availability",)
 _CONNECTIONS = 6
+# What is late is not tried again, only what was refused.
+_REFUSED = (502, 503)
 
 
 class LeakyEdge(edge.Edge):
@@ -27,7 +29,7 @@ class LeakyEdge(edge.Edge):
         if len(self._leaked) >= _CONNECTIONS:
             return problem(503, "no connection is left")
         answer = await super().forward(request, user, shard)
-        if answer.status < 500:
+        if answer.status not in _REFUSED:
             return answer
         await self._leak()
         return await super().forward(request, user, shard)

@@ -8,9 +8,9 @@ from stormgate.lab.services import edge
 from stormgate.lab.services.serving import Running
 from stormgate.net.httpserver import HttpRequest, HttpResponse
 
-SUMMARY = "edges repeat what failed up to twenty times, without a pause"
+SUMMARY = "edges repeat what failed until it works, up to 200 times, without a pause"
 FOUND_BY = ("reading",)
-_TRIES = 20
+_TRIES = 200
 
 
 class StormyEdge(edge.Edge):
