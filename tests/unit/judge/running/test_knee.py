@@ -46,6 +46,7 @@ def test_it_lies_between_the_last_step_that_was_borne_and_the_first_that_was_not
 def test_a_knee_below_what_is_wanted_fails() -> None:
     assert judged({1: 0.5}).verdict is FAIL
     assert judged({0: 1.0, 1: 1.0}).value == 0.0
+    assert judged(dict.fromkeys(range(5), 1.0), gte=1).verdict is FAIL, "whatever was tried"
     # Between 160 and 240 is where 200 lies.
     assert judged({2: 0.5}).verdict is INCONCLUSIVE
 

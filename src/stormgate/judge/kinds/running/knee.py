@@ -54,8 +54,8 @@ class LoadStep:
 class Knee:
     """The knee lies above the last step up to which all were borne, and below the first that was
     not, each beyond doubt (Clopper-Pearson on its requests, at the plan's confidence). PASS if the
-    lower is at least `gte`, FAIL if the upper is not above it; else INCONCLUSIVE, as for a load
-    that never rose.
+    lower is at least `gte`, FAIL if the upper is not above it or no step at all was borne; else
+    INCONCLUSIVE, as for a load that never rose.
     """
 
     def __init__(self, task: JudgeTask) -> None:
@@ -92,6 +92,8 @@ class Knee:
             return Result(task.finding(Verdict.INCONCLUSIVE, why, **base))
         low, high = knee(steps)
         verdict, why = self._verdict(low, high, max(step.rate_per_s for step in steps))
+        if all(step.borne is False for step in steps):
+            verdict, why = Verdict.FAIL, f"no step was borne, the lowest of {high:.0f}/s"
         detail = {"knee_low_per_s": low, "knee_high_per_s": high}
         if spec.project_rate is not None and low:
             times = math.ceil(spec.project_rate / low)
