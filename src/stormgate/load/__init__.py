@@ -7,6 +7,7 @@ recorder, ...) import without it.
 
 from typing import TYPE_CHECKING, Any
 
+from stormgate.load.browser import BrowserCache
 from stormgate.load.choice import choice
 from stormgate.load.engine.stream import Session
 from stormgate.load.flow import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from stormgate.load.locust.user import GeoUser
 
 __all__ = [
+    "BrowserCache",
     "GeoUser",
     "Reply",
     "Request",

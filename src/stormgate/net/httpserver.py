@@ -21,6 +21,7 @@ import httptools
 
 _MAX_BODY_BYTES = 1 << 20
 _MAX_PIPELINED = 100
+_BARE = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
 
@@ -57,7 +58,7 @@ class HttpResponse:
         if self.content_type:
             lines.append(f"Content-Type: {self.content_type}\r\n")
         lines += [f"{name}: {value}\r\n" for name, value in self.headers.items()]
-        if self.status != HTTPStatus.NO_CONTENT:  # RFC 9110, 8.6
+        if self.status not in _BARE:  # RFC 9110, 8.6
             lines.append(f"Content-Length: {len(self.body)}\r\n")
         lines.append("\r\n" if keep else "Connection: close\r\n\r\n")
         return "".join(lines).encode("latin-1") + (b"" if head else self.body)

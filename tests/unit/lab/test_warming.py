@@ -18,6 +18,7 @@ from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.design.warming import warming_of
 from stormgate.lab.errors import LabError
 from stormgate.lab.services.edge import Edge, run
+from stormgate.lab.services.shared_cache import unchanged
 from stormgate.lab.services.warming import Warmer
 from stormgate.net import httpserver
 from stormgate.net.httpserver import HttpRequest, HttpResponse
@@ -86,6 +87,17 @@ async def morning(kind: type[Edge]) -> list[str]:
             task.cancel()
         edge.routes[0].peer.close()
     return said
+
+
+def test_who_has_it_already_is_told_that_it_is_unchanged() -> None:
+    full = HttpResponse(200, b"{}", {"etag": '"a"', "cache-control": "max-age=60"})
+    for known, status in (('"a"', 304), ('"b", "a"', 304), ('"b"', 200), ("", 200)):
+        answer = unchanged(HttpRequest("GET", "/static/1", {"if-none-match": known}), full)
+        assert (answer.status, answer.headers) == (status, full.headers)
+    said = unchanged(HttpRequest("GET", "/", {"if-none-match": '"a"'}), full).encode(keep=True)
+    assert said == b'HTTP/1.1 304 Not Modified\r\netag: "a"\r\ncache-control: max-age=60\r\n\r\n'
+    late = HttpResponse(504, b"", {"etag": '"a"'})
+    assert unchanged(HttpRequest("GET", "/", {"if-none-match": '"a"'}), late) is late
 
 
 def test_what_was_warmed_is_there_for_the_first_who_asks() -> None:

@@ -17,7 +17,7 @@ from stormgate.lab.design.settings import LabSettings
 from stormgate.lab.services import schema
 from stormgate.lab.services.httpclient import HttpPeer, PeerReply
 from stormgate.lab.services.serving import Running, every, failure_kind, problem, reply
-from stormgate.lab.services.shared_cache import PREFIXES, SharedCache
+from stormgate.lab.services.shared_cache import PREFIXES, SharedCache, unchanged
 from stormgate.lab.services.tokens import AUDIENCE, LIFETIME_S, Claims, TokenWorks
 from stormgate.lab.services.warming import Warmer
 from stormgate.net.httpserver import HttpRequest, HttpResponse
@@ -106,7 +106,7 @@ class Edge:
         if request.method == "GET" and path.startswith(PREFIXES):
             key = self.shared.key(request.target, user, shard)
             fetch = partial(self.forward, request, user, shard)
-            return self._said(await self.shared.answer(key, fetch))
+            return self._said(unchanged(request, await self.shared.answer(key, fetch)))
         cacheable = request.method == "GET" and path.startswith(("/profile", "/spheres/"))
         if (
             cacheable

@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from stormgate.net.httpserver import HttpResponse
+from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 PREFIXES = ("/static/", "/digest/")
 _ENTRIES = 5_000
@@ -81,6 +81,15 @@ class SharedCache:
         if not coming.done():
             coming.set_result(kept)
         return kept
+
+
+def unchanged(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """304 without the body, where whoever asks says that they have just this one."""
+    known = request.headers.get("if-none-match", "")
+    tag = response.headers.get("etag")
+    if response.status != 200 or tag is None or tag not in map(str.strip, known.split(",")):
+        return response
+    return HttpResponse(304, b"", response.headers, content_type="")
 
 
 def _kept(response: HttpResponse) -> Kept:
