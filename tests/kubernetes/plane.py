@@ -204,6 +204,8 @@ def _begin(plane: Plane, found: Path) -> None:
             "8s",
             "--node-monitor-period",
             "1s",
+            "--horizontal-pod-autoscaler-sync-period",
+            "1s",
             "--service-account-private-key-file",
             "sa.key",
         ]

@@ -203,3 +203,69 @@ def test_the_printed_role_is_enough_on_a_real_authorizer(trial, tmp_path):
     trial.undo()
     for kind in ("rolebindings", "roles"):
         trial.plane.call("DELETE", f"{rbac}/{kind}/stormgate", {})
+
+
+def test_a_bad_release_of_a_statefulset_is_rolled_back_too(trial):
+    """Its controller waits for the pod of the bad release, and does not replace it by itself."""
+    sets, labels = "apis/apps/v1/namespaces/shop/statefulsets", {"app": "state"}
+    pod = {
+        "containers": [{"name": "main", "image": "state:1"}],
+        "terminationGracePeriodSeconds": 2,
+    }
+    trial.plane.make(
+        sets,
+        {
+            "metadata": {"name": "state"},
+            "spec": {
+                "serviceName": "state",
+                "replicas": 2,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+    )
+    try:
+        wait_ready(trial.plane, "state", 2)
+        trial.break_(trial.part(namespace="shop", statefulset="state"), "bad_rollout")
+        trial.undo()
+        wait_ready(trial.plane, "state", 2)
+    finally:
+        trial.plane.call("DELETE", f"{sets}/state", {"propagationPolicy": "Background"})
+        wait_ready(trial.plane, "state", 0)
+
+
+def test_whoever_last_wrote_the_replicas_is_known_without_our_mark(trial):
+    trial.break_(trial.part(namespace="shop", deployment="web"), "scale_down", replicas=5)
+    _, found = trial.plane.call("GET", f"{DEPLOYMENTS}/web")
+    for kind in ("annotations", "labels"):
+        for name in found["metadata"].get(kind) or {}:
+            if name.startswith("stormgate.dev/"):
+                path = f"/metadata/{kind}/{name.replace('/', '~1')}"
+                step = {"op": "remove", "path": path}
+                trial.plane.call(
+                    "PATCH", f"{DEPLOYMENTS}/web", [step], kind="application/json-patch+json"
+                )
+    trial.undo()
+    assert trial.plane.call("GET", f"{DEPLOYMENTS}/web")[1]["spec"]["replicas"] == 6
+
+
+def test_what_is_discovered_loads_and_can_be_broken(trial, tmp_path):
+    from click.testing import CliRunner
+
+    from stormgate.commands.discover import command
+    from stormgate.documents import load_target
+
+    argv = ["kubernetes", "--context", CONTEXT, "--kubeconfig", str(trial.plane.config)]
+    done = CliRunner().invoke(command, argv)
+    assert done.exit_code == 0, done.output
+    path = tmp_path / "mine.yaml"
+    path.write_text(done.output)
+    target = load_target(path)
+    assert {region.name for region in target.regions} == {"eu-west", "eu-central", "us-east"}
+    names = {component.name for component in target.components}
+    assert {"eu-west", "eu-west/nodes", "eu-west/zone-a", "shop/web", "shop/web-service"} <= names
+    backend = backends.get("kubernetes")
+    for part in target.components:
+        if part.backend == "kubernetes":
+            modes = sorted(backend.modes_of(part.handle))
+            assert all(row.ok for row in backend.check(part, modes, target)), part

@@ -22,6 +22,8 @@ from tests.live.kubernetes import websocket
 from tests.live.kubernetes.containers import Container
 from tests.live.kubernetes.network import PORT, Network, address
 
+from stormgate.faults.backends.kubernetes.squeeze import millicores
+
 HOST = "127.0.0.1"
 TICK_S = 0.01
 TOKEN = "all-may"
@@ -112,6 +114,8 @@ class World:
                 )
             about.setdefault("uid", str(uuid.uuid4()))
             about["generation"] = 1
+            if plural == "horizontalpodautoscalers":
+                body["spec"].setdefault("minReplicas", 1)
             if plural == "services":
                 body["spec"].setdefault("clusterIP", address())
             if plural == "deployments":
@@ -231,6 +235,12 @@ class World:
         """An autoscaler keeps its least number, and rests at none."""
         of, about = scaler["spec"]["scaleTargetRef"], scaler["metadata"]
         found = self.one(f"{of['kind'].lower()}s", about["namespace"], of["name"])
+        rests = found["spec"]["replicas"] == 0 and scaler["spec"]["minReplicas"] > 0
+        reason = {"status": "False", "reason": "ScalingDisabled"} if rests else {"status": "True"}
+        status = {"conditions": [{"type": "ScalingActive", **reason}]}
+        if scaler.get("status") != status:
+            scaler["status"] = status
+            self.touch(scaler)
         if 0 < found["spec"]["replicas"] < scaler["spec"]["minReplicas"]:
             found["spec"]["replicas"] = scaler["spec"]["minReplicas"]
             found["metadata"]["managedFields"] = [
@@ -305,11 +315,14 @@ class World:
         old = [p for p in own if p not in new]
         wanted = spec.get("replicas", 1)
         if not self.frozen:
-            if len(new) < wanted and len(own) < wanted + bool(old):
+            surge = bool(old) and plural != "statefulsets"
+            if len(new) < wanted and len(own) < wanted + surge:
                 self._make(plural, one)
             surplus = new[wanted:] + [
                 p for p in old if not is_ready(p) or len([q for q in own if is_ready(q)]) > wanted
             ]
+            if plural == "statefulsets":  # one after the other, and none while one is not ready
+                surplus = (new[wanted:] + old) if all(map(is_ready, own)) else []
             for pod in surplus[:1]:
                 self.let_go(pod, 1)
         ready = len([p for p in own if is_ready(p)])
@@ -415,8 +428,22 @@ def _matches(labels: Mapping[str, str], selector: str) -> bool:
     )
 
 
-def patched(body: Json, steps: list[Json]) -> Json:
-    """RFC 6902, as far as it is used here."""
+def merged(body: Any, change: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(change, dict):
+        return change
+    new = dict(body) if isinstance(body, dict) else {}
+    for key, value in change.items():
+        new[key] = merged(new.get(key), value)
+        if value is None:
+            del new[key]
+    return new
+
+
+def patched(body: Json, steps: Any) -> Json:
+    """RFC 6902, as far as it is used here; a merge patch when it is no list of steps."""
+    if isinstance(steps, dict):
+        return dict(merged(copy.deepcopy(body), steps))
     new = copy.deepcopy(body)
     for step in steps:
         *path, last = [
@@ -501,6 +528,8 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(429, "too many requests, please try again later")
         if plural == "selfsubjectaccessreviews":
             return 201, self._review(body)
+        if sub == "exec":
+            raise RefusedError(400, "Upgrade request required")
         if sub == "eviction":
             return self._evict(namespace, name, body)
         if verb == "list":
@@ -553,7 +582,8 @@ class Handler(BaseHTTPRequestHandler):
         try:
             with world.lock:
                 world.calls.append(("EXEC", url.path))
-                self._may("create", "pods/exec", namespace, name)
+                for verb in ("get", "create"):
+                    self._may(verb, "pods/exec", namespace, name)
                 pod = world.one("pods", namespace, name)
                 container = world.containers.get(pod["metadata"]["uid"])
                 if query["container"] != ["main"]:
@@ -642,11 +672,11 @@ class Handler(BaseHTTPRequestHandler):
         for now, then in zip(found["spec"]["containers"], new["spec"]["containers"], strict=True):
             old, given = now.get("resources") or {}, then.get("resources") or {}
             if set(old.get("limits") or {}) - set(given.get("limits") or {}):
-                raise RefusedError(
-                    422,
-                    f'Pod "{name}" is invalid: spec.containers[0].resources.limits: Forbidden: '
-                    "resource limits cannot be removed",
-                )
+                raise _invalid(name, "limits", "Forbidden", "resource limits cannot be removed")
+            most, asked = ((given.get(one) or {}).get("cpu") for one in ("limits", "requests"))
+            if most and asked and millicores(asked) > millicores(most):
+                why = f'"{asked}": must be less than or equal to cpu limit of {most}'
+                raise _invalid(name, "requests", "Invalid value", why)
             now["resources"] = given
         found["metadata"]["generation"] += 1
         return _shown(self.world.touch(found))
@@ -705,6 +735,17 @@ class Handler(BaseHTTPRequestHandler):
             "status": "Success",
             "code": 201,
         }
+
+
+def _invalid(pod: str, field: str, what: str, why: str) -> RefusedError:
+    """What a pod's validation says of the resources of its first container."""
+    field, message = f"spec.containers[0].resources.{field}", f"{what}: {why}"
+    reason = f"FieldValue{what.partition(' ')[0]}"
+    return RefusedError(
+        422,
+        f'Pod "{pod}" is invalid: {field}: {message}',
+        details={"causes": [{"field": field, "message": message, "reason": reason}]},
+    )
 
 
 def _shown(body: Json) -> Json:

@@ -131,7 +131,7 @@ def test_who_may_not_exec_is_told_so(inside, tmp_path):
     inside.world.rules["reader"] = {("get", "deployments"), ("list", "pods"), *lock}
     config = kubeconfig(tmp_path / "reader", inside.port, "reader")
     denied = inside.part(namespace="shop", deployment="web", kubeconfig=str(config))
-    with pytest.raises(CannotBreak, match='User "reader" cannot create resource "pods/exec"'):
+    with pytest.raises(CannotBreak, match='User "reader" cannot get resource "pods/exec"'):
         inside.break_(denied, "freeze")
 
 

@@ -55,3 +55,14 @@ def test_what_was_really_done_stays_a_success(driven):
     )
     assert state["status"] == "succeeded", state
     assert ("deployments", "shop", "web") not in driven.world.objects
+
+
+def test_a_drain_that_evicts_nobody_has_only_cordoned(driven):
+    """The driver passes over pods with local storage, and calls that a success."""
+    for pod in driven.world.pods_of("web"):
+        pod["spec"]["volumes"] = [{"name": "scratch", "emptyDir": {}}]
+    at = driven.world.pods_of("web")[0]["spec"]["nodeName"]
+    state = played(driven, "chaosk8s.node.actions", "drain_nodes", name=at)
+    assert state["status"] == "failed"
+    assert "drain_nodes evicted no pod: it only cordoned" in state["exception"][0]
+    assert driven.world.one("nodes", None, at)["spec"]["unschedulable"] is True

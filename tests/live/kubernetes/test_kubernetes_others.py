@@ -112,3 +112,14 @@ def test_a_service_that_was_made_anew_has_nothing_of_ours(here):
     here.world.service("web", "web")
     here.undo()
     here.clean()
+
+
+def test_a_statefulset_that_waits_for_a_bad_pod_gets_its_prior_release(here):
+    here.world.workload("statefulsets", "state", 2)
+    here.world.wait("state", 2)
+    here.break_(here.part("state", namespace="shop", statefulset="state"), "bad_rollout")
+    here.undo()
+    here.world.wait("state", 2)
+    images = {pod["spec"]["containers"][0]["image"] for pod in here.world.pods_of("state")}
+    assert images == {"state:1"}
+    here.clean()

@@ -6,7 +6,7 @@ import http.client
 import json
 
 import pytest
-from tests.live.kubernetes.conversation import LIMITED, converse, recorded
+from tests.live.kubernetes.conversation import LIMITED, converse, knocking, recorded
 from tests.live.kubernetes.standin import HOST, TOKEN
 
 pytestmark = pytest.mark.live
@@ -27,4 +27,8 @@ def test_it_says_what_the_real_one_was_recorded_to_say(here):
         connection.close()
         return found
 
-    assert converse(call) == recorded()
+    def knock(path, token):
+        return knocking(http.client.HTTPConnection(HOST, here.port, timeout=10), path,
+                        token or TOKEN)  # fmt: skip
+
+    assert converse(call, knock) == recorded()

@@ -44,16 +44,21 @@ def check_driver(
         _check_kubernetes(module, func, arguments, loc, check)
 
 
-# These take everything of the namespace where neither is given.
+# These take everything of the namespace, or of the cluster, where none of theirs is given.
 _ONE_OF = ("name", "label_selector")
-_TAKES_ALL = frozenset(
-    {
-        "chaosk8s.deployment.actions.delete_deployment",
-        "chaosk8s.pod.actions.delete_pods",
-        "chaosk8s.replicaset.actions.delete_replica_set",
-        "chaosk8s.statefulset.actions.remove_statefulset",
-    }
-)
+_OF_NODES = (*_ONE_OF, "count", "pod_label_selector")
+_TAKES_ALL = {
+    "chaosk8s.daemonset.actions.delete_daemon_set": _ONE_OF,
+    "chaosk8s.deployment.actions.delete_deployment": _ONE_OF,
+    "chaosk8s.node.actions.cordon_node": _ONE_OF,
+    "chaosk8s.node.actions.delete_nodes": (*_OF_NODES, "first"),
+    "chaosk8s.node.actions.drain_nodes": _OF_NODES,
+    "chaosk8s.node.actions.uncordon_node": _ONE_OF,
+    "chaosk8s.pod.actions.delete_pods": _ONE_OF,
+    "chaosk8s.replicaset.actions.delete_replica_set": _ONE_OF,
+    "chaosk8s.statefulset.actions.remove_statefulset": _ONE_OF,
+}
+_PODS, _PODS_IN = "pod_label_selector", "pod_namespace"
 # A command that ends well and does nothing: PID 1 of a namespace ignores both signals.
 _IGNORED = re.compile(r"\bkill\s+(-s\s+)?-?(9|KILL|SIGKILL|STOP|SIGSTOP|19)\s+1\b")
 
@@ -61,10 +66,14 @@ _IGNORED = re.compile(r"\bkill\s+(-s\s+)?-?(9|KILL|SIGKILL|STOP|SIGSTOP|19)\s+1\
 def _check_kubernetes(
     module: str, func: str, arguments: Mapping[str, Any], loc: Loc, check: Check
 ) -> None:
-    name = f"{module}.{func}"
-    if name in _TAKES_ALL and not any(one in arguments for one in _ONE_OF):
-        message = f"{func} without {' or '.join(_ONE_OF)} takes everything of its namespace"
+    one_of = _TAKES_ALL.get(f"{module}.{func}", ())
+    if one_of and not any(one in arguments for one in one_of):
+        where = "the whole cluster" if module == "chaosk8s.node.actions" else "its namespace"
+        message = f"{func} without {' or '.join(one_of)} takes everything of {where}"
         check.note(message, "name what is to be broken", *loc, "arguments")
+    if module == "chaosk8s.node.actions" and _PODS in arguments and _PODS_IN not in arguments:
+        message = f"{func}: {_PODS} without {_PODS_IN} is passed over, and takes every node"
+        check.note_value(message, f"name {_PODS_IN} too", *loc, "arguments", _PODS)
     if func == "delete_nodes" and arguments.get("all") is True:
         fix = "backend kubernetes, mode crash or drain of nodes"
         check.note_value(f"{func}: all raises a TypeError, always", fix, *loc, "arguments", "all")

@@ -23,6 +23,8 @@ _SAY_NOTHING = frozenset(
         "chaosaws.s3.actions.toggle_versioning",
     }
 )
+# These draw with replacement.
+_DRAWN = frozenset({"chaosk8s.node.actions.drain_nodes", "chaosk8s.node.actions.delete_nodes"})
 _NONE_IS_FINE = ("chaosk8s.",)
 # Where an answer of AWS lists what was done.
 _DONE = frozenset(
@@ -54,7 +56,14 @@ def vacuous(module: str, func: str, output: Any) -> str | None:
     if isinstance(output, Sequence | Mapping) and len(output) == 0:
         return f"{func} returned {output!r}: it matched nothing, so nothing was done"
     rows = output if isinstance(output, list) else [output]
+    if name in _DRAWN and (twice := _twice(rows)):
+        return f"{func} drew {twice} more than once, and broke fewer than it was asked to"
     return next((why for row in rows if (why := _row(func, row)) is not None), None)
+
+
+def _twice(rows: Sequence[Any]) -> str:
+    words = [row for row in rows if isinstance(row, str)]
+    return ", ".join(sorted({one for one in words if words.count(one) > 1}))
 
 
 def _row(func: str, row: Any) -> str | None:
@@ -63,6 +72,8 @@ def _row(func: str, row: Any) -> str | None:
     listed = [key for key in _DONE if key in row]
     if listed and not any(row[key] for key in listed):
         return f"{func}: {', '.join(sorted(listed))} is empty, so nothing was done"
+    if row.get("kind") == "Status" and row.get("status") == "Failure":
+        return f"{func}: the API server refused it: {row.get('message') or row.get('reason')}"
     code = row.get("exit_code")
     if code is not None and str(code) != "0":
         return f"{func}: its command ended with {code}"

@@ -14,6 +14,7 @@ from stormgate.faults.backends import FaultRequest, Observation
 from stormgate.faults.backends.kubernetes import autoscaler
 from stormgate.faults.backends.kubernetes.api import FIELD_MANAGER, Json
 from stormgate.faults.backends.kubernetes.handle import shape, told
+from stormgate.faults.backends.kubernetes.killing import delete_pods
 from stormgate.faults.backends.kubernetes.marks import (
     Steps,
     VanishedError,
@@ -24,7 +25,7 @@ from stormgate.faults.backends.kubernetes.marks import (
     same,
     unmark_steps,
 )
-from stormgate.faults.backends.kubernetes.pods import is_ready, pods_of, workload_whole
+from stormgate.faults.backends.kubernetes.pods import is_ready, noted, pods_of, workload_whole
 from stormgate.faults.backends.kubernetes.ways import (
     ClusterMode,
     Permission,
@@ -35,7 +36,7 @@ from stormgate.faults.backends.kubernetes.ways import (
     where,
 )
 from stormgate.faults.declared import Parameters, Whole
-from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole
+from stormgate.faults.errors import CannotBreak, NotApplied, NotWhole, UndoFailed
 
 _REPLICAS = "/spec/replicas"
 _BROKEN_IMAGE = "stormgate.invalid/no-such-image:"
@@ -173,6 +174,10 @@ class BadRollout(FieldOfWorkload):
     up to the workload's own rollout strategy.
     """
 
+    def permissions(self, handle: Mapping[str, Any]) -> tuple[Permission, ...]:
+        more = (Permission("pods", ("delete",)),) if shape(handle) == "statefulset" else ()
+        return (*super().permissions(handle), *more)
+
     def plan(self, site: Site, request: FaultRequest) -> dict[str, Any]:
         resource, found = named_object(site)
         _refuse_part(site)
@@ -183,6 +188,7 @@ class BadRollout(FieldOfWorkload):
         return begun(
             request,
             object=where(resource, found),
+            container=container["name"],
             before=container["image"],
             after=_BROKEN_IMAGE + request.token,
         )
@@ -211,6 +217,19 @@ class BadRollout(FieldOfWorkload):
             return Observation(False, f"{len(good)} pods run the image that does not exist")
         return Observation(bool(stuck), f"{len(stuck)} pods of the new release are not ready")
 
+    def undo(self, site: Site, record: Record, timeout_s: float) -> None:
+        super().undo(site, record, timeout_s)
+        if record["object"]["resource"] != "statefulsets":
+            return
+        # Its controller waits for a pod that is not ready, also for one that never can be: the
+        # prior release comes only once that pod is gone ("forced rollback" in its manual).
+        stuck = [
+            noted(pod) for pod in pods_of(site) if self._wants(pod, record) and not is_ready(pod)
+        ]
+        problems, _ = delete_pods(site.cluster, stuck, None)
+        if problems:
+            raise UndoFailed(f"{site.part.name}: {'; '.join(problems[:3])}")
+
     def is_whole(self, site: Site, record: Record) -> Observation:
         left = [pod for pod in pods_of(site) if self._wants(pod, record)]
         if left:
@@ -219,7 +238,13 @@ class BadRollout(FieldOfWorkload):
 
     def by_hand(self, site: Site, record: Record) -> str:
         where_is = record["object"]
-        return site.kubectl(f"rollout undo {where_is['resource']}/{where_is['name']}")
+        what = f"{where_is['resource']}/{where_is['name']}"
+        command = site.kubectl(f"rollout undo {what}")
+        if record.get("container"):
+            command = site.kubectl(f"set image {what} {record['container']}={record['before']}")
+        if where_is["resource"] == "statefulsets":
+            command += f"; then delete its pods that wait for image {record['after']}"
+        return command
 
     _path = "/spec/template/spec/containers/0/image"
 
