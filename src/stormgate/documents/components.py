@@ -14,6 +14,14 @@ from stormgate.faults.selection import Selector, select, share_count
 from stormgate.model import Component, Target
 
 SELECTOR_KEYS = tuple(item.name for item in fields(Selector))
+# What the lab has beside its processes where it is reached by the API of AWS, one each in a region.
+_OF_AWS = {
+    "subnet": "link",
+    "targets": "targets",
+    "fis": "experiment",
+    "cache": "replicas",
+    "check": "check",
+}
 # Arguments of the actions that say what is broken; the others say how.
 CHOOSING = ("component", "region", "regions", "sets", "shape")
 
@@ -164,6 +172,10 @@ def _of_lab(regions: list[str], options: Mapping[str, Any]) -> Iterator[Componen
                 )
     yield from _models(regions, options.get("inference"))
     yield Component(name="steward", kind="steward", backend="process")
+    if options.get("awsApi") is True:
+        for region in regions:
+            for name, kind in _OF_AWS.items():
+                yield Component(name=f"{name}:{region}", kind=kind, backend="aws")
 
 
 def _models(regions: list[str], inference: Any) -> Iterator[Component]:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stormgate.documents import load_target
+from stormgate.documents.components import Components
 from stormgate.lab.design import cloud, resolve
 from stormgate.lab.design.plan import plan
 from stormgate.lab.design.settings import LabSettings
@@ -67,6 +68,33 @@ def test_whatever_can_break_is_broken_by_aws_and_only_the_writers_are_of_their_r
     assert urls == {resolved.attributes["awsEndpointUrl"]}
     accounts = {one.handle["account"] for one in resolved.components if one.backend == "aws"}
     assert accounts == {resolved.attributes["awsAccounts"]}
+
+
+def test_models_are_functions_and_groups_and_break_by_the_calls_of_these():
+    resolved = resolve.resolved(wiring(), "http://127.0.0.1:8474", None)
+    named = {one.name: one for one in resolved.components}
+    small, larger = named["eu-west/model-edge-gpu"], named["eu-west/model-regional-gpu"]
+    assert (small.handle["service"], small.handle["ids"]) == ("lambda", ["eu-west-model-edge-gpu"])
+    assert small.observe is None, "its server is there while it is throttled"
+    assert (larger.handle["service"], larger.handle["ids"]) == ("asg", ["models-regional-gpu"])
+    assert larger.handle["zone"] == named["eu-west/edge"].handle["zone"]
+    assert {small.name, larger.name} <= set(named["eu-west"].parts)
+    for zone in cloud.inventory(wiring()).zones:
+        assert not [name for name in zone.instances if "/model-" in name]
+
+
+def test_a_document_may_name_before_the_run_what_the_lab_on_aws_will_have():
+    resolved = resolve.resolved(wiring(), "http://127.0.0.1:8474", None)
+    there = {(one.name, one.kind, one.backend) for one in resolved.components}
+    known = {
+        (one.name, one.kind, one.backend)
+        for one in Components(TARGET).known
+        if one.backend == "aws"
+    }
+    assert len(known) == 5 * len(TARGET.regions)
+    assert known <= there
+    plain = Components(load_target(ROOT / "targets" / "lab.yaml")).names
+    assert not [name for name in plain if ":" in name]
 
 
 @pytest.mark.parametrize("where", ["zones", "continents"])

@@ -32,7 +32,7 @@ from stormgate.lab.services.inference.model import ModelProgram
 from stormgate.lab.services.inference.router import InferenceRouter
 from stormgate.model import Target
 from stormgate.net import httpserver
-from stormgate.net.httpserver import HttpResponse
+from stormgate.net.httpserver import HttpRequest, HttpResponse
 
 ROOT = Path(__file__).parents[3]
 SETTINGS = LabSettings(route_probe_s=0.05)
@@ -142,6 +142,60 @@ def test_a_call_that_dies_under_way_is_an_error_and_is_not_tried_again() -> None
             await models.end("core")
             assert (await under_way).status == 502
             assert (await ask(router, "reason")).headers["x-chenu-model"] == "regional"
+
+    asyncio.run(go())
+
+
+def test_a_throttled_tier_refuses_unbegun_and_its_calls_go_to_the_next(tmp_path: Path) -> None:
+    reserved = tmp_path / "reserved"
+
+    def edge_alone(config: dict[str, Any]) -> ModelProgram:
+        where = str(reserved) if config["tier"] == "edge" else None
+        return ModelProgram({**config, "reserved": where})
+
+    async def go() -> None:
+        async with assistant(made=edge_alone) as (models, router):
+            assert (await ask(router, "classify")).headers["x-chenu-model"] == "edge"
+            await models.end("edge")
+            reserved.write_text("0")
+            # A server that is started meanwhile has heard of it, too.
+            edge = edge_alone({**models.entries[0], "name": "model"})
+            assert edge.most == 0
+            refused = await edge.handle(HttpRequest("POST", "/", {}, b'{"task": "classify"}'))
+            assert refused.status == 429
+            async with httpserver.serving(edge.handle, port=models.entries[0]["port"]):
+                await until(lambda: all(route.health.up for route in router.routes))
+                assert (await ask(router, "classify")).headers["x-chenu-model"] == "regional"
+                reserved.unlink()
+                edge.read_reserved()
+                assert (await ask(router, "classify")).headers["x-chenu-model"] == "edge"
+
+    asyncio.run(go())
+
+
+def test_where_every_tier_refuses_the_user_is_told_so(tmp_path: Path) -> None:
+    (tmp_path / "reserved").write_text("0")
+
+    async def go() -> None:
+        made = lambda config: ModelProgram({**config, "reserved": str(tmp_path / "reserved")})  # noqa: E731
+        async with assistant(made=made) as (_, router):
+            assert (await ask(router, "classify")).status == 429
+
+    asyncio.run(go())
+
+
+def test_a_function_works_on_as_many_calls_as_are_reserved_for_it(tmp_path: Path) -> None:
+    (tmp_path / "reserved").write_text("2")
+    model = ModelProgram(
+        {"tier": "edge", "fleet": "gpu", "region": "here", "name": "model",
+         "reserved": str(tmp_path / "reserved")}
+    )  # fmt: skip
+    call = HttpRequest("POST", "/", {}, b'{"task": "classify"}')
+
+    async def go() -> None:
+        for _ in range(2):  # what is done makes room
+            answers = await asyncio.gather(*(model.handle(call) for _ in range(5)))
+            assert Counter(answer.status for answer in answers) == {200: 2, 429: 3}
 
     asyncio.run(go())
 

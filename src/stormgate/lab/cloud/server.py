@@ -7,6 +7,7 @@ act. Nothing of AWS's wire format is ours.
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -50,6 +51,7 @@ class CloudLab:
 
         keys = {"aws_access_key_id": "lab", "aws_secret_access_key": "lab"}
 
+        @functools.cache  # one takes longer to make than what it is asked for
         def client(service: str, region: str) -> Any:
             return boto3.client(service, region_name=region, endpoint_url=url, **keys)
 
