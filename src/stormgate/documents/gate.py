@@ -349,6 +349,7 @@ class _Reading:
                 max_clock_error_ms=spec.validity.max_clock_error,
                 max_saturated_share=spec.validity.max_saturated_share,
                 max_flow_errors=spec.validity.max_flow_errors,
+                max_starved_cores=spec.validity.max_starved_cores,
             ),
             guard=guard,
             waivers=tuple(

@@ -168,6 +168,7 @@ class ValidityShape(Shape):
     max_clock_error: PositiveMilliseconds = 5.0
     max_saturated_share: Share = 0.05
     max_flow_errors: int = Field(default=0, ge=0)
+    max_starved_cores: float = Field(default=0.25, gt=0)
 
 
 class ErrorRateShape(Shape):

@@ -97,6 +97,23 @@ def reading_problem(row: Mapping[str, Any]) -> str | None:
     return None
 
 
+MACHINE_NUMBERS = ("window_s", "own", "others", "steal", "waited")
+
+
+def machine_problem(row: Mapping[str, Any]) -> str | None:
+    """Which law of a row of machine.ndjson this one breaks, or None."""
+    if time_of(row) is None:
+        return "at_ns is no time in ns"
+    try:
+        for key in MACHINE_NUMBERS:
+            number(row, key)
+        if number(row, "cores") < 1:
+            return "cores is below 1"
+    except ValueError as error:
+        return str(error)
+    return None
+
+
 def trace_problem(row: Mapping[str, Any]) -> str | None:
     """Which law of a row of traces.ndjson this one breaks, or None."""
     if time_of(row) is None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stormgate.evidence.laws import (
+    machine_problem,
     reading_problem,
     residency_problem,
     time_of,
@@ -20,7 +21,7 @@ from stormgate.evidence.laws import (
     undo_problem,
 )
 from stormgate.evidence.operations import FINAL, OPERATIONS, PLANNED, RESIDENCY
-from stormgate.evidence.write import GENERATOR, READINGS, TIMELINE, TRACES, UNDO
+from stormgate.evidence.write import GENERATOR, MACHINE, READINGS, TIMELINE, TRACES, UNDO
 from stormgate.model import PLAN_SCHEMA, Event, Plan, digest_of, from_json
 
 if TYPE_CHECKING:
@@ -192,6 +193,11 @@ class Run:
     @cached_property
     def readings(self) -> list[dict[str, Any]]:
         return self._lawful(READINGS, reading_problem)
+
+    @cached_property
+    def machine(self) -> list[dict[str, Any]]:
+        """Who had the processors (`machine_problem` is its law); none where nobody looked."""
+        return self._lawful(MACHINE, machine_problem)
 
     @cached_property
     def traces(self) -> list[dict[str, Any]]:

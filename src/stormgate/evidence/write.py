@@ -19,6 +19,7 @@ TIMELINE = "timeline.ndjson"
 GENERATOR = "generator.ndjson"
 READINGS = "readings.ndjson"
 TRACES = "traces.ndjson"
+MACHINE = "machine.ndjson"
 UNDO = "undo.ndjson"
 SURGE = "surge.ndjson"
 # What `stormgate restore` does after a run was sealed: its ledger and timeline go on in here.

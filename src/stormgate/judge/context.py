@@ -16,6 +16,7 @@ from stormgate.evidence.timeline import FaultWindow, PhaseLike, Windows, select
 from stormgate.judge.cells import Cells
 from stormgate.judge.histories.data import Data
 from stormgate.judge.rules.generator import GeneratorHealth
+from stormgate.judge.rules.starved import MachineHealth
 from stormgate.model import Plan
 
 Array = NDArray[Any]
@@ -34,6 +35,8 @@ class RunLike(Protocol):
     def readings(self) -> list[dict[str, Any]]: ...
     @property
     def traces(self) -> list[dict[str, Any]]: ...
+    @property
+    def machine(self) -> list[dict[str, Any]]: ...
     @property
     def undo(self) -> list[dict[str, Any]]: ...
     @property
@@ -62,6 +65,7 @@ class JudgeContext:
     readings: Sequence[Mapping[str, Any]] = ()
     data: Data | None = None
     traces: Sequence[Mapping[str, Any]] = ()
+    machine: MachineHealth = field(default_factory=MachineHealth)
     _cells: dict[tuple[str, ...], Cells] = field(default_factory=dict)
 
     def windows(self, selectors: Sequence[str]) -> Windows:

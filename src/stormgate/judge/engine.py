@@ -28,6 +28,7 @@ from stormgate.judge.rules.exposure import Exposures
 from stormgate.judge.rules.generator import health_of, own_failures
 from stormgate.judge.rules.network import check_network
 from stormgate.judge.rules.short import check_short
+from stormgate.judge.rules.starved import starvation_of
 from stormgate.judge.rules.visits import Visits
 from stormgate.judge.rules.workload import check_workload
 from stormgate.model import Event, Finding, Judgement, Objective, Plan, Verdict
@@ -56,7 +57,8 @@ def judge_run(run: RunLike, plan: Plan | None = None) -> Judgement:
     lowest = due.lowest_per_s(begin, end)
     health = health_of(run.generator, against.validity, begin, end, lowest)
     data = _data(run, against.objectives)
-    context = JudgeContext(against, phases, faults, health, run.readings, data, run.traces)
+    machine = starvation_of(run.machine, against)
+    context = JudgeContext(against, phases, faults, health, run.readings, data, run.traces, machine)
     seats = [_seat_or_refusal(objective, context) for objective in against.objectives]
     arrivals = dict.fromkeys((w.name for w in measured.windows), 0)
     stream = Requests(run.batches(), RowLaws(*_span(run)))
@@ -114,7 +116,8 @@ def judge_objective(run: RunLike, plan: Plan, objective: Objective) -> Finding:
     health = health_of(run.generator, plan.validity, begin, end, lowest)
     faults = fault_windows(run.timeline, phases, plan.faults)
     data = _data(run, [objective])
-    context = JudgeContext(plan, phases, faults, health, run.readings, data, run.traces)
+    machine = starvation_of(run.machine, plan)
+    context = JudgeContext(plan, phases, faults, health, run.readings, data, run.traces, machine)
     kind, accumulator = _seat(objective, context)
     for block in Requests(run.batches()):
         accumulator.add(block)
@@ -200,7 +203,10 @@ def _finish(kind: Kind | None, accumulator: Accumulator, context: JudgeContext) 
     result = accumulator.finish()
     if kind is None or not kind.timing:
         return result
-    why = context.health.verdict(_windows_of(accumulator, context))
+    windows = _windows_of(accumulator, context)
+    why = context.health.verdict(windows)
+    if why is None and result.finding.verdict is Verdict.FAIL:
+        why = context.machine.excuse(windows)
     if why is None:
         return result
     finding = result.finding
@@ -231,7 +237,7 @@ def _validity(
 ) -> list[Finding]:
     plan, faults, health = context.plan, context.faults, context.health
     # Files are read when first asked for: what is wrong with one counts, whoever asks last.
-    _ = (run.undo, run.journals, run.readings, run.traces)
+    _ = (run.undo, run.journals, run.readings, run.traces, run.machine)
     problems = [*run.problems, *stream.problems, *stream.laws.problems()]
     own = own_failures(run.generator, run.timeline)
     problems += unrecorded(run.generator, stream.laws.firsts)

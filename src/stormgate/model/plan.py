@@ -113,6 +113,7 @@ class Validity:
     max_clock_error_ms: float = 5.0
     max_saturated_share: float = 0.05
     max_flow_errors: int = 0
+    max_starved_cores: float = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

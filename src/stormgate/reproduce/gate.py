@@ -157,6 +157,7 @@ def _validity(validity: Validity) -> dict[str, Any] | None:
         "maxClockError": f"{_plain(validity.max_clock_error_ms)}ms",
         "maxSaturatedShare": validity.max_saturated_share,
         "maxFlowErrors": validity.max_flow_errors,
+        "maxStarvedCores": validity.max_starved_cores,
     }
 
 

@@ -132,7 +132,7 @@ class Supervisor:
         plan = self._plan
         self._reading = ReadingBack(plan, self.folder, self._options.root)
         self._reading.start()
-        self._sampling = SamplingProbes(plan, self.folder, self._options.root)
+        self._sampling = SamplingProbes(plan, self.folder, self._options)
         self._sampling.start()
         self._hold("warmup", plan.warmup_s)
         if not self._watcher.good:
