@@ -1,5 +1,5 @@
 # The two commands of the README, and what they are made of. Everything lands in .venv and in the user's cache.
-.PHONY: help setup gate test test-kubernetes check screenshots clean
+.PHONY: help setup gate test test-kubernetes wheels check screenshots clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -20,6 +20,9 @@ test: setup  ## style, types, unit, golden and live tests
 test-kubernetes: setup  ## faults on a real control plane (its first build takes about 6 minutes, and Go 1.26)
 	@sh scripts/kubernetes.sh
 	@.venv/bin/python -m pytest -q -m kubernetes tests/kubernetes $(ARGS)
+
+wheels: setup  ## dist/: wheels with the compiled core for x86_64 and aarch64, glibc and musl, and one without
+	@.venv/bin/python scripts/wheels.py
 
 check: setup  ## only what needs no processes: style, types, unit and golden tests
 	@.venv/bin/ruff check .

@@ -5,7 +5,8 @@ missing but its speed: the engine's transport in Python takes over.
     python hatch_build.py --asan     # the same under AddressSanitizer and UBSan (scripts/core.sh)
 
 The system's compiler is taken if there is one, else `ziglang` from PyPI, which a build without a
-compiler asks for. `STORMGATE_PURE=1` builds without the core.
+compiler asks for. `STORMGATE_PURE=1` builds without the core; `STORMGATE_WHEEL=aarch64-musl` a
+wheel for another machine, by `ziglang` (scripts/wheels.py makes all of them).
 """
 
 from __future__ import annotations
@@ -29,6 +30,13 @@ ROOT = Path(__file__).resolve().parent
 FOLDER = ROOT / "src" / "stormgate" / "load" / "engine" / "core"
 PRODUCT = FOLDER / "_core.abi3.so"
 ZIG = "ziglang>=0.14,<1"
+# What wheels are made for: zig's target, and the platform of the wheel's tag (PEP 600, PEP 656).
+TARGETS = {
+    "x86_64-glibc": ("x86_64-linux-gnu.2.17", "manylinux_2_17_x86_64.manylinux2014_x86_64"),
+    "aarch64-glibc": ("aarch64-linux-gnu.2.17", "manylinux_2_17_aarch64.manylinux2014_aarch64"),
+    "x86_64-musl": ("x86_64-linux-musl", "musllinux_1_2_x86_64"),
+    "aarch64-musl": ("aarch64-linux-musl", "musllinux_1_2_aarch64"),
+}
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-std=c11", "-O2", "-g0", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden")
 _WARNINGS = ("-Wall", "-Wextra")
@@ -61,9 +69,19 @@ def compiler() -> list[str] | None:
     return None
 
 
-def build(*extra: str, product: Path = PRODUCT) -> str:
+def cross(target: str) -> tuple[list[str], str]:
+    """The compiler for one of `TARGETS`, as the beginning of a command, and the tag of its wheel.
+    Raises ValueError for another.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"STORMGATE_WHEEL is {target!r}; it is one of {', '.join(TARGETS)}")
+    zig, platforms = TARGETS[target]
+    return [sys.executable, "-m", "ziglang", "cc", "-target", zig, "-s"], f"cp311-abi3-{platforms}"
+
+
+def build(*extra: str, product: Path = PRODUCT, command: list[str] | None = None) -> str:
     """Compile the core. Why that was not possible, "" when it was."""
-    command = compiler()
+    command = command or compiler()
     if command is None:
         return "there is no C compiler"
     sources = sorted(str(path) for path in FOLDER.glob("*.c"))
@@ -98,9 +116,13 @@ class CoreBuildHook(BuildHookInterface):  # type: ignore[misc]
     PLUGIN_NAME = "custom"
 
     def dependencies(self) -> list[str]:
-        return [ZIG] if wanted() and compiler() is None else []
+        missing = wanted() and compiler() is None
+        return [ZIG] if missing or os.environ.get("STORMGATE_WHEEL") else []
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        if (target := os.environ.get("STORMGATE_WHEEL")) and version != "editable":
+            self._for_another_machine(target, build_data)
+            return
         why = build() if wanted() else "not on this platform, or its Python's headers are missing"
         if why:
             PRODUCT.unlink(missing_ok=True)  # never a stale one
@@ -110,6 +132,21 @@ class CoreBuildHook(BuildHookInterface):  # type: ignore[misc]
             build_data["artifacts"].append(str(PRODUCT.relative_to(ROOT)))
             build_data["pure_python"] = False
             build_data["tag"] = f"cp311-abi3-linux_{platform.machine()}"
+
+    def _for_another_machine(self, target: str, build_data: dict[str, Any]) -> None:
+        """A wheel of `TARGETS`: it has a core or there is none; this checkout's stays as it is.
+        Raises ValueError, RuntimeError.
+        """
+        command, tag = cross(target)
+        if not (headers() / "Python.h").exists():
+            raise RuntimeError("this Python has no headers: a wheel with the core needs them")
+        product = ROOT / "build" / f"_core-{target}.abi3.so"
+        product.parent.mkdir(exist_ok=True)
+        if why := build(product=product, command=command):
+            raise RuntimeError(f"the core cannot be compiled for {target}: {why}")
+        build_data["force_include"][str(product)] = str(PRODUCT.relative_to(ROOT / "src"))
+        build_data["pure_python"] = False
+        build_data["tag"] = tag
 
 
 def main() -> int:

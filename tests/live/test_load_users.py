@@ -16,6 +16,7 @@ from tests.live.load_locust import (
 )
 
 from stormgate.evidence.read import Run
+from stormgate.system.engine import has_core
 
 pytestmark = [pytest.mark.live, pytest.mark.alone]
 
@@ -37,6 +38,22 @@ class Reader(GeoUser):
         yield post("/503", name="log in", json={})
     def flow(self, session):
         yield get("/ok", name="home")
+"""
+DECLARED = """
+from stormgate.load import GeoUser, choice, get, post, think
+
+PAGE = choice("pages.csv", "page")
+
+class Reader(GeoUser):
+    rate_per_s = 10
+    def login(self, session):
+        yield get("/ok", name="log in")
+        session.set_header("X-User", "u")
+    steps = (
+        get("/" + PAGE, name="open", expect=(200, 503), timeout_s=5),
+        think(0, 0.02),
+        post("/ok", name="write", json={"page": PAGE}, timeout_s=5),
+    )
 """
 OWN_CODE = (
     RAISES
@@ -139,3 +156,41 @@ def test_a_task_set_sends_nothing_and_says_why(tmp_path):
         assert counts(url) == {"/count": 1}  # this very question
     assert "Shopper: TaskSet Browse cannot run in a GeoUser" in log.read_text()
     assert not (tmp_path / "run").exists()
+
+
+def asked_for(url):
+    return {path: count for path, count in counts(url).items() if path != "/count"}
+
+
+@pytest.mark.parametrize("engine", ["python", "core"])
+def test_declared_steps_run_in_their_order_on_either_engine(tmp_path, engine):
+    """Each is asked for as often as it has rows, and the last one no oftener than the first."""
+    if engine == "core" and not has_core():
+        pytest.skip("the compiled core is not built here")
+    (tmp_path / "pages.csv").write_text("page\nlabels\n503\n")
+    options = ["--headless", "-u", "4", "--seed", "7"]
+    env = {"STORMGATE_ENGINE": engine}
+    with (
+        server(tmp_path) as url,
+        locust(tmp_path, "-H", url, *options, source=DECLARED, env=env) as (process, log),
+    ):
+        wait_for(process, log, lambda: ready(tmp_path))
+        wait_for(process, log, lambda: sum(counts(url).values()) > 60)
+        assert end(process, log) == 0, log.read_text()
+        rows = Run(tmp_path / "run").samples()
+        rows = rows[rows["sent_ns"].notna()]
+        deadline = time.monotonic() + 30
+        while sum((asked := asked_for(url)).values()) < len(rows):
+            assert time.monotonic() < deadline, (asked, len(rows))
+            time.sleep(0.05)
+    assert problems(tmp_path / "run") == []
+    sent = rows["route"].value_counts().to_dict()
+    assert asked == {
+        "/labels": asked["/labels"],
+        "/503": sent["open"] - asked["/labels"],
+        "/ok": sent["write"] + sent["log in"],
+    }
+    assert asked["/labels"] > 0 < asked["/503"], "both rows of the file are drawn"
+    assert 0 < sent["write"] <= sent["open"]
+    assert set(rows[rows["status"] == 503]["outcome"]) == {"ok"}, "it is expected"
+    assert sum(row["flow_errors"] for row in Run(tmp_path / "run").generator) == 0
