@@ -61,24 +61,21 @@ def written_keys(spec: type[BaseModel]) -> dict[str, str]:
 
 
 def read_objective(
-    index: int, shape: ObjectiveShape, document: Document, around: Surroundings, problems: Problems
+    index: int,
+    shape: ObjectiveShape,
+    document: Document,
+    around: Surroundings,
+    problems: Problems,
+    within: Loc = ("spec", "objectives"),
 ) -> model.Objective | None:
-    """The objective at `index` with its SLO reference resolved, or None with what is wrong
-    noted.
+    """The objective at `index` of the list `within` with its SLO reference resolved, or None with
+    what is wrong noted.
     """
-    loc: Loc = ("spec", "objectives", index)
+    loc: Loc = (*within, index)
     before = len(problems)
     spec_type = around.kinds.get(shape.kind)
     if spec_type is None:
-        line = document.line(*loc, "kind")
-        problems.add(
-            document.file,
-            line,
-            f"unknown kind {shape.kind!r}",
-            nearest(shape.kind, around.kinds, what="kinds"),
-        )
-        loose = dict(shape.model_extra or {})
-        _check_references(loose, set(loose), loc, document, around, problems)
+        _unknown_kind(shape, loc, document, around, problems)
         return None
     keys = written_keys(spec_type)
     said = _from_slo(shape, spec_type, loc, document, around, problems)
@@ -114,7 +111,10 @@ def read_objective(
             else read
         )
     # What an SLO that cannot be used would have said is not missing here.
-    spec = _fit(spec_type, fields, keys, loc, document, problems, complete=said is not None)
+    complete = said is not None
+    spec = _fit(
+        spec_type, fields, keys, loc, document, problems, name=shape.name, complete=complete
+    )
     read = fields if spec is None else spec
     _check_references(read, set(fields), loc, document, around, problems)
     if "fault" in spec_type.model_fields and not around.faults:
@@ -129,6 +129,16 @@ def read_objective(
     return model.Objective(
         name=shape.name, kind=shape.kind, spec=spec, source=f"{around.source}:{document.line(*loc)}"
     )
+
+
+def _unknown_kind(
+    shape: ObjectiveShape, loc: Loc, document: Document, around: Surroundings, problems: Problems
+) -> None:
+    """Note that there is no such kind, and whatever else is wrong without knowing it."""
+    fix = nearest(shape.kind, around.kinds, what="kinds")
+    problems.add(document.file, document.line(*loc, "kind"), f"unknown kind {shape.kind!r}", fix)
+    loose = dict(shape.model_extra or {})
+    _check_references(loose, set(loose), loc, document, around, problems)
 
 
 def _from_slo(
@@ -221,6 +231,7 @@ def _fit(
     document: Document,
     problems: Problems,
     *,
+    name: str,
     complete: bool,
 ) -> dict[str, Any] | None:
     written = {field: key for key, field in keys.items()}
@@ -229,12 +240,7 @@ def _fit(
     except ValidationError as error:
         for one in error.errors(include_url=False):
             where, message, fix = explain(spec_type, one)
-            message = (
-                message
-                if where
-                else f"objective {document.data['spec']['objectives'][loc[-1]].get('name')!r}: "
-                f"{message}"
-            )
+            message = message if where else f"objective {name!r}: {message}"
             if one["type"] == "missing" and len(one["loc"]) == 1:
                 if not complete:
                     continue

@@ -81,7 +81,8 @@ def explain(shape: type[BaseModel], error: Mapping[str, Any]) -> tuple[Loc, str,
     loc: Loc = tuple(
         step
         for step in error["loc"]
-        if not (isinstance(step, str) and step.startswith("function-"))
+        # Steps of pydantic's own, and the tags of what may be written in several ways.
+        if not (isinstance(step, str) and step.startswith(("function-", "as-")))
     )
     context = error.get("ctx", {})
     kind = error["type"]

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stormgate.model.codec import to_json
-from stormgate.model.plan import canonical
+from stormgate.model.plan import Objective, canonical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hypothesis:
-    """What is believed of a step: in words, by objectives of the gate held over the step's phases,
-    and by how fast people do their part (s from the injection; None: not said).
+    """What is believed of a step: in words, by objectives of the gate (by name) and of the step's
+    `own` held over the step's phases, and by how fast people do their part (s from the injection;
+    None: not said).
     """
 
     says: str
     objectives: tuple[str, ...] = ()
+    own: tuple[Objective, ...] = ()
     detected_within_s: float | None = None
     mitigated_within_s: float | None = None
 
@@ -44,7 +46,11 @@ class GameStep:
         """SHA-256 (hex) over the step as canonical JSON: what was believed cannot be changed after
         what was seen.
         """
-        return hashlib.sha256(canonical(to_json(self))).hexdigest()
+        sealed = to_json(self)
+        if not self.hypothesis.own:
+            # As it was before steps could have objectives of their own: what was sealed stays so.
+            del sealed["hypothesis"]["own"]
+        return hashlib.sha256(canonical(sealed)).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

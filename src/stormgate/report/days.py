@@ -114,7 +114,8 @@ def _unfit(
         problems.append("what was believed was not sealed, as it stands here, before the injection")
     if window.doubt is not None:
         problems.append(window.doubt)
-    missing = set(step.hypothesis.objectives) - {f.name.partition("/")[2] for f in found}
+    asked_for = {*step.hypothesis.objectives, *(one.name for one in step.hypothesis.own)}
+    missing = asked_for - {f.name.partition("/")[2] for f in found}
     if missing:
         problems.append(f"never judged: {', '.join(sorted(missing))}")
     return problems

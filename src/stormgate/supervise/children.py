@@ -203,6 +203,16 @@ def has_ledger(folder: Path) -> bool:
     return (folder / UNDO).exists()
 
 
+def left_open(folder: Path) -> bool:
+    """Whether anything that this run broke is not known to be undone."""
+    from stormgate.faults.ledger import open_entries
+
+    try:
+        return bool(open_entries(folder))
+    except (OSError, ValueError):
+        return True
+
+
 def undo_leftovers(folder: Path, deadline_s: float, fault: str | None = None) -> list[str]:
     """Replay the undo ledger for whatever is still open, of one fault or of all. Returns what could
     not be undone or verified.

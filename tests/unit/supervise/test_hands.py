@@ -225,6 +225,9 @@ def test_a_lab_that_runs_is_driven_and_not_started_another_time(tmp_path, monkey
     lab = Target(name="lab", provision={"lab": {}}, populations=plan().target.populations)
     path = tmp_path / "topology.json"
     path.write_text(json.dumps(to_json(lab)))
-    assert standing_target(None, None, path).provision is None
+    shared, standing = standing_target(None, None, path)
+    assert shared.provision is None
+    assert standing is not None
+    assert standing.target.provision is not None, "what is left of it is nothing once it is gone"
     monkeypatch.setenv("STORMGATE_TARGET", str(path))
-    assert standing_target(None, None, None).provision is None
+    assert standing_target(None, None, None)[0].provision is None

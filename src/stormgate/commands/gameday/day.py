@@ -16,6 +16,7 @@ from stormgate.commands.hold import held
 if TYPE_CHECKING:
     from stormgate.model import Judgement, Plan
     from stormgate.model.gameday import GameDay
+    from stormgate.supervise.children import RunningTarget
     from stormgate.supervise.terms import Options
 
 
@@ -57,12 +58,12 @@ def run(
     from stormgate.supervise.hush import know_plan
     from stormgate.supervise.terms import Options
 
-    day, plan, gate = _read(file, rehearse, allow_production, target_file)
+    day, plan, gate, standing = _read(file, rehearse, allow_production, target_file)
     know_plan(plan, root := suite_root(gate))
     reports = reports or root / "reports"
     with held(plan, reports):
         try:
-            options = Options(root=root, reports=reports)
+            options = Options(root=root, reports=reports, standing=standing)
             judgement, folder = _walk(plan, options, day, person(by), live)
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
@@ -129,11 +130,12 @@ def note(text: str, target_file: Path | None, by: str | None) -> None:
 
 def _read(
     file: Path, rehearse: bool, allow_production: bool, target_file: Path | None
-) -> tuple[GameDay, Plan, Path]:
+) -> tuple[GameDay, Plan, Path, RunningTarget | None]:
     from stormgate.commands.gameday.load import standing_target
     from stormgate.documents import DocumentErrors
     from stormgate.documents.days.read import day_plan, read_day, read_shape
     from stormgate.documents.trial.given import parse_changes
+    from stormgate.judge.canary import canary_problems
 
     try:
         shape, document, gate = read_shape(file)
@@ -151,11 +153,14 @@ def _read(
         refuse(f"--rehearse: {plan.target.name!r} is no lab", "a gate on the lab, for a rehearsal")
     if rehearse:
         # A name of its own: another lab of the same document may run beside it.
-        target = replace(plan.target, name=f"{plan.target.name}-rehearsal")
+        target, standing = replace(plan.target, name=f"{plan.target.name}-rehearsal"), None
     else:
-        target = standing_target(gate, None, target_file)
+        target, standing = standing_target(gate, None, target_file)
     plan = replace(plan, target=target)
-    return day, day_plan(day, plan, steady_s=spec.steady, final_s=spec.final), gate
+    plan = day_plan(day, plan, steady_s=spec.steady, final_s=spec.final)
+    if blind := canary_problems(plan):
+        raise click.ClickException("\n".join(blind))
+    return day, plan, gate, standing
 
 
 def _say(text: str) -> None:

@@ -15,6 +15,7 @@ from stormgate.commands.hold import held
 
 if TYPE_CHECKING:
     from stormgate.model import Plan, Target
+    from stormgate.supervise.children import RunningTarget
     from stormgate.supervise.hands.drive import Driving
     from stormgate.supervise.terms import Options, Screen
 
@@ -85,7 +86,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     if not for_s:
         raise click.UsageError("--for: say how long, as in 10m")
     gate = source if source is not None and _is_gate(source) else None
-    target = standing_target(gate, source if gate is None else None, target_file)
+    target, standing = standing_target(gate, source if gate is None else None, target_file)
     gate = gate or _gate_of(target)
     changes = parse_changes((), rate, ())
     plan = load_plan(gate, allow_production=allow_production, changes=changes)
@@ -101,7 +102,7 @@ def command(  # noqa: PLR0913 - one for each option of the command line
         click.echo(f"Locust's page: http://127.0.0.1:{web}/", err=form is not None)
     with held(plan, reports):
         try:
-            options = Options(root=root, reports=reports)
+            options = Options(root=root, reports=reports, standing=standing)
             return _drive(plan, options, screen_of(plan, form, gate), driving, live, form)
         except OSError as error:
             raise click.ClickException(f"no run folder could be made: {error}") from error
@@ -126,10 +127,14 @@ def _drive(
     return made[0].exit_code
 
 
-def standing_target(gate: Path | None, document: Path | None, chosen: Path | None) -> Target:
+def standing_target(
+    gate: Path | None, document: Path | None, chosen: Path | None
+) -> tuple[Target, RunningTarget | None]:
     """The target, which somebody else started: that of `--target`, of the document, of the gate; of
-    a lab the one that runs, which is not started another time.
+    a lab the one that runs, which is not started another time (and how to tell that it is gone).
     """
+    from stormgate.supervise.hands.gone import standing_lab
+
     if chosen is not None or document is not None:
         found = the_target(chosen or document)
     elif gate is None:
@@ -143,7 +148,7 @@ def standing_target(gate: Path | None, document: Path | None, chosen: Path | Non
                     f"{gate} is for {wanted!r}, and what runs here is {found.name!r}",
                     "stormgate use TARGET, or --target",
                 )
-    return replace(found, provision=None)
+    return standing_lab(found)
 
 
 def _is_gate(path: Path) -> bool:

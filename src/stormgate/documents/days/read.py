@@ -12,6 +12,8 @@ from typing import Any
 from stormgate.documents.components import Components
 from stormgate.documents.days.shape import DayDocument, InjectShape, StepShape
 from stormgate.documents.heads import headed
+from stormgate.documents.objectives import Surroundings, read_objective
+from stormgate.documents.objectives import kinds as spec_kinds
 from stormgate.documents.problems import Problems, nearest
 from stormgate.documents.shapes import fit
 from stormgate.documents.yamlfile import Document, read_documents
@@ -47,31 +49,72 @@ def read_day(shape: DayDocument, document: Document, plan: Plan, *, rehearsal: b
     """The day, its steps held against the gate and its target. Raises DocumentErrors."""
     problems = Problems()
     names = [step.name for step in shape.spec.steps]
-    known = [objective.name for objective in plan.objectives]
+    around = Surroundings(
+        kinds=spec_kinds(),
+        slos={},
+        broken_slos=frozenset(),
+        slo_refs=(),
+        faults=tuple(names),
+        target=plan.target,
+        source=document.file,
+    )
+    own: list[tuple[Objective, ...]] = []
     for index, step in enumerate(shape.spec.steps):
         loc = ("spec", "steps", index)
         if names.count(step.name) > 1:
             line = document.line(*loc, "name")
             problems.add(document.file, line, f"step {step.name!r} is listed twice", "rename one")
-        for name in step.hypothesis.objectives:
-            if name not in known:
-                line = document.line(*loc, "hypothesis", "objectives")
-                fix = nearest(name, known, what="objectives")
-                problems.add(document.file, line, f"the gate has no objective {name!r}", fix)
+        own.append(_own(index, step, document, plan, around, problems))
         if (why := _cannot(step.inject, plan)) is not None:
             line = document.line(*loc, "inject")
             problems.add(document.file, line, why, "what its backend can: docs/faults.md")
     problems.raise_any()
     return GameDay(
         name=shape.metadata.name,
-        steps=tuple(_step(step) for step in shape.spec.steps),
+        steps=tuple(_step(*both) for both in zip(shape.spec.steps, own, strict=True)),
         roles=shape.spec.roles,
         rehearsal=rehearsal,
         source=document.file,
     )
 
 
-def _step(step: StepShape) -> GameStep:
+def _own(
+    index: int,
+    step: StepShape,
+    document: Document,
+    plan: Plan,
+    around: Surroundings,
+    problems: Problems,
+) -> tuple[Objective, ...]:
+    """The objectives that a step's hypothesis writes itself; those it names must be the gate's."""
+    within = ("spec", "steps", index, "hypothesis", "objectives")
+    known = [objective.name for objective in plan.objectives]
+    listed = step.hypothesis.objectives
+    names = [one if isinstance(one, str) else one.name for one in listed]
+    found: list[Objective] = []
+    for at, one in enumerate(listed):
+        line = document.line(*within, at)
+        if names.count(names[at]) > 1:
+            told = f"objective {names[at]!r} is listed twice in step {step.name!r}"
+            problems.add(document.file, line, told, "rename one")
+        if isinstance(one, str):
+            if one not in known:
+                fix = nearest(one, known, what="objectives")
+                problems.add(document.file, line, f"the gate has no objective {one!r}", fix)
+            continue
+        said = {*(one.model_extra or ()), *(("slo",) if one.slo is not None else ())}
+        for key in (foreign := sorted(said & {"slo", "phases", "fault"})):
+            told = f"{key!r} in an objective of step {step.name!r}: it is held over this step alone"
+            fix = "write its limit here" if key == "slo" else f"remove {key!r}"
+            problems.add(document.file, document.line(*within, at, key), told, fix)
+        if foreign:
+            continue
+        objective = read_objective(at, one, document, around, problems, within)
+        found += [objective] if objective is not None else []
+    return tuple(found)
+
+
+def _step(step: StepShape, own: tuple[Objective, ...]) -> GameStep:
     said, inject = step.hypothesis, step.inject
     return GameStep(
         name=step.name,
@@ -84,7 +127,8 @@ def _step(step: StepShape) -> GameStep:
         heals=inject.heals,
         hypothesis=Hypothesis(
             says=said.says,
-            objectives=tuple(said.objectives),
+            objectives=tuple(one for one in said.objectives if isinstance(one, str)),
+            own=own,
             detected_within_s=said.detected_within,
             mitigated_within_s=said.mitigated_within,
         ),
@@ -124,8 +168,10 @@ def day_plan(day: GameDay, plan: Plan, *, steady_s: float, final_s: float) -> Pl
     objectives = [
         _held_over(objective, step.name)
         for step in day.steps
-        for objective in plan.objectives
-        if objective.name in step.hypothesis.objectives
+        for objective in (
+            *(one for one in plan.objectives if one.name in step.hypothesis.objectives),
+            *step.hypothesis.own,
+        )
     ]
     return replace(
         plan,

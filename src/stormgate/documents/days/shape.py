@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
+from stormgate.documents.gate_shape import ObjectiveShape
 from stormgate.documents.shapes import Ours, Shape
 from stormgate.documents.values import Name, PositiveSeconds
 
@@ -22,13 +23,25 @@ class InjectShape(Shape):
     heals: bool = False
 
 
+def _written(value: Any) -> str:
+    return "as-name" if isinstance(value, str) else "as-objective"
+
+
+# One tag for each, so that a mistake is told of what was meant.
+AskedShape = Annotated[
+    Annotated[str, Tag("as-name")] | Annotated[ObjectiveShape, Tag("as-objective")],
+    Discriminator(_written),
+]
+
+
 class HypothesisShape(Shape):
-    """What is believed, sealed before it is tried: in words; by objectives of the gate, held over
-    the step's fault and recovery; and by how fast people do their part.
+    """What is believed, sealed before it is tried: in words; by objectives, held over the step's
+    fault and recovery: of the gate, by name, or written here as in a gate; and by how fast people
+    do their part.
     """
 
     says: str = Field(min_length=1)
-    objectives: list[str] = Field(default_factory=list)
+    objectives: list[AskedShape] = Field(default_factory=list)
     detected_within: PositiveSeconds | None = None
     mitigated_within: PositiveSeconds | None = None
 

@@ -16,12 +16,13 @@ from stormgate.evidence.read import phases_of, read_ndjson
 from stormgate.evidence.write import TIMELINE
 from stormgate.faults.hands.asking import Keeper, NotKept, ask
 from stormgate.model import LEFT_OUT, Event, Fault, Plan
-from stormgate.net.status import why_not_whole
+from stormgate.net.status import read_status, why_not_whole
 from stormgate.supervise import children, conclude
 from stormgate.supervise.hands.course import Course
+from stormgate.supervise.hands.gone import Deserted
 from stormgate.supervise.hands.kept import BY_HAND
 from stormgate.supervise.hands.starting import open_within, spawn_within
-from stormgate.supervise.supervisor import CHAOS_UNDO_S, Supervisor
+from stormgate.supervise.supervisor import CHAOS_UNDO_S, WHOLE_AT_END_S, Supervisor
 from stormgate.supervise.terms import Options, RunStopped, Screen
 from stormgate.supervise.trials import WHOLE_S
 
@@ -71,6 +72,8 @@ class Drive(Supervisor):
         self._course: Course | None = None
         self._rows: NdjsonTail | None = None
         self._ends_at: float | None = None
+        self._deserted: Deserted | None = None
+        self._gone = False
         self.keeper: Keeper | None = None
 
     def withdraw(self, by: str) -> bool:
@@ -92,6 +95,8 @@ class Drive(Supervisor):
 
     def _bring_up_target(self) -> None:
         super()._bring_up_target()
+        target, folder = self._plan.target, self.folder
+        self._deserted = Deserted(target, lambda: children.left_open(folder))
         # It takes its time on a busy machine, and the warmup has some.
         self._chaos = spawn_within(self.folder, self._driving.by)
 
@@ -118,6 +123,29 @@ class Drive(Supervisor):
         if self._ends_at is None:
             self._ends_at = time.monotonic() + self._plan.steady_s
         return max(0.0, self._ends_at - time.monotonic())
+
+    def _withdraw_faults(self) -> None:
+        """As after a gate; but a target that is gone, with every fault of ours taken back or gone
+        with it, is no fault that stayed: that is said, and the run is an ERROR, not DIRTY.
+        """
+        if self._chaos is not None:
+            children.stop_telling(self._chaos, CHAOS_UNDO_S, self._tick)
+            self._chaos = None
+        self._undo_leftovers()
+        if self._gone and not children.left_open(self.folder):
+            return
+        if not children.has_ledger(self.folder):
+            return
+        target = self._plan.target
+        why = why_not_whole(target, WHOLE_AT_END_S, self._tick)
+        if why is None:
+            return
+        if children.left_open(self.folder) or read_status(target).reached:
+            told = f"the target is not whole: {why}"
+            self._timeline.write(Event.FAULT_UNDO_FAILED, why=told)
+            return
+        told = f"the target is gone, every fault is taken back: {why}"
+        self._timeline.write(Event.ERROR, why=told, by="supervisor")
 
     def _close_keeper(self) -> None:
         """Nothing is broken from here on; users are watched until they are served again."""
@@ -152,7 +180,14 @@ class Drive(Supervisor):
             self._phase = self._course.phase
 
     def _check_children(self) -> None:
+        if self._target is not None and self._target.why_dead() is not None:
+            self._gone = True  # and said, below
         super()._check_children()
+        if self._deserted is not None and self._course is not None:
+            why = self._deserted.why(self._watcher.good, time.monotonic())
+            if why is not None:
+                self._gone = True
+                raise RunStopped(Event.ERROR, why)
         if self.keeper is not None and self._chaos is not None and self._chaos.poll() is not None:
             words = children.last_line(self.folder / "logs" / "keeper.log")
             self.keeper = None
