@@ -4,7 +4,8 @@
 
 The folders are those of judge_speed.py. Limits, for one core of a quiet machine: 10 M samples in
 15 s, 1,500 MB and a page of 6 MB; `cells` (200 populations) as well. Counts are exact at any size:
-a bin knows its worst requests, and a quantile is read to 3 %.
+a bin knows its worst requests, and a quantile is read to 3 %. With Chromium installed the page is
+opened as well: until it is drawn and its script is done, 2 s at most.
 """
 
 from __future__ import annotations
@@ -33,9 +34,25 @@ def make_once(folder: Path) -> None:
         gate="speed", verdict=Verdict.PASS, exit_code=0, plan_digest="", objectives=()
     )
     page = report_html(nothing, run)
+    (folder / "page.html").write_text(page, encoding="utf-8")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {"page_mb": len(page.encode()) / 1e6, "peak_mb": peak, "cpu_s": time.process_time()}
     print(json.dumps(figures))
+
+
+def opened_s(page: Path) -> float | None:
+    """How long a headless Chromium takes from asking for the page to its end; None without one."""
+    sys.path.insert(0, str(ROOT))
+    from tests.live.chromium import BROWSER, browser
+
+    if BROWSER is None:
+        return None
+    with tempfile.TemporaryDirectory() as profile, browser(Path(profile)) as new_tab:
+        tab = new_tab()
+        tab.open("about:blank")
+        tab.open(page.as_uri())
+        tab.until(lambda: tab.run("document.documentElement.dataset.ready") == "yes")
+        return float(tab.run("performance.getEntriesByType('navigation')[0].duration")) / 1e3
 
 
 def main() -> None:
@@ -46,7 +63,8 @@ def main() -> None:
     if options.make:
         make_once(options.make)
         return
-    print(f"{'case':>6} {'samples':>10} {'wall s':>7} {'CPU s':>6} {'peak MB':>8} {'page MB':>8}")
+    titles = f"{'wall s':>7} {'CPU s':>6} {'peak MB':>8} {'page MB':>8} {'open s':>7}"
+    print(f"{'case':>6} {'samples':>10} {titles}")
     for case in [options.only] if options.only else list(CASES):
         with tempfile.TemporaryDirectory() as temporary:
             folder = f"{temporary}/run"
@@ -61,7 +79,9 @@ def main() -> None:
                 text=True,
             )
             wall, got = time.perf_counter() - begin, json.loads(done.stdout)
+            took_s = opened_s(Path(folder) / "page.html")
         told = f"{wall:>7.2f} {got['cpu_s']:>6.2f} {got['peak_mb']:>8.0f} {got['page_mb']:>8.2f}"
+        told += f" {took_s:>7.2f}" if took_s is not None else "       -"
         print(f"{case:>6} {CASES[case]:>10,} {told}", flush=True)
 
 

@@ -30,8 +30,20 @@ class Tab:
         self._socket = socket
         self._numbers = itertools.count(1)
         self._session: str | None = None
+        self._wait_s = WAIT_S
         self.asked: list[str] = []
         self.said: list[str] = []
+
+    @contextmanager
+    def patient(self, seconds: float) -> Iterator[None]:
+        """Wait so long for an answer, in this block."""
+        self._wait_s = seconds
+        self._socket.settimeout(seconds)
+        try:
+            yield
+        finally:
+            self._wait_s = WAIT_S
+            self._socket.settimeout(WAIT_S)
 
     def call(self, method: str, **params: Any) -> dict[str, Any]:
         """A command's result. Raises RuntimeError for an error, TimeoutError without an answer."""
@@ -40,7 +52,7 @@ class Tab:
         if self._session is not None:
             message["sessionId"] = self._session
         self._socket.send(json.dumps(message))
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + self._wait_s
         while time.monotonic() < deadline:
             got = json.loads(self._socket.recv())
             if got.get("id") == number:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.golden.report_cases import CASES, HOSTILE, hostile, write_run
+from tests.live.axe import axe_script, violations
 from tests.live.chromium import BROWSER, Tab, browser
 
 from stormgate.evidence import open_run
@@ -209,3 +210,30 @@ def test_words_can_be_told_from_what_they_stand_on(
     )
     tab.call("Emulation.setEmulatedMedia", features=[])
     assert faint == []
+
+
+AXE = axe_script()
+
+
+@pytest.mark.slow  # a second on a quiet machine, half a minute on a busy one
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(AXE is None, reason="no axe-core is installed here (axe-core-python)")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "width"), [("fail", 1280), ("pass", 390), ("without a run", 390)])
+def test_axe_finds_nothing_that_keeps_people_out(
+    tab: Tab, pages: dict[str, str], name: str, width: int, scheme: str
+) -> None:
+    assert AXE is not None
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    with tab.patient(300):
+        tab.open(pages[name], width)
+        tab.call("Emulation.setEmulatedMedia", features=features)
+        try:
+            assert violations(tab, AXE) == []
+            # It finds what is there to be found.
+            tab.run(
+                "document.querySelector('main').replaceWith(...document.querySelector('main').childNodes)"
+            )
+            assert any(one.startswith("landmark-one-main") for one in violations(tab, AXE))
+        finally:
+            tab.call("Emulation.setEmulatedMedia", features=[])

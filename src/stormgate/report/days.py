@@ -215,8 +215,7 @@ def day_html(day: GameDay, judgement: Judgement, run: Run) -> str:
         if times:
             parts.append(table([("what happened", ""), ("after the injection", "")], times))
         parts.append(Markup("<p>sealed as <code>{}</code></p>").format(one.step.digest))
-    body = Markup("<main>{}</main>").format(Markup("\n").join(parts))
-    return page(f"game day {one_line(day.name)}", body)
+    return page(f"game day {one_line(day.name)}", Markup("\n").join(parts))
 
 
 def exit_code(found: Sequence[StepOutcome], judgement: Judgement) -> int:

@@ -82,7 +82,7 @@ def page(title: str, body: Markup, data: dict[str, Any] | None = None) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" content="{}">\n'
-        "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n{}{}\n</body>\n</html>\n"
+        "<title>{}</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n{}\n</main>{}\n</body>\n</html>\n"
     )
     return printable(document.format(Markup(policy), title, Markup(css), body, script))  # noqa: S704 - our own
 

@@ -63,9 +63,9 @@ def figures(title: str, head: Sequence[tuple[str, str]], rows: Sequence[Sequence
     )
     return Markup(
         '<details class="numbers"><summary>Numbers: {}</summary><div class="box" tabindex="0" '
-        'role="region" aria-label="Numbers"><table class="figures"><thead><tr>{}</tr></thead>'
+        'role="region" aria-label="Numbers: {}"><table class="figures"><thead><tr>{}</tr></thead>'
         "<tbody>{}</tbody></table></div></details>"
-    ).format(title, top, body)
+    ).format(title, title, top, body)
 
 
 def heading(words: str, anchor: str) -> Markup:

@@ -97,7 +97,7 @@ def _sum(told: TracesTold, begin_ns: int) -> Markup:
     return Markup('<p>{}</p><p class="soft"><small>{}</small></p>').format(
         f"{count(told.spans)} spans of {count(len(told.of))} traces were received, from "
         f"{(min(at) - begin_ns) / 1e9:.1f} to {(max(at) - begin_ns) / 1e9:.1f} s of the run; "
-        f"{count(failed)} of them failed somewhere.",
+        f"{count(failed)} of the traces failed somewhere.",
         "What the target told of itself (OTLP), by its own choice of what to tell: a share of "
         "these traces is no share of the requests. Times are those of receiving; within a trace, "
         "by the clocks of who told.",
@@ -122,7 +122,7 @@ def _operations(operations: Sequence[OperationTold]) -> Markup:
         )
     left = len(operations) - MOST_OPERATIONS
     more = f"{left} more with fewer failures are left out." if left > 0 else ""
-    return Markup("<h3>What was served, by those who served it</h3>{}<p>{}</p>").format(
+    return Markup("<h3>Operations, as who served them told</h3>{}<p>{}</p>").format(
         table(head, rows), more
     )
 

@@ -219,7 +219,8 @@ def _page() -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         "<title>Stormgate, live</title>\n<style>{}</style>\n</head>\n<body>\n"
-        '<div id="live"><p>Waiting for the run …</p></div>\n<script>{}</script>\n</body>\n</html>\n'
+        '<main id="live"><p>Waiting for the run …</p></main>\n'
+        "<script>{}</script>\n</body>\n</html>\n"
     ).format(
         Markup(live_style()),  # noqa: S704 - our own
         Markup(live_script()),  # noqa: S704 - our own
