@@ -59,6 +59,8 @@ class ProcessKind:
     last: ClassVar[bool] = False
     # The steward asks it itself how it is.
     watched: ClassVar[bool] = True
+    # How long it may take to answer, s.
+    start_s: ClassVar[float] = 30.0
     # What ends it at once, its own leftovers included.
     death_signal: ClassVar[signal.Signals] = signal.SIGKILL
 

@@ -21,6 +21,9 @@ class AwsApiKind(ProcessKind):
     name = NAME
     rank = 10
     watched = False  # users do not need it
+    start_s = (
+        120.0  # it makes everything by some 80 calls first, which a busy machine takes long for
+    )
 
     def parts(self, layout: Layout) -> Iterable[Process]:
         return [Process(self.name, self.name)] if wanted(layout.target) else []

@@ -19,7 +19,6 @@ from stormgate.model import Observe
 from stormgate.net.look import State, look
 from stormgate.system import processes
 
-_START_S = 30.0
 _LOOK_S = 0.5
 _PORT_TAKEN = (
     "address already in use",
@@ -136,13 +135,15 @@ class Fleet:
             raise LabError(f"{component} was not started: the lab is being stopped")
         self._write_pid(component, process.pid)
         own = Observe(protocol=kind.protocol, address=self.wiring.address(component))
-        end = time.monotonic() + _START_S
+        end = time.monotonic() + kind.start_s
         while look(own, _LOOK_S).state is not State.ANSWERS:
             if process.poll() is not None:
                 raise self._died(component, process.returncode, log_path, log_size)
             if time.monotonic() > end:
                 self._end(component, process)
-                raise LabError(f"{component} does not answer at {own.address} after {_START_S:g} s")
+                raise LabError(
+                    f"{component} does not answer at {own.address} after {kind.start_s:g} s"
+                )
             time.sleep(0.01)
         return process.pid
 
