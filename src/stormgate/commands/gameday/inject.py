@@ -91,6 +91,10 @@ def command(  # noqa: PLR0913 - one for each option of the command line
     stormgate inject kill eu-west/cache --for 60s
     stormgate inject slow eu-west --latency 150ms
     stormgate inject kill --kind database --role primary
+    stormgate inject partition eu-west,eu-north us-east
+
+    A partition cuts the links between sets of regions (one set: from all others), silently unless
+    --cut says how.
 
     It is taken back when its time is over, also when this console is gone long since; at once by
     `stormgate undo` and `stormgate halt`. While `stormgate load` runs it becomes part of that run;

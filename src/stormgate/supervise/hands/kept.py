@@ -22,6 +22,7 @@ from stormgate.faults.undo import undo_entries
 from stormgate.judge.journal import OURS
 from stormgate.model import Component, Event
 from stormgate.net.status import read_status, wait_whole
+from stormgate.supervise.hands.parting import PARTITION, Parting
 from stormgate.supervise.hands.rules import Bounds, Refused, hold_bounds, hold_production, stands_s
 
 Say = Callable[[str], object]
@@ -78,6 +79,7 @@ class _Kept:
     context: Context
     for_s: float
     journal: dict[str, Any]
+    parting: Parting | None = None
     due: float | None = None
     rolling_back: bool = False
     failed: list[str] = field(default_factory=list)
@@ -121,16 +123,7 @@ class KeptFaults:
         fault = kept.context.fault
         begun = time.monotonic()
         try:
-            chosen = chosen_components(kept.context, order)
-            hold_bounds(kept.context.target, chosen, order.mode, order.bounds)
-            rows = inject(
-                kept.context,
-                chosen,
-                order.mode,
-                self._params(kept),
-                proof_s=order.proof_s,
-                heals=order.heals,
-            )
+            rows = self._break(kept)
         except Exception as error:
             self._failed(kept, error, time.monotonic() - begun)
             return {"fault": fault, "error": type(error).__name__, "why": str(error)}
@@ -139,6 +132,25 @@ class KeptFaults:
         kept.journal["run"] = [_run(kept.journal, "method", begun, output=rows)]
         until = datetime.now(UTC) + timedelta(seconds=kept.for_s)
         return {"fault": fault, "rows": rows, "until_utc": _iso(until)}
+
+    def _break(self, kept: _Kept) -> list[dict[str, Any]]:
+        order, target = kept.order, kept.context.target
+        mode, as_one, params = order.mode, None, self._params(kept)
+        if kept.parting is not None:
+            chosen = kept.parting.links(target)
+            mode, as_one, params = kept.parting.cut, kept.parting.name, {}
+        else:
+            chosen = chosen_components(kept.context, order)
+        hold_bounds(target, chosen, mode, order.bounds)
+        return inject(
+            kept.context,
+            chosen,
+            mode,
+            params,
+            proof_s=order.proof_s,
+            as_one=as_one,
+            heals=order.heals,
+        )
 
     def undo(self, faults: Sequence[str] | None, by: str, say: Say = str) -> dict[str, Any]:
         """Take these faults back (None: all), newest first. `undone` and `failed`, in words; what
@@ -175,6 +187,9 @@ class KeptFaults:
         base = self._base
         for_s = stands_s(order.for_s, base.plan)
         known = {component.name for component in base.target.components}
+        parting = None
+        if order.mode == PARTITION:
+            parting = Parting.of(base.target, order.components, order.params)
         hold_production(
             base.target,
             base.plan,
@@ -200,7 +215,7 @@ class KeptFaults:
                 lock=base.lock,
                 plan=base.plan,
             )
-            kept = _Kept(order, context, for_s, _journal(order, for_s))
+            kept = _Kept(order, context, for_s, _journal(order, for_s, parting), parting)
             self._kept[fault] = kept
         base.timeline.write(
             Event.CHAOS_BEGIN,
@@ -314,21 +329,28 @@ def chosen_components(context: Context, order: Order) -> list[Component]:
     return list(chosen.values())
 
 
-def _journal(order: Order, for_s: float) -> dict[str, Any]:
+def _journal(order: Order, for_s: float, parting: Parting | None) -> dict[str, Any]:
     """What happens, in the shape of Chaos Toolkit's journals, so that the judge looks at it alike;
     `stormgate.by` says that no experiment did it.
     """
     what = " ".join((order.mode, *(str(Selector.of(one)) for one in order.components)))
     what = what.replace("name=", "").replace("'", "")
-    arguments = {"component": list(order.components), "mode": order.mode, **order.params}
-    module = "stormgate.chaos.actions"
+    arguments: dict[str, Any] = {
+        "component": list(order.components),
+        "mode": order.mode,
+        **order.params,
+    }
+    func, module = "break_component", "stormgate.chaos.actions"
+    if parting is not None:
+        func = PARTITION
+        arguments = {"sets": [list(one) for one in parting.sets], "mode": parting.cut}
     act = {
         "type": "action",
         "name": what,
         "provider": {
             "type": "python",
             "module": module,
-            "func": "break_component",
+            "func": func,
             "arguments": arguments,
         },
     }
