@@ -88,6 +88,9 @@ class World:
         self.stop_s = 0.1
         self.frozen = False
         self.throttle = 0
+        # How far its clock is ahead of ours, s; whether it says nothing any more.
+        self.ahead_s = 0.0
+        self.silent = False
         self.meddle = 0
         # What runs in pods, by uid; whatever it is, a pod without one has no processes.
         self.containers: dict[str, Container] = {}
@@ -475,6 +478,8 @@ class Handler(BaseHTTPRequestHandler):
     world: World
 
     def _do(self) -> None:
+        while self.world.silent:
+            time.sleep(TICK_S)
         if self.headers.get("Upgrade") == "websocket":
             self._exec(urlsplit(self.path))
             return
@@ -504,6 +509,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         pass
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        return super().date_time_string((timestamp or time.time()) + self.world.ahead_s)
 
     def _route(self, url: Any, body: Any) -> tuple[int, Json]:
         world, parts = self.world, url.path.strip("/").split("/")

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -256,7 +257,6 @@ def test_restore_by_the_cluster_from_the_command_line(here, tmp_path):
 def test_a_watch_undoes_what_a_run_left_that_renews_its_lease_no_more(here, tmp_path):
     """From a machine that cannot know whether the run's process lives: by the Lease alone."""
     from stormgate.commands.discover import command as discover
-    from stormgate.faults.backends.kubernetes.lock import _now as now
 
     argv = ["kubernetes", "--context", "staging", "--kubeconfig", str(here.config)]
     document = tmp_path / "mine.yaml"
@@ -264,7 +264,7 @@ def test_a_watch_undoes_what_a_run_left_that_renews_its_lease_no_more(here, tmp_
     here.break_(here.web(), "scale_down")
     here.context.watch.end()
     del lease(here)["metadata"]["annotations"][OWNER]
-    lease(here)["spec"]["renewTime"] = now()
+    lease(here)["spec"]["renewTime"] = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     argv = ["restore", "--cluster", "--target", str(document), "--watch", "1"]
     watch = subprocess.Popen(
         [str(Path(sys.executable).parent / "stormgate"), *argv],

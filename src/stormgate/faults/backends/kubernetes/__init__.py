@@ -161,6 +161,8 @@ class KubernetesBackend(Backend):
 
     def in_effect(self, part: Component, record: Record) -> Observation:
         site = Site.of(part)
+        if other := lock.lost_to(site, str(record["token"])):
+            return Observation(False, f"its namespace was taken over by {other}")
         try:
             with within(LOOK_S):
                 return _way(site, str(record["mode"])).in_effect(site, record)

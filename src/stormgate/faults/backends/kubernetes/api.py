@@ -8,6 +8,7 @@ call, in processes that break or restore, and never in one that has locust.
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import functools
 import json
 import math
@@ -15,16 +16,20 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from stormgate.faults.backends.kubernetes.bounded import in_time
 from stormgate.faults.backends.kubernetes.kubeconfig import Access, access
 from stormgate.faults.errors import CannotBreak
 
 CONNECT_S, READ_S = 3.0, 8.0
 LOOK_S = 5.0
+# A plugin of the kubeconfig asks a cloud, or a person who is not there.
+_CREDENTIALS_S = 15.0
 _PAGE = 500
 _THROTTLED_S = 10.0
 _LONGEST_WORDS = 400
@@ -87,6 +92,7 @@ class Cluster:
         self.access = found
         self._client: Any = None
         self._lock = threading.Lock()
+        self._ahead_s = 0.0
 
     def get(self, resource: str, namespace: str | None, name: str) -> dict[str, Any]:
         """One object. Raises KubernetesError."""
@@ -152,14 +158,20 @@ class Cluster:
         queues) is asked again until 10 s have gone. Raises KubernetesError.
         """
         end = min(time.monotonic() + _THROTTLED_S, _end.get())
+        held: KubernetesError | None = None
         while True:
-            status, headers, data = self._send(method, path, body, query or {}, kind)
+            try:
+                status, headers, data = self._send(method, path, body, query or {}, kind)
+            except KubernetesError as error:
+                # Where the time is over, that it was too busy all along is what matters.
+                raise (held or error) from None
             if 200 <= status < 300:
                 return _object(data)
             busy = status == 429 and not _refused_by_budget(data)
             again_s = _retry_after_s(headers) if busy else None
+            held = _error(self, method, path, status, data)
             if again_s is None or time.monotonic() + again_s >= end:
-                raise _error(self, method, path, status, data)
+                raise held
             time.sleep(again_s)
 
     def answer(self, method: str, path: str, body: Any = None) -> tuple[int, bytes]:
@@ -177,12 +189,40 @@ class Cluster:
         """The client's configuration: certificates, and whom the server is told we are."""
         return self._connected().configuration
 
+    def now(self) -> datetime:
+        """What time it is by the clock that all who use this cluster share: the API server's own,
+        as far as it has told (to a second).
+        """
+        return datetime.now(UTC) + timedelta(seconds=self._ahead_s)
+
+    def renewed(self) -> bool:
+        """Read the credentials anew, for a server that does not take these any more; whether they
+        are others now. Raises CannotBreak, KubernetesError.
+        """
+        before = self.authorization()
+        with self._lock:
+            self._client = None
+        return self.authorization() != before
+
     def authorization(self) -> dict[str, str]:
-        """The header that says who asks; none where a certificate does."""
-        auth = self.settings().auth_settings().get("BearerToken")
+        """The header that says who asks; none where a certificate does. Raises KubernetesError."""
+        settings = self.settings()
+        found = self._in_time(settings.auth_settings)
+        auth = found.get("BearerToken")
         return {"Authorization": auth["value"]} if auth and auth.get("value") else {}
 
     def _send(
+        self, method: str, path: str, body: Any, query: Mapping[str, str], kind: str
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """One request; what was not let in at all is sent again when there are other credentials
+        by now. Raises KubernetesError.
+        """
+        found = self._sent(method, path, body, query, kind)
+        if found[0] == 401 and self.renewed():
+            found = self._sent(method, path, body, query, kind)
+        return found
+
+    def _sent(
         self, method: str, path: str, body: Any, query: Mapping[str, str], kind: str
     ) -> tuple[int, Mapping[str, str], bytes]:
         import urllib3
@@ -212,6 +252,9 @@ class Cluster:
             raise KubernetesError(
                 0, f"{_asked(self, method, path)}: no answer: {_short(error)}"
             ) from None
+        with contextlib.suppress(TypeError, ValueError):
+            told = email.utils.parsedate_to_datetime(answer.headers["Date"])
+            self._ahead_s = (told - datetime.now(UTC)).total_seconds()
         return int(answer.status), answer.headers, bytes(answer.data)
 
     def _pages(self, path: str, selector: str, fields: str) -> Iterator[dict[str, Any]]:
@@ -227,10 +270,25 @@ class Cluster:
             query["continue"] = str(more)
 
     def _connected(self) -> Any:
-        with self._lock:
+        if not self._lock.acquire(timeout=left_s(_CREDENTIALS_S)):
+            raise KubernetesError(0, self._none_came())
+        try:
             if self._client is None:
-                self._client = _client(self.access)
+                self._client = self._in_time(functools.partial(_client, self.access))
             return self._client
+        finally:
+            self._lock.release()
+
+    def _in_time(self, work: Callable[[], Any]) -> Any:
+        """What may run a plugin of the kubeconfig."""
+        try:
+            return in_time(work, left_s(_CREDENTIALS_S))
+        except TimeoutError:
+            raise KubernetesError(0, self._none_came()) from None
+
+    def _none_came(self) -> str:
+        found = self.access
+        return f"{found.files}, context {found.context!r}: its credentials did not come in time"
 
 
 def cluster_of(handle: Mapping[str, Any]) -> Cluster:

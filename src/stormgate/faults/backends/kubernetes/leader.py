@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from stormgate.faults.backends import FaultRequest, Observation
@@ -55,7 +55,7 @@ class LeaderLoss(ClusterMode):
         def steps(found: dict[str, Any]) -> Steps:
             if found["spec"].get("holderIdentity") != record["holder"]:
                 raise NotApplied(f"{site.part.name}: another leads just now")
-            now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+            now = site.cluster.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             return [
                 {"op": "replace", "path": "/spec/holderIdentity", "value": _us(record)},
                 {"op": "add", "path": "/spec/renewTime", "value": now},

@@ -9,7 +9,7 @@ import contextlib
 import json
 import threading
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from stormgate.faults.backends.kubernetes.api import Cluster, Json, KubernetesError, run_label
@@ -32,6 +32,8 @@ class _Hold:
     cluster: Cluster
     namespace: str
     tokens: set[str]
+    # Who has it now, where we lost it: nobody let us reach it for too long, or it was taken away.
+    lost_to: str = ""
     stop: threading.Event = field(default_factory=threading.Event)
 
 
@@ -47,11 +49,24 @@ def hold(site: Site, token: str) -> None:
     key = (site.cluster.access.server, namespace)
     with _lock:
         if (held := _holds.get(key)) is not None:
+            if held.lost_to:
+                raise CannotBreak(
+                    f"namespace {namespace} was taken over by {held.lost_to} in mid-run"
+                )
             held.tokens.add(token)
             return
         _take(site.cluster, namespace)
         held = _holds[key] = _Hold(site.cluster, namespace, {token})
         threading.Thread(target=_renew, args=(held,), name="namespace", daemon=True).start()
+
+
+def lost_to(site: Site, token: str) -> str:
+    """Who has taken the namespace over from the fault with this token; "" while it is held, and
+    where another process holds it.
+    """
+    with _lock:
+        held = _holds.get((site.cluster.access.server, site.namespace or OF_NODES))
+        return "" if held is None or token not in held.tokens else held.lost_to
 
 
 def let_go(site: Site, token: str) -> None:
@@ -75,10 +90,16 @@ def living_holder(cluster: Cluster, namespace: str) -> str | None:
     KubernetesError.
     """
     found = cluster.find("leases", namespace, NAME)
-    return None if found is None or _is_over(found) else str(found["spec"].get("holderIdentity"))
+    return (
+        None
+        if found is None or _is_over(found, cluster.now())
+        else str(found["spec"].get("holderIdentity"))
+    )
 
 
 def _take(cluster: Cluster, namespace: str) -> None:
+    # The first answer tells the server's time, which the lease is written in.
+    cluster.find("leases", namespace, NAME)
     body = {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
@@ -90,8 +111,8 @@ def _take(cluster: Cluster, namespace: str) -> None:
         "spec": {
             "holderIdentity": _identity(),
             "leaseDurationSeconds": DURATION_S,
-            "acquireTime": _now(),
-            "renewTime": _now(),
+            "acquireTime": _now(cluster),
+            "renewTime": _now(cluster),
         },
     }
     for _ in range(3):
@@ -105,8 +126,8 @@ def _take(cluster: Cluster, namespace: str) -> None:
         found = cluster.find("leases", namespace, NAME)
         if found is None:
             continue
-        if not _is_over(found):
-            left_s = expires_in_s(found, datetime.now(UTC))
+        if not _is_over(found, cluster.now()):
+            left_s = expires_in_s(found, cluster.now())
             raise CannotBreak(
                 f"namespace {namespace} is in use by {found['spec'].get('holderIdentity')}; wait "
                 f"for that run, or stop it (its lease runs out {left_s:.0f} s from now unless it "
@@ -117,9 +138,9 @@ def _take(cluster: Cluster, namespace: str) -> None:
     raise CannotBreak(f"namespace {namespace}: its lease {NAME} changes hands too often")
 
 
-def _is_over(found: Json) -> bool:
+def _is_over(found: Json, now: datetime) -> bool:
     """Whether a lease protects nothing: its owner was on this machine and is dead, or it has run
-    out.
+    out by the cluster's own clock (`now`), whatever the clocks of its users say.
     """
     try:
         owner = json.loads((found["metadata"].get("annotations") or {})[OWNER])
@@ -128,18 +149,40 @@ def _is_over(found: Json) -> bool:
         fate = Fate.UNKNOWN
     if fate is not Fate.UNKNOWN:
         return fate is Fate.DEAD
-    return expires_in_s(found, datetime.now(UTC)) < 0
+    return expires_in_s(found, now) < 0
 
 
 def _renew(held: _Hold) -> None:
     while not held.stop.wait(RENEW_S):
         steps = [
             {"op": "test", "path": "/spec/holderIdentity", "value": _identity()},
-            {"op": "replace", "path": "/spec/renewTime", "value": _now()},
+            {"op": "replace", "path": "/spec/renewTime", "value": _now(held.cluster)},
         ]
-        # One that fails is tried again; whoever took it over meanwhile keeps it.
-        with contextlib.suppress(KubernetesError):
+        try:
             held.cluster.patch("leases", held.namespace, NAME, steps)
+        except KubernetesError as error:
+            # One that fails is tried again; whoever took it over meanwhile keeps it.
+            if error.status in (404, 422) and not _taken_again(held, error.status):
+                return
+        except CannotBreak:
+            continue  # credentials that cannot be read just now
+
+
+def _taken_again(held: _Hold, status: int) -> bool:
+    """Whether a lease that is not ours any more is again; else `lost_to` says whose it is."""
+    try:
+        if status == 404:
+            _take(held.cluster, held.namespace)
+            return True
+        found = held.cluster.find("leases", held.namespace, NAME)
+        holder = None if found is None else found["spec"].get("holderIdentity")
+        if holder != _identity():
+            held.lost_to = str(holder or "somebody")
+    except KubernetesError:
+        return True  # nobody knows: it is looked at again
+    except CannotBreak as error:
+        held.lost_to = str(error)
+    return not held.lost_to
 
 
 def _give_back(held: _Hold) -> None:
@@ -164,5 +207,5 @@ def _identity() -> str:
     return f"{owner} ({run_label()}, {owner.start_ticks})"
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def _now(cluster: Cluster) -> str:
+    return cluster.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -67,8 +67,9 @@ def run(
     left = end - time.monotonic()
     if left <= 0:
         raise KubernetesError(0, f"exec {told}: not asked, time was over")
-    try:
-        socket: Any = websocket.create_connection(
+
+    def connect() -> Any:
+        return websocket.create_connection(
             f"{address}/{path}?{urlencode(query)}",
             timeout=min(CONNECT_S, left),
             header=[f"{name}: {value}" for name, value in cluster.authorization().items()],
@@ -77,6 +78,14 @@ def run(
             http_no_proxy=["*"],
             redirect_limit=0,
         )
+
+    try:
+        try:
+            socket: Any = connect()
+        except websocket.WebSocketBadStatusException as error:
+            if error.status_code != 401 or not cluster.renewed():
+                raise
+            socket = connect()
     except websocket.WebSocketBadStatusException as error:
         body = error.resp_body or b""
         data = body if isinstance(body, bytes) else str(body).encode()
