@@ -2,7 +2,7 @@
 missing but its speed: the engine's transport in Python takes over.
 
     python hatch_build.py            # into this checkout, when its sources are newer
-    python hatch_build.py --asan     # the same under AddressSanitizer and UBSan (scripts/core.sh)
+    python hatch_build.py --asan     # the same under AddressSanitizer and UBSan
 
 The system's compiler is taken if there is one, else `ziglang` from PyPI, which a build without a
 compiler asks for. `STORMGATE_PURE=1` builds without the core; `STORMGATE_WHEEL=aarch64-musl` a
@@ -40,7 +40,7 @@ TARGETS = {
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-std=c11", "-O2", "-g0", "-fPIC", "-shared", "-pthread", "-fvisibility=hidden")
 _WARNINGS = ("-Wall", "-Wextra")
-_SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-omit-frame-pointer")
+SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-omit-frame-pointer")
 
 
 def wanted() -> bool:
@@ -151,7 +151,7 @@ class CoreBuildHook(BuildHookInterface):  # type: ignore[misc]
 
 def main() -> int:
     if "--asan" in sys.argv:
-        why = build("-Werror", *_SANITIZERS)
+        why = build("-Werror", *SANITIZERS)
     elif not wanted():
         why = "not on this platform, or its Python's headers are missing"
     elif not is_stale():

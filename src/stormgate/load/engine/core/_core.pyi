@@ -45,20 +45,20 @@ class Core:
         code_of: Callable[[int, bytes], int],
         on_odd: Callable[[Any, int, bytes, int, Channel | None, int], None],
         on_trouble: Callable[[Any, Any, str | None, int], None],
+        on_address: Callable[[Any, str, int, int, int], None],
         wanted: Sequence[bytes],
         most: int,
         /,
     ) -> None: ...
     def pool(
         self,
-        host: str,
-        port: int,
+        addresses: tuple[tuple[str, int], ...],
         terms: object = None,
         name: str = "",
         is_address: bool = False,
         /,
     ) -> int: ...
-    def point(self, pool: int, host: str, port: int, /) -> None: ...
+    def point(self, pool: int, addresses: tuple[tuple[str, int], ...], /) -> None: ...
     def has_idle(self, pool: int, /) -> bool: ...
     def drop_idle(self, pool: int, /) -> None: ...
     def submit(self, pool: int, attempt: Any, is_wanted: bool, /) -> None: ...

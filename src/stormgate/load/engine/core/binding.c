@@ -36,11 +36,11 @@ static int add_wanted(Core *core, PyObject *names) {
 }
 
 static int init(CoreObject *self, PyObject *args, PyObject *keywords) {
-    PyObject *outcomes, *append, *code_of, *on_odd, *on_trouble, *wanted;
+    PyObject *outcomes, *append, *code_of, *on_odd, *on_trouble, *on_address, *wanted;
     long long most;
     (void)keywords;
-    if (!PyArg_ParseTuple(args, "O!OOOOOL", &PyTuple_Type, &outcomes, &append, &code_of, &on_odd,
-                          &on_trouble, &wanted, &most))
+    if (!PyArg_ParseTuple(args, "O!OOOOOOL", &PyTuple_Type, &outcomes, &append, &code_of,
+                          &on_odd, &on_trouble, &on_address, &wanted, &most))
         return -1;
     if (self->core != NULL || PyTuple_Size(outcomes) != ENDS) {
         PyErr_SetString(PyExc_ValueError, "an outcome for each end, and once");
@@ -62,6 +62,7 @@ static int init(CoreObject *self, PyObject *args, PyObject *keywords) {
     self->code_of = Py_NewRef(code_of);
     self->on_odd = Py_NewRef(on_odd);
     self->on_trouble = Py_NewRef(on_trouble);
+    self->on_address = Py_NewRef(on_address);
     if (core->epoll_fd < 0 || core->kick_fd < 0 || core->tell_fd < 0)
         return PyErr_SetFromErrno(PyExc_OSError), -1;
     return add_wanted(core, wanted);
@@ -78,6 +79,7 @@ static void release(CoreObject *self) {
     for (size_t i = 0; i < core->open; i++) {
         close(core->connections[i]->fd);
         session_free(core->connections[i]->session);
+        connection_forsake(core->connections[i]);
         free(core->connections[i]->raw);
         free(core->connections[i]);
     }
@@ -109,6 +111,7 @@ static void dealloc(CoreObject *self) {
     Py_CLEAR(self->code_of);
     Py_CLEAR(self->on_odd);
     Py_CLEAR(self->on_trouble);
+    Py_CLEAR(self->on_address);
     freefunc free_it = (freefunc)PyType_GetSlot(type, Py_tp_free);
     free_it(self);
     Py_DECREF(type);
@@ -131,10 +134,10 @@ static PyObject *py_close(CoreObject *self, PyObject *unused) {
 
 /* --- pools */
 
-static int address_of(const char *host, int port, struct sockaddr_storage *address,
-                      socklen_t *size) {
-    struct sockaddr_in *four = (struct sockaddr_in *)address;
-    struct sockaddr_in6 *six = (struct sockaddr_in6 *)address;
+static int address_of(const char *host, int port, Address *address) {
+    struct sockaddr_in *four = (struct sockaddr_in *)&address->at;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)&address->at;
+    socklen_t *size = &address->size;
     memset(address, 0, sizeof *address);
     if (port >= 0 && port <= 65535) {
         if (inet_pton(AF_INET, host, &four->sin_addr) == 1) {
@@ -154,16 +157,38 @@ static int address_of(const char *host, int port, struct sockaddr_storage *addre
     return -1;
 }
 
+/* All of ((host, port), ...), at least one; NULL with an exception set. To be freed. */
+static Address *addresses_of(PyObject *given, uint32_t *count) {
+    Py_ssize_t size = PyTuple_Size(given);
+    if (size < 0) return NULL;
+    if (size == 0 || size > MOST_ADDRESSES)
+        return PyErr_SetString(PyExc_ValueError, "no address, or too many"), NULL;
+    Address *addresses = calloc((size_t)size, sizeof(Address));
+    if (addresses == NULL) return PyErr_NoMemory(), NULL;
+    for (Py_ssize_t i = 0; i < size; i++) {
+        const char *host;
+        int port;
+        if (!PyArg_ParseTuple(PyTuple_GetItem(given, i), "si", &host, &port) ||
+            address_of(host, port, &addresses[i]) < 0) {
+            free(addresses);
+            return NULL;
+        }
+    }
+    *count = (uint32_t)size;
+    return addresses;
+}
+
 static PyObject *py_pool(CoreObject *self, PyObject *args) {
-    const char *host, *name = "";
-    int port, is_address = 0;
-    PyObject *terms = Py_None;
+    const char *name = "";
+    int is_address = 0;
+    PyObject *given, *terms = Py_None;
     Core *core = usable(self);
-    if (core == NULL || !PyArg_ParseTuple(args, "si|Osp", &host, &port, &terms, &name, &is_address))
+    if (core == NULL ||
+        !PyArg_ParseTuple(args, "O!|Osp", &PyTuple_Type, &given, &terms, &name, &is_address))
         return NULL;
     Pool *pool = calloc(1, sizeof(Pool));
     if (pool == NULL) return PyErr_NoMemory();
-    if (address_of(host, port, &pool->address, &pool->address_size) < 0 ||
+    if ((pool->addresses = addresses_of(given, &pool->address_count)) == NULL ||
         secure(pool, terms, name, is_address) < 0) {
         pool_free(pool);
         return NULL;
@@ -193,23 +218,24 @@ static PyObject *order(CoreObject *self, Order order, Pool *pool) {
 }
 
 static PyObject *py_point(CoreObject *self, PyObject *args) {
-    const char *host;
-    int port;
     Py_ssize_t number;
-    struct sockaddr_storage address;
-    socklen_t size = 0;
+    uint32_t count = 0;
+    PyObject *given;
     Core *core = usable(self);
     Pool *pool;
-    if (core == NULL || !PyArg_ParseTuple(args, "nsi", &number, &host, &port)) return NULL;
-    if ((pool = pool_of(self, number)) == NULL || address_of(host, port, &address, &size) < 0)
-        return NULL;
-    core->order_address = address;
-    core->order_address_size = size;
+    if (core == NULL || !PyArg_ParseTuple(args, "nO!", &number, &PyTuple_Type, &given)) return NULL;
+    if ((pool = pool_of(self, number)) == NULL) return NULL;
+    Address *addresses = addresses_of(given, &count);
+    if (addresses == NULL) return NULL;
     if (!core->is_running) {
-        pool->address = address;
-        pool->address_size = size;
+        free(pool->addresses);
+        pool->addresses = addresses;
+        pool->address_count = count;
+        pool->turn = 0;
         Py_RETURN_NONE;
     }
+    core->order_addresses = addresses;
+    core->order_address_count = count;
     return order(self, POINT_ELSEWHERE, pool);
 }
 
@@ -278,7 +304,7 @@ static int set_most(CoreObject *self, PyObject *value, void *unused) {
 /* --- the type */
 
 static PyMethodDef METHODS[] = {
-    {"pool", (PyCFunction)py_pool, METH_VARARGS, "pool(host, port, terms, name, is_address)"},
+    {"pool", (PyCFunction)py_pool, METH_VARARGS, "pool(addresses, terms, name, is_address)"},
     {"point", (PyCFunction)py_point, METH_VARARGS, "New connections go to another address."},
     {"has_idle", (PyCFunction)py_has_idle, METH_VARARGS, "Whether one could go out at once."},
     {"drop_idle", (PyCFunction)py_drop_idle, METH_VARARGS, "Close a pool's idle connections."},

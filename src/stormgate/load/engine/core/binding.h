@@ -23,6 +23,7 @@ typedef struct {
     PyObject *code_of;     /* (position of a wanted header, value) -> int */
     PyObject *on_odd;      /* (task, fd, raw, written, channel or None, is_ended) */
     PyObject *on_trouble;  /* (task, outcome, why, errno) */
+    PyObject *on_address;  /* (task, host, port, errno or 0, ms of silence) */
 } CoreObject;
 
 /* binding.c */

@@ -46,6 +46,7 @@ void connection_close(Core *core, Connection *connection) {
 /* What it carries ended without a whole response, and so does the connection. */
 void connection_failed(Core *core, Connection *connection, End end, const char *why) {
     Attempt *attempt = connection->attempt;
+    connection_let_go(core, connection);
     connection_close(core, connection);
     connection->attempt = NULL;
     if (attempt != NULL) core_ended(core, attempt, end, why, 0);

@@ -30,6 +30,7 @@ enum {
     READS_PER_EVENT = 16,    /* of one connection, before the others have their turn */
     EVENTS = 256,            /* of one look at the sockets */
     STARTS = 64,             /* between two looks at the answers */
+    MOST_ADDRESSES = 256,    /* of one name */
     MOST_RAW = 16 << 20      /* bytes of an answer; a larger one is carried on in Python */
 };
 #define NEVER INT64_MAX
@@ -47,6 +48,20 @@ typedef enum {
 typedef struct Pool Pool;
 typedef struct Connection Connection;
 typedef struct Attempt Attempt;
+typedef struct Race Race;
+
+typedef struct {
+    struct sockaddr_storage at;
+    socklen_t size;
+} Address;
+
+/* An address that an attempt was not sent to, of several. */
+typedef struct Tried {
+    struct Tried *next;
+    Address address;
+    int code;                /* the errno, 0: it was silent for `delay` */
+    int64_t delay;
+} Tried;
 
 struct Attempt {
     Attempt *next;           /* in the one list it is in */
@@ -66,6 +81,7 @@ struct Attempt {
     int fd;                  /* END_ODD */
     Session *session;        /* END_ODD under TLS: its own, too */
     uint8_t is_ended;        /* END_ODD: nothing more will come */
+    Tried *tried;            /* the last one first */
     size_t written;          /* of the payload */
     char *raw;               /* all of the response; freed by who takes it */
     size_t raw_size;
@@ -78,8 +94,9 @@ struct Attempt {
 /* One population's way to one edge. */
 struct Pool {
     Pool *next;
-    struct sockaddr_storage address;
-    socklen_t address_size;
+    Address *addresses;      /* all that its name leads to */
+    uint32_t address_count;
+    uint64_t turn;           /* which one is next to be the first */
     Tls *tls;                /* NULL: plain */
     Peer peer;
     Connection *idle;        /* a stack: surplus ones age, and are closed by the peer */
@@ -105,6 +122,8 @@ struct Connection {
     uint8_t is_ended;        /* the peer has said that nothing more will come */
     size_t written;
     Session *session;        /* NULL: plain */
+    Race *race;              /* while others are tried beside it; `next` is one of them */
+    Address address;
     char *raw;
     size_t raw_size, raw_room;
     Framing framing;
@@ -135,8 +154,8 @@ typedef struct Core {
     Attempt *inbox, *last_in, *outbox, *last_out;
     Order order;
     Pool *order_pool;
-    struct sockaddr_storage order_address;
-    socklen_t order_address_size;
+    Address *order_addresses;
+    uint32_t order_address_count;
     uint8_t is_told;                /* tell_fd is readable */
     Counts counts;
     int64_t *lags;
@@ -196,6 +215,9 @@ void pool_drop_idle(Core *core, Pool *pool);
 /* opening.c */
 void connection_open(Core *core, Attempt *attempt);
 void connection_advance(Core *core, Connection *connection);
+void connection_hurry(Core *core, Connection *connection);
+void connection_let_go(Core *core, Connection *connection);
+void connection_forsake(Connection *connection);
 
 /* connection.c */
 int connection_watch(Core *core, Connection *connection, int operation, uint32_t events);

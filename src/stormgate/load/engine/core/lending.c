@@ -2,6 +2,7 @@
  * interpreter's lock, and none of it is known there. */
 #include "binding.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -28,6 +29,11 @@ void give_back(CoreObject *self, Attempt *attempt) {
     Py_DECREF((PyObject *)attempt->task);
     Py_DECREF((PyObject *)attempt->kept);
     session_free(attempt->session);
+    while (attempt->tried != NULL) {
+        Tried *tried = attempt->tried;
+        attempt->tried = tried->next;
+        free(tried);
+    }
     free(attempt->raw);
     free(attempt);
 }
@@ -185,11 +191,31 @@ static int complain(CoreObject *self, const Attempt *attempt) {
     return said == NULL ? -1 : 0;
 }
 
+/* The addresses that led nowhere. */
+static int tell_tried(CoreObject *self, const Attempt *attempt) {
+    for (const Tried *tried = attempt->tried; tried != NULL; tried = tried->next) {
+        char host[INET6_ADDRSTRLEN] = "";
+        const struct sockaddr_in *four = (const struct sockaddr_in *)&tried->address.at;
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)&tried->address.at;
+        int is_four = tried->address.at.ss_family == AF_INET;
+        const void *from = is_four ? (const void *)&four->sin_addr : (const void *)&six->sin6_addr;
+        inet_ntop(tried->address.at.ss_family, from, host, sizeof host);
+        PyObject *said = PyObject_CallFunction(
+            self->on_address, "OsiiL", (PyObject *)attempt->task, host,
+            (int)ntohs(is_four ? four->sin_port : six->sin6_port), tried->code,
+            (long long)(tried->delay / MS));
+        if (said == NULL) return -1;
+        Py_DECREF(said);
+    }
+    return 0;
+}
+
 /* One comes back. Whatever fails over it fails over no other: it is the transport's own failure. */
 static void back(CoreObject *self, Attempt *attempt) {
     PyObject *task = attempt->task;
     int is_well = write_ns(task, SENT, attempt->sent) == 0 &&
                   write_ns(task, STARTED, attempt->started) == 0;
+    if (is_well && attempt->tried != NULL) is_well = tell_tried(self, attempt) == 0;
     if (is_well && (attempt->why != NULL || attempt->code)) is_well = complain(self, attempt) == 0;
     if (is_well)
         is_well = (attempt->end == END_ODD ? hand_over(self, attempt) : append(self, attempt)) == 0;

@@ -99,12 +99,15 @@ static void sweep(Core *core) {
     int64_t pause = SWEEP_PER_CONNECTION * (int64_t)core->open;
     core->sweep_ns = core->now + (pause > SWEEP ? pause : SWEEP);
     for (size_t i = core->open; i-- > 0;) { /* from behind: the last takes a closed one's place */
+        if (i >= core->open) continue; /* those that were tried beside one went with it */
         Connection *connection = core->connections[i];
         Attempt *attempt = connection->attempt;
         if (attempt == NULL) continue;
         if (connection->state != READY) {
             if (core->now - attempt->started > attempt->connect_timeout)
                 connection_failed(core, connection, END_CONNECT_TIMEOUT, NULL);
+            else if (connection->race != NULL)
+                connection_hurry(core, connection);
         } else if (core->now - attempt->sent > attempt->timeout) {
             connection_failed(core, connection, connection_late(connection), NULL);
         }
@@ -163,8 +166,10 @@ static void obey(Core *core, Order order) {
     case WITHDRAW: pool_withdraw(core); break;
     case DROP_IDLE: pool_drop_idle(core, pool); break;
     case POINT_ELSEWHERE:
-        pool->address = core->order_address;
-        pool->address_size = core->order_address_size;
+        free(pool->addresses);
+        pool->addresses = core->order_addresses;
+        pool->address_count = core->order_address_count;
+        pool->turn = 0;
         break;
     case FINISH: finish(core); break;
     default: break;

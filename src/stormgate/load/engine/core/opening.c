@@ -26,6 +26,17 @@ static End refused(int code) {
     }
 }
 
+/* One attempt's way to a connection where there are several addresses (RFC 8305). */
+struct Race {
+    Connection *running;     /* those under way, by `next` */
+    int64_t since, delay;    /* when the last one was begun; how long it is waited for alone */
+    End end;                 /* how the attempt ends if none leads anywhere */
+    uint32_t at, count;      /* of `rest`: those before `at` were dialled */
+    Address rest[];
+};
+static const int64_t ATTEMPT_DELAY = 250 * MS; /* RFC 8305, 5 */
+enum { UNDER_WAY = ENDS };
+
 static Connection *made(Core *core, Pool *pool, int fd) {
     size_t none = 0;
     size_t size = sizeof(Connection) + core->wanted_count * sizeof(Found);
@@ -41,35 +52,158 @@ static Connection *made(Core *core, Pool *pool, int fd) {
     return connection;
 }
 
-void connection_open(Core *core, Attempt *attempt) {
+/* Where an attempt was not sent to; the errno, or 0: it was silent. */
+static void note(Attempt *attempt, const Address *address, int code, int64_t delay) {
+    size_t none = 0;
+    Tried *tried = grown(NULL, &none, sizeof *tried, SIZE_MAX);
+    *tried = (Tried){attempt->tried, *address, code, delay};
+    attempt->tried = tried;
+}
+
+static int failed(Attempt *attempt, const Address *address, Race *race, int code) {
+    if (race != NULL) note(attempt, address, code, 0);
+    attempt->code = code;
+    return (int)refused(code);
+}
+
+/* Dial one address: UNDER_WAY, or how it failed. */
+static int begin(Core *core, Attempt *attempt, const Address *address, Race *race) {
     Pool *pool = attempt->pool;
     int one = 1;
-    if (attempt->is_first) core_lag(core, attempt->started - attempt->intended);
-    core->allowance--;
-    int fd = socket(pool->address.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        core_ended(core, attempt, refused(errno), NULL, errno);
-        return;
-    }
+    int fd = socket(address->at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return failed(attempt, address, race, errno);
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof one);
-    if (connect(fd, (struct sockaddr *)&pool->address, pool->address_size) < 0 &&
+    if (connect(fd, (const struct sockaddr *)&address->at, address->size) < 0 &&
         errno != EINPROGRESS) {
         int code = errno;
         close(fd);
-        core_ended(core, attempt, refused(code), NULL, code);
-        return;
+        return failed(attempt, address, race, code);
     }
     Connection *connection = made(core, pool, fd);
-    connection->attempt = attempt;
-    core->own.new_connections++;
+    connection->address = *address;
     if (connection_watch(core, connection, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT) < 0) {
         /* No more can be watched (epoll(7), max_user_watches): nothing the target had a part in. */
-        int code = errno;
+        attempt->code = errno;
         connection_close(core, connection);
-        connection->attempt = NULL;
-        core_ended(core, attempt, END_NOT_SENT, NULL, code);
+        return END_NOT_SENT;
     }
+    connection->attempt = attempt;
+    core->own.new_connections++;
+    if (race != NULL) {
+        connection->race = race;
+        connection->next = race->running;
+        race->running = connection;
+        race->since = core->now;
+    }
+    return UNDER_WAY;
+}
+
+/* One address led nowhere: what a target did says more than what this machine could not do. */
+static End lost(Race *race, int end) {
+    if (race->end == END_NOT_SENT) race->end = (End)end;
+    return race->end;
+}
+
+/* Dial what is left after that; how the attempt ends when nothing is under way any more. */
+static int dial_rest(Core *core, Attempt *attempt, Race *race, int end) {
+    end = (int)lost(race, end);
+    while (race->at < race->count) {
+        int found = begin(core, attempt, &race->rest[race->at++], race);
+        if (found == UNDER_WAY) return UNDER_WAY;
+        end = (int)lost(race, found);
+    }
+    if (race->running != NULL) return UNDER_WAY;
+    free(race);
+    return end;
+}
+
+/* The order of this turn: each connection begins with another address, and who comes after a dead
+ * first one takes turns, too (Addresses.order, in Python). */
+static Race *race_of(Pool *pool, const Attempt *attempt, const Address **first) {
+    uint32_t count = pool->address_count;
+    *first = pool->addresses;
+    if (count < 2) return NULL;
+    size_t none = 0;
+    Race *race = grown(NULL, &none, sizeof *race + (count - 1) * sizeof(Address), SIZE_MAX);
+    memset(race, 0, sizeof *race);
+    uint32_t begins = (uint32_t)(pool->turn % count);
+    uint32_t shift = (uint32_t)(pool->turn / count % (count - 1));
+    pool->turn++;
+    *first = &pool->addresses[begins];
+    for (uint32_t i = 0; i < count - 1; i++)
+        race->rest[i] = pool->addresses[(begins + 1 + (i + shift) % (count - 1)) % count];
+    race->count = count - 1;
+    race->end = END_NOT_SENT;
+    race->delay = attempt->connect_timeout / count; /* all have their turn within the deadline */
+    if (race->delay > ATTEMPT_DELAY) race->delay = ATTEMPT_DELAY;
+    return race;
+}
+
+/* How an attempt ends over which nothing is under way. `code` was set by what failed last. */
+static void end(Core *core, Attempt *attempt, int end) {
+    if (end != UNDER_WAY) core_ended(core, attempt, (End)end, NULL, attempt->code);
+}
+
+void connection_open(Core *core, Attempt *attempt) {
+    const Address *first;
+    if (attempt->is_first) core_lag(core, attempt->started - attempt->intended);
+    core->allowance--;
+    Race *race = race_of(attempt->pool, attempt, &first);
+    int found = begin(core, attempt, first, race);
+    if (found != UNDER_WAY && race != NULL) found = dial_rest(core, attempt, race, found);
+    end(core, attempt, found);
+}
+
+/* Try the next address beside one that is silent. */
+void connection_hurry(Core *core, Connection *connection) {
+    Race *race = connection->race;
+    if (race->at == race->count || core->now - race->since <= race->delay) return;
+    int found = begin(core, connection->attempt, &race->rest[race->at++], race);
+    if (found != UNDER_WAY) lost(race, found);
+}
+
+static void leave(Race *race, Connection *connection) {
+    Connection **place = &race->running;
+    while (*place != connection) place = &(*place)->next;
+    *place = connection->next;
+    connection->next = NULL;
+    connection->race = NULL;
+}
+
+/* End the race of a connection: the others that ran are closed, without what they carried. */
+void connection_let_go(Core *core, Connection *connection) {
+    Race *race = connection->race;
+    if (race == NULL) return;
+    leave(race, connection);
+    while (race->running != NULL) {
+        Connection *other = race->running;
+        leave(race, other);
+        note(other->attempt, &other->address, 0, race->delay);
+        connection_close(core, other);
+        other->attempt = NULL;
+    }
+    free(race);
+}
+
+/* The same where no attempt is asked for any more, and each connection is freed by itself. */
+void connection_forsake(Connection *connection) {
+    Race *race = connection->race;
+    if (race == NULL) return;
+    leave(race, connection);
+    if (race->running == NULL) free(race);
+}
+
+/* A connection could not be made. */
+static void not_made(Core *core, Connection *connection, int code) {
+    Attempt *attempt = connection->attempt;
+    Race *race = connection->race;
+    int found = failed(attempt, &connection->address, race, code);
+    if (race != NULL) leave(race, connection);
+    connection_close(core, connection);
+    connection->attempt = NULL;
+    if (race != NULL) found = dial_rest(core, attempt, race, found);
+    end(core, attempt, found);
 }
 
 static void ready(Core *core, Connection *connection) {
@@ -119,16 +253,14 @@ void connection_advance(Core *core, Connection *connection) {
         return;
     }
     if (connection->state == CONNECTING) {
-        Attempt *attempt = connection->attempt;
         int code = 0;
         socklen_t size = sizeof code;
         getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &code, &size);
         if (code) {
-            connection_close(core, connection);
-            connection->attempt = NULL;
-            core_ended(core, attempt, refused(code), NULL, code);
+            not_made(core, connection, code);
             return;
         }
+        connection_let_go(core, connection); /* the first to connect is taken */
         if (pool->tls == NULL) {
             ready(core, connection);
             return;

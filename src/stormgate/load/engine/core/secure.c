@@ -48,6 +48,7 @@ int secure(Pool *pool, PyObject *terms, const char *name, int is_address) {
 void pool_free(Pool *pool) {
     tls_free(pool->tls);
     free(pool->peer.name);
+    free(pool->addresses);
     free(pool);
 }
 

@@ -19,7 +19,7 @@ from stormgate.load.engine.core.terms import NoTermsError, peer, terms, tls_trou
 from stormgate.load.engine.pool import Pool
 from stormgate.load.engine.transport.queues import IN_VAIN
 from stormgate.load.engine.transport.seam import EVENTS_PER_TURN, NEVER, A, Completion
-from stormgate.load.http.addresses import Addresses
+from stormgate.load.http.addresses import Addresses, spelt
 from stormgate.load.http.connection import OUT_OF_FILES
 from stormgate.load.record.counters import TransportCounts
 from stormgate.load.record.reasons import Reasons
@@ -44,6 +44,7 @@ _OUTCOMES = (
     None,
 )
 
+MOST_ADDRESSES = 256  # of core.h
 _IN_PYTHON = "the transport in Python carries what goes there, not the compiled core"
 
 
@@ -54,7 +55,7 @@ class _Way:
 
     def __init__(self) -> None:
         self.addresses: Addresses | None = None
-        self.at: tuple[str, int] | None = None  # the one address
+        self.at: tuple[tuple[str, int], ...] = ()
         self.number: int | None = None
         self.spoilt = False  # its answers are odd
 
@@ -63,8 +64,10 @@ def what_is_odd(pool: Pool) -> str:
     """Why the core cannot dial a pool, in words; "" where it can."""
     if pool.proxy_source is not None:
         return "a PROXY line"
+    if any("%" in address[0] for _, address in pool.addresses.all):
+        return "an address of one link alone"
     count = len(pool.addresses.all)
-    return f"a name with {count} addresses" if count > 1 else ""
+    return f"a name with {count} addresses" if count > MOST_ADDRESSES else ""
 
 
 class CoreTransport(Generic[A]):
@@ -108,6 +111,7 @@ class CoreTransport(Generic[A]):
             code_of,
             self._hand_over,
             self._say,
+            self._passed_over,
             wanted,
             self._most,
         )
@@ -188,11 +192,11 @@ class CoreTransport(Generic[A]):
                 self._native.drop_idle(way.number)
             way.number = None
             return way
-        at = pool.addresses.all[0][1][:2]
+        at = tuple(address[:2] for _, address in pool.addresses.all)
         if way.number is None:
-            way.number = self._native.pool(*at, *secured)
-        elif at != way.at:  # looked up again, and another
-            self._native.point(way.number, *at)
+            way.number = self._native.pool(at, *secured)
+        elif at != way.at:  # looked up again, and others
+            self._native.point(way.number, at)
         way.at = at
         return way
 
@@ -264,6 +268,13 @@ class CoreTransport(Generic[A]):
             self._reasons.say(outcome, host, IN_VAIN.format(most=self._most))
         elif why:
             self._reasons.say(outcome, attempt.request.name, why)
+
+    def _passed_over(self, attempt: A, host: str, port: int, code: int, silent_ms: int) -> None:
+        at = spelt((0, (host, port)))
+        why = f"{at}: {os.strerror(code)}; the next one is tried"
+        if not code:
+            why = f"{at} did not answer within {silent_ms} ms; the next one was tried"
+        self._reasons.say("address", attempt.pool.origin.host, why)
 
     def sweep(self, now_ns: int) -> None:
         """The core's own deadlines are its thread's."""

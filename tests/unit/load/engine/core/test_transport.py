@@ -13,6 +13,7 @@ from types import SimpleNamespace
 import pytest
 from tests.unit.load.engine_bench import OK, Answerer
 
+from stormgate.load.engine import steering
 from stormgate.load.engine.clock import TurnClock
 from stormgate.load.engine.core import native, why_not
 from stormgate.load.engine.core.odd import OddTransport
@@ -21,6 +22,7 @@ from stormgate.load.engine.pool import Pools
 from stormgate.load.http.addresses import Addresses
 from stormgate.load.record.reasons import Reasons
 from stormgate.model import Outcome, Population
+from stormgate.net.allow import AllowList
 
 pytestmark = pytest.mark.skipif(native is None, reason=f"the core is not built: {why_not}")
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -192,14 +194,62 @@ def test_a_name_that_moved_is_dialled_at_its_new_address():
         rig.until(lambda: other.serve() or rig.transport.ended)
         assert rig.transport.ended[0][1] is Outcome.OK
         assert len(other.requests) == len(rig.server.requests) == 1
-        # One with several is for the transport in Python, and one again for the core.
+        # With several each is dialled in its turn.
         pair = [(socket.AF_INET, ("127.0.0.1", rig.server.port)), *rig.pool.addresses.all]
         rig.pool.addresses = Addresses(pair)
-        rig.submit("/pair")
-        rig.until(lambda: other.serve() or len(rig.transport.ended) == 2)
-        assert rig.transport.ended[1][1] is Outcome.OK
-        assert rig.transport._odd.open_connections == 1
-        assert ["a name with 2 addresses" in why for *_, why in rig.said] == [True]
+        for count in range(2, 6):
+            rig.transport.drop_idle(rig.pool)
+            rig.submit("/pair")
+            rig.until(lambda count=count: other.serve() or len(rig.transport.ended) == count)
+        assert {one[1] for one in rig.transport.ended} == {Outcome.OK}
+        assert len(other.requests) == len(rig.server.requests) == 3
+        assert rig.transport._odd.open_connections == 0
+        assert rig.said == []
+
+
+def test_no_address_outside_the_allow_list_is_dialled(monkeypatch):
+    """Whatever else its name leads to."""
+    with Rig() as rig, socket.create_server(("127.0.0.2", rig.server.port)) as outside:
+        outside.setblocking(False)
+        answers = [
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{last}", rig.server.port))
+            for last in (2, 1, 3)
+        ]
+        monkeypatch.setattr(steering.gsocket, "getaddrinfo", lambda *_, **__: answers)
+        steering.resolve(rig.pool, AllowList(["127.0.0.1/32"]))
+        for count in range(1, 5):
+            rig.transport.drop_idle(rig.pool)
+            rig.submit()
+            rig.until(lambda count=count: len(rig.transport.ended) == count)
+        assert {one[1] for one in rig.transport.ended} == {Outcome.OK}
+        assert rig.transport.counts.new_connections == 4
+        with pytest.raises(BlockingIOError):
+            outside.accept()
+
+
+def test_of_several_addresses_each_has_its_turn_and_who_led_nowhere_is_said():
+    """Nobody listens at two of three: each attempt is well, and nothing is left under way."""
+    with Rig() as rig:
+        port = rig.server.port
+        rig.pool.addresses = Addresses(
+            (socket.AF_INET, (f"127.0.0.{last}", port)) for last in (2, 1, 3)
+        )
+        for count in range(1, 7):
+            rig.transport.drop_idle(rig.pool)
+            rig.submit()
+            rig.until(lambda count=count: len(rig.transport.ended) == count)
+        assert {one[1] for one in rig.transport.ended} == {Outcome.OK}
+        assert len(rig.server.requests) == 6
+        assert sorted(why.split(":")[0] for *_, why in rig.said) == ["127.0.0.2", "127.0.0.3"]
+        assert all(why.endswith("refused; the next one is tried") for *_, why in rig.said)
+        rig.pool.addresses = Addresses(
+            (socket.AF_INET, (f"127.0.0.{last}", port)) for last in (2, 3, 4)
+        )
+        rig.transport.drop_idle(rig.pool)
+        rig.submit()
+        rig.until(lambda: len(rig.transport.ended) == 7)
+        assert rig.transport.ended[6][1] is Outcome.REFUSED
+        rig.until(lambda: not rig.transport.open_connections)
 
 
 def test_a_forked_process_has_no_core_and_harms_none():
