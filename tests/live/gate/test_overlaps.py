@@ -21,7 +21,7 @@ import pytest
 
 from stormgate.supervise.children import free_port
 
-pytestmark = [pytest.mark.live, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.live, pytest.mark.timeout(400)]
 
 SERVER = """
 import http.server, sys
@@ -121,7 +121,7 @@ def gate(place: Path) -> str:
         spec:
           target: ../targets/shop.yaml
           load: {{locustfile: ../loadtests/users.py, ratePerS: 20, users: 20}}
-          phases: {{warmup: 1s, steady: 0s, final: 0s}}
+          phases: {{warmup: 2s, steady: 0s, final: 0s}}
           faults:
             - {{name: second, experiment: ../experiments/two.yaml, recovery: 500ms, overlaps: first, after: 100ms,
                when: {{probe: {{{wait}, arguments: {{flag: {place / "one"}}}}}, is: true, within: 60s}}}}
@@ -158,7 +158,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, Path]]:
         argv = [sys.executable, "-m", "stormgate.cli", "gate", "slas/together.yaml", "--no-check"]
         state = {**os.environ, "XDG_STATE_HOME": str(place / "state")}
         done = subprocess.run(
-            argv, cwd=place, env=state, capture_output=True, text=True, check=False, timeout=150
+            argv, cwd=place, env=state, capture_output=True, text=True, check=False, timeout=360
         )
         assert (place / "reports/latest").exists(), done.stdout + done.stderr
         yield done.returncode, (place / "reports/latest").resolve()
