@@ -158,7 +158,7 @@ def test_every_defect_changes_something_and_the_healthy_lab_nothing(layout: Layo
 def test_healthy_programs_know_nothing_of_defects() -> None:
     for path in (LAB_SOURCE / "services").rglob("*.py"):
         assert "defect" not in path.read_text(), path
-    roles = {"alerter", "edge", "model", "pop", "ring", "service", "steward"}
+    roles = {"alerter", "edge", "model", "pool", "pop", "ring", "service", "steward"}
     assert set(programs(None)) == roles
 
 
