@@ -84,10 +84,11 @@ def test_what_passes_the_service_is_broken_and_whole_again(net, mode, params, fe
     assert "all endpoints are the proxy stormgate-" in saw
     passed = int(saw.partition("; ")[2].partition(" bytes")[0])
     assert passed > 0 or mode == "refuse"
-    assert felt(ask(net, 1.0))
+    # Who is answered late is waited for, however busy this machine is.
+    assert felt(ask(net, 10.0 if mode in {"slow", "bandwidth"} else 1.0))
     net.undo()
     assert service(net)["spec"]["selector"] == before
-    assert ask(net) < 0.25
+    assert wait_until(lambda: isinstance(took_s := ask(net), float) and took_s < 0.25)
     swept(net)
     assert net.undo() == []
 
