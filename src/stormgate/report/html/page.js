@@ -100,10 +100,10 @@
       `${one[1].toFixed(2)} s`, ms(one[2]), one[4] && data.words[one[3]] !== "ok" ? `${one[4]} ${data.words[one[3]]}` : data.words[one[3]],
       `${data.words[one[6]]} (${data.words[one[7]]})`, data.words[one[8]], data.words[one[9]], String(one[5]), data.words[one[10]]]);
     // The column of traces is there where a request of this second has one.
-    const told = rows.some((row) => row[7]) ? 8 : 7;
+    const columns = rows.some((row) => row[7]) ? 8 : 7;
     readout.append(make("h4", "Its worst requests"));
     readout.append(rows.length
-      ? table(["At", "Latency", "Outcome", "Route", "Population", "Served by", "Attempt", "Trace"].slice(0, told), rows.map((row) => row.slice(0, told)), "cards")
+      ? table(["At", "Latency", "Outcome", "Route", "Population", "Served by", "Attempt", "Trace"].slice(0, columns), rows.map((row) => row.slice(0, columns)), "cards")
       : make("p", "No request was due in this second."));
     const near = data.events.filter((one) => one[0] >= begin - 3 && one[0] <= end + 3);
     readout.append(make("h4", "The timeline within 3 s of it"));
