@@ -64,7 +64,7 @@ def test_what_a_child_used_stays_with_its_parent_and_an_orphan_with_its_tree(pyt
         "between=subprocess.Popen([sys.executable,'-c','import subprocess,sys;"
         'subprocess.Popen([sys.executable,"-c","import time;time.sleep(60)"]);'
         "sys.stdin.read()'],stdin=subprocess.PIPE)\n"
-        "print(between.pid,flush=True)\ntime.sleep(60)"
+        "print(between.pid,flush=True)\nbetween.wait()\ntime.sleep(60)"
     )
     tree = ProcessTree(parent.pid)
     between = int(parent.stdout.readline())
