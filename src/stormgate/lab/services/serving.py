@@ -104,6 +104,7 @@ async def live(loops: list[Coroutine[Any, Any, None]], door: Door) -> None:
         task.cancel()
     for task in done - {waiting}:
         task.result()  # a loop never ends by itself: say why it did
+        raise RuntimeError(f"{task.get_coro()} came to an end")
 
 
 def reply(

@@ -9,6 +9,7 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,13 @@ class ModelProgram:
         }
         return reply(200, {"task": task, "tier": self.tier, "answer": f"about {task}"}, facts)
 
+    def loops(self) -> list[Coroutine[Any, Any, None]]:
+        """What goes on beside the answers: nothing, where nobody may allow it fewer calls."""
+        return [] if self._reserved is None else [self.keep_reserved()]
+
     async def keep_reserved(self) -> None:
-        """Look again and again, where there is anywhere to look."""
-        while self._reserved is not None:
+        """Look again and again how many calls are allowed."""
+        while True:
             self.read_reserved()
             await asyncio.sleep(_LOOK_S)
 
@@ -95,4 +100,4 @@ def start(config: dict[str, Any]) -> Running:
 
 def run(model: ModelProgram) -> Running:
     """The handler and loops of this one."""
-    return model.handle, [model.keep_reserved()]
+    return model.handle, model.loops()
