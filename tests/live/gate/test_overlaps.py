@@ -235,5 +235,11 @@ def test_one_that_is_never_triggered_breaks_nothing_and_is_never_green(
     verdict = json.loads((folder / "verdict.json").read_text())
     checks = {one["name"]: one for one in verdict["validity"]}
     assert checks["faults"]["verdict"] == "INCONCLUSIVE"
-    told = "never: nothing was broken: is_on was not True within 0.2 s: it said False"
-    assert checks["faults"]["detail"]["problems"] == [told]
+    told = "never: nothing was broken: "
+    # Whichever comes first; on a busy machine a process takes longer to begin than a fault stands.
+    ends = (
+        f"{told}is_on was not True within 0.2 s: it said False",
+        f"{told}first was taken back before it was triggered",
+    )
+    (problem,) = checks["faults"]["detail"]["problems"]
+    assert problem in ends

@@ -39,7 +39,7 @@ SECRETS = {
 TARGET = """\
 apiVersion: stormgate.dev/v1
 kind: Target
-metadata: {{name: small}}
+metadata: {{name: secretive}}
 spec:
   environment: test
   allow: [127.0.0.1/32]

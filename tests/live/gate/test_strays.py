@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.live, pytest.mark.timeout(300)]
 TARGET = """\
 apiVersion: stormgate.dev/v1
 kind: Target
-metadata: {{name: small}}
+metadata: {{name: straying}}
 spec:
   environment: test
   allow: [127.0.0.1/32]
