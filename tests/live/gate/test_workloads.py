@@ -233,7 +233,7 @@ ENDS = SHAPE.replace("(40, 40)", "None")
         (IMPORTS, {}, "users.py:2: ModuleNotFoundError: No module named 'no_such_module_of"),
         (CRASH, {"more": ", tags: [nosuch]"}, "small.yaml:6: no task of "),
         (CRASH, {"more": ", workers: 8", "users": 5}, "small.yaml:6: 8 workers for 5 users"),
-        (ENDS, {}, "small.yaml:6: shape Ramp ends after 6 s, the phases take at least 12 s"),
+        (ENDS, {}, "small.yaml:6: shape Ramp ends after 6 s, the phases take at least 9 s"),
     ],
 )
 def test_what_cannot_work_is_refused_at_its_line_before_anything_starts(
