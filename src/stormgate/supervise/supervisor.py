@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -65,6 +66,7 @@ class Supervisor:
         self._reading: ReadingBack | None = None
         self._sampling: SamplingProbes | None = None
         self._stopping = False
+        self._asked: str | None = None
 
     def run(self) -> tuple[Judgement, Path]:
         """Everything from the empty folder to the verdict. Raises OSError only when not even the
@@ -92,6 +94,7 @@ class Supervisor:
         with stopped_by_signals(self._heard):
             try:
                 self._trial()
+                self._obey()
                 # here already: a signal between the trial and the teardown must not skip the
                 # teardown
                 self._stopping = True
@@ -101,6 +104,7 @@ class Supervisor:
                 self._note_end(RunStopped(Event.ERROR, f"{type(error).__name__}: {error}"))
             finally:
                 self._stopping = True
+                self._asked = None
                 self._tear_down()
         judgement = conclude.conclude(self.folder, self._plan)
         self._screen.done(judgement, self.folder)
@@ -233,6 +237,7 @@ class Supervisor:
     def _tick(self, pause_s: float = TICK_S) -> None:
         """Look at everything once. Raises RunStopped."""
         time.sleep(pause_s)
+        self._obey()
         for _, batch in self._samples.poll():
             self._watcher.add(batch)
         for row in self._tail.poll():
@@ -294,10 +299,19 @@ class Supervisor:
         """A signal stops the trial once; while things are being undone it changes nothing."""
         if not self._stopping:
             self._stopping = True
+            self._asked = name
             raise RunStopped(Event.ABORT, f"stopped by {name}")
+
+    def _obey(self) -> None:
+        """Stop, where what `_heard` raised was dropped: Python ignores it in the hooks of a fork,
+        in finalizers and in callbacks. Where it is being handled there is nothing left to do.
+        """
+        if self._asked is not None and sys.exc_info()[1] is None:
+            raise RunStopped(Event.ABORT, f"stopped by {self._asked}")
 
     def _note_end(self, stopped: RunStopped) -> None:
         self._stopping = True
+        self._asked = None
         self._screen.event(stopped.why)
         if stopped.event is Event.ABORT:
             with contextlib.suppress(OSError):
