@@ -111,6 +111,20 @@ def _within(value: Any, limit: float) -> bool:
     return isinstance(value, int | float) and abs(value) <= limit
 
 
+def seconds_touched(spans: Sequence[tuple[int, int, str]], window: PhaseWindow) -> dict[int, str]:
+    """Why, by each second since the window's begin that one of these spans touches."""
+    found: dict[int, str] = {}
+    for begin, end, why in spans:
+        low, high = max(begin, window.begin_ns), min(end, window.end_ns)
+        # A row's second and the window's are not aligned: a sliver of an overlap belongs to its
+        # neighbour.
+        first = (low - window.begin_ns + SECOND_NS // 2) // SECOND_NS
+        last = (high - window.begin_ns + SECOND_NS // 2) // SECOND_NS
+        for second in range(first, min(last, window.blocks)):
+            found.setdefault(second, why)
+    return found
+
+
 @dataclass(frozen=True)
 class GeneratorHealth:
     """Which seconds the generator was unfit in, and why. Times are CLOCK_MONOTONIC ns.
@@ -142,16 +156,7 @@ class GeneratorHealth:
         """(second since the window's begin, why) of every saturated second that touches a window;
         fractions of a second are left out.
         """
-        found: dict[int, str] = {}
-        for begin, end, why in self.spans:
-            low, high = max(begin, window.begin_ns), min(end, window.end_ns)
-            # A row's second and the window's are not aligned: a sliver of an overlap belongs to its
-            # neighbour.
-            first = (low - window.begin_ns + SECOND_NS // 2) // SECOND_NS
-            last = (high - window.begin_ns + SECOND_NS // 2) // SECOND_NS
-            for second in range(first, min(last, window.blocks)):
-                found.setdefault(second, why)
-        return sorted(found.items())
+        return sorted(seconds_touched(self.spans, window).items())
 
     def verdict(self, windows: Sequence[PhaseWindow]) -> str | None:
         """Why these windows cannot be trusted, or None. One second is always allowed: a short phase

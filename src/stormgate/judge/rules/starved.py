@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from stormgate.evidence.laws import machine_problem
-from stormgate.evidence.timeline import SECOND_NS, PhaseWindow
+from stormgate.evidence.timeline import PhaseWindow
+from stormgate.judge.rules.generator import seconds_touched
 from stormgate.model import Plan
 
 # A second is full when less than this share of all processors was idle.
@@ -47,13 +48,7 @@ class MachineHealth:
         it is. One second is always allowed, as of the generator.
         """
         for window in windows:
-            starved: dict[int, str] = {}
-            for begin, end, why in self.spans:
-                low, high = max(begin, window.begin_ns), min(end, window.end_ns)
-                first = (low - window.begin_ns + SECOND_NS // 2) // SECOND_NS
-                last = (high - window.begin_ns + SECOND_NS // 2) // SECOND_NS
-                for second in range(first, min(last, window.blocks)):
-                    starved.setdefault(second, why)
+            starved = seconds_touched(self.spans, window)
             if len(starved) > max(1.0, self.allowed_share * window.duration_s):
                 at = min(starved)
                 return (

@@ -312,6 +312,8 @@ def test_what_a_fault_held_still_is_looked_through_once_it_answers(
     finding = resident(book)
     assert finding.verdict is verdict
     assert finding.detail["looked_through_after"] == (after_s <= 20)
+    after.update(scanned=False, why="did not answer within 5 s")
+    assert resident(book).verdict is INCONCLUSIVE  # asked again, and in vain again
     dark["store"] = "us/other"  # nobody even tried
     assert resident(book).verdict is not PASS
 
